@@ -39,7 +39,13 @@ fn model() -> Model {
 }
 
 fn press(model: &mut Model, c: char) {
-    update(model, Msg::Input(Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))));
+    update(
+        model,
+        Msg::Input(Event::Key(KeyEvent::new(
+            KeyCode::Char(c),
+            KeyModifiers::NONE,
+        ))),
+    );
 }
 
 /// The next world: one pod of ten thousand is another one.
@@ -92,10 +98,12 @@ fn update_palette_letter(bencher: Bencher) {
     let mut open = model();
     press(&mut open, ':');
     press(&mut open, 's');
-    bencher.with_inputs(|| open.clone()).bench_local_values(|mut model| {
-        press(&mut model, 'e');
-        model
-    });
+    bencher
+        .with_inputs(|| open.clone())
+        .bench_local_values(|mut model| {
+            press(&mut model, 'e');
+            model
+        });
 }
 
 /// A whole frame into a buffer.
@@ -113,7 +121,9 @@ fn view_frame(bencher: Bencher, (width, height): (u16, u16)) {
 fn view_filtered(bencher: Bencher) {
     let mut model = model();
     model.size = (120, 36);
-    model.filters.insert(graylane::ui::model::Pane::Apps, "07".into());
+    model
+        .filters
+        .insert(graylane::ui::model::Pane::Apps, "07".into());
     let area = Rect::new(0, 0, 120, 36);
     let mut buffer = Buffer::empty(area);
     bencher.bench_local(|| black_box(view(&model, area, &mut buffer)));
@@ -125,7 +135,10 @@ struct Count(Arc<(AtomicUsize, AtomicUsize)>);
 
 impl Count {
     fn take(&self) -> (usize, usize) {
-        (self.0.0.swap(0, Ordering::Relaxed), self.0.1.swap(0, Ordering::Relaxed))
+        (
+            self.0.0.swap(0, Ordering::Relaxed),
+            self.0.1.swap(0, Ordering::Relaxed),
+        )
     }
 }
 
@@ -143,17 +156,23 @@ impl Write for Count {
 
 fn bytes() {
     println!("bytes written at 120x36, in how many writes");
-    for (name, mut model) in [("five panes, a rollout", fixture::model()), ("1,000 apps, 10,000 pods", model())] {
+    for (name, mut model) in [
+        ("five panes, a rollout", fixture::model()),
+        ("1,000 apps, 10,000 pods", model()),
+    ] {
         let count = Count::default();
         let backend = Lean::new(count.clone(), Some(Size::new(120, 36)));
         let mut terminal = Terminal::new(backend).expect("a terminal");
         model.size = (120, 36);
         let mut frame = |model: &Model| {
-            terminal.draw(|frame| _ = view(model, frame.area(), frame.buffer_mut())).expect("it is drawn");
+            terminal
+                .draw(|frame| _ = view(model, frame.area(), frame.buffer_mut()))
+                .expect("it is drawn");
             count.take()
         };
-        let show =
-            |what: &str, (bytes, writes): (usize, usize)| println!("  {name:<26}{what:<24}{bytes:>7} B  {writes}");
+        let show = |what: &str, (bytes, writes): (usize, usize)| {
+            println!("  {name:<26}{what:<24}{bytes:>7} B  {writes}")
+        };
         show("first frame", frame(&model));
         show("nothing has changed", frame(&model));
         press(&mut model, 'j');
@@ -164,7 +183,13 @@ fn bytes() {
         let now = model.now;
         let (mut sum, mut writes) = (0, 0);
         for second in 1..=60 {
-            update(&mut model, Msg::Tick(now.checked_add(SignedDuration::from_secs(second)).expect("a time")));
+            update(
+                &mut model,
+                Msg::Tick(
+                    now.checked_add(SignedDuration::from_secs(second))
+                        .expect("a time"),
+                ),
+            );
             let (more, often) = frame(&model);
             (sum, writes) = (sum + more, writes + often);
         }
@@ -175,16 +200,28 @@ fn bytes() {
     world.engine = None;
     let mut model = fixture::model_of(world);
     let count = Count::default();
-    let mut terminal = Terminal::new(Lean::new(count.clone(), Some(Size::new(120, 36)))).expect("a terminal");
+    let mut terminal =
+        Terminal::new(Lean::new(count.clone(), Some(Size::new(120, 36)))).expect("a terminal");
     let (mut first, mut rest) = (0, (0, 0));
     for second in 0..=60 {
-        let at = fixture::now().checked_add(SignedDuration::from_secs(second)).expect("a time");
+        let at = fixture::now()
+            .checked_add(SignedDuration::from_secs(second))
+            .expect("a time");
         update(&mut model, Msg::Tick(at));
-        terminal.draw(|frame| _ = view(&model, frame.area(), frame.buffer_mut())).expect("it is drawn");
+        terminal
+            .draw(|frame| _ = view(&model, frame.area(), frame.buffer_mut()))
+            .expect("it is drawn");
         let (bytes, writes) = count.take();
-        if second == 0 { first = bytes } else { rest = (rest.0 + bytes, rest.1 + writes) }
+        if second == 0 {
+            first = bytes
+        } else {
+            rest = (rest.0 + bytes, rest.1 + writes)
+        }
     }
-    println!("  {:<26}{:<24}{:>7} B  {} (after {first} B)", "nothing under way", "an idle minute", rest.0, rest.1);
+    println!(
+        "  {:<26}{:<24}{:>7} B  {} (after {first} B)",
+        "nothing under way", "an idle minute", rest.0, rest.1
+    );
 }
 
 /// The real program in a real terminal: `graylane demo`, on a fresh state and then on the state that it left.
@@ -203,7 +240,12 @@ fn start() {
 
 fn launch(state: &Path) -> (Duration, Duration) {
     let pair = native_pty_system()
-        .openpty(PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 })
+        .openpty(PtySize {
+            rows: 36,
+            cols: 120,
+            pixel_width: 0,
+            pixel_height: 0,
+        })
         .expect("a terminal can be opened");
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_graylane"));
     command.args(["--state", state.to_str().expect("UTF-8"), "demo"]);
@@ -212,7 +254,10 @@ fn launch(state: &Path) -> (Duration, Duration) {
     command.env("XDG_CONFIG_HOME", state);
     command.env_remove("KUBECONFIG");
     let begun = Instant::now();
-    let mut child = pair.slave.spawn_command(command).expect("the program starts");
+    let mut child = pair
+        .slave
+        .spawn_command(command)
+        .expect("the program starts");
     drop(pair.slave);
     let mut output = pair.master.try_clone_reader().expect("it can be read");
     let mut keys = pair.master.take_writer().expect("it can be written");
@@ -232,5 +277,8 @@ fn launch(state: &Path) -> (Duration, Duration) {
         }
     }
     child.wait().expect("it ends");
-    (frame.expect("it drew"), facts.expect("it knew its workspace"))
+    (
+        frame.expect("it drew"),
+        facts.expect("it knew its workspace"),
+    )
 }

@@ -25,35 +25,78 @@ const ENVOY: &str = include_str!("../src/domain/access_log/tests/envoy.jsonl");
 const TRACES: usize = 1000;
 
 fn reader(format: LogFormat) -> Reader {
-    let keys = TagKeys { headers: vec!["x-mse-tag".into()], parameters: ["group".into()].into(), ..TagKeys::default() };
-    Reader::new(&AccessLog { format, ..AccessLog::default() }, &keys, Emitter::default())
+    let keys = TagKeys {
+        headers: vec!["x-mse-tag".into()],
+        parameters: ["group".into()].into(),
+        ..TagKeys::default()
+    };
+    Reader::new(
+        &AccessLog {
+            format,
+            ..AccessLog::default()
+        },
+        &keys,
+        Emitter::default(),
+    )
 }
 
 #[divan::bench]
 fn read_traefik(bencher: Bencher) {
-    let (reader, line) = (reader(LogFormat::Traefik), TRAEFIK.lines().next().unwrap_or_default());
-    bencher.counter(ItemsCount::new(1usize)).bench(|| reader.read(line));
+    let (reader, line) = (
+        reader(LogFormat::Traefik),
+        TRAEFIK.lines().next().unwrap_or_default(),
+    );
+    bencher
+        .counter(ItemsCount::new(1usize))
+        .bench(|| reader.read(line));
 }
 
 #[divan::bench]
 fn read_envoy(bencher: Bencher) {
-    let line =
-        ENVOY.lines().next().unwrap_or_default().replacen('{', r#"{"start_time":"2026-11-29T02:23:16.539Z","#, 1);
+    let line = ENVOY.lines().next().unwrap_or_default().replacen(
+        '{',
+        r#"{"start_time":"2026-11-29T02:23:16.539Z","#,
+        1,
+    );
     let reader = reader(LogFormat::Envoy);
-    bencher.counter(ItemsCount::new(1usize)).bench(|| reader.read(&line));
+    bencher
+        .counter(ItemsCount::new(1usize))
+        .bench(|| reader.read(&line));
 }
 
 /// 10,000 pods; a request's three hops are three of the first.
 fn known() -> (PodIndex, LaneGroups) {
     let pod = |n: usize| {
-        let key = Key { namespace: "demo".into(), name: format!("p{n}") };
-        let (app, address) = (Some(format!("app-{}", n % 3)), Some(format!("10.0.{}.{}", n / 250, n % 250)));
-        Pod { key, app, address, ready: true, ..Pod::default() }
+        let key = Key {
+            namespace: "demo".into(),
+            name: format!("p{n}"),
+        };
+        let (app, address) = (
+            Some(format!("app-{}", n % 3)),
+            Some(format!("10.0.{}.{}", n / 250, n % 250)),
+        );
+        Pod {
+            key,
+            app,
+            address,
+            ready: true,
+            ..Pod::default()
+        }
     };
     let pods: Vec<Pod> = (0..10_000).map(pod).collect();
-    let app = |n: usize| LaneApp { app: format!("app-{n}"), service: None, port: 80 };
-    let spec = LaneGroupSpec { apps: (0..3).map(app).collect(), ..LaneGroupSpec::default() };
-    (PodIndex::of(&pods), BTreeMap::from([("g".to_owned(), Arc::new(LaneGroup::new("g", spec)))]))
+    let app = |n: usize| LaneApp {
+        app: format!("app-{n}"),
+        service: None,
+        port: 80,
+    };
+    let spec = LaneGroupSpec {
+        apps: (0..3).map(app).collect(),
+        ..LaneGroupSpec::default()
+    };
+    (
+        PodIndex::of(&pods),
+        BTreeMap::from([("g".to_owned(), Arc::new(LaneGroup::new("g", spec)))]),
+    )
 }
 
 fn spans(now: Timestamp) -> Vec<Span> {
@@ -65,12 +108,18 @@ fn spans(now: Timestamp) -> Vec<Span> {
         trace: format!("{trace:032x}"),
         span: format!("{trace:08x}{hop:08x}"),
         peer: Some(format!("10.0.0.{hop}")),
-        caller: Some(if hop == 0 { "192.168.0.1".into() } else { format!("10.0.0.{}", hop - 1) }),
+        caller: Some(if hop == 0 {
+            "192.168.0.1".into()
+        } else {
+            format!("10.0.0.{}", hop - 1)
+        }),
         tag: Tag::Value("gray".into()),
         status: Some(200),
         ..Span::default()
     };
-    (0..TRACES).flat_map(|trace| (0..3).map(move |n| hop(trace, n))).collect()
+    (0..TRACES)
+        .flat_map(|trace| (0..3).map(move |n| hop(trace, n)))
+        .collect()
 }
 
 #[divan::bench]
@@ -78,9 +127,20 @@ fn join_three_hops(bencher: Bencher) {
     let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
     let (pods, groups) = known();
     let counter = ItemsCount::new(3 * TRACES);
-    bencher.counter(counter).with_inputs(|| spans(now)).bench_local_values(|spans| {
-        let mut joiner = Joiner::default();
-        spans.into_iter().for_each(|span| joiner.take(span, now));
-        joiner.settle(now + SignedDuration::from_secs(1), Known { pods: &pods, groups: &groups }).len()
-    });
+    bencher
+        .counter(counter)
+        .with_inputs(|| spans(now))
+        .bench_local_values(|spans| {
+            let mut joiner = Joiner::default();
+            spans.into_iter().for_each(|span| joiner.take(span, now));
+            joiner
+                .settle(
+                    now + SignedDuration::from_secs(1),
+                    Known {
+                        pods: &pods,
+                        groups: &groups,
+                    },
+                )
+                .len()
+        });
 }

@@ -18,8 +18,17 @@ const COUNTS: [usize; 3] = [10, 1_000, 10_000];
 fn rules(count: usize, condition: impl Fn(usize) -> String) -> Rules {
     let lane = |i: usize| {
         let all = vec![text::parse(&condition(i)).expect("a condition")];
-        let rule = LaneMatch { all, ..LaneMatch::default() };
-        let spec = LaneSpec { group: "g".into(), tag: format!("t{i}"), enabled: true, rule, ..LaneSpec::default() };
+        let rule = LaneMatch {
+            all,
+            ..LaneMatch::default()
+        };
+        let spec = LaneSpec {
+            group: "g".into(),
+            tag: format!("t{i}"),
+            enabled: true,
+            rule,
+            ..LaneSpec::default()
+        };
         Lane::new(&format!("l{i:05}"), spec)
     };
     let lanes: Vec<Lane> = (0..count).map(lane).collect();
@@ -63,7 +72,9 @@ fn one_parameter_miss(bencher: Bencher, count: usize) {
 /// One cookie.
 #[divan::bench(args = COUNTS)]
 fn one_cookie_hit(bencher: Bencher, count: usize) {
-    let rules = rules(count, |i| format!("cookie uid == {}", if i == 1 { 4999 } else { 10_000 + i }));
+    let rules = rules(count, |i| {
+        format!("cookie uid == {}", if i == 1 { 4999 } else { 10_000 + i })
+    });
     let request = request("/A/a?page=3");
     assert!(rules.decide(&request).is_some());
     bencher.bench(|| black_box(&rules).decide(black_box(&request)));

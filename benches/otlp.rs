@@ -33,7 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 /// As a batch processor sends them.
 const SPANS: u64 = 512;
-const EVERYTHING: Limits = Limits { lines: u32::MAX, rest: u32::MAX };
+const EVERYTHING: Limits = Limits {
+    lines: u32::MAX,
+    rest: u32::MAX,
+};
 
 fn main() {
     // `cargo test` runs this file too, to see that it works.
@@ -44,8 +47,14 @@ fn main() {
 }
 
 fn attribute(key: &str, value: &str) -> KeyValue {
-    let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.into())) });
-    KeyValue { key: key.into(), value, ..KeyValue::default() }
+    let value = Some(AnyValue {
+        value: Some(any_value::Value::StringValue(value.into())),
+    });
+    KeyValue {
+        key: key.into(),
+        value,
+        ..KeyValue::default()
+    }
 }
 
 /// As Envoy tells what it passed on.
@@ -60,19 +69,28 @@ fn span(n: u64) -> Span {
         start_time_unix_nano: 1_795_919_714_000_000_000 + n,
         end_time_unix_nano: 1_795_919_714_002_000_000 + n,
         attributes: vec![
-            attribute("node_id", "router~10.9.0.1~gateway-5d7f.istio-system~istio-system.svc.cluster.local"),
+            attribute(
+                "node_id",
+                "router~10.9.0.1~gateway-5d7f.istio-system~istio-system.svc.cluster.local",
+            ),
             attribute("zone", ""),
             attribute("guid:x-request-id", "db850f4c-b676-9432-a57b-ca98f03c9bdc"),
             attribute("http.url", "http://shop.example.com/A/a?group=gray&page=3"),
             attribute("http.method", "GET"),
-            attribute("user_agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"),
+            attribute(
+                "user_agent",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+            ),
             attribute("http.protocol", "HTTP/1.1"),
             attribute("upstream_address", &address),
             attribute("peer.address", &address),
             attribute("request_size", "0"),
             attribute("response_size", "371"),
             attribute("component", "proxy"),
-            attribute("upstream_cluster", "outbound|8080||b.demo.svc.cluster.local"),
+            attribute(
+                "upstream_cluster",
+                "outbound|8080||b.demo.svc.cluster.local",
+            ),
             attribute("http.status_code", "200"),
             attribute("response_flags", "-"),
             attribute("x-mse-tag", if n.is_multiple_of(2) { "gray" } else { "-" }),
@@ -82,15 +100,29 @@ fn span(n: u64) -> Span {
 }
 
 fn request() -> ExportTraceServiceRequest {
-    let resource =
-        Resource { attributes: vec![attribute("service.name", "gateway.istio-system")], ..Resource::default() };
-    let scope = ScopeSpans { spans: (0..SPANS).map(span).collect(), ..ScopeSpans::default() };
-    let spans = ResourceSpans { resource: Some(resource), scope_spans: vec![scope], ..ResourceSpans::default() };
-    ExportTraceServiceRequest { resource_spans: vec![spans] }
+    let resource = Resource {
+        attributes: vec![attribute("service.name", "gateway.istio-system")],
+        ..Resource::default()
+    };
+    let scope = ScopeSpans {
+        spans: (0..SPANS).map(span).collect(),
+        ..ScopeSpans::default()
+    };
+    let spans = ResourceSpans {
+        resource: Some(resource),
+        scope_spans: vec![scope],
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![spans],
+    }
 }
 
 fn keys() -> AttributeKeys {
-    AttributeKeys::of(graylane::domain::span::TagKeys::of([&LaneGroup::new("g", LaneGroupSpec::default())], []))
+    AttributeKeys::of(graylane::domain::span::TagKeys::of(
+        [&LaneGroup::new("g", LaneGroupSpec::default())],
+        [],
+    ))
 }
 
 /// Ten thousand.
@@ -109,10 +141,15 @@ fn protobuf_to_lines(bencher: Bencher) {
     let (bytes, keys, pods) = (request().encode_to_vec(), keys(), pods());
     let mut filter = Filter::new(EVERYTHING, Instant::now());
     bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {
-        let decoded = Decoder::new(&keys).traces(black_box(&bytes)).expect("a request");
+        let decoded = Decoder::new(&keys)
+            .traces(black_box(&bytes))
+            .expect("a request");
         let (chosen, _) = filter.choose(decoded.spans, &pods, Instant::now());
         assert_eq!(chosen.len() as u64, SPANS);
-        chosen.iter().map(|span| serde_json::to_string(span).expect("a line").len()).sum::<usize>()
+        chosen
+            .iter()
+            .map(|span| serde_json::to_string(span).expect("a line").len())
+            .sum::<usize>()
     });
 }
 
@@ -120,18 +157,22 @@ fn protobuf_to_lines(bencher: Bencher) {
 #[divan::bench]
 fn protobuf_to_spans(bencher: Bencher) {
     let (bytes, keys) = (request().encode_to_vec(), keys());
-    bencher
-        .counter(ItemsCount::new(SPANS))
-        .bench_local(|| Decoder::new(&keys).traces(black_box(&bytes)).expect("a request"));
+    bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {
+        Decoder::new(&keys)
+            .traces(black_box(&bytes))
+            .expect("a request")
+    });
 }
 
 /// The same of JSON.
 #[divan::bench]
 fn json_to_spans(bencher: Bencher) {
     let (bytes, keys) = (serde_json::to_vec(&request()).expect("JSON"), keys());
-    bencher
-        .counter(ItemsCount::new(SPANS))
-        .bench_local(|| Decoder::new(&keys).traces_json(black_box(&bytes)).expect("a request"));
+    bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {
+        Decoder::new(&keys)
+            .traces_json(black_box(&bytes))
+            .expect("a request")
+    });
 }
 
 /// Sends 10,000 spans a second for some seconds, and tells what this process holds: sender and receiver.
@@ -168,6 +209,12 @@ fn memory() {
 /// Memory of this process that is in use, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_default()
 }

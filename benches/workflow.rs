@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use divan::{Bencher, black_box};
 use graylane::{
-    api::{App, Entry, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneSpec, Release, ReleaseSpec},
+    api::{
+        App, Entry, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneSpec, Release,
+        ReleaseSpec,
+    },
     domain::{
         revision::{FrozenApp, Revision},
         routes::{Inputs, LaneVersion, plan},
@@ -21,7 +24,11 @@ fn main() {
 const COUNTS: [usize; 2] = [10, 1_000];
 
 fn release(app: &str) -> Release {
-    let spec = ReleaseSpec { app: app.into(), stage: "baseline".into(), ..ReleaseSpec::default() };
+    let spec = ReleaseSpec {
+        app: app.into(),
+        stage: "baseline".into(),
+        ..ReleaseSpec::default()
+    };
     let mut release = Release::new(&format!("{app}-1"), spec);
     release.metadata.uid = Some(format!("uid-{app}"));
     release.metadata.namespace = Some("demo".into());
@@ -31,11 +38,19 @@ fn release(app: &str) -> Release {
 /// A deploy begins: the manifests are rendered, every object is to be made.
 #[divan::bench(args = COUNTS)]
 fn decide_a_deploy(bencher: Bencher, others: usize) {
-    let app: App = serde_saphyr::from_str(include_str!("../samples/spring-cloud-a.yaml")).expect("the sample");
+    let app: App =
+        serde_saphyr::from_str(include_str!("../samples/spring-cloud-a.yaml")).expect("the sample");
     let frozen = FrozenApp::of(&app, &Arc::new(Revision::of(&app)));
-    let others: Vec<Release> = (0..others).map(|i| release(&format!("other-{i}"))).collect();
+    let others: Vec<Release> = (0..others)
+        .map(|i| release(&format!("other-{i}")))
+        .collect();
     let (release, others) = (release("spring-cloud-a"), others.iter().collect::<Vec<_>>());
-    let (objects, workloads, pods, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (objects, workloads, pods, jobs) = (
+        BTreeMap::new(),
+        BTreeMap::new(),
+        BTreeMap::new(),
+        BTreeMap::new(),
+    );
     let routes = RoutesSeen::default();
     let rendered = graylane::domain::workflow::Rendered::default();
     let observed = Observed {
@@ -60,7 +75,10 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         clock: Duration::ZERO,
         now: Timestamp::UNIX_EPOCH,
     };
-    assert!(decide(&observed).steps.len() > 2, "its environment is noted, its objects are made");
+    assert!(
+        decide(&observed).steps.len() > 2,
+        "its environment is noted, its objects are made"
+    );
     bencher.bench_local(|| decide(black_box(&observed)));
 }
 
@@ -68,22 +86,64 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
 #[divan::bench(args = COUNTS)]
 fn plan_lanes(bencher: Bencher, apps: usize) {
     let name = |i: usize| format!("app-{i}");
-    let members = (0..apps).map(|i| LaneApp { app: name(i), service: None, port: 80 }).collect();
-    let route = EntryRoute { path: "/A".into(), app: name(0), rewrite: None };
-    let entry = Entry { gateway: "edge".into(), host: None, routes: vec![route] };
-    let group = LaneGroup::new("g", LaneGroupSpec { entry, apps: members, ..LaneGroupSpec::default() });
+    let members = (0..apps)
+        .map(|i| LaneApp {
+            app: name(i),
+            service: None,
+            port: 80,
+        })
+        .collect();
+    let route = EntryRoute {
+        path: "/A".into(),
+        app: name(0),
+        rewrite: None,
+    };
+    let entry = Entry {
+        gateway: "edge".into(),
+        host: None,
+        routes: vec![route],
+    };
+    let group = LaneGroup::new(
+        "g",
+        LaneGroupSpec {
+            entry,
+            apps: members,
+            ..LaneGroupSpec::default()
+        },
+    );
     let lane = |tag: &str| {
-        Lane::new(tag, LaneSpec { group: "g".into(), tag: tag.into(), enabled: true, ..LaneSpec::default() })
+        Lane::new(
+            tag,
+            LaneSpec {
+                group: "g".into(),
+                tag: tag.into(),
+                enabled: true,
+                ..LaneSpec::default()
+            },
+        )
     };
     let lanes = ["gray", "blue", "green"].map(lane);
     let releases: Vec<Release> = (0..apps).map(|i| release(&name(i))).collect();
     let releases: Vec<&Release> = releases.iter().collect();
     let version = |app: &str, tag: &str| {
         let up = tag == "gray" && app.ends_with(['0', '2', '4', '6', '8']);
-        LaneVersion { expected: up, service: up, ready: u32::from(up) }
+        LaneVersion {
+            expected: up,
+            service: up,
+            ready: u32::from(up),
+        }
     };
     let open = |app: &str, tag: &str| lane_open(app, tag, &|_| None, &releases);
-    let inputs = Inputs { group: &group, lanes: &lanes, version: &version, open: &open };
-    assert_eq!(plan(&inputs).routes.len(), apps + 1, "one an app, one for the entry");
+    let inputs = Inputs {
+        group: &group,
+        lanes: &lanes,
+        version: &version,
+        open: &open,
+    };
+    assert_eq!(
+        plan(&inputs).routes.len(),
+        apps + 1,
+        "one an app, one for the entry"
+    );
     bencher.bench_local(|| plan(black_box(&inputs)));
 }

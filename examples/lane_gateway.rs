@@ -13,7 +13,10 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     // One core, as its rival gets one worker.
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve())
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve())
 }
 
 async fn serve() -> Result<(), Failure> {
@@ -24,7 +27,9 @@ async fn serve() -> Result<(), Failure> {
     let (listen, base, gray) = (listen?, base?, gray?);
     let mut objects = Objects::default();
     for (name, to, tag) in [("app", base, None), ("app-gray", gray, Some("gray"))] {
-        objects.services.push(object(json!({"metadata": meta(name), "spec": {"ports": [{"port": 80}]}}))?);
+        objects.services.push(object(
+            json!({"metadata": meta(name), "spec": {"ports": [{"port": 80}]}}),
+        )?);
         let mut slice = meta(name);
         slice["labels"] = json!({"kubernetes.io/service-name": name});
         objects.slices.push(object(json!({
@@ -32,14 +37,17 @@ async fn serve() -> Result<(), Failure> {
             "endpoints": [{"addresses": [to.ip()], "targetRef": {"kind": "Pod", "name": name}}],
         }))?);
         let mut pod = meta(name);
-        pod["labels"] = json!({"graylane.dev/app": "app", "alicloud.service.tag": tag.unwrap_or_default()});
+        pod["labels"] =
+            json!({"graylane.dev/app": "app", "alicloud.service.tag": tag.unwrap_or_default()});
         objects.pods.push(object(json!({ "metadata": pod }))?);
     }
     let class = json!({"metadata": {"name": "pocket"}, "spec": {"controllerName": "graylane.dev/lane-gateway"}});
     objects.classes.push(object(class)?);
     let listener = json!({"name": "http", "port": listen.port(), "protocol": "HTTP"});
     let spec = json!({"gatewayClassName": "pocket", "listeners": [listener], "addresses": [{"value": listen.ip()}]});
-    objects.gateways.push(object(json!({"metadata": meta("edge"), "spec": spec}))?);
+    objects
+        .gateways
+        .push(object(json!({"metadata": meta("edge"), "spec": spec}))?);
     let entry = json!({"gateway": "edge", "routes": [{"path": "/", "app": "app"}]});
     let spec = json!({"entry": entry, "apps": [{"app": "app", "port": 80}]});
     objects.groups.push(object(
@@ -51,8 +59,7 @@ async fn serve() -> Result<(), Failure> {
         json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": meta("gray"), "spec": spec}),
     )?);
     let to = |name: &str| json!([{"name": name, "port": 80}]);
-    let colour =
-        json!({"type": "ExtensionRef", "extensionRef": {"group": "graylane.dev", "kind": "LaneGroup", "name": "g"}});
+    let colour = json!({"type": "ExtensionRef", "extensionRef": {"group": "graylane.dev", "kind": "LaneGroup", "name": "g"}});
     for (name, spec) in [
         (
             "entry",

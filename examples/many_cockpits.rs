@@ -24,23 +24,45 @@ async fn main() -> Result<(), Failure> {
         return Err("usage: many_cockpits N SECONDS [CONTEXT]".into());
     };
     let (number, seconds): (usize, u64) = (number.parse()?, seconds.parse()?);
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is a TLS provider already")?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| "there is a TLS provider already")?;
     let stop = CancellationToken::new();
     let mut all = vec![];
     for _ in 0..number {
-        let connected =
-            prepare(&Source::Kubectl { kubeconfig: None, context: args.get(2).cloned() }, None, Agent::Cockpit)?;
-        all.push((watch::spawn(connected.clusters.clone(), connected.namespace.clone(), stop.clone()), connected));
+        let connected = prepare(
+            &Source::Kubectl {
+                kubeconfig: None,
+                context: args.get(2).cloned(),
+            },
+            None,
+            Agent::Cockpit,
+        )?;
+        all.push((
+            watch::spawn(
+                connected.clusters.clone(),
+                connected.namespace.clone(),
+                stop.clone(),
+            ),
+            connected,
+        ));
     }
     for (worlds, _) in &mut all {
         worlds.wait_for(|w| w.link == Link::Live).await?;
     }
-    let asked = || all.iter().map(|(_, c)| c.clusters.meter().asked()).map(|a| (a.total, a.throttled));
+    let asked = || {
+        all.iter()
+            .map(|(_, c)| c.clusters.meter().asked())
+            .map(|a| (a.total, a.throttled))
+    };
     let sum = || asked().fold((0, 0), |(t, r), (total, refused)| (t + total, r + refused));
     let (start, _) = sum();
     println!("{number} cockpits are live after {start} requests");
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let (end, refused) = sum();
-    println!("{} requests in {seconds} s, {refused} answers 429", end - start);
+    println!(
+        "{} requests in {seconds} s, {refused} answers 429",
+        end - start
+    );
     Ok(())
 }

@@ -88,10 +88,20 @@ mod tests {
     #[test]
     fn every_definition_has_a_structural_schema_and_its_names() {
         for crd in definitions() {
-            let schema = crd.spec.versions[0].schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
-            let has_spec = schema.is_some_and(|s| s.properties.as_ref().is_some_and(|p| p.contains_key("spec")));
+            let schema = crd.spec.versions[0]
+                .schema
+                .as_ref()
+                .and_then(|s| s.open_api_v3_schema.as_ref());
+            let has_spec = schema.is_some_and(|s| {
+                s.properties
+                    .as_ref()
+                    .is_some_and(|p| p.contains_key("spec"))
+            });
             assert!(has_spec, "{:?}", crd.metadata.name);
-            assert_eq!(crd.metadata.name.as_deref(), Some(format!("{}.{GROUP}", crd.spec.names.plural).as_str()));
+            assert_eq!(
+                crd.metadata.name.as_deref(),
+                Some(format!("{}.{GROUP}", crd.spec.names.plural).as_str())
+            );
         }
     }
 }

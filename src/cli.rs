@@ -89,9 +89,16 @@ pub fn main() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(told) => {
-            let ok = matches!(told.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let ok = matches!(
+                told.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
             let _ = told.print();
-            return if ok { ExitCode::SUCCESS } else { ExitCode::from(2) };
+            return if ok {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(2)
+            };
         }
     };
     // Fails only when something was installed before, which is as good.
@@ -103,7 +110,10 @@ pub fn main() -> ExitCode {
         }
     }));
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(why) => return fail(&Report::msg(format!("no threads: {why}"))),
     };
@@ -135,7 +145,10 @@ async fn run(cli: Cli) -> Result<()> {
         Some(Command::Wish(command)) => wish::run(&global, command).await,
         Some(Command::StopTheLine) => {
             let session = session::open(&global).await?;
-            session.perform(Intent::StopTheLine, output::Format::Table).await.map(drop)
+            session
+                .perform(Intent::StopTheLine, output::Format::Table)
+                .await
+                .map(drop)
         }
         Some(Command::Pocket(args)) => pocket::run(&global, args).await,
         Some(Command::Probe(args)) => probe::run(&global, args).await,
@@ -186,8 +199,12 @@ mod tests {
     #[test]
     fn a_cause_is_told_once() {
         let io = || std::io::Error::other("No such device (os error 6)");
-        let said = Report::new(crate::ui::terminal::CockpitError::Terminal(io())).wrap_err("the cockpit");
-        assert_eq!(chain(&said), "the cockpit: the cockpit needs a terminal: No such device (os error 6)");
+        let said =
+            Report::new(crate::ui::terminal::CockpitError::Terminal(io())).wrap_err("the cockpit");
+        assert_eq!(
+            chain(&said),
+            "the cockpit: the cockpit needs a terminal: No such device (os error 6)"
+        );
         let plain = Report::new(io()).wrap_err("reading a");
         assert_eq!(chain(&plain), "reading a: No such device (os error 6)");
     }
@@ -203,14 +220,21 @@ mod tests {
             for sub in command.get_subcommands() {
                 let path = format!("{path} {}", sub.get_name());
                 for own in sub.get_arguments() {
-                    assert!(!global.contains(&own.get_id().to_string()), "{path}: {}", own.get_id());
+                    assert!(
+                        !global.contains(&own.get_id().to_string()),
+                        "{path}: {}",
+                        own.get_id()
+                    );
                 }
                 walk(sub, global, &path);
             }
         }
         let command = Cli::command();
-        let global: Vec<String> =
-            command.get_arguments().filter(|a| a.is_global_set()).map(|a| a.get_id().to_string()).collect();
+        let global: Vec<String> = command
+            .get_arguments()
+            .filter(|a| a.is_global_set())
+            .map(|a| a.get_id().to_string())
+            .collect();
         assert!(global.len() > 3);
         walk(&command, &global, "");
     }

@@ -61,9 +61,14 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     if let Some(file) = file {
         return read(file);
     }
-    let Some(folder) = folder() else { return Ok(Config::default()) };
+    let Some(folder) = folder() else {
+        return Ok(Config::default());
+    };
     let found = ["config.toml", "config.yaml", "config.yml"].map(|name| folder.join(name));
-    found.iter().find(|f| f.exists()).map_or_else(|| Ok(Config::default()), |f| read(f))
+    found
+        .iter()
+        .find(|f| f.exists())
+        .map_or_else(|| Ok(Config::default()), |f| read(f))
 }
 
 /// Where the user's files are.
@@ -72,7 +77,10 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// The text of a file that may be missing, unless it was named.
-fn text(named: Option<&Path>, usual: impl FnOnce(PathBuf) -> PathBuf) -> Result<Option<String>, ConfigError> {
+fn text(
+    named: Option<&Path>,
+    usual: impl FnOnce(PathBuf) -> PathBuf,
+) -> Result<Option<String>, ConfigError> {
     let file = match (named, folder()) {
         (Some(file), _) => file.to_owned(),
         (None, Some(folder)) => usual(folder),
@@ -80,18 +88,26 @@ fn text(named: Option<&Path>, usual: impl FnOnce(PathBuf) -> PathBuf) -> Result<
     };
     match std::fs::read_to_string(&file) {
         Err(why) if named.is_none() && why.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        read => read.map(Some).map_err(|why| ConfigError::Read { file, why }),
+        read => read
+            .map(Some)
+            .map_err(|why| ConfigError::Read { file, why }),
     }
 }
 
 fn read(file: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|why| ConfigError::Read { file: file.into(), why })?;
+    let text = std::fs::read_to_string(file).map_err(|why| ConfigError::Read {
+        file: file.into(),
+        why,
+    })?;
     let parsed = match file.extension().and_then(|e| e.to_str()) {
         Some("yaml" | "yml") if text.trim().is_empty() => Ok(Config::default()),
         Some("yaml" | "yml") => serde_saphyr::from_str(&text).map_err(|e| e.to_string()),
         _ => toml::from_str(&text).map_err(|e| e.to_string()),
     };
-    parsed.map_err(|why| ConfigError::Parse { file: file.into(), why })
+    parsed.map_err(|why| ConfigError::Parse {
+        file: file.into(),
+        why,
+    })
 }
 
 impl Config {
@@ -101,7 +117,11 @@ impl Config {
             return Ok(dir.clone());
         }
         let base = choose_base_strategy().map_err(|e| ConfigError::NoHome(e.to_string()))?;
-        Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("graylane").join("demo"))
+        Ok(base
+            .state_dir()
+            .unwrap_or_else(|| base.data_dir())
+            .join("graylane")
+            .join("demo"))
     }
 
     /// The text of the user's own keys.
@@ -112,9 +132,9 @@ impl Config {
     /// The text of the user's own theme, when the theme's name is that of a file.
     pub fn theme_text(&self) -> Result<Option<String>, ConfigError> {
         match &self.theme {
-            Some(name) if !name.contains('/') => {
-                text(None, |folder| folder.join("themes").join(format!("{name}.toml")))
-            }
+            Some(name) if !name.contains('/') => text(None, |folder| {
+                folder.join("themes").join(format!("{name}.toml"))
+            }),
             Some(file) => text(Some(Path::new(file)), |folder| folder),
             None => Ok(None),
         }
@@ -122,10 +142,23 @@ impl Config {
 
     /// Who acts.
     pub fn user(&self) -> String {
-        let from_env = || ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok()).filter(|u| !u.is_empty());
+        let from_env = || {
+            ["USER", "LOGNAME"]
+                .iter()
+                .find_map(|v| std::env::var(v).ok())
+                .filter(|u| !u.is_empty())
+        };
         let uid = rustix::process::getuid().as_raw();
-        let known = || std::fs::read_to_string("/etc/passwd").ok().and_then(|text| account(&text, uid));
-        self.user.clone().or_else(from_env).or_else(known).unwrap_or_else(|| format!("uid-{uid}"))
+        let known = || {
+            std::fs::read_to_string("/etc/passwd")
+                .ok()
+                .and_then(|text| account(&text, uid))
+        };
+        self.user
+            .clone()
+            .or_else(from_env)
+            .or_else(known)
+            .unwrap_or_else(|| format!("uid-{uid}"))
     }
 }
 
@@ -171,9 +204,17 @@ mod tests {
     #[test]
     fn an_unknown_key_is_told_with_its_place() {
         let told = load_text("c.toml", "user = 'ann'\nthemee = 'x'\n").unwrap_err();
-        assert!(told.contains("c.toml") && told.contains("line 2") && told.contains("themee"), "{told}");
+        assert!(
+            told.contains("c.toml") && told.contains("line 2") && told.contains("themee"),
+            "{told}"
+        );
         let told = load_text("c.yaml", "user: ann\nthemee: x\n").unwrap_err();
         assert!(told.contains("themee") && told.contains('2'), "{told}");
-        assert!(load(Some(Path::new("/nowhere/c.toml"))).unwrap_err().to_string().contains("/nowhere/c.toml"));
+        assert!(
+            load(Some(Path::new("/nowhere/c.toml")))
+                .unwrap_err()
+                .to_string()
+                .contains("/nowhere/c.toml")
+        );
     }
 }

@@ -43,7 +43,9 @@ pub use serve::serve;
 pub use telemetry::Telemetry;
 
 /// Sends the probes of verify tasks: a lane group's name and what to send, to what came back.
-pub type Prober = Arc<dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, String>> + Send + Sync>;
+pub type Prober = Arc<
+    dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, String>> + Send + Sync,
+>;
 
 /// What an engine needs.
 #[derive(Clone)]
@@ -68,7 +70,9 @@ pub struct Options {
 pub async fn run(options: Options, stop: CancellationToken) {
     let lease = lease::Lease::new(&options);
     while !stop.is_cancelled() {
-        let Some(since) = stop.run_until_cancelled(lease.acquire()).await else { break };
+        let Some(since) = stop.run_until_cancelled(lease.acquire()).await else {
+            break;
+        };
         tracing::info!(identity = options.identity, "this engine acts");
         options.telemetry.acts(true);
         let acting = stop.child_token();
@@ -93,8 +97,15 @@ async fn lead(options: &Options, stop: &CancellationToken) {
     let tasks = TaskTracker::new();
     let cache = cache::Cache::start(options, &wake, &tasks, stop);
     if stop.run_until_cancelled(cache.ready()).await.is_some() {
-        let probes = probes::Probes::new(options.prober.clone(), Arc::clone(&wake), tasks.clone(), stop.clone());
-        look::Looker::new(options, cache, probes, &wake).run(stop).await;
+        let probes = probes::Probes::new(
+            options.prober.clone(),
+            Arc::clone(&wake),
+            tasks.clone(),
+            stop.clone(),
+        );
+        look::Looker::new(options, cache, probes, &wake)
+            .run(stop)
+            .await;
     }
     stop.cancel();
     tasks.close();

@@ -69,8 +69,19 @@ impl Gateway {
     pub fn new(node: IpAddr, limits: Limits, hops: HopSink) -> Self {
         let (table, switched) = (ArcSwap::from_pointee(Table::default()), TaskTracker::new());
         let tunnels = Admission::share(limits.tunnels, 2);
-        let shared = Arc::new(Shared { table, limits, hops, switched, tunnels });
-        Self { shared, listeners: Listeners::default(), known: Known::default(), node }
+        let shared = Arc::new(Shared {
+            table,
+            limits,
+            hops,
+            switched,
+            tunnels,
+        });
+        Self {
+            shared,
+            listeners: Listeners::default(),
+            known: Known::default(),
+            node,
+        }
     }
 
     /// Serves what the objects say from now on. Needs a tokio runtime.

@@ -84,12 +84,22 @@ pub async fn run(
     via: &Via,
 ) -> Result<Vec<Probed>, ProbeError> {
     let world = worlds.borrow().clone();
-    let found = world.groups.get(group).cloned().ok_or_else(|| ProbeError::NoGroup(group.into()))?;
-    let headers: Vec<String> = spec.headers.iter().map(|(k, v)| format!("{k}: {v}")).collect();
+    let found = world
+        .groups
+        .get(group)
+        .cloned()
+        .ok_or_else(|| ProbeError::NoGroup(group.into()))?;
+    let headers: Vec<String> = spec
+        .headers
+        .iter()
+        .map(|(k, v)| format!("{k}: {v}"))
+        .collect();
     let request = parse(&spec.path, &headers, &[])?;
     let way = match via {
         Via::Entry => Way::straight(&address(&found, group)?)?,
-        Via::Proxy(client, target) => Way::Proxy(proxy(client, target.as_ref(), &found, &world.namespace).await?),
+        Via::Proxy(client, target) => {
+            Way::Proxy(proxy(client, target.as_ref(), &found, &world.namespace).await?)
+        }
     };
     let sender = Sender::new(way, found.spec.entry.host.as_deref(), &request, &spec.path)?;
     let carried = ["traceparent", "baggage"].map(HeaderName::from_static);
@@ -104,7 +114,11 @@ pub async fn run(
         let mut after = worlds.clone();
         if answer.reached {
             let came = |w: &World| w.hops.iter().any(|h| h.trace == answer.trace && h.entry);
-            let patience = if before.hops_seen > 0 { HOPS_COME } else { FIRST_HOP_COMES };
+            let patience = if before.hops_seen > 0 {
+                HOPS_COME
+            } else {
+                FIRST_HOP_COMES
+            };
             let _ = tokio::time::timeout(patience, after.wait_for(came)).await;
         }
         let after = after.borrow().clone();
@@ -112,13 +126,20 @@ pub async fn run(
         probed.judge(spec, found, told, &after, own.as_deref());
         probed
     };
-    Ok(stream::iter(0..spec.count.clamp(1, MOST_PROBES)).map(one).buffered(AT_ONCE).collect().await)
+    Ok(stream::iter(0..spec.count.clamp(1, MOST_PROBES))
+        .map(one)
+        .buffered(AT_ONCE)
+        .collect()
+        .await)
 }
 
 /// Where a group's requests come in.
 fn address(group: &LaneGroup, name: &str) -> Result<String, ProbeError> {
     let told = group.status.as_ref().and_then(|s| s.addresses.first());
-    let no = || ProbeError::NoAddress { group: name.into(), gateway: group.spec.entry.gateway.clone() };
+    let no = || ProbeError::NoAddress {
+        group: name.into(),
+        gateway: group.spec.entry.gateway.clone(),
+    };
     told.cloned().ok_or_else(no)
 }
 
@@ -136,19 +157,40 @@ async fn proxy(
     }
     match target {
         Some(target) => Ok(Proxy::to(client, target)),
-        None => Proxy::to_gateway(client, namespace, &group.spec.entry.gateway).await.map_err(ProbeError::Proxy),
+        None => Proxy::to_gateway(client, namespace, &group.spec.entry.gateway)
+            .await
+            .map_err(ProbeError::Proxy),
     }
 }
 
 /// The chain of a request: from hops, else as the services tell it.
-fn chain_of(answer: &send::Answer, group: &str, request: &RequestParts, before: &World, after: &World) -> Vec<Chain> {
-    let hops: Vec<Arc<Hop>> = after.hops.iter().filter(|h| h.trace == answer.trace).cloned().collect();
+fn chain_of(
+    answer: &send::Answer,
+    group: &str,
+    request: &RequestParts,
+    before: &World,
+    after: &World,
+) -> Vec<Chain> {
+    let hops: Vec<Arc<Hop>> = after
+        .hops
+        .iter()
+        .filter(|h| h.trace == answer.trace)
+        .cloned()
+        .collect();
     let better = |made: &dyn Fn(&World) -> Vec<Chain>| {
         let worst = |chains: &[Chain]| chains.iter().map(|c| c.worst).max().unwrap_or_default();
         let now = made(after);
         // A lane that opened or closed while the request was on its way: as promised at either end is well.
-        let then = if worst(&now).is_bad() { made(before) } else { return now };
-        if worst(&then) < worst(&now) { then } else { now }
+        let then = if worst(&now).is_bad() {
+            made(before)
+        } else {
+            return now;
+        };
+        if worst(&then) < worst(&now) {
+            then
+        } else {
+            now
+        }
     };
     if !hops.is_empty() {
         let entry = hops.iter().any(|h| h.entry);
@@ -156,19 +198,41 @@ fn chain_of(answer: &send::Answer, group: &str, request: &RequestParts, before: 
             let chains = assemble(&hops, world, Timestamp::MAX);
             chains
                 .into_iter()
-                .filter(|c| !entry || c.steps.first().and_then(|s| s.hop.as_ref()).is_some_and(|h| h.entry))
+                .filter(|c| {
+                    !entry
+                        || c.steps
+                            .first()
+                            .and_then(|s| s.hop.as_ref())
+                            .is_some_and(|h| h.entry)
+                })
                 .collect()
         });
     }
-    let Ok(links) = chain::text::parse(&answer.body) else { return vec![] };
+    let Ok(links) = chain::text::parse(&answer.body) else {
+        return vec![];
+    };
     better(&|world| {
         let lanes: Vec<crate::api::Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
-        let traced = RequestParts { trace: answer.trace.clone(), ..request.clone() };
+        let traced = RequestParts {
+            trace: answer.trace.clone(),
+            ..request.clone()
+        };
         let explained = world.groups.get(group).map(|group| {
-            lanes::explain(&lanes::Entrance { group, lanes: &lanes, routes: None, gateway: None }, &traced)
+            lanes::explain(
+                &lanes::Entrance {
+                    group,
+                    lanes: &lanes,
+                    routes: None,
+                    gateway: None,
+                },
+                &traced,
+            )
         });
         let taken = explained.and_then(|e| e.outcome.taken()?.tag.clone());
-        links.iter().map(|line| from_links(line, group, taken.as_deref(), world)).collect()
+        links
+            .iter()
+            .map(|line| from_links(line, group, taken.as_deref(), world))
+            .collect()
     })
 }
 

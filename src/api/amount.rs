@@ -24,7 +24,9 @@ impl Amount {
     pub fn of(self, total: u32) -> u32 {
         match self {
             Self::Count(n) => n,
-            Self::Percent(p) => u32::try_from((u64::from(total) * u64::from(p)).div_ceil(100)).unwrap_or(u32::MAX),
+            Self::Percent(p) => {
+                u32::try_from((u64::from(total) * u64::from(p)).div_ceil(100)).unwrap_or(u32::MAX)
+            }
         }
     }
 }
@@ -44,7 +46,13 @@ impl FromStr for Amount {
     fn from_str(text: &str) -> Result<Self, AmountError> {
         let wrong = || AmountError(text.to_owned());
         match text.trim().strip_suffix('%') {
-            Some(p) => p.trim().parse().ok().filter(|p| *p <= 100).map(Self::Percent).ok_or_else(wrong),
+            Some(p) => p
+                .trim()
+                .parse()
+                .ok()
+                .filter(|p| *p <= 100)
+                .map(Self::Percent)
+                .ok_or_else(wrong),
             None => text.trim().parse().map(Self::Count).map_err(|_| wrong()),
         }
     }
@@ -100,7 +108,10 @@ mod tests {
     #[test]
     fn reads_and_writes_as_kubernetes_does() {
         let amounts: Vec<Amount> = serde_json::from_str(r#"[1, "2", "50%"]"#).unwrap();
-        assert_eq!(amounts, [Amount::Count(1), Amount::Count(2), Amount::Percent(50)]);
+        assert_eq!(
+            amounts,
+            [Amount::Count(1), Amount::Count(2), Amount::Percent(50)]
+        );
         assert_eq!(serde_json::to_string(&amounts).unwrap(), r#"[1,2,"50%"]"#);
         for wrong in ["", "x", "-1", "101%", "1.5", "%"] {
             assert_eq!(wrong.parse::<Amount>(), Err(AmountError(wrong.into())));

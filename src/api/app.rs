@@ -14,10 +14,26 @@ use super::{Amount, Stage, Workflow};
 
 /// What is to be known of one application: one App, one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "App", plural = "apps", shortname = "gapp", namespaced)]
-#[kube(status = "AppStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
+#[kube(
+    group = "graylane.dev",
+    version = "v1alpha1",
+    kind = "App",
+    plural = "apps",
+    shortname = "gapp",
+    namespaced
+)]
+#[kube(
+    status = "AppStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    category = "graylane"
+)]
 #[kube(printcolumn(name = "Environments", type_ = "string", json_path = ".status.summary"))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn(
+    name = "Age",
+    type_ = "date",
+    json_path = ".metadata.creationTimestamp"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct AppSpec {
     /// Where the source lives; shown, not fetched.
@@ -56,7 +72,10 @@ pub struct ReleaseHistory {
 
 impl Default for ReleaseHistory {
     fn default() -> Self {
-        Self { limit: history_limit(), ttl_seconds_after_finished: None }
+        Self {
+            limit: history_limit(),
+            ttl_seconds_after_finished: None,
+        }
     }
 }
 
@@ -233,7 +252,10 @@ impl App {
     pub fn summary(&self) -> String {
         let known = self.status.as_ref().map(|s| &s.environments);
         let told = self.spec.environments.iter().map(|e| {
-            let state = known.and_then(|s| s.get(&e.name)).map(|s| s.state).unwrap_or_default();
+            let state = known
+                .and_then(|s| s.get(&e.name))
+                .map(|s| s.state)
+                .unwrap_or_default();
             format!("{}:{state:?}", e.name)
         });
         told.collect::<Vec<_>>().join(",")
@@ -241,7 +263,10 @@ impl App {
 
     /// Writes what is seen of an environment into the status.
     pub fn note(&mut self, environment: &str, status: EnvironmentStatus) {
-        self.status.get_or_insert_default().environments.insert(environment.into(), status);
+        self.status
+            .get_or_insert_default()
+            .environments
+            .insert(environment.into(), status);
         let summary = self.summary();
         self.status.get_or_insert_default().summary = summary;
     }
@@ -295,7 +320,9 @@ pub enum EnvironmentState {
 }
 
 /// One applied object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryItem {
     /// `apps/v1`.
@@ -315,7 +342,10 @@ pub struct InventoryItem {
 impl InventoryItem {
     /// Its kind, as the API server's paths name it.
     pub fn resource(&self) -> ApiResource {
-        let (group, version) = self.api_version.split_once('/').unwrap_or(("", &self.api_version));
+        let (group, version) = self
+            .api_version
+            .split_once('/')
+            .unwrap_or(("", &self.api_version));
         ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.kind))
     }
 }
@@ -337,7 +367,9 @@ impl AppSpec {
 
     /// The environment whose pods carry this lane tag.
     pub fn environment_of_lane(&self, tag: &str) -> Option<&Environment> {
-        self.environments.iter().find(|e| e.lane.as_deref() == Some(tag))
+        self.environments
+            .iter()
+            .find(|e| e.lane.as_deref() == Some(tag))
     }
 }
 
@@ -345,6 +377,7 @@ impl App {
     /// What stands of an environment that the App no longer has, by its status.
     pub fn left_behind(&self, environment: &str) -> Option<&EnvironmentStatus> {
         let status = self.status.as_ref()?.environments.get(environment)?;
-        (self.spec.environment(environment).is_none() && !status.inventory.is_empty()).then_some(status)
+        (self.spec.environment(environment).is_none() && !status.inventory.is_empty())
+            .then_some(status)
     }
 }

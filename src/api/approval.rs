@@ -22,7 +22,11 @@ use serde::{Deserialize, Serialize};
 #[kube(printcolumn(name = "Attempt", type_ = "integer", json_path = ".spec.attempt"))]
 #[kube(printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"))]
 #[kube(printcolumn(name = "Approver", type_ = "string", json_path = ".spec.approver"))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn(
+    name = "Age",
+    type_ = "date",
+    json_path = ".metadata.creationTimestamp"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalSpec {
     /// The Release's name.

@@ -21,8 +21,18 @@ pub const LANE_GATEWAY: &str = "graylane.dev/lane-gateway";
 
 /// Which controller serves the Gateways of a class.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "GatewayClass", plural = "gatewayclasses")]
-#[kube(status = "GatewayClassStatus", schema = "disabled", derive = "Default", derive = "PartialEq")]
+#[kube(
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "GatewayClass",
+    plural = "gatewayclasses"
+)]
+#[kube(
+    status = "GatewayClassStatus",
+    schema = "disabled",
+    derive = "Default",
+    derive = "PartialEq"
+)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassSpec {
     /// `graylane.dev/lane-gateway`.
@@ -50,8 +60,19 @@ pub struct SupportedFeature {
 
 /// A place where requests come in.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "Gateway", plural = "gateways", namespaced)]
-#[kube(status = "GatewayStatus", schema = "disabled", derive = "Default", derive = "PartialEq")]
+#[kube(
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "Gateway",
+    plural = "gateways",
+    namespaced
+)]
+#[kube(
+    status = "GatewayStatus",
+    schema = "disabled",
+    derive = "Default",
+    derive = "PartialEq"
+)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewaySpec {
     /// The class.
@@ -152,7 +173,13 @@ pub struct RouteKind {
 
 /// Which requests go to which Services.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "HTTPRoute", plural = "httproutes", namespaced)]
+#[kube(
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "HTTPRoute",
+    plural = "httproutes",
+    namespaced
+)]
 #[kube(root = "HttpRoute", status = "HttpRouteStatus", schema = "disabled")]
 #[kube(derive = "Default", derive = "PartialEq")]
 #[serde(rename_all = "camelCase")]
@@ -194,13 +221,24 @@ pub struct ParentRef {
 impl ParentRef {
     /// A Gateway in the route's namespace.
     pub fn gateway(name: &str) -> Self {
-        Self { group: Some(GATEWAY_GROUP.into()), kind: Some("Gateway".into()), name: name.into(), ..Self::default() }
+        Self {
+            group: Some(GATEWAY_GROUP.into()),
+            kind: Some("Gateway".into()),
+            name: name.into(),
+            ..Self::default()
+        }
     }
 
     /// A Service in the route's namespace (GAMMA).
     pub fn service(name: &str, port: u16) -> Self {
         let group = Some(String::new());
-        Self { group, kind: Some("Service".into()), name: name.into(), port: Some(port), ..Self::default() }
+        Self {
+            group,
+            kind: Some("Service".into()),
+            name: name.into(),
+            port: Some(port),
+            ..Self::default()
+        }
     }
 
     /// Whether it names a Gateway.
@@ -303,7 +341,11 @@ pub struct RouteFilter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_header_modifier: Option<HeaderModifier>,
     /// Host and path.
-    #[serde(default, rename = "urlRewrite", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "urlRewrite",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub url_rewrite: Option<UrlRewrite>,
     /// A LaneGroup: colour the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,7 +441,11 @@ pub struct BackendRef {
 impl BackendRef {
     /// A Service in the route's namespace.
     pub fn service(name: &str, port: u16) -> Self {
-        Self { name: name.into(), port: Some(port), ..Self::default() }
+        Self {
+            name: name.into(),
+            port: Some(port),
+            ..Self::default()
+        }
     }
 }
 

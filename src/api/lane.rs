@@ -18,11 +18,20 @@ use super::{HopSource, HopSourceStatus, Served, SpanLog, gateway_api::RouteMatch
     shortname = "lg",
     namespaced
 )]
-#[kube(status = "LaneGroupStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
+#[kube(
+    status = "LaneGroupStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    category = "graylane"
+)]
 #[kube(printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.entry.gateway"))]
 #[kube(printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"))]
 #[kube(printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn(
+    name = "Age",
+    type_ = "date",
+    json_path = ".metadata.creationTimestamp"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneGroupSpec {
     /// Where requests come in.
@@ -144,7 +153,10 @@ pub struct Propagation {
 
 impl Default for Propagation {
     fn default() -> Self {
-        Self { header: tag_header(), baggage: None }
+        Self {
+            header: tag_header(),
+            baggage: None,
+        }
     }
 }
 
@@ -234,14 +246,30 @@ pub struct RouteStatus {
 
 /// One lane: which requests, with which tag (MSE's 泳道).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "Lane", plural = "lanes", shortname = "ln", namespaced)]
-#[kube(status = "LaneStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
+#[kube(
+    group = "graylane.dev",
+    version = "v1alpha1",
+    kind = "Lane",
+    plural = "lanes",
+    shortname = "ln",
+    namespaced
+)]
+#[kube(
+    status = "LaneStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    category = "graylane"
+)]
 #[kube(printcolumn(name = "Group", type_ = "string", json_path = ".spec.group"))]
 #[kube(printcolumn(name = "Tag", type_ = "string", json_path = ".spec.tag"))]
 #[kube(printcolumn(name = "Enabled", type_ = "boolean", json_path = ".spec.enabled"))]
 #[kube(printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"))]
 #[kube(printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn(
+    name = "Age",
+    type_ = "date",
+    json_path = ".metadata.creationTimestamp"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneSpec {
     /// The LaneGroup's name.
@@ -422,7 +450,11 @@ pub struct LaneStatus {
 impl LaneStatus {
     /// `2/21 gray, 3 problems: HTTPRoute g-a: …`
     pub fn summary(&self) -> String {
-        let gray = self.apps.iter().filter(|a| a.served == Served::Gray).count();
+        let gray = self
+            .apps
+            .iter()
+            .filter(|a| a.served == Served::Gray)
+            .count();
         summary(format!("{gray}/{} gray", self.apps.len()), &self.problems)
     }
 }
@@ -430,16 +462,29 @@ impl LaneStatus {
 impl LaneGroupStatus {
     /// `5/6 routes, 1 problem: …`
     pub fn summary(&self) -> String {
-        let taken = self.routes.iter().filter(|r| r.accepted == Some(true)).count();
-        summary(format!("{taken}/{} routes", self.routes.len()), &self.problems)
+        let taken = self
+            .routes
+            .iter()
+            .filter(|r| r.accepted == Some(true))
+            .count();
+        summary(
+            format!("{taken}/{} routes", self.routes.len()),
+            &self.problems,
+        )
     }
 }
 
 /// A count, how many problems, and the beginning of the first: what a column has room for.
 fn summary(count: String, problems: &[String]) -> String {
     const MOST: usize = 60;
-    let Some(first) = problems.first() else { return count };
-    let many = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+    let Some(first) = problems.first() else {
+        return count;
+    };
+    let many = if problems.len() == 1 {
+        "1 problem".to_owned()
+    } else {
+        format!("{} problems", problems.len())
+    };
     let words = format!("{count}, {many}: {first}");
     if words.chars().count() <= MOST {
         return words;
@@ -468,13 +513,24 @@ mod tests {
 
     #[test]
     fn a_summary_fits_a_column_whatever_is_wrong() {
-        let app = |served| LaneAppStatus { app: "a".into(), served, reason: String::new(), since: None };
-        let mut status = LaneStatus { apps: vec![app(Served::Gray), app(Served::Base)], ..LaneStatus::default() };
+        let app = |served| LaneAppStatus {
+            app: "a".into(),
+            served,
+            reason: String::new(),
+            since: None,
+        };
+        let mut status = LaneStatus {
+            apps: vec![app(Served::Gray), app(Served::Base)],
+            ..LaneStatus::default()
+        };
         assert_eq!(status.summary(), "1/2 gray");
         status.problems = vec!["HTTPRoute g-a: no".into()];
         assert_eq!(status.summary(), "1/2 gray, 1 problem: HTTPRoute g-a: no");
         status.problems = vec!["x".repeat(1000); 21];
-        assert!(status.summary().starts_with("1/2 gray, 21 problems: xxx") && status.summary().chars().count() == 60);
+        assert!(
+            status.summary().starts_with("1/2 gray, 21 problems: xxx")
+                && status.summary().chars().count() == 60
+        );
         assert_eq!(LaneGroupStatus::default().summary(), "0/0 routes");
     }
 }

@@ -19,12 +19,21 @@ use super::{CleanUpTask, InventoryItem, ProbeSpec, Served, app::any_map};
     shortname = "grel",
     namespaced
 )]
-#[kube(status = "ReleaseStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
+#[kube(
+    status = "ReleaseStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    category = "graylane"
+)]
 #[kube(printcolumn(name = "App", type_ = "string", json_path = ".spec.app"))]
 #[kube(printcolumn(name = "Stage", type_ = "string", json_path = ".spec.stage"))]
 #[kube(printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"))]
 #[kube(printcolumn(name = "Task", type_ = "string", json_path = ".status.task"))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn(
+    name = "Age",
+    type_ = "date",
+    json_path = ".metadata.creationTimestamp"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseSpec {
     /// The App's name, in the same namespace.

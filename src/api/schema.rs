@@ -17,7 +17,8 @@ const LABEL: &str = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 /// As a namespace's name.
 const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// The same in a template of Apps, where `${APP}` may stand in it.
-const NAMESPACE_TO_BE: &str = "^([a-z0-9]|[$][{]APP[}])(([-a-z0-9]|[$][{]APP[}])*([a-z0-9]|[$][{]APP[}]))?$";
+const NAMESPACE_TO_BE: &str =
+    "^([a-z0-9]|[$][{]APP[}])(([-a-z0-9]|[$][{]APP[}])*([a-z0-9]|[$][{]APP[}]))?$";
 /// As an object's name.
 const NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// What people call stages and tasks: words of any script, with what stands between words. Nothing in it means anything to
@@ -78,12 +79,28 @@ fn find<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut serde_json::Map
 
 fn constraints(kind: &str) -> Vec<(String, Value)> {
     let of = |prefix: &str, list: Vec<Constraint>| -> Vec<(String, Value)> {
-        let path = |p: &str| if p.is_empty() { prefix.to_owned() } else { format!("{prefix}.{p}") };
-        list.into_iter().map(|(p, value)| (path(p.trim_matches('.')), value)).collect()
+        let path = |p: &str| {
+            if p.is_empty() {
+                prefix.to_owned()
+            } else {
+                format!("{prefix}.{p}")
+            }
+        };
+        list.into_iter()
+            .map(|(p, value)| (path(p.trim_matches('.')), value))
+            .collect()
     };
     match kind {
-        "App" => [of("", vec![("", short_name())]), of("spec", [app(NAMESPACE), names()].concat())].concat(),
-        "AppTemplate" => [of("spec", vec![("description", text(4096))]), of("spec.app", app(NAMESPACE_TO_BE))].concat(),
+        "App" => [
+            of("", vec![("", short_name())]),
+            of("spec", [app(NAMESPACE), names()].concat()),
+        ]
+        .concat(),
+        "AppTemplate" => [
+            of("spec", vec![("description", text(4096))]),
+            of("spec.app", app(NAMESPACE_TO_BE)),
+        ]
+        .concat(),
         "VariableGroup" => of("spec", variables()),
         "Release" => [of("spec", release()), of("spec", wishes())].concat(),
         "Approval" => [of("", vec![("", unchangeable())]), of("spec", approval())].concat(),
@@ -136,58 +153,119 @@ fn variables() -> Vec<Constraint> {
 fn app(namespace: &str) -> Vec<Constraint> {
     let one_kind = "[has(self.build), has(self.approval), has(self.deploy), has(self.verify), has(self.proceed), \
                     has(self.cleanUp)].filter(x, x).size() == 1";
-    let one_kind_words = "a task is exactly one of build, approval, deploy, verify, proceed, cleanUp";
+    let one_kind_words =
+        "a task is exactly one of build, approval, deploy, verify, proceed, cleanUp";
     let counted = "!has(self.mode) || self.mode != 'count' || has(self.count)";
     vec![
-        ("images", few_short_names("the name of an image has up to 63 characters")),
+        (
+            "images",
+            few_short_names("the name of an image has up to 63 characters"),
+        ),
         ("manifests", items(128)),
-        ("environments", unique(64, "name", "two environments have the same name")),
+        (
+            "environments",
+            unique(64, "name", "two environments have the same name"),
+        ),
         ("environments[].name", pattern(LABEL, 63)),
         ("environments[].lane", pattern(LABEL, 63)),
         ("environments[].serviceAccountName", pattern(NAME, 253)),
         ("environments[].namespace", pattern(namespace, 63)),
-        ("environments[].variableGroups", distinct(16, "a variable group is named twice")),
+        (
+            "environments[].variableGroups",
+            distinct(16, "a variable group is named twice"),
+        ),
         ("environments[].variableGroups[]", pattern(NAME, 253)),
         ("environments[].rollout.batches", items(100)),
         ("environments[].rollout.timeoutSeconds", at_most(A_YEAR)),
         ("environments[].rollout.drainSeconds", at_most(A_YEAR)),
         ("history.limit", json!({"minimum": 0, "maximum": 10000})),
         ("history.ttlSecondsAfterFinished", at_most(10 * A_YEAR)),
-        ("workflow.stages", unique(32, "name", "two stages have the same name")),
-        ("workflow.stages[].name", json!({"minLength": 1, "maxLength": 63})),
-        ("workflow.stages[].tasks", unique(64, "name", "two tasks of a stage have the same name")),
-        ("workflow.stages[].tasks[]", json!({"x-kubernetes-validations": [rule(one_kind, one_kind_words)]})),
-        ("workflow.stages[].tasks[].name", json!({"minLength": 1, "maxLength": 63})),
+        (
+            "workflow.stages",
+            unique(32, "name", "two stages have the same name"),
+        ),
+        (
+            "workflow.stages[].name",
+            json!({"minLength": 1, "maxLength": 63}),
+        ),
+        (
+            "workflow.stages[].tasks",
+            unique(64, "name", "two tasks of a stage have the same name"),
+        ),
+        (
+            "workflow.stages[].tasks[]",
+            json!({"x-kubernetes-validations": [rule(one_kind, one_kind_words)]}),
+        ),
+        (
+            "workflow.stages[].tasks[].name",
+            json!({"minLength": 1, "maxLength": 63}),
+        ),
         (
             "workflow.stages[].tasks[].approval",
             json!({"x-kubernetes-validations": [rule(counted, "mode count needs a count")]}),
         ),
         ("workflow.stages[].tasks[].approval.approvers", items(64)),
-        ("workflow.stages[].tasks[].approval.approvers[]", json!({"minLength": 1, "maxLength": 1024})),
+        (
+            "workflow.stages[].tasks[].approval.approvers[]",
+            json!({"minLength": 1, "maxLength": 1024}),
+        ),
         ("workflow.stages[].tasks[].approval.count", at_most(1000)),
-        ("workflow.stages[].tasks[].approval.timeoutSeconds", at_most(A_YEAR)),
-        ("workflow.stages[].tasks[].build.timeoutSeconds", at_most(A_YEAR)),
-        ("workflow.stages[].tasks[].deploy.environment", pattern(LABEL, 63)),
-        ("workflow.stages[].tasks[].cleanUp.environment", pattern(LABEL, 63)),
+        (
+            "workflow.stages[].tasks[].approval.timeoutSeconds",
+            at_most(A_YEAR),
+        ),
+        (
+            "workflow.stages[].tasks[].build.timeoutSeconds",
+            at_most(A_YEAR),
+        ),
+        (
+            "workflow.stages[].tasks[].deploy.environment",
+            pattern(LABEL, 63),
+        ),
+        (
+            "workflow.stages[].tasks[].cleanUp.environment",
+            pattern(LABEL, 63),
+        ),
         ("workflow.stages[].tasks[].verify.probes", items(64)),
-        ("workflow.stages[].tasks[].verify.probes[].count", at_most(1000)),
-        ("workflow.stages[].tasks[].verify.timeoutSeconds", at_most(A_YEAR)),
+        (
+            "workflow.stages[].tasks[].verify.probes[].count",
+            at_most(1000),
+        ),
+        (
+            "workflow.stages[].tasks[].verify.timeoutSeconds",
+            at_most(A_YEAR),
+        ),
     ]
 }
 
 /// What an App calls things. In a template of Apps `${APP}` may stand in each; the Apps that are made of it are looked at.
 fn names() -> Vec<Constraint> {
     vec![
-        ("images{}.repository", json!({"pattern": REFERENCE, "maxLength": 1024})),
-        ("images{}.default", json!({"pattern": REFERENCE, "maxLength": 1024})),
+        (
+            "images{}.repository",
+            json!({"pattern": REFERENCE, "maxLength": 1024}),
+        ),
+        (
+            "images{}.default",
+            json!({"pattern": REFERENCE, "maxLength": 1024}),
+        ),
         ("environments[].context", pattern(PRINTABLE, 1024)),
         ("workflow.stages[].name", pattern(WORDS, 63)),
         ("workflow.stages[].tasks[].name", pattern(WORDS, 63)),
         ("workflow.stages[].tasks[].build.image", pattern(LABEL, 63)),
         ("workflow.stages[].tasks[].build.tag", pattern(TAG, 128)),
-        ("workflow.stages[].tasks[].proceed.prompt", json!({"pattern": PROSE, "maxLength": 4096})),
-        ("workflow.stages[].tasks[].verify.laneGroup", pattern(NAME, 63)),
-        ("workflow.stages[].tasks[].verify.probes[].path", pattern(PRINTABLE, 4096)),
+        (
+            "workflow.stages[].tasks[].proceed.prompt",
+            json!({"pattern": PROSE, "maxLength": 4096}),
+        ),
+        (
+            "workflow.stages[].tasks[].verify.laneGroup",
+            pattern(NAME, 63),
+        ),
+        (
+            "workflow.stages[].tasks[].verify.probes[].path",
+            pattern(PRINTABLE, 4096),
+        ),
     ]
 }
 
@@ -214,7 +292,10 @@ fn release() -> Vec<Constraint> {
         ("stage", text(63)),
         ("teardown.environment", pattern(LABEL, 63)),
         ("images", json!({"maxProperties": 64})),
-        ("images{}", json!({"pattern": REFERENCE, "minLength": 1, "maxLength": 1024})),
+        (
+            "images{}",
+            json!({"pattern": REFERENCE, "minLength": 1, "maxLength": 1024}),
+        ),
         ("comment", text(4096)),
         ("requester", text(1024)),
         ("window", text(253)),
@@ -250,7 +331,10 @@ fn approval() -> Vec<Constraint> {
         ("images", json!({"maxProperties": 64})),
         ("images{}", text(1024)),
         ("revision", text(253)),
-        ("digest", json!({"pattern": "^sha256:[0-9a-f]{64}$", "maxLength": 71})),
+        (
+            "digest",
+            json!({"pattern": "^sha256:[0-9a-f]{64}$", "maxLength": 71}),
+        ),
     ]
 }
 
@@ -263,7 +347,10 @@ fn group() -> Vec<Constraint> {
         ("entry.routes[].path", pattern("^/", 1024)),
         ("entry.routes[].app", pattern(NAME, 63)),
         ("entry.routes[].rewrite", pattern("^/", 1024)),
-        ("apps", unique(128, "app", "an app stands twice in the group")),
+        (
+            "apps",
+            unique(128, "app", "an app stands twice in the group"),
+        ),
         ("apps[].app", pattern(NAME, 63)),
         ("apps[].service", pattern(NAMESPACE, 63)),
         ("apps[].port", json!({"minimum": 1, "maximum": 65535})),
@@ -297,19 +384,38 @@ fn group() -> Vec<Constraint> {
         "hops[].accessLog.fields.error",
     ];
     all.extend(fields.map(|field| (field, pattern(PRINTABLE, 128))));
-    let stores = ["hops[].tempo", "hops[].jaeger", "hops[].zipkin", "hops[].skyWalking"];
-    all.extend(
-        stores.map(|store| {
-            (store, json!({"x-kubernetes-validations": [rule(ONE_WAY, "exactly one of url and service")]}))
-        }),
-    );
-    let places = ["hops[].tempo.url", "hops[].jaeger.url", "hops[].zipkin.url", "hops[].skyWalking.url"];
+    let stores = [
+        "hops[].tempo",
+        "hops[].jaeger",
+        "hops[].zipkin",
+        "hops[].skyWalking",
+    ];
+    all.extend(stores.map(|store| {
+        (
+            store,
+            json!({"x-kubernetes-validations": [rule(ONE_WAY, "exactly one of url and service")]}),
+        )
+    }));
+    let places = [
+        "hops[].tempo.url",
+        "hops[].jaeger.url",
+        "hops[].zipkin.url",
+        "hops[].skyWalking.url",
+    ];
     all.extend(places.map(|place| (place, pattern("^https?://[^\\p{C}\\s]+$", 1024))));
-    let places =
-        ["hops[].tempo.service", "hops[].jaeger.service", "hops[].zipkin.service", "hops[].skyWalking.service"];
+    let places = [
+        "hops[].tempo.service",
+        "hops[].jaeger.service",
+        "hops[].zipkin.service",
+        "hops[].skyWalking.service",
+    ];
     all.extend(places.map(|place| (place, pattern(SERVICE, 160))));
-    let places =
-        ["hops[].tempo.basePath", "hops[].jaeger.basePath", "hops[].zipkin.basePath", "hops[].skyWalking.basePath"];
+    let places = [
+        "hops[].tempo.basePath",
+        "hops[].jaeger.basePath",
+        "hops[].zipkin.basePath",
+        "hops[].skyWalking.basePath",
+    ];
     all.extend(places.map(|place| (place, pattern("^/[^\\p{C}\\s]*$", 256))));
     let places = [
         "hops[].tempo.gatewayName",
@@ -333,7 +439,10 @@ fn lane() -> Vec<Constraint> {
                   (!has(self.match.any) || self.match.any.size() == 0))";
     let beside_words = "a share stands instead of conditions, not beside them";
     let mut all = vec![
-        ("", json!({"x-kubernetes-validations": [rule(beside, beside_words)]})),
+        (
+            "",
+            json!({"x-kubernetes-validations": [rule(beside, beside_words)]}),
+        ),
         ("group", pattern(NAME, 63)),
         ("tag", pattern(LABEL, 63)),
         ("share", json!({"minimum": 0, "maximum": 100})),
@@ -341,8 +450,20 @@ fn lane() -> Vec<Constraint> {
         ("match.paths[]", pattern("^/", 1024)),
     ];
     for (list, item, key, values, value) in [
-        ("match.all", "match.all[]", "match.all[].key", "match.all[].values", "match.all[].values[]"),
-        ("match.any", "match.any[]", "match.any[].key", "match.any[].values", "match.any[].values[]"),
+        (
+            "match.all",
+            "match.all[]",
+            "match.all[].key",
+            "match.all[].values",
+            "match.all[].values[]",
+        ),
+        (
+            "match.any",
+            "match.any[]",
+            "match.any[].key",
+            "match.any[].values",
+            "match.any[].values[]",
+        ),
     ] {
         all.push((list, items(32)));
         all.push((item, json!({"x-kubernetes-validations": condition()})));
@@ -363,11 +484,19 @@ fn condition() -> Vec<Value> {
             "the name of the parameter, header or cookie is missing",
         ),
         rule(
-            &format!("self.type != 'header' || !has(self.key) || self.key == '' || self.key.matches(\"{TOKEN}\")"),
+            &format!(
+                "self.type != 'header' || !has(self.key) || self.key == '' || self.key.matches(\"{TOKEN}\")"
+            ),
             "this cannot be the name of a header",
         ),
-        rule(&format!("self.op != 'exists' || ({count}) == 0"), "exists takes no value"),
-        rule(&format!("!(self.op in ['in', 'notIn']) || ({count}) > 0"), "in and notIn need at least one value"),
+        rule(
+            &format!("self.op != 'exists' || ({count}) == 0"),
+            "exists takes no value",
+        ),
+        rule(
+            &format!("!(self.op in ['in', 'notIn']) || ({count}) > 0"),
+            "in and notIn need at least one value",
+        ),
         rule(
             &format!("self.op in ['in', 'notIn', 'exists'] || ({count}) == 1"),
             "this operator takes exactly one value; for several there are in and notIn",
@@ -389,7 +518,12 @@ mod tests {
     #[test]
     fn every_rule_arrives_in_its_definition() {
         let text = serde_json::to_string(&definitions()).unwrap();
-        for words in ["cannot be changed", "exactly one of build", "instead of conditions", "exists takes no value"] {
+        for words in [
+            "cannot be changed",
+            "exactly one of build",
+            "instead of conditions",
+            "exists takes no value",
+        ] {
             assert!(text.contains(words), "{words}");
         }
     }

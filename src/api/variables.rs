@@ -22,8 +22,16 @@ use super::app::any_map;
 )]
 #[kube(derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "App", type_ = "string", json_path = ".spec.app"))]
-#[kube(printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[kube(printcolumn(
+    name = "Description",
+    type_ = "string",
+    json_path = ".spec.description"
+))]
+#[kube(printcolumn(
+    name = "Age",
+    type_ = "date",
+    json_path = ".metadata.creationTimestamp"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct VariableGroupSpec {
     /// For people.

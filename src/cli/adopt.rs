@@ -23,7 +23,9 @@ use super::{
     variables::{self, Groups},
 };
 use crate::{
-    api::{App, AppSpec, Environment, EnvironmentState, EnvironmentStatus, FIELD_MANAGER, TaskKind},
+    api::{
+        App, AppSpec, Environment, EnvironmentState, EnvironmentStatus, FIELD_MANAGER, TaskKind,
+    },
     cluster::{error, owner},
     domain::{
         adopt::{self, Adoption, Gray},
@@ -51,7 +53,12 @@ pub struct AdoptArgs {
     #[arg(long)]
     add_gray: bool,
     /// The gray environment's name, and its lane tag
-    #[arg(long, value_name = "NAME", default_value = "gray", requires = "add_gray")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "gray",
+        requires = "add_gray"
+    )]
     gray: String,
     /// Print the App as YAML, write nothing
     #[arg(long)]
@@ -63,14 +70,25 @@ pub struct AdoptArgs {
 
 pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     let (kind, name) = claim::kind_and_name(&args.workload)?;
-    let only = || usage(format!("{}: only a Deployment can be adopted: write deployment/NAME", args.workload));
+    let only = || {
+        usage(format!(
+            "{}: only a Deployment can be adopted: write deployment/NAME",
+            args.workload
+        ))
+    };
     if kind != "deployment" && (args.app.is_none() || args.add_gray) {
         return Err(only());
     }
     let session = session::open(global).await?;
-    let app = args.app.clone().unwrap_or_else(|| app_name(name, &args.environment));
+    let app = args
+        .app
+        .clone()
+        .unwrap_or_else(|| app_name(name, &args.environment));
     let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
-    let there = apps.get_opt(&app).await.map_err(told(format!("reading App {app}")))?;
+    let there = apps
+        .get_opt(&app)
+        .await
+        .map_err(told(format!("reading App {app}")))?;
     if let Some(there) = there.as_ref().filter(|_| !args.add_gray) {
         return claim::one(&session, &args, there, &kind, name).await;
     }
@@ -84,10 +102,15 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     claim::check(
         &session,
         &found,
-        &Owner { home: Some(session.namespace.clone()), app: app.clone(), environment: args.environment.clone() },
+        &Owner {
+            home: Some(session.namespace.clone()),
+            app: app.clone(),
+            environment: args.environment.clone(),
+        },
     )
     .await?;
-    let mut adoption = adopt::adopt(&found, &app, &args.environment).map_err(color_eyre::Report::msg)?;
+    let mut adoption =
+        adopt::adopt(&found, &app, &args.environment).map_err(color_eyre::Report::msg)?;
     let mut object = App::new(&app, adoption.spec.clone());
     object.metadata.namespace = Some(session.namespace.clone());
     if args.add_gray {
@@ -100,7 +123,12 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     let mut text = told_app(&app, &adoption.spec);
     text.push_str("\nApplying it back would change:\n");
     for wanted in &adoption.objects {
-        text.push_str(&format!("  {}\n", written::change(&session, wanted).await?.replace('\n', "\n  ")));
+        text.push_str(&format!(
+            "  {}\n",
+            written::change(&session, wanted)
+                .await?
+                .replace('\n', "\n  ")
+        ));
     }
     for note in &adoption.notes {
         text.push_str(&format!("\nNote: {note}"));
@@ -115,52 +143,85 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
         bail!("nothing was written");
     }
     write(&session, &apps, object, &adoption, &args.environment).await?;
-    let next = CommandLine::graylane("release start").arg(&app).flag("--stage production");
+    let next = CommandLine::graylane("release start")
+        .arg(&app)
+        .flag("--stage production");
     output::print(&format!("app {app} adopted; next: `{next}`\n"))
 }
 
 /// Adds a gray version to an App that is there.
-async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt::Found, name: &str) -> Result<()> {
+async fn beside(
+    session: &Session,
+    args: &AdoptArgs,
+    mut app: App,
+    found: &adopt::Found,
+    name: &str,
+) -> Result<()> {
     let images = images_of(&app, &args.environment);
     let environment = get::environment(&app, &args.environment)?;
     let groups = variables::groups(session).await?;
     let shared = shared(&app, environment, &groups)?;
-    let objects =
-        rendered(&app, environment, &shared, &images).map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
-    if !objects.iter().any(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name) {
-        bail!("app {} makes no Deployment {name} in {}: it is another app's", app.name_any(), args.environment);
+    let objects = rendered(&app, environment, &shared, &images)
+        .map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
+    if !objects
+        .iter()
+        .any(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name)
+    {
+        bail!(
+            "app {} makes no Deployment {name} in {}: it is another app's",
+            app.name_any(),
+            args.environment
+        );
     }
     let spec = with_gray(&app, args, &images, found, &groups)?;
     let seen = app.spec.clone();
-    let (old, new) = (output::data(&app.spec, Format::Yaml)?, output::data(&spec, Format::Yaml)?);
+    let (old, new) = (
+        output::data(&app.spec, Format::Yaml)?,
+        output::data(&spec, Format::Yaml)?,
+    );
     app.spec = spec;
     app.metadata.managed_fields = None;
     if args.print {
         app.status = None;
         return output::print(&output::data(&app, Format::Yaml)?);
     }
-    output::print(&format!("App {} would change:\n{}", app.name_any(), written::diff(&old, &new)))?;
+    output::print(&format!(
+        "App {} would change:\n{}",
+        app.name_any(),
+        written::diff(&old, &new)
+    ))?;
     if !sure(args, &format!("Change App {}?", app.name_any()))? {
         bail!("nothing was written");
     }
     let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let name = app.name_any();
     replace(&apps, app, &seen).await?;
-    let next = CommandLine::graylane("release start").arg(&name).flag("--stage …");
-    output::print(&format!("app {name} has a {} version; next: `{next}`\n", args.gray))
+    let next = CommandLine::graylane("release start")
+        .arg(&name)
+        .flag("--stage …");
+    output::print(&format!(
+        "app {name} has a {} version; next: `{next}`\n",
+        args.gray
+    ))
 }
 
 /// Writes an App whose spec is still what was seen: the engine may write its status at any time.
 async fn replace(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
     let name = app.name_any();
     let what = || format!("App {name}");
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
     for _ in 0..owner::TRIES {
         match apps.replace(&name, &params, &app).await {
             Err(why) if error::is_conflict(&why) => {
                 let now = apps.get(&name).await.map_err(told(what()))?;
                 if now.uid() != app.uid() || now.spec != *seen {
-                    bail!("{} has changed since it was shown; nothing was written", what());
+                    bail!(
+                        "{} has changed since it was shown; nothing was written",
+                        what()
+                    );
                 }
                 app.metadata.resource_version = now.resource_version();
             }
@@ -178,61 +239,104 @@ fn with_gray(
     found: &adopt::Found,
     groups: &Groups,
 ) -> Result<AppSpec> {
-    let gray = Gray { beside: &args.environment, environment: &args.gray, tag: &args.gray };
+    let gray = Gray {
+        beside: &args.environment,
+        environment: &args.gray,
+        tag: &args.gray,
+    };
     let spec = adopt::add_gray(&app.spec, &gray).map_err(color_eyre::Report::msg)?;
     let mut with = app.clone();
     with.spec = spec;
     let objects = |name: &str| {
         let environment = with.spec.environment(name).cloned().unwrap_or_default();
         let shared = shared(&with, &environment, groups)?;
-        rendered(&with, &environment, &shared, images).map_err(|all| color_eyre::Report::msg(all.join("\n")))
+        rendered(&with, &environment, &shared, images)
+            .map_err(|all| color_eyre::Report::msg(all.join("\n")))
     };
-    let mut old = objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;
+    let mut old =
+        objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;
     old.extend(found.others.iter().cloned());
     let new = objects(&args.gray).wrap_err_with(|| format!("rendering {}", args.gray))?;
     let problems = adopt::overlaps(&old, &new, &gray);
     if !problems.is_empty() {
-        bail!("{} would not stand apart from {}\n{}", args.gray, args.environment, problems.join("\n"));
+        bail!(
+            "{} would not stand apart from {}\n{}",
+            args.gray,
+            args.environment,
+            problems.join("\n")
+        );
     }
     Ok(with.spec)
 }
 
 /// What the environment's variable groups give it.
 fn shared(app: &App, environment: &Environment, groups: &Groups) -> Result<Values> {
-    let found = shared_values(&app.name_any(), &app.spec, environment, |name| groups.get(name));
+    let found = shared_values(&app.name_any(), &app.spec, environment, |name| {
+        groups.get(name)
+    });
     found.map_err(|all| color_eyre::Report::msg(lines(&all)))
 }
 
 /// What runs, else what a release would take, else a word: names do not hang on images.
 fn images_of(app: &App, environment: &str) -> BTreeMap<String, String> {
-    let known = app.status.as_ref().and_then(|s| s.environments.get(environment));
+    let known = app
+        .status
+        .as_ref()
+        .and_then(|s| s.environments.get(environment));
     let mut images = known.map(|e| e.images.clone()).unwrap_or_default();
     for (name, source) in &app.spec.images {
-        let default = source.default.clone().unwrap_or_else(|| format!("{}:none", source.repository));
+        let default = source
+            .default
+            .clone()
+            .unwrap_or_else(|| format!("{}:none", source.repository));
         images.entry(name.clone()).or_insert(default);
     }
     images
 }
 
-async fn write(session: &Session, apps: &Api<App>, object: App, adoption: &Adoption, environment: &str) -> Result<()> {
+async fn write(
+    session: &Session,
+    apps: &Api<App>,
+    object: App,
+    adoption: &Adoption,
+    environment: &str,
+) -> Result<()> {
     let (name, object_app) = (object.name_any(), object.clone());
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    let mut app = apps.create(&params, &object).await.map_err(told(format!("App {name}")))?;
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
+    let mut app = apps
+        .create(&params, &object)
+        .await
+        .map_err(told(format!("App {name}")))?;
     let mut inventory = vec![];
     for object in &adoption.objects {
         let mut item = key(object);
-        item.uid = owner::adopt(session.client.clone(), &item, &Owner::of(&object_app, environment), None).await?;
+        item.uid = owner::adopt(
+            session.client.clone(),
+            &item,
+            &Owner::of(&object_app, environment),
+            None,
+        )
+        .await?;
         inventory.push(item);
     }
     let status = EnvironmentStatus {
         state: EnvironmentState::Running,
         images: adoption.images.clone(),
         inventory,
-        changed_at: Some(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        changed_at: Some(
+            jiff::Timestamp::now()
+                .strftime("%Y-%m-%dT%H:%M:%SZ")
+                .to_string(),
+        ),
         ..EnvironmentStatus::default()
     };
     app.note(environment, status);
-    apps.replace_status(&name, &params, &app).await.map_err(told(format!("the status of App {name}")))?;
+    apps.replace_status(&name, &params, &app)
+        .await
+        .map_err(told(format!("the status of App {name}")))?;
     Ok(())
 }
 
@@ -240,12 +344,28 @@ async fn write(session: &Session, apps: &Api<App>, object: App, adoption: &Adopt
 pub(super) fn told_app(name: &str, spec: &AppSpec) -> String {
     let mut text = format!("App {name}\n");
     for (image, source) in &spec.images {
-        text.push_str(&format!("  image {image}: {}\n", source.default.as_deref().unwrap_or(&source.repository)));
+        text.push_str(&format!(
+            "  image {image}: {}\n",
+            source.default.as_deref().unwrap_or(&source.repository)
+        ));
     }
     for environment in &spec.environments {
-        let batches: Vec<String> = environment.rollout.batches.iter().map(ToString::to_string).collect();
-        let lane = environment.lane.as_ref().map(|l| format!(", lane tag {l}")).unwrap_or_default();
-        let plan = if batches.is_empty() { ", one batch".into() } else { format!(", batches {}", batches.join(", ")) };
+        let batches: Vec<String> = environment
+            .rollout
+            .batches
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let lane = environment
+            .lane
+            .as_ref()
+            .map(|l| format!(", lane tag {l}"))
+            .unwrap_or_default();
+        let plan = if batches.is_empty() {
+            ", one batch".into()
+        } else {
+            format!(", batches {}", batches.join(", "))
+        };
         text.push_str(&format!(
             "  environment {} in namespace {}{lane}{plan}\n",
             environment.name, environment.namespace
@@ -254,7 +374,11 @@ pub(super) fn told_app(name: &str, spec: &AppSpec) -> String {
     for stage in &spec.workflow.stages {
         let word = |t: &crate::api::Task| {
             let kind = t.kind().as_ref().map_or("?", TaskKind::word);
-            if t.name.starts_with(kind) { t.name.clone() } else { format!("{} ({kind})", t.name) }
+            if t.name.starts_with(kind) {
+                t.name.clone()
+            } else {
+                format!("{} ({kind})", t.name)
+            }
         };
         let tasks: Vec<String> = stage.tasks.iter().map(word).collect();
         text.push_str(&format!("  stage {}: {}\n", stage.name, tasks.join(", ")));
@@ -267,7 +391,9 @@ fn sure(args: &AdoptArgs, question: &str) -> Result<bool> {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(usage("adopting needs --yes when nobody can be asked; --print only shows the App"));
+        return Err(usage(
+            "adopting needs --yes when nobody can be asked; --print only shows the App",
+        ));
     }
     eprint!("{question} [y/N] ");
     std::io::stderr().flush()?;
@@ -277,7 +403,10 @@ fn sure(args: &AdoptArgs, question: &str) -> Result<bool> {
 }
 
 fn app_name(deployment: &str, environment: &str) -> String {
-    let plain = deployment.strip_suffix(environment).and_then(|p| p.strip_suffix('-')).filter(|p| !p.is_empty());
+    let plain = deployment
+        .strip_suffix(environment)
+        .and_then(|p| p.strip_suffix('-'))
+        .filter(|p| !p.is_empty());
     plain.unwrap_or(deployment).to_owned()
 }
 
@@ -324,10 +453,16 @@ mod tests {
             let (client, left, mut patch) = (client.clone(), Arc::clone(&left), patch.clone());
             async move {
                 let writes = matches!(*request.method(), Method::PATCH | Method::PUT);
-                if writes && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
-                    patch["metadata"]["annotations"]["n"] = left.load(Ordering::SeqCst).to_string().into();
+                if writes
+                    && left
+                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                        .is_ok()
+                {
+                    patch["metadata"]["annotations"]["n"] =
+                        left.load(Ordering::SeqCst).to_string().into();
                     let api = Api::<K>::namespaced(client.clone(), "demo");
-                    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                    api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+                        .await?;
                 }
                 client.send(request).await.map_err(BoxError::from)
             }
@@ -340,12 +475,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let client = on_pocket(dir.path()).await.client;
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "demo");
-        let me = Owner { home: Some("demo".into()), app: "a".into(), environment: "prod".into() };
+        let me = Owner {
+            home: Some("demo".into()),
+            app: "a".into(),
+            environment: "prod".into(),
+        };
         let theirs = json!({"metadata": {"labels": {label::APP: "b", label::ENVIRONMENT: "prod"}}});
         for (name, times, patch, want) in [
             ("busy", 5, json!({}), None),
-            ("stormy", u32::MAX, json!({}), Some("is being written too often")),
-            ("taken", 1, theirs, Some("belongs to environment prod of app b")),
+            (
+                "stormy",
+                u32::MAX,
+                json!({}),
+                Some("is being written too often"),
+            ),
+            (
+                "taken",
+                1,
+                theirs,
+                Some("belongs to environment prod of app b"),
+            ),
         ] {
             let map = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
             maps.create(&PostParams::default(), &map).await.unwrap();
@@ -356,7 +505,13 @@ mod tests {
                 name: name.into(),
                 ..InventoryItem::default()
             };
-            let told = owner::adopt(outrun::<ConfigMap>(&client, name, times, patch), &item, &me, None).await;
+            let told = owner::adopt(
+                outrun::<ConfigMap>(&client, name, times, patch),
+                &item,
+                &me,
+                None,
+            )
+            .await;
             match want {
                 None => assert_eq!(maps.get(name).await.unwrap().uid(), told.ok()),
                 Some(want) => assert!(told.unwrap_err().to_string().contains(want), "{name}"),
@@ -373,18 +528,42 @@ mod tests {
             "workflow": {"stages": []},
         }});
         let apps: Api<App> = Api::namespaced(client.clone(), "demo");
-        let made = apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+        let made = apps
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(app).unwrap(),
+            )
+            .await
+            .unwrap();
         let seen = made.spec.clone();
         let mut wanted = made.clone();
         wanted.spec.environments[0].lane = Some("gray".into());
         wanted.metadata.managed_fields = None;
-        let through = |times, patch| Api::namespaced(outrun::<App>(&client, "a", times, patch), "demo");
+        let through =
+            |times, patch| Api::namespaced(outrun::<App>(&client, "a", times, patch), "demo");
         let edit = json!({"spec": {"description": "another", "environments": []}});
-        let told = replace(&through(1, edit), wanted.clone(), &seen).await.unwrap_err().to_string();
-        assert!(told.contains("App a has changed since it was shown"), "{told}");
-        let back = Patch::Merge(json!({"spec": {"environments": [{"name": "prod", "namespace": "demo"}]}}));
-        apps.patch("a", &PatchParams::default(), &back).await.unwrap();
-        replace(&through(5, json!({})), wanted, &seen).await.unwrap();
-        assert_eq!(apps.get("a").await.unwrap().spec.environments[0].lane.as_deref(), Some("gray"));
+        let told = replace(&through(1, edit), wanted.clone(), &seen)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("App a has changed since it was shown"),
+            "{told}"
+        );
+        let back = Patch::Merge(
+            json!({"spec": {"environments": [{"name": "prod", "namespace": "demo"}]}}),
+        );
+        apps.patch("a", &PatchParams::default(), &back)
+            .await
+            .unwrap();
+        replace(&through(5, json!({})), wanted, &seen)
+            .await
+            .unwrap();
+        assert_eq!(
+            apps.get("a").await.unwrap().spec.environments[0]
+                .lane
+                .as_deref(),
+            Some("gray")
+        );
     }
 }

@@ -68,14 +68,25 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
     // Wrong files need no cluster to be told so.
     refuse(&problems)?;
     if objects.is_empty() {
-        bail!("no objects in {}", args.file.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "));
+        bail!(
+            "no objects in {}",
+            args.file
+                .iter()
+                .map(|f| f.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
     }
     let session = session::open(global).await?;
     // The server would say so too, in other words.
     refuse(&guard::check(&session, &objects).await)?;
     let here = Coming::of(&objects);
     let mut seen: Vec<Option<Value>> = vec![None; objects.len()];
-    for (object, seen) in objects.iter().zip(&mut seen).filter(|(o, _)| !here.must_wait(o)) {
+    for (object, seen) in objects
+        .iter()
+        .zip(&mut seen)
+        .filter(|(o, _)| !here.must_wait(o))
+    {
         match write(&session, object, args.force, true).await {
             Ok((_, written)) => *seen = Some(written),
             Err(problem) => problems.push(problem),
@@ -85,10 +96,18 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
     let checked = lanes::check(&session, &objects).await;
     refuse(&checked.problems)?;
     let mut reach = variables::look(&session, &objects).await;
-    checked.warnings.iter().chain(&reach.warnings).for_each(|w| say!("warning: {w}"));
+    checked
+        .warnings
+        .iter()
+        .chain(&reach.warnings)
+        .for_each(|w| say!("warning: {w}"));
     let owners = owners::check(&session, &objects, args.adopt).await;
     refuse(&owners.problems)?;
-    owners.warnings.iter().chain(&left::check(&session, &objects).await).for_each(|w| say!("warning: {w}"));
+    owners
+        .warnings
+        .iter()
+        .chain(&left::check(&session, &objects).await)
+        .for_each(|w| say!("warning: {w}"));
     let mut applied = vec![];
     let mut words = String::new();
     for (object, seen) in objects.iter().zip(&seen) {
@@ -117,12 +136,18 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
     for free in &owners.free {
         let what = named(&free.item);
         if args.dry_run {
-            words.push_str(&format!("{what} would be adopted by {}\n", free.owner.words(Some(&session.namespace))));
+            words.push_str(&format!(
+                "{what} would be adopted by {}\n",
+                free.owner.words(Some(&session.namespace))
+            ));
             continue;
         }
         let client = session.clusters.of(world::place(&free.item.namespace).0);
         owner::adopt(client, &free.item, &free.owner, free.former.as_ref()).await?;
-        words.push_str(&format!("{what} adopted by {}\n", free.owner.words(Some(&session.namespace))));
+        words.push_str(&format!(
+            "{what} adopted by {}\n",
+            free.owner.words(Some(&session.namespace))
+        ));
     }
     output::print(&match args.output {
         Format::Json | Format::Yaml => output::list(&applied, args.output)?,
@@ -136,7 +161,11 @@ fn refuse(problems: &[String]) -> Result<()> {
     match problems {
         [] => Ok(()),
         [one] => bail!("nothing was applied\n{one}"),
-        many => bail!("nothing was applied: {} errors\n{}", many.len(), many.join("\n")),
+        many => bail!(
+            "nothing was applied: {} errors\n{}",
+            many.len(),
+            many.join("\n")
+        ),
     }
 }
 
@@ -154,7 +183,12 @@ impl Coming {
             kinds: objects
                 .iter()
                 .filter(kind)
-                .map(|o| (text(&o.value["spec"]["group"]), text(&o.value["spec"]["names"]["kind"])))
+                .map(|o| {
+                    (
+                        text(&o.value["spec"]["group"]),
+                        text(&o.value["spec"]["names"]["kind"]),
+                    )
+                })
                 .collect(),
             namespaces: objects
                 .iter()
@@ -166,7 +200,9 @@ impl Coming {
 
     fn must_wait(&self, object: &Object) -> bool {
         let gvk = object.gvk();
-        let namespace = object.value["metadata"]["namespace"].as_str().unwrap_or_default();
+        let namespace = object.value["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default();
         self.kinds.contains(&(gvk.group, gvk.kind)) || self.namespaces.contains(namespace)
     }
 }
@@ -179,7 +215,9 @@ async fn write(
     dry_run: bool,
 ) -> Result<(&'static str, Value), String> {
     let place = |path: &str| object.place(path);
-    let name = object.value["metadata"]["name"].as_str().unwrap_or_default();
+    let name = object.value["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default();
     if name.is_empty() {
         return Err(format!(
             "{}: {} needs metadata.name (generateName cannot be applied)",
@@ -191,31 +229,73 @@ async fn write(
         Ok(api) => api,
         Err(kube::Error::Discovery(_)) => {
             let gvk = object.gvk();
-            return Err(format!("{}: this cluster has no kind {} in {}", place("kind"), gvk.kind, gvk.api_version()));
+            return Err(format!(
+                "{}: this cluster has no kind {} in {}",
+                place("kind"),
+                gvk.kind,
+                gvk.api_version()
+            ));
         }
         Err(e) if error::code(&e) == Some(404) => {
-            return Err(format!("{}: this cluster has no {}", place("apiVersion"), object.gvk().api_version()));
+            return Err(format!(
+                "{}: this cluster has no {}",
+                place("apiVersion"),
+                object.gvk().api_version()
+            ));
         }
         Err(e) => return Err(format!("{}: {}", place(""), error::words(&e))),
     };
     let told = |e: kube::Error| match &e {
         kube::Error::Api(status) => {
-            let causes = status.details.iter().flat_map(|d| &d.causes).filter(|c| !c.field.is_empty());
+            let causes = status
+                .details
+                .iter()
+                .flat_map(|d| &d.causes)
+                .filter(|c| !c.field.is_empty());
             let lines: Vec<String> = causes
-                .map(|c| format!("{}: {}: {}: {}", place(&c.field), object.words(), c.field, c.message))
+                .map(|c| {
+                    format!(
+                        "{}: {}: {}: {}",
+                        place(&c.field),
+                        object.words(),
+                        c.field,
+                        c.message
+                    )
+                })
                 .collect();
-            if lines.is_empty() { format!("{}: {}", place(""), error::words(&e)) } else { lines.join("\n") }
+            if lines.is_empty() {
+                format!("{}: {}", place(""), error::words(&e))
+            } else {
+                lines.join("\n")
+            }
         }
         _ => format!("{}: {}", place(""), error::words(&e)),
     };
     let there = api.get_metadata_opt(name).await.map_err(told)?;
     // Its own hand would take the App's marks away, and the engine would put them back.
-    let marks = there.as_ref().map(|m| Marks::of(&m.metadata)).filter(|_| object.gvk().group != api::GROUP);
-    if let Some(marks) = marks.filter(|m| m.lane_group.is_some() || m.app.is_some() && m.environment.is_some()) {
-        let whose = marks.lane_group.as_ref().map(|group| format!("lane group {}", Clean::from_untrusted(group)));
-        let owner = || marks.owner().map(|o| o.words(Some(&session.namespace))).unwrap_or_default();
+    let marks = there
+        .as_ref()
+        .map(|m| Marks::of(&m.metadata))
+        .filter(|_| object.gvk().group != api::GROUP);
+    if let Some(marks) =
+        marks.filter(|m| m.lane_group.is_some() || m.app.is_some() && m.environment.is_some())
+    {
+        let whose = marks
+            .lane_group
+            .as_ref()
+            .map(|group| format!("lane group {}", Clean::from_untrusted(group)));
+        let owner = || {
+            marks
+                .owner()
+                .map(|o| o.words(Some(&session.namespace)))
+                .unwrap_or_default()
+        };
         let whose = whose.unwrap_or_else(owner);
-        return Err(format!("{}: {} belongs to {whose}: change it there", place("metadata"), object.words()));
+        return Err(format!(
+            "{}: {} belongs to {whose}: change it there",
+            place("metadata"),
+            object.words()
+        ));
     }
     let before = there.and_then(|m| m.metadata.resource_version);
     let params = PatchParams {
@@ -224,7 +304,10 @@ async fn write(
         field_manager: Some(api::FIELD_MANAGER.into()),
         field_validation: Some(ValidationDirective::Strict),
     };
-    let written = api.patch(name, &params, &Patch::Apply(&object.value)).await.map_err(told)?;
+    let written = api
+        .patch(name, &params, &Patch::Apply(&object.value))
+        .await
+        .map_err(told)?;
     let done = match (&before, &written.metadata.resource_version) {
         (None, _) => "created",
         (before, after) if before == after => "unchanged",
@@ -237,13 +320,19 @@ async fn write(
     Ok((done, written))
 }
 
-async fn api_of(client: &Client, object: &Object, namespace: &str) -> Result<Api<DynamicObject>, kube::Error> {
+async fn api_of(
+    client: &Client,
+    object: &Object,
+    namespace: &str,
+) -> Result<Api<DynamicObject>, kube::Error> {
     let gvk: GroupVersionKind = object.gvk();
     let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await?;
     Ok(match capabilities.scope {
         Scope::Cluster => Api::all_with(client.clone(), &resource),
         Scope::Namespaced => {
-            let namespace = object.value["metadata"]["namespace"].as_str().unwrap_or(namespace);
+            let namespace = object.value["metadata"]["namespace"]
+                .as_str()
+                .unwrap_or(namespace);
             Api::namespaced_with(client.clone(), namespace, &resource)
         }
     })

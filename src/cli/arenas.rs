@@ -14,11 +14,14 @@ const TUNABLES: &str = "GLIBC_TUNABLES";
 /// process is changed in any way.
 pub(super) fn limit() {
     let said = env::var_os(NUMBER).is_some()
-        || env::var_os(TUNABLES).is_some_and(|t| t.to_string_lossy().contains("glibc.malloc.arena_max"));
+        || env::var_os(TUNABLES)
+            .is_some_and(|t| t.to_string_lossy().contains("glibc.malloc.arena_max"));
     if said || !cfg!(target_env = "gnu") {
         return;
     }
-    let (Ok(program), mut words) = (env::current_exe(), env::args_os()) else { return };
+    let (Ok(program), mut words) = (env::current_exe(), env::args_os()) else {
+        return;
+    };
     let mut command = Command::new(program);
     if let Some(name) = words.next() {
         command.arg0(name);

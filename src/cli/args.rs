@@ -5,16 +5,24 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs, pocket, probe, release,
-    render, rescue, sample, signals, teardown, trace, variables, via::ViaArg, wish,
+    adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs,
+    pocket, probe, release, render, rescue, sample, signals, teardown, trace, variables,
+    via::ViaArg, wish,
 };
 use crate::ui::theme::Depth;
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
-#[command(name = "graylane", version, max_term_width = 100, subcommand_help_heading = "Commands")]
-#[command(after_help = "With no command: the cockpit, on the cluster that --state or --context names.\n\
-    Start here: `graylane demo`.")]
+#[command(
+    name = "graylane",
+    version,
+    max_term_width = 100,
+    subcommand_help_heading = "Commands"
+)]
+#[command(
+    after_help = "With no command: the cockpit, on the cluster that --state or --context names.\n\
+    Start here: `graylane demo`."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

@@ -29,7 +29,10 @@ use crate::{
         world::{Link, World},
     },
     probe::{self, Probed, Via},
-    ui::{Answer, Ask, Done, Fault, Options, Outside, effect::Probed as Shown, options::Wanted, terminal::cockpit},
+    ui::{
+        Answer, Ask, Done, Fault, Options, Outside, effect::Probed as Shown, options::Wanted,
+        terminal::cockpit,
+    },
 };
 
 mod seat;
@@ -52,8 +55,18 @@ pub(super) async fn run(global: &Global) -> Result<()> {
     };
     let place = place_of(&source, &connected.name);
     // A pocket's own log is written by whoever runs it.
-    let home = Home { place, source: Some(source.clone()), connected: connected.clone(), worlds: None };
-    let seat = Seat::new(home, by, global.kubeconfig.clone(), config.namespace.clone());
+    let home = Home {
+        place,
+        source: Some(source.clone()),
+        connected: connected.clone(),
+        worlds: None,
+    };
+    let seat = Seat::new(
+        home,
+        by,
+        global.kubeconfig.clone(),
+        config.namespace.clone(),
+    );
     let unusable = unusable(source, connected, seat.worlds());
     show(global, &config, seat, unusable).await
 }
@@ -62,20 +75,38 @@ pub(super) async fn run(global: &Global) -> Result<()> {
 pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Result<()> {
     let config = session::config(global)?;
     let clusters = demo.clusters();
-    let connected =
-        Connected { client: clusters.home().clone(), clusters, namespace: seed::NAMESPACE.into(), name: "demo".into() };
+    let connected = Connected {
+        client: clusters.home().clone(),
+        clusters,
+        namespace: seed::NAMESPACE.into(),
+        name: "demo".into(),
+    };
     let place = format!("pocket {}", short(dir));
-    let home = Home { place, source: None, connected, worlds: Some((demo.worlds(), demo.inlet())) };
+    let home = Home {
+        place,
+        source: None,
+        connected,
+        worlds: Some((demo.worlds(), demo.inlet())),
+    };
     let seat = Seat::new(home, Some(config.user()), global.kubeconfig.clone(), None);
     show(global, &config, seat, std::future::pending()).await
 }
 
 /// Answers only when nothing can be seen there, however long one waits: no pocket, no valid credentials. A server that
 /// is merely away is shown as that, and may come back; so may whatever has been seen once.
-async fn unusable(source: Source, connected: Connected, mut worlds: watch::Receiver<World>) -> ConnectError {
+async fn unusable(
+    source: Source,
+    connected: Connected,
+    mut worlds: watch::Receiver<World>,
+) -> ConnectError {
     let began = worlds.borrow().place.clone();
     // `wait_for` returns a read lock on the world: it must not be held while this waits.
-    let seen = async { worlds.wait_for(|w| w.link == Link::Live || w.place != began).await.is_ok() };
+    let seen = async {
+        worlds
+            .wait_for(|w| w.link == Link::Live || w.place != began)
+            .await
+            .is_ok()
+    };
     tokio::select! {
         Err(why) = connect::first_answer(&source, &connected) => match why {
             ConnectError::Server { .. } => std::future::pending().await,
@@ -93,7 +124,8 @@ async fn show(
     unusable: impl Future<Output = ConnectError>,
 ) -> Result<()> {
     let named = config.color.as_deref().map(str::parse).transpose();
-    let named = named.map_err(|why: String| session::usage(format!("color in the configuration: {why}")))?;
+    let named = named
+        .map_err(|why: String| session::usage(format!("color in the configuration: {why}")))?;
     let wanted = Wanted {
         theme: config.theme.clone(),
         theme_file: config.theme_text()?,
@@ -107,7 +139,12 @@ async fn show(
     let via = session::via(global, config)?;
     let (worlds, stop) = (seat.worlds(), CancellationToken::new());
     let outside = Arc::new(Cluster { seat, via });
-    let mut screen = pin!(cockpit(options, worlds, Arc::clone(&outside) as Arc<dyn Outside>, stop.clone()));
+    let mut screen = pin!(cockpit(
+        options,
+        worlds,
+        Arc::clone(&outside) as Arc<dyn Outside>,
+        stop.clone()
+    ));
     let (ended, why) = tokio::select! {
         ended = &mut screen => (ended, None),
         why = unusable => {
@@ -133,7 +170,10 @@ pub(super) fn place_of(source: &Source, name: &str) -> String {
 fn short(dir: &Path) -> String {
     let home = std::env::var_os("HOME").filter(|h| !h.is_empty());
     let inside = home.as_ref().and_then(|h| dir.strip_prefix(h).ok());
-    inside.map_or_else(|| dir.display().to_string(), |rest| format!("~/{}", rest.display()))
+    inside.map_or_else(
+        || dir.display().to_string(),
+        |rest| format!("~/{}", rest.display()),
+    )
 }
 
 /// Who carries out what the screen wishes.
@@ -148,24 +188,47 @@ impl Outside for Cluster {
             let (worlds, here) = (self.seat.worlds(), self.seat.here());
             let via = self.via.clone();
             return async move {
-                let Some(here) = here else { return Err(nowhere()) };
+                let Some(here) = here else {
+                    return Err(nowhere());
+                };
                 let via = via.map_or(Via::Entry, |way| way.with(here.clusters.home()));
-                let probed = probe::run(&probe, &group, &worlds, &via).await.map_err(|e| Fault::new(&e.to_string()))?;
+                let probed = probe::run(&probe, &group, &worlds, &via)
+                    .await
+                    .map_err(|e| Fault::new(&e.to_string()))?;
                 let right = probed.iter().filter(|p| p.is_ok()).count();
-                let text = Clean::from_untrusted(&format!("{right} of {} requests as expected", probed.len()));
+                let text = Clean::from_untrusted(&format!(
+                    "{right} of {} requests as expected",
+                    probed.len()
+                ));
                 let probes = probed.into_iter().map(shown).collect();
-                Ok(Done { text, probes, ..Done::default() })
+                Ok(Done {
+                    text,
+                    probes,
+                    ..Done::default()
+                })
             }
             .boxed();
         }
         // The clusters are those of now, whatever is looked at when this is done.
         let here = self.seat.here();
         async move {
-            let Some(here) = here else { return Err(nowhere()) };
-            let (client, namespace, by) = (here.clusters.home().clone(), &here.namespace, here.by().await?);
-            let done = perform::perform(&client, namespace, &by, intent).await.map_err(|e| fault(&e))?;
+            let Some(here) = here else {
+                return Err(nowhere());
+            };
+            let (client, namespace, by) = (
+                here.clusters.home().clone(),
+                &here.namespace,
+                here.by().await?,
+            );
+            let done = perform::perform(&client, namespace, &by, intent)
+                .await
+                .map_err(|e| fault(&e))?;
             let releases = done.releases().map(str::to_owned).collect();
-            Ok(Done { text: Clean::from_untrusted(&done.message), releases, ..Done::default() })
+            Ok(Done {
+                text: Clean::from_untrusted(&done.message),
+                releases,
+                ..Done::default()
+            })
         }
         .boxed()
     }
@@ -180,10 +243,23 @@ impl Outside for Cluster {
                 stream::iter([answer]).boxed()
             }
             (_, None) => stream::iter([Answer::Failed(nowhere())]).boxed(),
-            (Ask::Logs { pod, container, tail, previous }, Some(here)) => {
+            (
+                Ask::Logs {
+                    pod,
+                    container,
+                    tail,
+                    previous,
+                },
+                Some(here),
+            ) => {
                 let (context, namespace) = pod.place();
                 let (client, namespace) = (here.clusters.of(context), namespace.to_owned());
-                let wish = LogWish { container, follow: !previous, tail: Some(tail), previous };
+                let wish = LogWish {
+                    container,
+                    follow: !previous,
+                    tail: Some(tail),
+                    previous,
+                };
                 let opened = async move { logs::read(&client, &namespace, &pod.name, &wish).await };
                 opened.map(lines).flatten_stream().boxed()
             }
@@ -193,12 +269,17 @@ impl Outside for Cluster {
                 let client = here.clusters.of(context);
                 let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
                 let text = match api {
-                    Ok(Some(api)) => yaml::read(&api, &object.key.name, false).await.map_err(|e| error::words(&e)),
+                    Ok(Some(api)) => yaml::read(&api, &object.key.name, false)
+                        .await
+                        .map_err(|e| error::words(&e)),
                     Ok(None) => Err(format!("this cluster has no {}", object.resource)),
                     Err(e) => Err(error::words(&e)),
                 };
                 match text {
-                    Ok(text) => vec![Answer::Lines(text.lines().map(Clean::from_untrusted).collect()), Answer::End],
+                    Ok(text) => vec![
+                        Answer::Lines(text.lines().map(Clean::from_untrusted).collect()),
+                        Answer::End,
+                    ],
                     Err(why) => vec![Answer::Failed(Fault::new(&format!("{what}: {why}")))],
                 }
             }
@@ -248,8 +329,14 @@ where
 }
 
 fn fault(why: &PerformError) -> Fault {
-    let moved_on = matches!(why, PerformError::Stale { .. } | PerformError::Outrun { .. });
-    Fault { moved_on, ..Fault::new(&why.to_string()) }
+    let moved_on = matches!(
+        why,
+        PerformError::Stale { .. } | PerformError::Outrun { .. }
+    );
+    Fault {
+        moved_on,
+        ..Fault::new(&why.to_string())
+    }
 }
 
 fn shown(probed: Probed) -> Shown {

@@ -46,7 +46,10 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
     state::make_private(&dir)?;
     let ended = pocket::ended()?;
     let _log = logging::start(&dir)?;
-    let started = Demo::start(&dir, |client, stop| engine::until(client, seed::NAMESPACE.into(), stop)).await;
+    let started = Demo::start(&dir, |client, stop| {
+        engine::until(client, seed::NAMESPACE.into(), stop)
+    })
+    .await;
     let demo = match started {
         Err(DemoError::Pocket(why)) if why.is_running_elsewhere() => {
             return elsewhere(global, &dir, args.headless).await;
@@ -96,16 +99,25 @@ async fn elsewhere(global: &Global, dir: &Path, headless: bool) -> Result<()> {
     if !headless {
         return super::cockpit::run(global).await;
     }
-    bail!("{} runs the pocket of {} already", holder(dir.to_owned()).await, dir.display())
+    bail!(
+        "{} runs the pocket of {} already",
+        holder(dir.to_owned()).await,
+        dir.display()
+    )
 }
 
 /// Who runs it, as far as it can be known.
 async fn holder(dir: PathBuf) -> String {
     let known = async {
-        let connected = connect::connect(&Source::State(dir), None, Agent::Cli).await.ok()?;
+        let connected = connect::connect(&Source::State(dir), None, Agent::Cli)
+            .await
+            .ok()?;
         let leases: Api<Lease> = Api::namespaced(connected.client, seed::NAMESPACE);
         let lease = leases.get_opt(ENGINE_LEASE).await.ok()??;
         lease.spec?.holder_identity
     };
-    known.await.map_or_else(|| "another graylane".into(), |holder| format!("another graylane ({holder})"))
+    known.await.map_or_else(
+        || "another graylane".into(),
+        |holder| format!("another graylane ({holder})"),
+    )
 }

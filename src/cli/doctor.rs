@@ -36,9 +36,18 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<()> {
     };
     match args.output {
         Format::Json | Format::Yaml => output::print(&output::data(&found, args.output)?)?,
-        Format::Name => output::print(&found.iter().map(|f| format!("{}\n", f.check)).collect::<String>())?,
+        Format::Name => output::print(
+            &found
+                .iter()
+                .map(|f| format!("{}\n", f.check))
+                .collect::<String>(),
+        )?,
         Format::Table | Format::Wide => {
-            let width = found.iter().map(|f| f.check.len()).max().unwrap_or_default();
+            let width = found
+                .iter()
+                .map(|f| f.check.len())
+                .max()
+                .unwrap_or_default();
             let mut text = String::new();
             for finding in &found {
                 let word = match finding.level {

@@ -42,16 +42,31 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     let session = session::open_for(global, &session::config(global)?, Agent::Engine).await?;
     let ended = pocket::ended()?;
     // In a cluster what a container prints is its log.
-    let log =
-        tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false).with_writer(std::io::stderr).try_init();
-    log.map_err(|e| color_eyre::eyre::eyre!(e)).wrap_err("logging")?;
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr)
+        .try_init();
+    log.map_err(|e| color_eyre::eyre::eyre!(e))
+        .wrap_err("logging")?;
     if !args.no_install {
         install::definitions(&session.client).await?;
     }
     let stop = CancellationToken::new();
-    let addresses = hops::Addresses { grpc: args.otlp_grpc, http: args.otlp_http };
-    let hops = hops::Hops::open(std::io::stdout(), addresses, args.write_spans.is_some(), &stop).await?;
-    let telemetry = hops.as_ref().map_or_else(Telemetry::default, |hops| Telemetry::with(|r| hops.register(r)));
+    let addresses = hops::Addresses {
+        grpc: args.otlp_grpc,
+        http: args.otlp_http,
+    };
+    let hops = hops::Hops::open(
+        std::io::stdout(),
+        addresses,
+        args.write_spans.is_some(),
+        &stop,
+    )
+    .await?;
+    let telemetry = hops.as_ref().map_or_else(Telemetry::default, |hops| {
+        Telemetry::with(|r| hops.register(r))
+    });
     let client = telemetry.metered(session.client);
     let clusters = session.clusters.at_home(client);
     if let Some(address) = args.listen {
@@ -65,13 +80,20 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     let identity = engine::identity();
     if let Some(hops) = hops {
         if let Some(namespace) = args.write_spans {
-            let log = SpanLog { namespace, match_labels: install::engine_labels(&session.namespace) };
+            let log = SpanLog {
+                namespace,
+                match_labels: install::engine_labels(&session.namespace),
+            };
             report = HopReport::writing_to(log, addresses.is_any());
             hops.relay(&clusters, worlds.clone(), &identity, report.clone(), &stop);
         }
         tokio::spawn(hops.follow(worlds.clone(), stop.clone()));
     }
-    let told = Told { identity, telemetry, hops: report };
+    let told = Told {
+        identity,
+        telemetry,
+        hops: report,
+    };
     let acting = tokio::spawn(act(clusters, session.namespace, worlds, told, stop.clone()));
     ended.await;
     stop.cancel();
@@ -83,7 +105,11 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
     let clusters = Clusters::within(client, Agent::Engine);
     let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
-    let told = Told { identity: engine::identity(), telemetry: Telemetry::default(), hops: HopReport::default() };
+    let told = Told {
+        identity: engine::identity(),
+        telemetry: Telemetry::default(),
+        hops: HopReport::default(),
+    };
     act(clusters, namespace, worlds, told, stop).await;
 }
 
@@ -102,15 +128,36 @@ async fn act(
     stop: CancellationToken,
 ) {
     let client = clusters.home().clone();
-    let (prober, Told { identity, telemetry, hops }) = (prober(worlds), told);
-    engine::run(Options { client, clusters, namespace, identity, prober, telemetry, hops }, stop).await;
+    let (
+        prober,
+        Told {
+            identity,
+            telemetry,
+            hops,
+        },
+    ) = (prober(worlds), told);
+    engine::run(
+        Options {
+            client,
+            clusters,
+            namespace,
+            identity,
+            prober,
+            telemetry,
+            hops,
+        },
+        stop,
+    )
+    .await;
 }
 
 fn prober(worlds: watch::Receiver<World>) -> Prober {
     Arc::new(move |group, spec| {
         let worlds = worlds.clone();
         async move {
-            let probed = probe::run(&spec, &group, &worlds, &Via::Entry).await.map_err(|e| e.to_string())?;
+            let probed = probe::run(&spec, &group, &worlds, &Via::Entry)
+                .await
+                .map_err(|e| e.to_string())?;
             Ok(probed.into_iter().map(|p| result(&spec, p)).collect())
         }
         .boxed()
@@ -119,7 +166,12 @@ fn prober(worlds: watch::Receiver<World>) -> Prober {
 
 fn result(spec: &ProbeSpec, probed: Probed) -> ProbeResult {
     let passed = probed.is_ok();
-    let hops = probed.chain.into_iter().filter_map(|h| Some(ProbeHop { app: h.app, served: h.served? }));
+    let hops = probed.chain.into_iter().filter_map(|h| {
+        Some(ProbeHop {
+            app: h.app,
+            served: h.served?,
+        })
+    });
     ProbeResult {
         probe: spec.clone(),
         status: probed.status.unwrap_or_default(),

@@ -32,7 +32,11 @@ pub struct GetArgs {
 
 impl GetArgs {
     pub(super) const fn lanes(name: Option<String>, output: Format) -> Self {
-        Self { kind: Kind::Lanes, name, output }
+        Self {
+            kind: Kind::Lanes,
+            name,
+            output,
+        }
     }
 }
 
@@ -63,24 +67,50 @@ pub(super) async fn run(global: &Global, args: GetArgs) -> Result<()> {
     let name = args.name.as_deref();
     let format = args.output;
     let text = match args.kind {
-        Kind::Apps => show::<App>(&session, name, format, |items, wide| tables::apps(items, wide, now)).await?,
+        Kind::Apps => {
+            show::<App>(&session, name, format, |items, wide| {
+                tables::apps(items, wide, now)
+            })
+            .await?
+        }
         Kind::Apptemplates => {
             let apps: Vec<App> = list(&session).await?;
-            show::<AppTemplate>(&session, name, format, |items, _| tables::templates(items, &apps, now)).await?
+            show::<AppTemplate>(&session, name, format, |items, _| {
+                tables::templates(items, &apps, now)
+            })
+            .await?
         }
         Kind::Variablegroups => {
             let apps: Vec<App> = list(&session).await?;
-            show::<VariableGroup>(&session, name, format, |items, wide| tables::variables(items, &apps, wide, now))
-                .await?
+            show::<VariableGroup>(&session, name, format, |items, wide| {
+                tables::variables(items, &apps, wide, now)
+            })
+            .await?
         }
         Kind::Releases => {
-            show::<Release>(&session, name, format, |items, wide| tables::releases(items, wide, now)).await?
+            show::<Release>(&session, name, format, |items, wide| {
+                tables::releases(items, wide, now)
+            })
+            .await?
         }
-        Kind::Lanes => show::<Lane>(&session, name, format, |items, wide| tables::lanes(items, wide, now)).await?,
+        Kind::Lanes => {
+            show::<Lane>(&session, name, format, |items, wide| {
+                tables::lanes(items, wide, now)
+            })
+            .await?
+        }
         Kind::Lanegroups => {
-            show::<LaneGroup>(&session, name, format, |items, wide| tables::groups(items, wide, now)).await?
+            show::<LaneGroup>(&session, name, format, |items, wide| {
+                tables::groups(items, wide, now)
+            })
+            .await?
         }
-        Kind::Approvals => show::<Approval>(&session, name, format, |items, _| tables::approvals(items, now)).await?,
+        Kind::Approvals => {
+            show::<Approval>(&session, name, format, |items, _| {
+                tables::approvals(items, now)
+            })
+            .await?
+        }
         Kind::Environments => environments(&session, name, format, now).await?,
     };
     output::print(&text)
@@ -112,7 +142,11 @@ where
 }
 
 fn listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
-    format!("listing {} in namespace {}", T::plural(&()), session.namespace)
+    format!(
+        "listing {} in namespace {}",
+        T::plural(&()),
+        session.namespace
+    )
 }
 
 pub(super) async fn listed<T>(session: &Session) -> kube::Result<Vec<T>>
@@ -124,7 +158,12 @@ where
 {
     let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
     let mut items = api.list(&ListParams::default()).await?.items;
-    items.sort_by_key(|i| (i.meta().creation_timestamp.as_ref().map(|t| t.0), i.name_any()));
+    items.sort_by_key(|i| {
+        (
+            i.meta().creation_timestamp.as_ref().map(|t| t.0),
+            i.name_any(),
+        )
+    });
     Ok(items)
 }
 
@@ -137,13 +176,25 @@ where
         + std::fmt::Debug,
 {
     let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
-    match api.get_opt(name).await.map_err(told(format!("reading {name}")))? {
+    match api
+        .get_opt(name)
+        .await
+        .map_err(told(format!("reading {name}")))?
+    {
         Some(object) => Ok(object),
         None => {
-            let mut known: Vec<String> = list::<T>(session).await?.iter().map(ResourceExt::name_any).collect();
+            let mut known: Vec<String> = list::<T>(session)
+                .await?
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect();
             known.sort();
             let kind = T::kind(&());
-            Err(eyre!("no {kind} {name} in namespace {}; there {}", session.namespace, names(&known)))
+            Err(eyre!(
+                "no {kind} {name} in namespace {}; there {}",
+                session.namespace,
+                names(&known)
+            ))
         }
     }
 }
@@ -158,14 +209,31 @@ pub(super) async fn group(session: &Session, name: Option<&str>) -> Result<LaneG
         return Ok(all.remove(0));
     }
     let known: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
-    Err(session::usage(format!("which lane group? Name it with --group; there {}", names(&known))))
+    Err(session::usage(format!(
+        "which lane group? Name it with --group; there {}",
+        names(&known)
+    )))
 }
 
 /// One of an App's environments.
 pub(super) fn environment<'a>(app: &'a App, name: &str) -> Result<&'a Environment> {
-    let known = || names(&app.spec.environments.iter().map(|e| e.name.clone()).collect::<Vec<_>>());
+    let known = || {
+        names(
+            &app.spec
+                .environments
+                .iter()
+                .map(|e| e.name.clone())
+                .collect::<Vec<_>>(),
+        )
+    };
     let found = app.spec.environment(name);
-    found.ok_or_else(|| eyre!("app {} has no environment {name}; there {}", app.name_any(), known()))
+    found.ok_or_else(|| {
+        eyre!(
+            "app {} has no environment {name}; there {}",
+            app.name_any(),
+            known()
+        )
+    })
 }
 
 /// `is none`, or the names, not too many.
@@ -202,7 +270,10 @@ where
         Format::Json | Format::Yaml if name.is_some() => output::data(&items[0], format),
         Format::Json | Format::Yaml => output::list(&items, format),
         Format::Name => Ok(items.iter().map(|i| i.name_any() + "\n").collect()),
-        Format::Table | Format::Wide => Ok(render(&table(&items, format == Format::Wide), &session.namespace)),
+        Format::Table | Format::Wide => Ok(render(
+            &table(&items, format == Format::Wide),
+            &session.namespace,
+        )),
     }
 }
 
@@ -214,15 +285,28 @@ fn render(table: &Table, namespace: &str) -> String {
     table.render()
 }
 
-async fn environments(session: &Session, name: Option<&str>, format: Format, now: Timestamp) -> Result<String> {
+async fn environments(
+    session: &Session,
+    name: Option<&str>,
+    format: Format,
+    now: Timestamp,
+) -> Result<String> {
     let apps: Vec<App> = list(session).await?;
     let (of_app, of_name) = match name.map(|n| n.split_once('/').unwrap_or(("", n))) {
         Some((app, name)) => (Some(app).filter(|a| !a.is_empty()), Some(name)),
         None => (None, None),
     };
     let mut rows = vec![];
-    for app in apps.iter().filter(|a| of_app.is_none_or(|n| a.name_any() == n)) {
-        for environment in app.spec.environments.iter().filter(|e| of_name.is_none_or(|n| e.name == n)) {
+    for app in apps
+        .iter()
+        .filter(|a| of_app.is_none_or(|n| a.name_any() == n))
+    {
+        for environment in app
+            .spec
+            .environments
+            .iter()
+            .filter(|e| of_name.is_none_or(|n| e.name == n))
+        {
             rows.push((app, environment));
         }
     }
@@ -231,7 +315,12 @@ async fn environments(session: &Session, name: Option<&str>, format: Format, now
     {
         let mut known: Vec<String> = apps
             .iter()
-            .flat_map(|a| a.spec.environments.iter().map(|e| format!("{}/{}", a.name_any(), e.name)))
+            .flat_map(|a| {
+                a.spec
+                    .environments
+                    .iter()
+                    .map(|e| format!("{}/{}", a.name_any(), e.name))
+            })
             .collect();
         known.sort();
         bail!("no environment {name}; there {}", names(&known));
@@ -241,17 +330,28 @@ async fn environments(session: &Session, name: Option<&str>, format: Format, now
     let found: Vec<_> = rows
         .into_iter()
         .zip(pods)
-        .map(|((app, environment), pods)| tables::EnvironmentRow { app, environment, pods })
+        .map(|((app, environment), pods)| tables::EnvironmentRow {
+            app,
+            environment,
+            pods,
+        })
         .collect();
     match format {
         Format::Json | Format::Yaml if of_app.is_some() => output::data(&found[0].data()?, format),
         Format::Json | Format::Yaml => {
-            let items = found.iter().map(tables::EnvironmentRow::data).collect::<Result<Vec<_>>>()?;
+            let items = found
+                .iter()
+                .map(tables::EnvironmentRow::data)
+                .collect::<Result<Vec<_>>>()?;
             output::list(&items, format)
         }
-        Format::Name => Ok(found.iter().map(|r| format!("{}/{}\n", r.app.name_any(), r.environment.name)).collect()),
-        Format::Table | Format::Wide => {
-            Ok(render(&tables::environments(&found, format == Format::Wide, now), &session.namespace))
-        }
+        Format::Name => Ok(found
+            .iter()
+            .map(|r| format!("{}/{}\n", r.app.name_any(), r.environment.name))
+            .collect()),
+        Format::Table | Format::Wide => Ok(render(
+            &tables::environments(&found, format == Format::Wide, now),
+            &session.namespace,
+        )),
     }
 }

@@ -55,7 +55,10 @@ impl Addresses {
 }
 
 /// How many lines a second may come of access logs. They are exact while everyday requests of the baseline are fewer.
-const OF_LOGS: Limits = Limits { lines: 2000, rest: 1000 };
+const OF_LOGS: Limits = Limits {
+    lines: 2000,
+    rest: 1000,
+};
 
 /// A reader of hops at work.
 pub(super) struct Hops {
@@ -76,8 +79,10 @@ impl Hops {
         if !addresses.is_any() && !writes {
             return Ok(None);
         }
-        let addresses =
-            [("--otlp-grpc", Protocol::Grpc, addresses.grpc), ("--otlp-http", Protocol::Http, addresses.http)];
+        let addresses = [
+            ("--otlp-grpc", Protocol::Grpc, addresses.grpc),
+            ("--otlp-http", Protocol::Http, addresses.http),
+        ];
         let (known, metrics) = (Arc::<Known>::default(), Metrics::default());
         let sink = Sink::new(out, metrics.clone()).wrap_err("a thread for hops")?;
         let readers = Arc::<ArcSwap<Vec<Reader>>>::default();
@@ -85,7 +90,13 @@ impl Hops {
             let readers = readers.clone();
             move |line: &str| readers.load().iter().find_map(|reader| reader.read(line))
         };
-        let intake = Intake::new(known.clone(), Limits::default(), sink.clone(), Box::new(line), metrics.clone());
+        let intake = Intake::new(
+            known.clone(),
+            Limits::default(),
+            sink.clone(),
+            Box::new(line),
+            metrics.clone(),
+        );
         let intake = Arc::new(intake);
         for (flag, protocol, address) in addresses {
             let Some(address) = address else { continue };
@@ -94,7 +105,12 @@ impl Hops {
             tracing::info!("{address} takes {}", protocol.words());
             tokio::spawn(serving);
         }
-        Ok(Some(Self { known, readers, sink, metrics }))
+        Ok(Some(Self {
+            known,
+            readers,
+            sink,
+            metrics,
+        }))
     }
 
     /// Shows its numbers.
@@ -113,17 +129,35 @@ impl Hops {
     ) {
         let me = identity.to_owned();
         let wanted = move |world: &World, _: &BTreeSet<HopLog>| {
-            let acts = world.engine.as_ref().is_some_and(|engine| *engine.holder == *me);
-            if acts { hop_logs::for_engine(&world.namespace, &world.groups) } else { BTreeSet::new() }
+            let acts = world
+                .engine
+                .as_ref()
+                .is_some_and(|engine| *engine.holder == *me);
+            if acts {
+                hop_logs::for_engine(&world.namespace, &world.groups)
+            } else {
+                BTreeSet::new()
+            }
         };
-        let (mut inbox, _) = trace::spawn(clusters, worlds, wanted, move |health| report.note(health), stop.clone());
+        let (mut inbox, _) = trace::spawn(
+            clusters,
+            worlds,
+            wanted,
+            move |health| report.note(health),
+            stop.clone(),
+        );
         let (known, sink) = (self.known.clone(), self.sink.clone());
         let writing = async move {
             let mut filter = Filter::new(OF_LOGS, Instant::now());
             let (mut batch, mut dropped) = (vec![], 0);
             while inbox.recv_many(&mut batch, 256).await > 0 {
-                let spans =
-                    batch.drain(..).filter_map(|told| if let Told::Span(span) = told { Some(*span) } else { None });
+                let spans = batch.drain(..).filter_map(|told| {
+                    if let Told::Span(span) = told {
+                        Some(*span)
+                    } else {
+                        None
+                    }
+                });
                 let (chosen, skipped) = {
                     let pods = known.pods.read().unwrap_or_else(PoisonError::into_inner);
                     filter.choose(spans.collect(), &pods, Instant::now())
@@ -158,14 +192,31 @@ impl Hops {
     fn take(&self, world: &World, seen: Option<&World>) {
         let same = |of: fn(&World) -> *const ()| seen.is_some_and(|seen| of(seen) == of(world));
         if !(same(|w| Arc::as_ptr(&w.groups).cast()) && same(|w| Arc::as_ptr(&w.lanes).cast())) {
-            let (groups, lanes) = (world.groups.values().map(|g| &**g), world.lanes.values().map(|l| &**l));
+            let (groups, lanes) = (
+                world.groups.values().map(|g| &**g),
+                world.lanes.values().map(|l| &**l),
+            );
             let keys = TagKeys::of(groups, lanes);
-            let of = |format| Reader::new(&AccessLog { format, ..AccessLog::default() }, &keys, Emitter::default());
-            self.readers.store(Arc::new(vec![of(LogFormat::Traefik), of(LogFormat::Envoy)]));
+            let of = |format| {
+                Reader::new(
+                    &AccessLog {
+                        format,
+                        ..AccessLog::default()
+                    },
+                    &keys,
+                    Emitter::default(),
+                )
+            };
+            self.readers
+                .store(Arc::new(vec![of(LogFormat::Traefik), of(LogFormat::Envoy)]));
             self.known.keys.store(Arc::new(AttributeKeys::of(keys)));
         }
         if !same(|w| Arc::as_ptr(&w.pods).cast()) {
-            let mut pods = self.known.pods.write().unwrap_or_else(PoisonError::into_inner);
+            let mut pods = self
+                .known
+                .pods
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             pods.follow(&world.pods, Timestamp::now());
         }
     }

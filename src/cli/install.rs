@@ -63,7 +63,11 @@ fn wanted(args: &InstallArgs, namespace: String) -> Wanted {
         namespace: args.engine_namespace.clone(),
         otlp: args.otlp,
     });
-    Wanted { namespace, deploy_to: args.deploy_to.clone(), engine }
+    Wanted {
+        namespace,
+        deploy_to: args.deploy_to.clone(),
+        engine,
+    }
 }
 
 /// Whoever deploys to the engine's own namespace could change the engine.
@@ -78,17 +82,27 @@ fn apart(args: &InstallArgs, home: &str) -> Result<()> {
 }
 
 pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
-    for name in args.deploy_to.iter().chain([&args.engine_namespace]).chain(&global.namespace) {
+    for name in args
+        .deploy_to
+        .iter()
+        .chain([&args.engine_namespace])
+        .chain(&global.namespace)
+    {
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > 40 || !name.chars().all(label) {
-            return Err(usage(format!("{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'")));
+            return Err(usage(format!(
+                "{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'"
+            )));
         }
     }
     if args.print {
         let config = session::config(global)?;
         let namespace = config.namespace.unwrap_or_else(|| "default".into());
         apart(&args, &namespace)?;
-        let texts: Vec<String> = install::objects(&wanted(&args, namespace)).iter().map(yaml::text).collect();
+        let texts: Vec<String> = install::objects(&wanted(&args, namespace))
+            .iter()
+            .map(yaml::text)
+            .collect();
         return output::print(&texts.join("---\n"));
     }
     let session = session::open(global).await?;
@@ -97,7 +111,14 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
     let done = install::apply(&session.client, &wanted, args.force_conflicts).await?;
     match args.output {
         Format::Json | Format::Yaml => return output::print(&output::data(&done, args.output)?),
-        Format::Name => return output::print(&done.iter().map(|d| format!("{}\n", d.object)).collect::<String>()),
+        Format::Name => {
+            return output::print(
+                &done
+                    .iter()
+                    .map(|d| format!("{}\n", d.object))
+                    .collect::<String>(),
+            );
+        }
         Format::Table | Format::Wide => {}
     }
     let mut table = Table::new(&["OBJECT", "NAMESPACE", "DONE"]);
@@ -109,7 +130,11 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
             Change::Skipped => "left out: this server does not serve it",
             Change::Removed => "removed: an earlier install made it",
         };
-        table.row([applied.object.clone(), applied.namespace.clone().unwrap_or_default(), word.into()]);
+        table.row([
+            applied.object.clone(),
+            applied.namespace.clone().unwrap_or_default(),
+            word.into(),
+        ]);
     }
     output::print(&table.render())?;
     let skipped = done.iter().any(|d| d.done == Change::Skipped);
@@ -122,8 +147,12 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
             "No engine was installed: releases of namespace {namespace} stand still until one runs. Run\n  \
              {}    in the cluster, from an image made with the Dockerfile; or\n  \
              {}  anywhere, with the rights of {} there and of {} where it deploys.",
-            CommandLine::graylane("install").option("-n", namespace).flag("--image REF"),
-            CommandLine::graylane("engine").option("-n", namespace).flag("--context NAME"),
+            CommandLine::graylane("install")
+                .option("-n", namespace)
+                .flag("--image REF"),
+            CommandLine::graylane("engine")
+                .option("-n", namespace)
+                .flag("--context NAME"),
             install::names::ENGINE,
             install::names::IMPERSONATOR
         );
@@ -148,13 +177,28 @@ pub(super) async fn uninstall(global: &Global, args: UninstallArgs) -> Result<()
     }
     let mut table = Table::new(&["KIND", "NAMESPACE", "NAME", ""]);
     for what in &found {
-        let holds = what.holds.map(|n| format!("and {n} of its objects")).unwrap_or_default();
-        table.row([what.kind.clone(), what.namespace.clone(), what.name.clone(), holds]);
+        let holds = what
+            .holds
+            .map(|n| format!("and {n} of its objects"))
+            .unwrap_or_default();
+        table.row([
+            what.kind.clone(),
+            what.namespace.clone(),
+            what.name.clone(),
+            holds,
+        ]);
     }
     if !args.yes {
         eprint!("{}", table.render());
-        let word = if std::io::stdin().is_terminal() { "look at it, then say" } else { "this needs" };
-        bail!("nothing was removed: {word} `graylane uninstall --yes`{}", with_definitions(args.definitions));
+        let word = if std::io::stdin().is_terminal() {
+            "look at it, then say"
+        } else {
+            "this needs"
+        };
+        bail!(
+            "nothing was removed: {word} `graylane uninstall --yes`{}",
+            with_definitions(args.definitions)
+        );
     }
     for what in &found {
         install::remove(&session.client, what).await?;
@@ -163,19 +207,30 @@ pub(super) async fn uninstall(global: &Global, args: UninstallArgs) -> Result<()
 }
 
 fn with_definitions(definitions: bool) -> &'static str {
-    if definitions { " with --definitions" } else { "" }
+    if definitions {
+        " with --definitions"
+    } else {
+        ""
+    }
 }
 
 fn report(found: &[Removal], table: &Table, args: &UninstallArgs) -> Result<()> {
     match args.output {
         Format::Json | Format::Yaml => output::print(&output::data(&found, args.output)?)?,
         Format::Name => {
-            output::print(&found.iter().map(|f| format!("{}/{}\n", f.kind, f.name)).collect::<String>())?;
+            output::print(
+                &found
+                    .iter()
+                    .map(|f| format!("{}/{}\n", f.kind, f.name))
+                    .collect::<String>(),
+            )?;
         }
         Format::Table | Format::Wide => output::print(&format!("removed\n{}", table.render()))?,
     }
     if args.definitions {
-        say!("Left: what Apps run (Deployments, Services and the like), the namespaces, people's own role bindings.");
+        say!(
+            "Left: what Apps run (Deployments, Services and the like), the namespaces, people's own role bindings."
+        );
     } else {
         say!(
             "Left: the resource definitions with every App, Release, Approval and Lane (--definitions removes them), \

@@ -40,14 +40,26 @@ pub(super) fn run(global: &Global, args: &KeysArgs) -> Result<()> {
 fn text(keymap: &Keymap, format: Format) -> Result<String> {
     match format {
         Format::Json | Format::Yaml => output::data(&rows(keymap), format),
-        Format::Name => Ok(rows(keymap).iter().map(|r| format!("{}.{}\n", r.context, r.action)).collect()),
+        Format::Name => Ok(rows(keymap)
+            .iter()
+            .map(|r| format!("{}.{}\n", r.context, r.action))
+            .collect()),
         Format::Table | Format::Wide => {
             let mut table = Table::new(&["WHERE", "ACTION", "KEYS", "WHAT"]);
             for binding in by_context(keymap) {
                 let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
-                let asks = if binding.action.danger() == Danger::Dangerous { " (asks first)" } else { "" };
+                let asks = if binding.action.danger() == Danger::Dangerous {
+                    " (asks first)"
+                } else {
+                    ""
+                };
                 let what = format!("{}{asks}", binding.action.sentence());
-                table.row([binding.context.word().into(), binding.action.word().into(), keys.join(" "), what]);
+                table.row([
+                    binding.context.word().into(),
+                    binding.action.word().into(),
+                    keys.join(" "),
+                    what,
+                ]);
             }
             Ok(table.render())
         }
@@ -59,7 +71,10 @@ fn by_context(keymap: &Keymap) -> Vec<Binding> {
     let mut all: Vec<Binding> = vec![];
     for context in Context::ALL {
         for binding in keymap.bindings().iter().filter(|b| b.context == context) {
-            match all.iter_mut().find(|b| b.context == context && b.action == binding.action) {
+            match all
+                .iter_mut()
+                .find(|b| b.context == context && b.action == binding.action)
+            {
                 Some(own) => own.keys.extend(&binding.keys),
                 None => all.push(binding.clone()),
             }

@@ -116,13 +116,18 @@ enum Loss {
 pub(super) async fn run(global: &Global, args: LaneArgs) -> Result<()> {
     match args.command {
         LaneCommand::Set(args) => set(&session::open(global).await?, *args).await,
-        LaneCommand::Get(args) => get::run(global, get::GetArgs::lanes(args.name, args.output)).await,
+        LaneCommand::Get(args) => {
+            get::run(global, get::GetArgs::lanes(args.name, args.output)).await
+        }
         LaneCommand::Enable(args) => enable(global, args, true).await,
         LaneCommand::Disable(args) => enable(global, args, false).await,
         LaneCommand::Delete(args) => {
             let session = session::open(global).await?;
             let lane: Lane = get::one(&session, &args.name).await?;
-            let intent = Intent::DeleteLane { name: args.name, seen: Some(same(&lane)) };
+            let intent = Intent::DeleteLane {
+                name: args.name,
+                seen: Some(same(&lane)),
+            };
             session.perform(intent, args.output).await.map(drop)
         }
         LaneCommand::Explain(args) => explain::run(&session::open(global).await?, args).await,
@@ -132,17 +137,30 @@ pub(super) async fn run(global: &Global, args: LaneArgs) -> Result<()> {
 impl LaneArgs {
     /// What it wishes, by what is seen of the lanes.
     pub(super) fn intent(self, world: &World) -> Result<Intent, String> {
-        let enable = |name, enabled| Ok(Intent::EnableLane { name, seen: None, enabled });
+        let enable = |name, enabled| {
+            Ok(Intent::EnableLane {
+                name,
+                seen: None,
+                enabled,
+            })
+        };
         match self.command {
             LaneCommand::Set(args) => {
                 let old = world.lanes.get(&args.name).map(|l| l.spec.clone());
                 let groups: Vec<LaneGroup> = world.groups.values().map(|g| (**g).clone()).collect();
                 let spec = wanted(&args, old.as_ref(), &groups).map_err(|e| e.to_string())?;
-                Ok(Intent::SetLane { name: args.name, seen: None, spec })
+                Ok(Intent::SetLane {
+                    name: args.name,
+                    seen: None,
+                    spec,
+                })
             }
             LaneCommand::Enable(args) => enable(args.name, true),
             LaneCommand::Disable(args) => enable(args.name, false),
-            LaneCommand::Delete(args) => Ok(Intent::DeleteLane { name: args.name, seen: None }),
+            LaneCommand::Delete(args) => Ok(Intent::DeleteLane {
+                name: args.name,
+                seen: None,
+            }),
             LaneCommand::Get(_) | LaneCommand::Explain(_) => Err("it only looks".into()),
         }
     }
@@ -150,30 +168,56 @@ impl LaneArgs {
 
 /// This very lane as it was just read, not a namesake or a later version.
 fn seen(lane: &Lane) -> Seen {
-    Seen { uid: lane.uid().unwrap_or_default(), version: lane.resource_version(), meaning: None }
+    Seen {
+        uid: lane.uid().unwrap_or_default(),
+        version: lane.resource_version(),
+        meaning: None,
+    }
 }
 
 /// This very lane, whatever was written to it meanwhile.
 fn same(lane: &Lane) -> Seen {
-    Seen { uid: lane.uid().unwrap_or_default(), version: None, meaning: None }
+    Seen {
+        uid: lane.uid().unwrap_or_default(),
+        version: None,
+        meaning: None,
+    }
 }
 
 async fn enable(global: &Global, args: Named, enabled: bool) -> Result<()> {
     let session = session::open(global).await?;
     let lane: Lane = get::one(&session, &args.name).await?;
-    let intent = Intent::EnableLane { name: args.name, seen: Some(same(&lane)), enabled };
+    let intent = Intent::EnableLane {
+        name: args.name,
+        seen: Some(same(&lane)),
+        enabled,
+    };
     session.perform(intent, args.output).await.map(drop)
 }
 
 async fn set(session: &Session, args: SetArgs) -> Result<()> {
     let api: Api<Lane> = Api::namespaced(session.client.clone(), &session.namespace);
-    let old = api.get_opt(&args.name).await.map_err(session::told(format!("reading lane {}", args.name)))?;
+    let old = api
+        .get_opt(&args.name)
+        .await
+        .map_err(session::told(format!("reading lane {}", args.name)))?;
     let groups: Vec<LaneGroup> = get::list(session).await?;
     let spec = wanted(&args, old.as_ref().map(|l| &l.spec), &groups)?;
     let before: Vec<Lane> = get::list(session).await?;
-    let mut after: Vec<Lane> = before.iter().filter(|l| l.name_any() != args.name).cloned().collect();
-    let metadata = ObjectMeta { name: Some(args.name.clone()), ..ObjectMeta::default() };
-    after.push(Lane { metadata, spec: spec.clone(), status: None });
+    let mut after: Vec<Lane> = before
+        .iter()
+        .filter(|l| l.name_any() != args.name)
+        .cloned()
+        .collect();
+    let metadata = ObjectMeta {
+        name: Some(args.name.clone()),
+        ..ObjectMeta::default()
+    };
+    after.push(Lane {
+        metadata,
+        spec: spec.clone(),
+        status: None,
+    });
     let group = match groups.into_iter().find(|g| g.name_any() == spec.group) {
         Some(group) => Some(gateways::as_now(&session.client, group).await),
         None => None,
@@ -183,10 +227,13 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
         // It is only for a warning: whoever may not list Apps may set lanes all the same.
         match get::list(session).await {
             Ok(apps) => problems.extend(elsewhere(session, &apps, group, lane)),
-            Err(why) => say!("warning: whether this lane leads to another cluster cannot be told: {why}"),
+            Err(why) => {
+                say!("warning: whether this lane leads to another cluster cannot be told: {why}")
+            }
         }
     }
-    let (errors, warnings): (Vec<_>, Vec<_>) = problems.iter().partition(|p| p.severity == Severity::Error);
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        problems.iter().partition(|p| p.severity == Severity::Error);
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     if !errors.is_empty() {
         bail!("lane {} was not saved\n{}", args.name, errors.join("\n"));
@@ -195,12 +242,21 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
     if args.dry_run {
         return output::print(&output::data(&spec, args.output)?);
     }
-    let intent = Intent::SetLane { name: args.name, seen: old.as_ref().map(seen), spec };
+    let intent = Intent::SetLane {
+        name: args.name,
+        seen: old.as_ref().map(seen),
+        spec,
+    };
     session.perform(intent, args.output).await.map(drop)
 }
 
 /// What of a lane would run in other clusters, where no lane leads.
-pub(super) fn elsewhere(session: &Session, apps: &[App], group: &LaneGroup, lane: &Lane) -> Vec<Problem> {
+pub(super) fn elsewhere(
+    session: &Session,
+    apps: &[App],
+    group: &LaneGroup,
+    lane: &Lane,
+) -> Vec<Problem> {
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name);
     let away = |context: &str| session.clusters.canonical(Some(context)).is_some();
     lanes::elsewhere(group, lane, &app_of, &away)
@@ -208,14 +264,20 @@ pub(super) fn elsewhere(session: &Session, apps: &[App], group: &LaneGroup, lane
 
 /// The old spec with what was named on the command line over it.
 fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Result<LaneSpec> {
-    let mut spec =
-        old.cloned().unwrap_or_else(|| LaneSpec { enabled: true, tag: args.name.clone(), ..LaneSpec::default() });
+    let mut spec = old.cloned().unwrap_or_else(|| LaneSpec {
+        enabled: true,
+        tag: args.name.clone(),
+        ..LaneSpec::default()
+    });
     if let Some(group) = &args.group {
         spec.group.clone_from(group);
     } else if spec.group.is_empty() {
         let known: Vec<String> = groups.iter().map(ResourceExt::name_any).collect();
         let [one] = known.as_slice() else {
-            return Err(usage(format!("which lane group? Name it with --group; there {}", get::names(&known))));
+            return Err(usage(format!(
+                "which lane group? Name it with --group; there {}",
+                get::names(&known)
+            )));
         };
         spec.group.clone_from(one);
     }
@@ -223,7 +285,10 @@ fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Resul
         spec.tag.clone_from(tag);
     }
     let read = |texts: &[String]| -> Result<Vec<_>> {
-        texts.iter().map(|t| text::parse(t).map_err(|e| usage(e.to_string()))).collect()
+        texts
+            .iter()
+            .map(|t| text::parse(t).map_err(|e| usage(e.to_string())))
+            .collect()
     };
     // Conditions are said anew as a whole: a rule half old and half new is what nobody meant.
     if !(args.all.is_empty() && args.any.is_empty() && args.path.is_empty()) {
@@ -247,7 +312,9 @@ fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Resul
         };
     }
     if spec.rule.is_empty() && spec.share.is_none() && old.is_none() {
-        return Err(usage("which requests? Say it with --when 'parameter group == gray', --any, --path or --share"));
+        return Err(usage(
+            "which requests? Say it with --when 'parameter group == gray', --any, --path or --share",
+        ));
     }
     Ok(spec)
 }
@@ -265,37 +332,80 @@ mod tests {
     }
 
     fn args(words: &[&str]) -> SetArgs {
-        Line::try_parse_from([&["set", "gray"], words].concat()).unwrap().args
+        Line::try_parse_from([&["set", "gray"], words].concat())
+            .unwrap()
+            .args
     }
 
     fn group() -> Vec<LaneGroup> {
         vec![LaneGroup {
-            metadata: ObjectMeta { name: Some("g".into()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some("g".into()),
+                ..ObjectMeta::default()
+            },
             ..LaneGroup::default()
         }]
     }
 
     #[test]
     fn a_new_lane_takes_the_only_group_its_own_name_as_tag_and_is_enabled() {
-        let spec = wanted(&args(&["--when", "parameter group == gray"]), None, &group()).unwrap();
-        assert_eq!((spec.group.as_str(), spec.tag.as_str(), spec.enabled), ("g", "gray", true));
+        let spec = wanted(
+            &args(&["--when", "parameter group == gray"]),
+            None,
+            &group(),
+        )
+        .unwrap();
+        assert_eq!(
+            (spec.group.as_str(), spec.tag.as_str(), spec.enabled),
+            ("g", "gray", true)
+        );
         assert_eq!(spec.rule.all[0].to_string(), "parameter group == gray");
-        let told = wanted(&args(&["--priority", "-1"]), None, &group()).unwrap_err().to_string();
+        let told = wanted(&args(&["--priority", "-1"]), None, &group())
+            .unwrap_err()
+            .to_string();
         assert!(told.contains("which requests?"), "{told}");
-        let told = wanted(&args(&["--share", "5"]), None, &[]).unwrap_err().to_string();
+        let told = wanted(&args(&["--share", "5"]), None, &[])
+            .unwrap_err()
+            .to_string();
         assert!(told.contains("which lane group?"), "{told}");
-        let told = wanted(&args(&["--when", "body x == 1"]), None, &group()).unwrap_err().to_string();
+        let told = wanted(&args(&["--when", "body x == 1"]), None, &group())
+            .unwrap_err()
+            .to_string();
         assert!(told.contains("body x == 1"), "{told}");
     }
 
     #[test]
     fn what_is_not_named_stays_and_conditions_change_as_a_whole() {
-        let old = wanted(&args(&["--when", "header a exists", "--any", "cookie b exists", "--strict"]), None, &group())
-            .unwrap();
+        let old = wanted(
+            &args(&[
+                "--when",
+                "header a exists",
+                "--any",
+                "cookie b exists",
+                "--strict",
+            ]),
+            None,
+            &group(),
+        )
+        .unwrap();
         let same = wanted(&args(&["--priority", "7"]), Some(&old), &[]).unwrap();
-        assert_eq!(same, LaneSpec { priority: 7, ..old.clone() });
+        assert_eq!(
+            same,
+            LaneSpec {
+                priority: 7,
+                ..old.clone()
+            }
+        );
         let new = wanted(&args(&["--path", "/A"]), Some(&old), &[]).unwrap();
-        assert_eq!((new.rule.all.len(), new.rule.any.len(), new.rule.paths.len(), new.strict), (0, 0, 1, true));
+        assert_eq!(
+            (
+                new.rule.all.len(),
+                new.rule.any.len(),
+                new.rule.paths.len(),
+                new.strict
+            ),
+            (0, 0, 1, true)
+        );
         let share = wanted(&args(&["--share", "12.5"]), Some(&old), &[]).unwrap();
         assert!(share.rule.is_empty() && share.share == Some(12.5));
     }

@@ -25,11 +25,18 @@ pub(super) struct Live {
 }
 
 /// Watches, and waits for the first whole picture that is as it should be; `lacks` says what is wrong with one that never is.
-pub(super) async fn open(session: &Session, lacks: &str, is_ready: impl Fn(&World) -> bool) -> Result<Live> {
+pub(super) async fn open(
+    session: &Session,
+    lacks: &str,
+    is_ready: impl Fn(&World) -> bool,
+) -> Result<Live> {
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
-    let (mut worlds, inlet) =
-        cluster::watch::spawn_with_inlet(session.clusters.clone(), session.namespace.clone(), stop.clone());
+    let (mut worlds, inlet) = cluster::watch::spawn_with_inlet(
+        session.clusters.clone(),
+        session.namespace.clone(),
+        stop.clone(),
+    );
     let live = worlds.wait_for(|w| w.link == Link::Live && is_ready(w));
     if !matches!(tokio::time::timeout(FIRST, live).await, Ok(Ok(_))) {
         let link = worlds.borrow().link.clone();
@@ -38,7 +45,15 @@ pub(super) async fn open(session: &Session, lacks: &str, is_ready: impl Fn(&Worl
             Link::Connecting => "not all has been listed yet",
             Link::Live => lacks,
         };
-        bail!("the cluster did not tell how it stands within {} s: {why}", FIRST.as_secs());
+        bail!(
+            "the cluster did not tell how it stands within {} s: {why}",
+            FIRST.as_secs()
+        );
     }
-    Ok(Live { worlds, inlet, stop, _stop: guard })
+    Ok(Live {
+        worlds,
+        inlet,
+        stop,
+        _stop: guard,
+    })
 }

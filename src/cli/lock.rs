@@ -40,15 +40,28 @@ pub struct UnlockArgs {
 impl LockArgs {
     /// What it wishes.
     pub(super) fn intent(self, by: &str) -> Intent {
-        let lock = EnvironmentLock { by: by.to_owned(), reason: self.reason };
-        Intent::Lock { app: self.app, environment: self.environment, seen: None, lock: Some(lock) }
+        let lock = EnvironmentLock {
+            by: by.to_owned(),
+            reason: self.reason,
+        };
+        Intent::Lock {
+            app: self.app,
+            environment: self.environment,
+            seen: None,
+            lock: Some(lock),
+        }
     }
 }
 
 impl UnlockArgs {
     /// What it wishes.
     pub(super) fn intent(self) -> Intent {
-        Intent::Lock { app: self.app, environment: self.environment, seen: None, lock: None }
+        Intent::Lock {
+            app: self.app,
+            environment: self.environment,
+            seen: None,
+            lock: None,
+        }
     }
 }
 
@@ -68,7 +81,11 @@ pub(super) async fn unlock(global: &Global, args: UnlockArgs) -> Result<()> {
 async fn set(session: &session::Session, mut intent: Intent, output: Format) -> Result<()> {
     if let Intent::Lock { app, seen, .. } = &mut intent {
         let found: App = get::one(session, app).await?;
-        *seen = Some(Seen { uid: found.uid().unwrap_or_default(), version: None, meaning: None });
+        *seen = Some(Seen {
+            uid: found.uid().unwrap_or_default(),
+            version: None,
+            meaning: None,
+        });
     }
     session.perform(intent, output).await.map(drop)
 }

@@ -17,18 +17,27 @@ const LINES: usize = 4096;
 pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
     let dir = state.join("logs");
     std::fs::create_dir_all(&dir).wrap_err_with(|| dir.display().to_string())?;
-    let builder =
-        Builder::new().rotation(Rotation::DAILY).max_log_files(5).filename_prefix("graylane").filename_suffix("log");
+    let builder = Builder::new()
+        .rotation(Rotation::DAILY)
+        .max_log_files(5)
+        .filename_prefix("graylane")
+        .filename_suffix("log");
     let files = builder.build(&dir).map_err(|e| {
         // It says its cause itself, and a chain would say it again.
         let why = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
         eyre!("{}: {why}; name another folder with --state", dir.display())
     })?;
     // Room for all of them is taken at once, and the default is for 128,000.
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(LINES).finish(files);
-    let filter =
-        EnvFilter::try_from_env("GRAYLANE_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
-    let started = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).try_init();
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES)
+        .finish(files);
+    let filter = EnvFilter::try_from_env("GRAYLANE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(writer)
+        .try_init();
     if let Err(why) = started {
         // Only in tests: a process has one log.
         tracing::debug!(%why, "logging goes on as it was");

@@ -41,7 +41,12 @@ pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<()> {
         Some(place) => place,
         None => find(&session, pod).await?,
     };
-    let wish = LogWish { container: args.container, follow: args.follow, previous: args.previous, tail: args.tail };
+    let wish = LogWish {
+        container: args.container,
+        follow: args.follow,
+        previous: args.previous,
+        tail: args.tail,
+    };
     let lines = logs::read(&place.client(&session), &place.namespace, pod, &wish)
         .await
         .map_err(session::told(format!("logs of {}", args.pod)))?;
@@ -58,10 +63,15 @@ async fn find(session: &Session, pod: &str) -> Result<Place> {
     match has(session, &home, pod).await {
         Ok(true) => return Ok(home),
         // Not to be seen here is told by the log itself.
-        Err(e) if error::code(&e) != Some(403) => return Err(session::told(format!("logs of {pod}"))(e)),
+        Err(e) if error::code(&e) != Some(403) => {
+            return Err(session::told(format!("logs of {pod}"))(e));
+        }
         Ok(false) | Err(_) => {}
     }
-    let others = places::all(session).await?.into_iter().filter(|p| *p != home);
+    let others = places::all(session)
+        .await?
+        .into_iter()
+        .filter(|p| *p != home);
     let looks = others.map(async |place| {
         let has = has(session, &place, pod).await;
         (place, has)
@@ -72,7 +82,11 @@ async fn find(session: &Session, pod: &str) -> Result<Place> {
             Ok(true) => found.push(place),
             Ok(false) => {}
             // A cluster that is away hides nobody else's pods.
-            Err(e) => say!("warning: not looked for: {}: {}", place.full(pod), error::words(&e)),
+            Err(e) => say!(
+                "warning: not looked for: {}: {}",
+                place.full(pod),
+                error::words(&e)
+            ),
         }
     }
     match found.as_slice() {
@@ -83,7 +97,10 @@ async fn find(session: &Session, pod: &str) -> Result<Place> {
         }
         many => {
             let all: Vec<String> = many.iter().map(|place| place.full(pod)).collect();
-            Err(session::usage(format!("several pods are called so: {}; name one of them so", all.join(", "))))
+            Err(session::usage(format!(
+                "several pods are called so: {}; name one of them so",
+                all.join(", ")
+            )))
         }
     }
 }
@@ -108,11 +125,21 @@ mod tests {
         let app = json!({"metadata": {"name": "a"}, "spec": {"manifests": [], "environments": [
             {"name": "test", "namespace": "default"}, {"name": "prod", "namespace": "kube-system"}]}});
         let apps: Api<App> = Api::namespaced(session.client.clone(), "demo");
-        apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+        apps.create(
+            &PostParams::default(),
+            &serde_json::from_value(app).unwrap(),
+        )
+        .await
+        .unwrap();
         let run = async |namespace: &str| {
             let pod = json!({"metadata": {"name": "db-0"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
             let pods: Api<Pod> = Api::namespaced(session.client.clone(), namespace);
-            pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+            pods.create(
+                &PostParams::default(),
+                &serde_json::from_value(pod).unwrap(),
+            )
+            .await
+            .unwrap();
         };
         let found = async || find(&session, "db-0").await.map(|place| place.namespace);
         assert_eq!(found().await.unwrap(), "demo", "nobody has it");
@@ -120,8 +147,15 @@ mod tests {
         assert_eq!(found().await.unwrap(), "kube-system");
         run("default").await;
         let told = found().await.unwrap_err().to_string();
-        assert!(told.contains("several pods are called so: default/db-0, kube-system/db-0;"), "{told}");
+        assert!(
+            told.contains("several pods are called so: default/db-0, kube-system/db-0;"),
+            "{told}"
+        );
         run("demo").await;
-        assert_eq!(found().await.unwrap(), "demo", "a bare name is home's first");
+        assert_eq!(
+            found().await.unwrap(),
+            "demo",
+            "a bare name is home's first"
+        );
     }
 }

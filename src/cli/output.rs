@@ -55,12 +55,18 @@ pub(super) fn data(value: &impl Serialize, format: Format) -> Result<String> {
 
 /// Objects as a `List`, as kubectl writes them.
 pub(super) fn list(items: &[impl Serialize], format: Format) -> Result<String> {
-    data(&json!({"apiVersion": "v1", "kind": "List", "items": items}), format)
+    data(
+        &json!({"apiVersion": "v1", "kind": "List", "items": items}),
+        format,
+    )
 }
 
 /// Whether the reader of our output went away.
 pub(super) fn is_broken_pipe(report: &Report) -> bool {
-    report.chain().any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+    report.chain().any(|e| {
+        e.downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// Rows under headers, columns three blanks apart, as kubectl prints them.
@@ -71,13 +77,21 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(head: &[&'static str]) -> Self {
-        Self { head: head.to_vec(), rows: vec![] }
+        Self {
+            head: head.to_vec(),
+            rows: vec![],
+        }
     }
 
     /// Each cell is one clean line; an empty one is shown as `-`, so that columns can be cut by blanks.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let shown = |cell: String| Some(Clean::from(cell).into_string()).filter(|c| !c.is_empty());
-        self.rows.push(cells.into_iter().map(|cell| shown(cell).unwrap_or_else(|| "-".into())).collect());
+        self.rows.push(
+            cells
+                .into_iter()
+                .map(|cell| shown(cell).unwrap_or_else(|| "-".into()))
+                .collect(),
+        );
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -87,7 +101,12 @@ impl Table {
     pub(super) fn render(&self) -> String {
         let widths: Vec<usize> = (0..self.head.len())
             .map(|i| {
-                self.rows.iter().filter_map(|r| r.get(i)).map(|c| text::width(c)).chain([self.head[i].len()]).max()
+                self.rows
+                    .iter()
+                    .filter_map(|r| r.get(i))
+                    .map(|c| text::width(c))
+                    .chain([self.head[i].len()])
+                    .max()
             })
             .map(Option::unwrap_or_default)
             .collect();
@@ -126,7 +145,10 @@ mod tests {
     #[test]
     fn a_cell_is_one_line_whatever_an_object_says() {
         let mut table = Table::new(&["MESSAGE", "BY"]);
-        table.row(["\u{1b}]52;c;aGFja2Vk\u{7}yes\u{202e}\nno".into(), "a".into()]);
+        table.row([
+            "\u{1b}]52;c;aGFja2Vk\u{7}yes\u{202e}\nno".into(),
+            "a".into(),
+        ]);
         assert_eq!(table.render(), "MESSAGE   BY\nyes⏎no    a\n");
     }
 }

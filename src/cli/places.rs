@@ -26,21 +26,35 @@ impl Place {
 
     /// `NAMESPACE/NAME` or `CONTEXT/NAMESPACE/NAME`.
     pub(super) fn full(&self, name: &str) -> String {
-        format!("{}/{name}", Key::of(self.context.as_deref(), &self.namespace, "").namespace)
+        format!(
+            "{}/{name}",
+            Key::of(self.context.as_deref(), &self.namespace, "").namespace
+        )
     }
 }
 
 /// A name as it was said, and where it is said to be; a bare name says nothing of that.
 pub(super) fn said<'a>(session: &Session, text: &'a str) -> (Option<Place>, &'a str) {
-    let Some((namespace, name)) = text.rsplit_once('/') else { return (None, text) };
+    let Some((namespace, name)) = text.rsplit_once('/') else {
+        return (None, text);
+    };
     let (context, namespace) = place(namespace);
     let context = session.clusters.canonical(context).map(str::to_owned);
-    (Some(Place { context, namespace: namespace.to_owned() }), name)
+    (
+        Some(Place {
+            context,
+            namespace: namespace.to_owned(),
+        }),
+        name,
+    )
 }
 
 /// Ours.
 pub(super) fn home(session: &Session) -> Place {
-    Place { context: None, namespace: session.namespace.clone() }
+    Place {
+        context: None,
+        namespace: session.namespace.clone(),
+    }
 }
 
 /// Ours first, then those of the environments.
@@ -50,7 +64,10 @@ pub(super) async fn all(session: &Session) -> Result<Vec<Place>> {
     let environments = apps.iter().flat_map(|a| &a.spec.environments);
     let others: BTreeSet<Place> = environments
         .map(|e| Place {
-            context: session.clusters.canonical(e.context.as_deref()).map(str::to_owned),
+            context: session
+                .clusters
+                .canonical(e.context.as_deref())
+                .map(str::to_owned),
             namespace: e.namespace.clone(),
         })
         .filter(|p| *p != home)
@@ -66,9 +83,15 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_not_installed_has_no_environments() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Place { context: None, namespace: "demo".into() };
+        let home = Place {
+            context: None,
+            namespace: "demo".into(),
+        };
         assert_eq!(all(&on_refusal(404, dir.path())).await.unwrap(), [home]);
-        let told = all(&on_refusal(403, dir.path())).await.unwrap_err().to_string();
+        let told = all(&on_refusal(403, dir.path()))
+            .await
+            .unwrap_err()
+            .to_string();
         assert_eq!(told, "listing apps in namespace demo: no such luck");
     }
 }

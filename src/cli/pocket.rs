@@ -80,7 +80,9 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
             state::make_private(&dir)?;
             let _log = logging::start(&dir)?;
             let pocket = match Pocket::start(&dir, Settings::default()).await {
-                Err(why) if why.is_running_elsewhere() => bail!("a pocket runs in {} already", dir.display()),
+                Err(why) if why.is_running_elsewhere() => {
+                    bail!("a pocket runs in {} already", dir.display())
+                }
                 started => started?,
             };
             let ended = ended();
@@ -97,7 +99,9 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
             if args.path {
                 return output::print(&file.display().to_string());
             }
-            output::print(&std::fs::read_to_string(&file).wrap_err_with(|| file.display().to_string())?)
+            output::print(
+                &std::fs::read_to_string(&file).wrap_err_with(|| file.display().to_string())?,
+            )
         }
         PocketCommand::Build(args) => {
             let images = Images::of(&state::open(&dir)?)?;
@@ -123,8 +127,14 @@ fn images(dir: &Path, format: Format) -> Result<()> {
             let mut table = Table::new(&["NAME", "DIGEST", "RUNS"]);
             for (name, digest) in &tags {
                 let short = digest.get(..19).unwrap_or(digest).to_owned();
-                let digest = if format == Format::Wide { digest.clone() } else { short };
-                let runs = images.get(name).map_or_else(|e| e.to_string(), |i| i.manifest.entrypoint.join(" "));
+                let digest = if format == Format::Wide {
+                    digest.clone()
+                } else {
+                    short
+                };
+                let runs = images
+                    .get(name)
+                    .map_or_else(|e| e.to_string(), |i| i.manifest.entrypoint.join(" "));
                 table.row([name.clone(), digest, runs]);
             }
             table.render()
@@ -135,14 +145,19 @@ fn images(dir: &Path, format: Format) -> Result<()> {
 /// The state folder that was asked for.
 pub(super) fn dir(global: &Global) -> Result<PathBuf> {
     if global.context.is_some() || global.kubeconfig.is_some() {
-        return Err(session::usage("a pocket lives in a state folder: --state instead of --context or --kubeconfig"));
+        return Err(session::usage(
+            "a pocket lives in a state folder: --state instead of --context or --kubeconfig",
+        ));
     }
     Ok(session::config(global)?.state()?)
 }
 
 /// Until SIGTERM or SIGINT.
 pub(super) fn ended() -> Result<impl Future<Output = ()>> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     Ok(async move {
         tokio::select! {
             _ = term.recv() => {}

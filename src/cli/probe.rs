@@ -65,7 +65,10 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
         count: args.count,
     };
     if !spec.path.starts_with('/') {
-        return Err(usage(format!("{:?} is no path: it starts with /", spec.path)));
+        return Err(usage(format!(
+            "{:?} is no path: it starts with /",
+            spec.path
+        )));
     }
     if args.diff {
         return diff::run(global, &args, spec).await;
@@ -91,7 +94,12 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
             problems.push(problem);
         }
     }
-    bail!("{} of {} requests were not as expected\n{}", wrong.len(), probed.len(), problems.join("\n"))
+    bail!(
+        "{} of {} requests were not as expected\n{}",
+        wrong.len(),
+        probed.len(),
+        problems.join("\n")
+    )
 }
 
 /// Where probes go.
@@ -138,7 +146,11 @@ fn table(probed: &[Probed], wide: bool) -> Table {
 fn cells(request: &Probed) -> [String; 5] {
     let hops = request.chain.iter().map(|hop| {
         let side = hop.served.map_or("?", Served::word);
-        let address = hop.address.as_ref().map(|a| format!("[{a}]")).unwrap_or_default();
+        let address = hop
+            .address
+            .as_ref()
+            .map(|a| format!("[{a}]"))
+            .unwrap_or_default();
         format!("{}={side}{address}", hop.app)
     });
     [
@@ -152,7 +164,9 @@ fn cells(request: &Probed) -> [String; 5] {
 
 fn pair<'a>(text: &'a str, what: &str, example: &str) -> Result<(&'a str, &'a str)> {
     let split = text.split_once('=').map(|(k, v)| (k.trim(), v.trim()));
-    split.filter(|(k, _)| !k.is_empty()).ok_or_else(|| usage(format!("{what} {text:?}: write {example}")))
+    split
+        .filter(|(k, _)| !k.is_empty())
+        .ok_or_else(|| usage(format!("{what} {text:?}: write {example}")))
 }
 
 fn headers(headers: &[String], cookies: &[String]) -> Result<BTreeMap<String, String>> {
@@ -183,7 +197,11 @@ fn expect(texts: &[String]) -> Result<BTreeMap<String, Served>> {
         let side = match side {
             "gray" => Served::Gray,
             "base" => Served::Base,
-            other => return Err(usage(format!("--expect {text:?}: {other:?} is neither gray nor base"))),
+            other => {
+                return Err(usage(format!(
+                    "--expect {text:?}: {other:?} is neither gray nor base"
+                )));
+            }
         };
         sides.insert(app.to_owned(), side);
     }
@@ -200,9 +218,16 @@ mod tests {
 
     #[test]
     fn headers_and_cookies_are_read_as_people_write_them() {
-        let read = headers(&texts(&["x-user=7", "accept: a=b"]), &texts(&["u=1", "v=2"])).unwrap();
+        let read = headers(
+            &texts(&["x-user=7", "accept: a=b"]),
+            &texts(&["u=1", "v=2"]),
+        )
+        .unwrap();
         let wanted = [("accept", "a=b"), ("cookie", "u=1; v=2"), ("x-user", "7")];
-        assert_eq!(read, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert_eq!(
+            read,
+            wanted.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+        );
         assert!(headers(&texts(&["nothing"]), &[]).is_err());
         assert!(headers(&[], &texts(&["=x"])).is_err());
     }
@@ -210,7 +235,19 @@ mod tests {
     #[test]
     fn expectations_name_a_side() {
         let read = expect(&texts(&["a=gray", "b=base"])).unwrap();
-        assert_eq!(read, [("a".to_owned(), Served::Gray), ("b".to_owned(), Served::Base)].into());
-        assert!(expect(&texts(&["a=blue"])).unwrap_err().to_string().contains("neither gray nor base"));
+        assert_eq!(
+            read,
+            [
+                ("a".to_owned(), Served::Gray),
+                ("b".to_owned(), Served::Base)
+            ]
+            .into()
+        );
+        assert!(
+            expect(&texts(&["a=blue"]))
+                .unwrap_err()
+                .to_string()
+                .contains("neither gray nor base")
+        );
     }
 }

@@ -28,36 +28,60 @@ pub(super) async fn change(
     release: &Release,
     task: Option<&str>,
 ) -> Result<(String, String), String> {
-    let Proposed { app, is_changed, proposal } = proposed(&session.client, &session.namespace, release, task).await?;
+    let Proposed {
+        app,
+        is_changed,
+        proposal,
+    } = proposed(&session.client, &session.namespace, release, task).await?;
     let of = &release.spec.app;
     let own = ListParams::default().labels(&format!("{}={of}", label::REVISION_OF));
     let api: Api<ControllerRevision> = Api::namespaced(session.client.clone(), &session.namespace);
-    let revisions = api.list(&own).await.map_err(|e| format!("listing revisions of {of}: {}", error::words(&e)))?;
-    let revisions: BTreeMap<String, Arc<Revision>> =
-        revisions.iter().filter_map(|r| Some((r.name_any(), Arc::new(Revision::read(r).ok()?)))).collect();
+    let revisions = api
+        .list(&own)
+        .await
+        .map_err(|e| format!("listing revisions of {of}: {}", error::words(&e)))?;
+    let revisions: BTreeMap<String, Arc<Revision>> = revisions
+        .iter()
+        .filter_map(|r| Some((r.name_any(), Arc::new(Revision::read(r).ok()?))))
+        .collect();
     let mut releases: Vec<Release> = get::list(session).await.map_err(|e| format!("{e:#}"))?;
     releases.retain(|r| r.spec.app == *of);
-    let mut words = format!("revision {}, {}\n", short(app.revision().name()), proposal.digest);
+    let mut words = format!(
+        "revision {}, {}\n",
+        short(app.revision().name()),
+        proposal.digest
+    );
     if is_changed {
         words += &format!("App {of} has changed since this release began: that is no part of it\n");
     }
-    for change in changes(&app, &proposal, releases.iter(), |name| revisions.get(name).cloned()) {
+    for change in changes(&app, &proposal, releases.iter(), |name| {
+        revisions.get(name).cloned()
+    }) {
         let environment = &change.environment;
         let before = change.before.as_deref();
         if before.is_none() {
-            words +=
-                &format!("environment {environment}: what runs there is of no release that was frozen; all is shown\n");
+            words += &format!(
+                "environment {environment}: what runs there is of no release that was frozen; all is shown\n"
+            );
         }
         let before = before.unwrap_or_default();
         words += &if before == change.after {
             format!("environment {environment}: nothing changes\n")
         } else {
-            format!("--- {environment} as it runs\n+++ {environment} as it would be\n{}", diff(before, &change.after))
+            format!(
+                "--- {environment} as it runs\n+++ {environment} as it would be\n{}",
+                diff(before, &change.after)
+            )
         };
     }
     let status = release.status.clone().unwrap_or_default();
-    for image in task.map(|task| built_after(&app, &release.spec, &status, task)).unwrap_or_default() {
-        words += &format!("image {image} is built after this: what the build makes is deployed unseen\n");
+    for image in task
+        .map(|task| built_after(&app, &release.spec, &status, task))
+        .unwrap_or_default()
+    {
+        words += &format!(
+            "image {image} is built after this: what the build makes is deployed unseen\n"
+        );
     }
     if proposal.environments.is_empty() {
         words += "nothing is deployed after it\n";

@@ -73,7 +73,8 @@ pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {
                 Format::Json | Format::Yaml => output::data(&release, args.output)?,
                 Format::Name => release.name_any(),
                 Format::Table | Format::Wide => {
-                    show::text(&release, Timestamp::now()) + &show::proposed(&session, &release).await
+                    show::text(&release, Timestamp::now())
+                        + &show::proposed(&session, &release).await
                 }
             })
         }
@@ -83,11 +84,15 @@ pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {
             let wide = args.output == Format::Wide;
             output::print(&match args.output {
                 Format::Json | Format::Yaml => {
-                    releases.iter_mut().for_each(|r| r.metadata.managed_fields = None);
+                    releases
+                        .iter_mut()
+                        .for_each(|r| r.metadata.managed_fields = None);
                     output::list(&releases, args.output)?
                 }
                 Format::Name => releases.iter().map(|r| r.name_any() + "\n").collect(),
-                Format::Table | Format::Wide => get::tables::releases(&releases, wide, Timestamp::now()).render(),
+                Format::Table | Format::Wide => {
+                    get::tables::releases(&releases, wide, Timestamp::now()).render()
+                }
             })
         }
         ReleaseCommand::Start(args) => start::run(&session, args).await,

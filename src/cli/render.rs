@@ -46,7 +46,10 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
     if let Some(name) = &args.release {
         return frozen(&session, name, &args).await;
     }
-    let (name, place) = (args.app.as_deref().unwrap_or_default(), args.environment.as_deref().unwrap_or_default());
+    let (name, place) = (
+        args.app.as_deref().unwrap_or_default(),
+        args.environment.as_deref().unwrap_or_default(),
+    );
     let app: App = get::one(&session, name).await?;
     let groups = variables::groups(&session).await?;
     let context = context(&app, name, place, &args.image, &groups)?;
@@ -65,11 +68,18 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
             }
         }
         if let Ok(rendered) = template::render(&manifest.name, &manifest.template, &context) {
-            text.push_str(&format!("---\n# {}\n{}\n", manifest.name, rendered.trim_end()));
+            text.push_str(&format!(
+                "---\n# {}\n{}\n",
+                manifest.name,
+                rendered.trim_end()
+            ));
         }
     }
     if !problems.is_empty() {
-        bail!("the manifests of {name} for {place} cannot be rendered\n{}", problems.join("\n"));
+        bail!(
+            "the manifests of {name} for {place} cannot be rendered\n{}",
+            problems.join("\n")
+        );
     }
     output::print(&match args.output {
         Format::Json => output::list(&objects, Format::Json)?,
@@ -81,17 +91,30 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
 /// `deployment/web`
 fn name(object: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    format!("{}/{}\n", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
+    format!(
+        "{}/{}\n",
+        text(&object["kind"]).to_lowercase(),
+        text(&object["metadata"]["name"])
+    )
 }
 
 /// What a release applies, labelled as it applies it.
 async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> {
     let release: Release = get::one(session, name).await?;
-    let found = proposed(&session.client, &session.namespace, &release, None).await.map_err(|why| eyre!(why))?;
+    let found = proposed(&session.client, &session.namespace, &release, None)
+        .await
+        .map_err(|why| eyre!(why))?;
     let mut environments = found.proposal.environments;
-    environments.retain(|(environment, _)| args.environment.as_ref().is_none_or(|wanted| environment == wanted));
+    environments.retain(|(environment, _)| {
+        args.environment
+            .as_ref()
+            .is_none_or(|wanted| environment == wanted)
+    });
     if environments.is_empty() {
-        bail!("release {name} deploys to no environment {}", args.environment.as_deref().unwrap_or_default());
+        bail!(
+            "release {name} deploys to no environment {}",
+            args.environment.as_deref().unwrap_or_default()
+        );
     }
     let objects = || environments.iter().flat_map(|(_, objects)| objects);
     output::print(&match args.output {
@@ -101,7 +124,10 @@ async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> 
             let mut text = String::new();
             for (environment, objects) in &environments {
                 for object in objects {
-                    text += &format!("---\n# {environment}\n{}", output::data(object, Format::Yaml)?);
+                    text += &format!(
+                        "---\n# {environment}\n{}",
+                        output::data(object, Format::Yaml)?
+                    );
                 }
             }
             text
@@ -109,22 +135,45 @@ async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> 
     })
 }
 
-fn context(app: &App, name: &str, place: &str, given: &[String], groups: &Groups) -> Result<Context> {
+fn context(
+    app: &App,
+    name: &str,
+    place: &str,
+    given: &[String],
+    groups: &Groups,
+) -> Result<Context> {
     let environment = get::environment(app, place)?;
-    let defaults = app.spec.images.iter().filter_map(|(name, source)| Some((name.clone(), source.default.clone()?)));
+    let defaults = app
+        .spec
+        .images
+        .iter()
+        .filter_map(|(name, source)| Some((name.clone(), source.default.clone()?)));
     let mut images: BTreeMap<String, String> = defaults.collect();
     let status = app.status.as_ref().and_then(|s| s.environments.get(place));
     images.extend(status.map(|s| s.images.clone()).unwrap_or_default());
     for text in given {
-        let Some((image, reference)) = text.split_once('=').filter(|(n, r)| !n.is_empty() && !r.is_empty()) else {
-            return Err(usage(format!("--image {text}: write NAME=REF, as in backend=spring-cloud-a:v2")));
+        let Some((image, reference)) = text
+            .split_once('=')
+            .filter(|(n, r)| !n.is_empty() && !r.is_empty())
+        else {
+            return Err(usage(format!(
+                "--image {text}: write NAME=REF, as in backend=spring-cloud-a:v2"
+            )));
         };
         if !app.spec.images.contains_key(image) {
             let known: Vec<String> = app.spec.images.keys().cloned().collect();
-            bail!("app {name} has no image {image}; there {}", get::names(&known));
+            bail!(
+                "app {name} has no image {image}; there {}",
+                get::names(&known)
+            );
         }
         images.insert(image.into(), reference.into());
     }
     let shared = shared(name, &app.spec, environment, |name| groups.get(name));
-    Ok(Context::of(name, environment, &shared.map_err(|all| eyre!(lines(&all)))?, images))
+    Ok(Context::of(
+        name,
+        environment,
+        &shared.map_err(|all| eyre!(lines(&all)))?,
+        images,
+    ))
 }

@@ -103,12 +103,18 @@ pub(super) async fn run(global: &Global, args: RescueArgs) -> Result<()> {
 
 async fn look(session: &Session, args: RescueArgs) -> Result<()> {
     let releases: Vec<Release> = get::list_if_installed(session).await?;
-    let (place, name) = args.workload.as_deref().map(|text| places::said(session, text)).unzip();
+    let (place, name) = args
+        .workload
+        .as_deref()
+        .map(|text| places::said(session, text))
+        .unzip();
     let mut seen = match place.flatten() {
         Some(place) => named(session, place, &releases).await?,
         None => anywhere(session, &releases).await?,
     };
-    seen.found.retain(|(_, f)| name.is_none_or(|name| f.name == name) && args.kind.is_none_or(|kind| f.kind == kind));
+    seen.found.retain(|(_, f)| {
+        name.is_none_or(|name| f.name == name) && args.kind.is_none_or(|kind| f.kind == kind)
+    });
     if args.finish || args.abort {
         return act::act(session, args, seen).await;
     }
@@ -129,8 +135,16 @@ struct Seen {
 
 /// In the place that was named. That it cannot be seen is no answer.
 async fn named(session: &Session, place: Place, releases: &[Release]) -> Result<Seen> {
-    let all = half_way(session, &place, releases).await.map_err(told(format!("looking at {}", place.full("*"))))?;
-    Ok(Seen { found: all.into_iter().map(|found| (place.clone(), found)).collect(), unseen: vec![] })
+    let all = half_way(session, &place, releases)
+        .await
+        .map_err(told(format!("looking at {}", place.full("*"))))?;
+    Ok(Seen {
+        found: all
+            .into_iter()
+            .map(|found| (place.clone(), found))
+            .collect(),
+        unseen: vec![],
+    })
 }
 
 /// Wherever environments are, everywhere at once.
@@ -142,10 +156,16 @@ async fn anywhere(session: &Session, releases: &[Release]) -> Result<Seen> {
     });
     for (place, found) in join_all(looks).await {
         match found {
-            Ok(all) => seen.found.extend(all.into_iter().map(|found| (place.clone(), found))),
+            Ok(all) => seen
+                .found
+                .extend(all.into_iter().map(|found| (place.clone(), found))),
             Err(e) if place == places::home(session) => return Err(told("listing workloads")(e)),
             Err(e) => {
-                say!("warning: not looked at: {}: {}", place.full("*"), error::words(&e));
+                say!(
+                    "warning: not looked at: {}: {}",
+                    place.full("*"),
+                    error::words(&e)
+                );
                 seen.unseen.push(place);
             }
         }
@@ -162,11 +182,18 @@ fn not_looked_at(unseen: &[Place]) -> String {
 
 fn tell(found: &[(Place, Found)], unseen: &[Place], format: Format) -> Result<()> {
     output::print(&match format {
-        Format::Json | Format::Yaml => output::data(&found.iter().map(|(_, f)| f).collect::<Vec<_>>(), format)?,
-        Format::Name => found.iter().map(|(place, f)| place.full(&f.name) + "\n").collect(),
-        Format::Table | Format::Wide if !found.is_empty() => {
-            found.iter().map(|(_, f)| words(f)).collect::<Vec<_>>().join("\n")
+        Format::Json | Format::Yaml => {
+            output::data(&found.iter().map(|(_, f)| f).collect::<Vec<_>>(), format)?
         }
+        Format::Name => found
+            .iter()
+            .map(|(place, f)| place.full(&f.name) + "\n")
+            .collect(),
+        Format::Table | Format::Wide if !found.is_empty() => found
+            .iter()
+            .map(|(_, f)| words(f))
+            .collect::<Vec<_>>()
+            .join("\n"),
         Format::Table | Format::Wide if unseen.is_empty() => "no workload is half-way\n".into(),
         Format::Table | Format::Wide => String::new(),
     })
@@ -184,49 +211,80 @@ impl Kind {
 
 /// kubectl, at that place.
 fn kubectl(context: Option<&str>, namespace: &str) -> CommandLine {
-    CommandLine::kubectl("").option_if("--context", context).option("-n", namespace)
+    CommandLine::kubectl("")
+        .option_if("--context", context)
+        .option("-n", namespace)
 }
 
 /// `rescue` of one that is named in full.
 fn ours(context: Option<&str>, namespace: &str, name: &str, kind: Kind) -> CommandLine {
     let full = Key::of(context, namespace, name);
-    CommandLine::graylane("rescue").arg(format!("{}/{name}", full.namespace)).flag("--kind").flag(kind.word())
+    CommandLine::graylane("rescue")
+        .arg(format!("{}/{name}", full.namespace))
+        .flag("--kind")
+        .flag(kind.word())
 }
 
 /// All workloads of a place that stand half-way.
-async fn half_way(session: &Session, place: &Place, releases: &[Release]) -> kube::Result<Vec<Found>> {
+async fn half_way(
+    session: &Session,
+    place: &Place,
+    releases: &[Release],
+) -> kube::Result<Vec<Found>> {
     let (client, context) = (place.client(session), place.context.as_deref());
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &place.namespace);
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
     let all = ListParams::default();
     let mut found = vec![];
-    let under_way: Vec<&str> =
-        releases.iter().filter(|r| is_under_way(r)).filter_map(|r| r.metadata.uid.as_deref()).collect();
+    let under_way: Vec<&str> = releases
+        .iter()
+        .filter(|r| is_under_way(r))
+        .filter_map(|r| r.metadata.uid.as_deref())
+        .collect();
     let under_way = under_way.as_slice();
     for live in deployments.list(&all).await?.items {
         let kept = record(Kind::Deployment, &live.metadata, context, releases);
-        let mut seen = DeploymentSeen { live, ..DeploymentSeen::default() };
+        let mut seen = DeploymentSeen {
+            live,
+            ..DeploymentSeen::default()
+        };
         if is_on(&seen.live) && kept.is_none() {
             // What was before can only be seen by what still runs.
-            let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace).list(&all).await?.items;
+            let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace)
+                .list(&all)
+                .await?
+                .items;
             seen = observe::deployment(&seen.live, &sets, [], &|_| SignedDuration::ZERO);
         }
         let ways = rescue(&seen, &Records { kept, under_way });
-        found.extend(found_in(Kind::Deployment, &seen.live.metadata, context, ways, releases));
+        found.extend(found_in(
+            Kind::Deployment,
+            &seen.live.metadata,
+            context,
+            ways,
+            releases,
+        ));
     }
     let mut pods = None;
     for live in sets.list(&all).await?.items {
         let kept = record(Kind::StatefulSet, &live.metadata, context, releases);
         let pods = match &mut pods {
             Some(pods) => pods,
-            none => none.insert(Api::<Pod>::namespaced(client.clone(), &place.namespace).list(&all).await?.items),
+            none => none.insert(
+                Api::<Pod>::namespaced(client.clone(), &place.namespace)
+                    .list(&all)
+                    .await?
+                    .items,
+            ),
         };
         let seen = observe::stateful(&live, &*pods, &|_| SignedDuration::ZERO);
         let ways = stateful::rescue(&seen, &Records { kept, under_way });
         let one = found_in(Kind::StatefulSet, &live.metadata, context, ways, releases);
         let Some(mut one) = one else { continue };
         let lame = seen.new.pods.iter().filter(|p| p.ready.is_none());
-        one.in_the_way = lame.map(|p| Clean::from_untrusted(&p.name).into_string()).collect();
+        one.in_the_way = lame
+            .map(|p| Clean::from_untrusted(&p.name).into_string())
+            .collect();
         found.push(one);
     }
     Ok(found)
@@ -243,16 +301,26 @@ fn record<'a>(
     context: Option<&str>,
     releases: &'a [Release],
 ) -> Option<&'a RolloutRecord> {
-    let place =
-        Key::of(context, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    let place = Key::of(
+        context,
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    );
     let is = |i: &InventoryItem| {
         i.kind.eq_ignore_ascii_case(kind.word())
             && (&*i.namespace, &*i.name) == (&*place.namespace, &*place.name)
             && meta.uid.as_ref() == Some(&i.uid)
     };
-    let of =
-        |r: &'a Release| r.status.iter().flat_map(|s| &s.tasks).flat_map(|t| &t.rollouts).find(|r| is(&r.workload));
-    let all = releases.iter().filter_map(|r| Some((r.creation_timestamp().map(|t| t.0), of(r)?)));
+    let of = |r: &'a Release| {
+        r.status
+            .iter()
+            .flat_map(|s| &s.tasks)
+            .flat_map(|t| &t.rollouts)
+            .find(|r| is(&r.workload))
+    };
+    let all = releases
+        .iter()
+        .filter_map(|r| Some((r.creation_timestamp().map(|t| t.0), of(r)?)));
     all.max_by_key(|(made, _)| *made).map(|(_, record)| record)
 }
 
@@ -281,8 +349,15 @@ fn found_in(
     match ways {
         Ok(None) => return None,
         Err(why) => found.problem = Some(Clean::from_untrusted(&why).into_string()),
-        Ok(Some(Ways { of: mark, finish, abort, note })) => {
-            let of = releases.iter().find(|r| r.uid().as_deref() == Some(&mark.release_uid));
+        Ok(Some(Ways {
+            of: mark,
+            finish,
+            abort,
+            note,
+        })) => {
+            let of = releases
+                .iter()
+                .find(|r| r.uid().as_deref() == Some(&mark.release_uid));
             found.under_way = of.is_some_and(is_under_way);
             found.note = note.map(str::to_owned);
             found.release = Clean::from_untrusted(&mark.release).into_string();
@@ -294,12 +369,23 @@ fn found_in(
 }
 
 fn words(found: &Found) -> String {
-    let Found { name, context, namespace, release, task, .. } = found;
+    let Found {
+        name,
+        context,
+        namespace,
+        release,
+        task,
+        ..
+    } = found;
     let kind = found.kind.word();
     if let Some(problem) = &found.problem {
         return format!("{kind} {name}: {problem}\n");
     }
-    let state = if found.under_way { "under way: finish or abort the release" } else { "over, or gone" };
+    let state = if found.under_way {
+        "under way: finish or abort the release"
+    } else {
+        "over, or gone"
+    };
     let kubectl = kubectl(context.as_deref(), namespace);
     // The version it was made from is old by the time anybody has copied it.
     let command = |patch: &Value| {
@@ -307,7 +393,13 @@ fn words(found: &Found) -> String {
         if let Some(metadata) = patch["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
         }
-        kubectl.clone().flag("patch").flag(kind).arg(name).flag("--type merge").json("-p", &patch)
+        kubectl
+            .clone()
+            .flag("patch")
+            .flag(kind)
+            .arg(name)
+            .flag("--type merge")
+            .json("-p", &patch)
     };
     let ours = |way| ours(context.as_deref(), namespace, name, found.kind).flag(way);
     let clear = match found.in_the_way.as_slice() {
@@ -322,7 +414,11 @@ fn words(found: &Found) -> String {
     } else {
         format!("half-way in task {task} of release {release}, which is {state}")
     };
-    let note = found.note.as_ref().map(|note| format!("  {note}\n")).unwrap_or_default();
+    let note = found
+        .note
+        .as_ref()
+        .map(|note| format!("  {note}\n"))
+        .unwrap_or_default();
     format!(
         "{kind} {name}: {whose}\n{note}  \
          {}\n    {}\n  {}\n    {}\n{clear}",

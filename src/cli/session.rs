@@ -46,14 +46,26 @@ pub(super) struct Session {
 pub(super) fn config(global: &Global) -> Result<Config> {
     let mut config = config::load(global.config.as_deref())?;
     let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
-    config.state = global.state.clone().or_else(|| env("GRAYLANE_STATE").map(Into::into)).or(config.state);
+    config.state = global
+        .state
+        .clone()
+        .or_else(|| env("GRAYLANE_STATE").map(Into::into))
+        .or(config.state);
     config.namespace = global.namespace.clone().or(config.namespace);
-    config.user = global.user.clone().or_else(|| env("GRAYLANE_USER")?.into_string().ok()).or(config.user);
+    config.user = global
+        .user
+        .clone()
+        .or_else(|| env("GRAYLANE_USER")?.into_string().ok())
+        .or(config.user);
     config.theme = global.look.theme.clone().or(config.theme);
     config.ascii |= global.look.ascii;
     config.read_only |= global.look.read_only;
     // A state folder on the command line beats a context in the file, and the other way round.
-    config.context = if global.state.is_some() { None } else { global.context.clone().or(config.context) };
+    config.context = if global.state.is_some() {
+        None
+    } else {
+        global.context.clone().or(config.context)
+    };
     Ok(config)
 }
 
@@ -67,7 +79,10 @@ pub(super) fn via(global: &Global, config: &Config) -> Result<Option<ViaArg>> {
 /// Where the API is.
 pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
     if global.kubeconfig.is_some() || config.context.is_some() {
-        return Ok(Source::Kubectl { kubeconfig: global.kubeconfig.clone(), context: config.context.clone() });
+        return Ok(Source::Kubectl {
+            kubeconfig: global.kubeconfig.clone(),
+            context: config.context.clone(),
+        });
     }
     // In a pod, where no pocket ever ran (there may be no home folder at all), its own cluster is meant.
     let dir = config.state();
@@ -93,20 +108,30 @@ pub(super) async fn open_for(global: &Global, config: &Config, agent: Agent) -> 
     let source = source(global, config)?;
     let connected = connect::connect(&source, config.namespace.as_deref(), agent).await?;
     let by = acting(global, config, &source, &connected.client).await?;
-    Ok(Session { client: connected.client, clusters: connected.clusters, namespace: connected.namespace, by })
+    Ok(Session {
+        client: connected.client,
+        clusters: connected.clusters,
+        namespace: connected.namespace,
+        by,
+    })
 }
 
 /// Who acts: on a pocket whoever says so, on a real cluster whom the server knows.
-pub(super) async fn acting(global: &Global, config: &Config, source: &Source, client: &Client) -> Result<String> {
+pub(super) async fn acting(
+    global: &Global,
+    config: &Config,
+    source: &Source,
+    client: &Client,
+) -> Result<String> {
     if matches!(source, Source::State(_)) {
         return Ok(config.user());
     }
     // A server that does not say it can still be looked at; nothing is changed there.
     let known = rights::who(client).await.unwrap_or_default();
     match &global.user {
-        Some(named) if *named != known => {
-            Err(usage(format!("on a real cluster you are whom its server knows ({known}): --user is for a pocket")))
-        }
+        Some(named) if *named != known => Err(usage(format!(
+            "on a real cluster you are whom its server knows ({known}): --user is for a pocket"
+        ))),
         _ => Ok(known),
     }
 }
@@ -117,7 +142,11 @@ impl Session {
         let done = perform::perform(&self.client, &self.namespace, &self.by, intent).await?;
         output::print(&match format {
             Format::Json | Format::Yaml => output::data(&done, format)?,
-            Format::Name => done.objects.iter().map(|(_, name)| format!("{name}\n")).collect(),
+            Format::Name => done
+                .objects
+                .iter()
+                .map(|(_, name)| format!("{name}\n"))
+                .collect(),
             Format::Table | Format::Wide => done.message.clone(),
         })?;
         Ok(done)
@@ -140,9 +169,14 @@ pub(super) mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ApiServer::open(dir).unwrap().client();
         install::definitions(&client).await.unwrap();
-        let demo = serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();
-        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
-        namespaces.create(&kube::api::PostParams::default(), &demo).await.unwrap();
+        let demo =
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();
+        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =
+            kube::Api::all(client.clone());
+        namespaces
+            .create(&kube::api::PostParams::default(), &demo)
+            .await
+            .unwrap();
         of(client, dir)
     }
 
@@ -152,14 +186,28 @@ pub(super) mod tests {
             let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                 "code": code, "message": "no such luck", "reason": ""});
             let answer = http::Response::builder().status(code);
-            Ok::<_, tower::BoxError>(answer.body(kube::client::Body::from(body.to_string().into_bytes())).unwrap())
+            Ok::<_, tower::BoxError>(
+                answer
+                    .body(kube::client::Body::from(body.to_string().into_bytes()))
+                    .unwrap(),
+            )
         });
         of(Client::new(service, "demo"), dir)
     }
 
     fn of(client: Client, dir: &std::path::Path) -> Session {
-        let clusters =
-            Clusters::new(client.clone(), None, Some(dir.join("no-kubeconfig")), Default::default(), Agent::Cli);
-        Session { client, clusters, namespace: "demo".into(), by: "me".into() }
+        let clusters = Clusters::new(
+            client.clone(),
+            None,
+            Some(dir.join("no-kubeconfig")),
+            Default::default(),
+            Agent::Cli,
+        );
+        Session {
+            client,
+            clusters,
+            namespace: "demo".into(),
+            by: "me".into(),
+        }
     }
 }

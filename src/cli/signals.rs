@@ -110,15 +110,23 @@ pub(super) async fn run(global: &Global, args: SignalsArgs) -> Result<()> {
     let told = tell(&args.app, &signals, &world, Timestamp::now());
     if told.versions.is_empty() {
         let app = &args.app;
-        let grouped = world.groups.iter().find(|(_, g)| g.spec.apps.iter().any(|a| a.app == *app));
+        let grouped = world
+            .groups
+            .iter()
+            .find(|(_, g)| g.spec.apps.iter().any(|a| a.app == *app));
         let next = match grouped {
             Some((name, _)) => {
-                let probe = CommandLine::graylane("probe").option("--group", name).arg("/PATH");
+                let probe = CommandLine::graylane("probe")
+                    .option("--group", name)
+                    .arg("/PATH");
                 format!("`{probe}` sends a request")
             }
             None => "it is in no lane group, of which requests are told".into(),
         };
-        bail!("no request of {app} was seen in {}: {next}", text::duration(args.watch));
+        bail!(
+            "no request of {app} was seen in {}: {next}",
+            text::duration(args.watch)
+        );
     }
     output::print(&match args.output {
         Shape::Json => output::data(&told, Format::Json)?,
@@ -134,11 +142,14 @@ pub(super) async fn run(global: &Global, args: SignalsArgs) -> Result<()> {
 fn tell(app: &str, signals: &Signals, world: &World, now: Timestamp) -> Told {
     let mut facts = Facts::default();
     facts.refresh(world, now);
-    let read = |which: &dyn Fn(&Version) -> bool| signals.read(app, which, Window::FiveMinutes, now);
+    let read =
+        |which: &dyn Fn(&Version) -> bool| signals.read(app, which, Window::FiveMinutes, now);
     // The baseline first, old before new; whom nobody answered last.
     let mut versions: Vec<&Version> = signals.versions(app, now).collect();
     versions.sort_by_key(|v| (**v == Version::Nobody, !v.is_base(), facts.age(app, v), *v));
-    let versions = versions.into_iter().map(|version| row(&facts, app, version, &read(&|v| v == version)));
+    let versions = versions
+        .into_iter()
+        .map(|version| row(&facts, app, version, &read(&|v| v == version)));
     let of = |age: Age| read(&|v| v.is_base() && facts.age(app, v) == age);
     let name = format!("{app} new");
     Told {
@@ -170,12 +181,22 @@ fn row(facts: &Facts, app: &str, version: &Version, read: &Reading) -> Row {
 }
 
 fn table(told: &Told, wide: bool) -> Table {
-    let mut head = vec!["VERSION", "ENVIRONMENT", "RATE", "FAILED", "P50", "P95", "P99", "DATA"];
+    let mut head = vec![
+        "VERSION",
+        "ENVIRONMENT",
+        "RATE",
+        "FAILED",
+        "P50",
+        "P95",
+        "P99",
+        "DATA",
+    ];
     if wide {
         head.push("TEMPLATE");
     }
     let mut table = Table::new(&head);
-    let ms = |ms: Option<f64>| ms.map(|ms| text::duration(Duration::from_micros((ms * 1000.0) as u64)));
+    let ms =
+        |ms: Option<f64>| ms.map(|ms| text::duration(Duration::from_micros((ms * 1000.0) as u64)));
     for row in &told.versions {
         let mut cells = vec![
             row.version.clone(),
@@ -207,11 +228,23 @@ mod tests {
         let told = tell(app, &signals, &world, fixture::now());
         let versions: Vec<&str> = told.versions.iter().map(|v| v.version.as_str()).collect();
         assert_eq!(versions, ["old", "new", "gray"]);
-        assert_eq!(told.worse.as_deref(), Some("new is worse: 9 of 9 failures met spring-cloud-a new"));
+        assert_eq!(
+            told.worse.as_deref(),
+            Some("new is worse: 9 of 9 failures met spring-cloud-a new")
+        );
         let text = table(&told, true).render();
         let wanted = "VERSION   ENVIRONMENT   RATE";
-        assert!(text.starts_with(wanted) && text.contains("9 of ") && text.contains("exact   84b5cf"), "{text}");
+        assert!(
+            text.starts_with(wanted) && text.contains("9 of ") && text.contains("exact   84b5cf"),
+            "{text}"
+        );
         let json = serde_json::to_value(&told).unwrap();
-        assert_eq!((json["versions"][1]["failed"].as_u64(), &json["versions"][1]["sampled"]), (Some(9), &false.into()));
+        assert_eq!(
+            (
+                json["versions"][1]["failed"].as_u64(),
+                &json["versions"][1]["sampled"]
+            ),
+            (Some(9), &false.into())
+        );
     }
 }

@@ -46,7 +46,11 @@ pub struct TeardownArgs {
 impl TeardownArgs {
     /// What it wishes.
     pub(super) fn intent(self) -> Intent {
-        Intent::Teardown { app: self.app, environment: self.environment, comment: self.comment }
+        Intent::Teardown {
+            app: self.app,
+            environment: self.environment,
+            comment: self.comment,
+        }
     }
 }
 
@@ -75,7 +79,12 @@ fn ask(app: &App, args: &TeardownArgs) -> Result<()> {
             args.app, args.environment
         )));
     }
-    let status = app.status.as_ref().and_then(|s| s.environments.get(&args.environment)).cloned().unwrap_or_default();
+    let status = app
+        .status
+        .as_ref()
+        .and_then(|s| s.environments.get(&args.environment))
+        .cloned()
+        .unwrap_or_default();
     say!("This deletes of {} in {}:", args.app, args.environment);
     for item in &status.inventory {
         say!("  {} {}/{}", item.kind, item.namespace, item.name);
@@ -85,7 +94,11 @@ fn ask(app: &App, args: &TeardownArgs) -> Result<()> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     if answer.trim() != args.environment {
-        bail!("nothing was deleted: {:?} is not {:?}", answer.trim(), args.environment);
+        bail!(
+            "nothing was deleted: {:?} is not {:?}",
+            answer.trim(),
+            args.environment
+        );
     }
     Ok(())
 }

@@ -78,10 +78,22 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
     if let Some(group) = &args.group {
         get::one::<LaneGroup>(&session, group).await?;
     }
-    let mut live = live::open(&session, "it shows no lane group", |w: &World| !w.groups.is_empty()).await?;
+    let mut live = live::open(&session, "it shows no lane group", |w: &World| {
+        !w.groups.is_empty()
+    })
+    .await?;
     if let Some(grpc) = args.otlp {
-        let addresses = Addresses { grpc: Some(grpc), http: None };
-        let received = Hops::open(Received::new(live.inlet.clone()), addresses, false, &live.stop).await?;
+        let addresses = Addresses {
+            grpc: Some(grpc),
+            http: None,
+        };
+        let received = Hops::open(
+            Received::new(live.inlet.clone()),
+            addresses,
+            false,
+            &live.stop,
+        )
+        .await?;
         received.map(|hops| tokio::spawn(hops.follow(live.worlds.clone(), live.stop.clone())));
     }
     if let Some(id) = &args.id {
@@ -101,7 +113,9 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
             break;
         }
         let next = Instant::now() + LOOK;
-        if let Ok(Err(_)) = timeout_at(end.map_or(next, |end| end.min(next)), live.worlds.changed()).await {
+        if let Ok(Err(_)) =
+            timeout_at(end.map_or(next, |end| end.min(next)), live.worlds.changed()).await
+        {
             bail!("nobody watches the cluster any more");
         }
     }
@@ -126,17 +140,29 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
 async fn fetch(client: &kube::Client, live: &Live, group: Option<&str>, id: &str) -> Result<()> {
     let world = live.worlds.borrow().clone();
     let mut asked = 0;
-    for (name, own) in world.groups.iter().filter(|(name, _)| group.is_none_or(|g| g == **name)) {
+    for (name, own) in world
+        .groups
+        .iter()
+        .filter(|(name, _)| group.is_none_or(|g| g == **name))
+    {
         for source in &own.spec.hops {
-            let Some(store) = Store::of(source, own, client).wrap_err_with(|| format!("lane group {name}"))? else {
+            let Some(store) =
+                Store::of(source, own, client).wrap_err_with(|| format!("lane group {name}"))?
+            else {
                 continue;
             };
             asked += 1;
-            store.trace(id).await?.into_iter().for_each(|span| live.inlet.send(span));
+            store
+                .trace(id)
+                .await?
+                .into_iter()
+                .for_each(|span| live.inlet.send(span));
         }
     }
     if asked == 0 {
-        bail!("no lane group names a store of traces (spec.hops: tempo, jaeger, zipkin or skyWalking)");
+        bail!(
+            "no lane group names a store of traces (spec.hops: tempo, jaeger, zipkin or skyWalking)"
+        );
     }
     Ok(())
 }
@@ -149,7 +175,10 @@ struct Received {
 
 impl Received {
     const fn new(inlet: SpanInlet) -> Self {
-        Self { inlet, rest: vec![] }
+        Self {
+            inlet,
+            rest: vec![],
+        }
     }
 }
 
@@ -171,7 +200,12 @@ impl Write for Received {
 }
 
 /// Prints the chains that were not printed yet, oldest first.
-fn print(facts: &Facts, mut chains: Vec<Arc<Chain>>, args: &TraceArgs, printed: &mut Printed) -> Result<()> {
+fn print(
+    facts: &Facts,
+    mut chains: Vec<Arc<Chain>>,
+    args: &TraceArgs,
+    printed: &mut Printed,
+) -> Result<()> {
     let all: HashSet<String> = facts.chains.iter().map(|c| c.id.clone()).collect();
     printed.known.retain(|id| all.contains(id));
     let of_trace = |c: &Chain| args.id.as_ref().is_none_or(|id| c.trace == *id);
@@ -194,7 +228,9 @@ fn print(facts: &Facts, mut chains: Vec<Arc<Chain>>, args: &TraceArgs, printed: 
 
 fn version(facts: &Facts, step: &Step) -> String {
     let version = facts.version(&step.app, &step.version).map(str::to_owned);
-    version.or_else(|| step.served.map(|s| Served::word(s).to_owned())).unwrap_or_else(|| "?".into())
+    version
+        .or_else(|| step.served.map(|s| Served::word(s).to_owned()))
+        .unwrap_or_else(|| "?".into())
 }
 
 /// `21:03:14.250  gray      ok          200    13ms  spring-cloud-a=gray -> spring-cloud-b=base  /A/a?group=gray`
@@ -207,9 +243,16 @@ fn line(facts: &Facts, chain: &Chain) -> String {
     let lane = text::pad(chain.tag.as_deref().unwrap_or("-"), 8);
     let verdict = facts::word(chain);
     let took = text::duration(Duration::from_micros(chain.micros));
-    let why = if chain.is_wrong() { format!("  {}", facts.blame(chain)) } else { String::new() };
+    let why = if chain.is_wrong() {
+        format!("  {}", facts.blame(chain))
+    } else {
+        String::new()
+    };
     let time = chain.time.strftime("%H:%M:%S%.3f");
-    format!("{time}  {lane}  {verdict:<10}  {:>3}  {took:>6}  {hops}  {}{why}\n", chain.status, chain.path)
+    format!(
+        "{time}  {lane}  {verdict:<10}  {:>3}  {took:>6}  {hops}  {}{why}\n",
+        chain.status, chain.path
+    )
 }
 
 fn object(facts: &Facts, chain: &Chain) -> Value {
@@ -236,16 +279,33 @@ mod tests {
     #[test]
     fn a_line_and_an_object_say_who_answered_and_what_went_wrong() {
         let mut facts = Facts::default();
-        facts.refresh(&fixture::with_hops(fixture::world(), fixture::failing()), fixture::now());
-        let failed = facts.chains.iter().find(|c| c.has_failed()).unwrap().clone();
+        facts.refresh(
+            &fixture::with_hops(fixture::world(), fixture::failing()),
+            fixture::now(),
+        );
+        let failed = facts
+            .chains
+            .iter()
+            .find(|c| c.has_failed())
+            .unwrap()
+            .clone();
         let text = line(&facts, &failed);
         let wanted = "ms  spring-cloud-a=new -> spring-cloud-b=base -> spring-cloud-c=old  /A/a";
         assert!(
-            text.contains(wanted) && text.contains("FAILED 500  500") && text.contains("FAILED 500 at A new"),
+            text.contains(wanted)
+                && text.contains("FAILED 500  500")
+                && text.contains("FAILED 500 at A new"),
             "{text}"
         );
         let object = object(&facts, &failed);
-        assert_eq!((&object["failed"], object["chain"][0]["version"].as_str()), (&true.into(), Some("new")));
-        assert_eq!(facts.settled().count(), facts.chains.len(), "a gateway tells whole chains");
+        assert_eq!(
+            (&object["failed"], object["chain"][0]["version"].as_str()),
+            (&true.into(), Some("new"))
+        );
+        assert_eq!(
+            facts.settled().count(),
+            facts.chains.len(),
+            "a gateway tells whole chains"
+        );
     }
 }

@@ -54,7 +54,11 @@ pub(super) async fn run(global: &Global, args: VariablesArgs) -> Result<()> {
             Ok(values) => {
                 let last = variables::deployed_by(&app, &environment.name)
                     .and_then(|name| releases.iter().find(|r| r.name_any() == name));
-                rows.push((environment, values.clone(), variables::pending(&values, last, &environment.name)));
+                rows.push((
+                    environment,
+                    values.clone(),
+                    variables::pending(&values, last, &environment.name),
+                ));
             }
             Err(all) => problems.extend(all),
         }
@@ -64,11 +68,17 @@ pub(super) async fn run(global: &Global, args: VariablesArgs) -> Result<()> {
     }
     output::print(&match args.output {
         Format::Table | Format::Wide => table(&args.app, &rows),
-        Format::Name => rows.iter().flat_map(|(e, v, _)| v.iter().map(|v| format!("{}/{}\n", e.name, v.key))).collect(),
+        Format::Name => rows
+            .iter()
+            .flat_map(|(e, v, _)| v.iter().map(|v| format!("{}/{}\n", e.name, v.key)))
+            .collect(),
         format => {
             let of = |(e, values, pending): &(&Environment, Vec<Effective>, Vec<Pending>)| json!({"name": e.name, "values": values, "pending": pending});
             let environments: Vec<Value> = rows.iter().map(of).collect();
-            output::data(&json!({"app": args.app, "environments": environments}), format)?
+            output::data(
+                &json!({"app": args.app, "environments": environments}),
+                format,
+            )?
         }
     })
 }
@@ -80,11 +90,24 @@ fn table(app: &str, rows: &[(&Environment, Vec<Effective>, Vec<Pending>)]) -> St
         for value in values {
             let over: Vec<String> = value.over.iter().map(ToString::to_string).collect();
             let shown = variables::shown(&value.value);
-            table.row([environment.name.clone(), value.key.clone(), shown, value.from.to_string(), over.join("; ")]);
+            table.row([
+                environment.name.clone(),
+                value.key.clone(),
+                shown,
+                value.from.to_string(),
+                over.join("; "),
+            ]);
         }
         for change in pending {
-            notes.push_str(&format!("The next release of {app} to {} changes {change}\n", environment.name));
+            notes.push_str(&format!(
+                "The next release of {app} to {} changes {change}\n",
+                environment.name
+            ));
         }
     }
-    if notes.is_empty() { table.render() } else { format!("{}\n{notes}", table.render()) }
+    if notes.is_empty() {
+        table.render()
+    } else {
+        format!("{}\n{notes}", table.render())
+    }
 }

@@ -60,9 +60,25 @@ mod tests {
     fn ways_are_read_and_others_are_refused() {
         assert_eq!("entry".parse(), Ok(ViaArg::Entry));
         assert_eq!("proxy".parse(), Ok(ViaArg::Proxy(None)));
-        let target = Target { namespace: "t".into(), service: "s".into(), port: "web".into() };
+        let target = Target {
+            namespace: "t".into(),
+            service: "s".into(),
+            port: "web".into(),
+        };
         assert_eq!("proxy=t/s:web".parse(), Ok(ViaArg::Proxy(Some(target))));
-        assert!("ssh".parse::<ViaArg>().unwrap_err().to_string().contains("is no way"));
-        assert!("proxy=s:80".parse::<ViaArg>().unwrap_err().to_string().contains("NAMESPACE/SERVICE:PORT"));
+        assert!(
+            "ssh"
+                .parse::<ViaArg>()
+                .unwrap_err()
+                .to_string()
+                .contains("is no way")
+        );
+        assert!(
+            "proxy=s:80"
+                .parse::<ViaArg>()
+                .unwrap_err()
+                .to_string()
+                .contains("NAMESPACE/SERVICE:PORT")
+        );
     }
 }

@@ -95,12 +95,21 @@ impl WishCommand {
     /// What it wishes, by what is seen of the release.
     pub(super) fn intent(self, world: &World) -> Result<Intent, String> {
         let args = self.args().clone();
-        let release = world.releases.get(&args.name).ok_or_else(|| format!("there is no release {}", args.name))?;
-        let mut wish = resolve(release, self.verb(), args.task.as_deref()).map_err(|e| e.to_string())?;
+        let release = world
+            .releases
+            .get(&args.name)
+            .ok_or_else(|| format!("there is no release {}", args.name))?;
+        let mut wish =
+            resolve(release, self.verb(), args.task.as_deref()).map_err(|e| e.to_string())?;
         if let ReleaseWish::Decide { digest, .. } = &mut wish {
             *digest = args.digest;
         }
-        Ok(Intent::Release { name: args.name, seen: None, wish, comment: args.comment })
+        Ok(Intent::Release {
+            name: args.name,
+            seen: None,
+            wish,
+            comment: args.comment,
+        })
     }
 
     const fn word(&self) -> &'static str {
@@ -120,15 +129,27 @@ impl WishCommand {
 pub(super) async fn run(global: &Global, command: WishCommand) -> Result<()> {
     let args = command.args().clone();
     if args.batch.is_some() && !matches!(command, WishCommand::Proceed(_)) {
-        return Err(usage(format!("--batch goes with proceed, not with {}", command.word())));
+        return Err(usage(format!(
+            "--batch goes with proceed, not with {}",
+            command.word()
+        )));
     }
     if args.force_conflicts && !matches!(command, WishCommand::Retry(_)) {
-        return Err(usage(format!("--force-conflicts goes with retry, not with {}", command.word())));
+        return Err(usage(format!(
+            "--force-conflicts goes with retry, not with {}",
+            command.word()
+        )));
     }
     let decides = matches!(command, WishCommand::Approve(_) | WishCommand::Refuse(_));
-    for (given, option) in [(args.dry_run, "--dry-run"), (args.digest.is_some(), "--digest")] {
+    for (given, option) in [
+        (args.dry_run, "--dry-run"),
+        (args.digest.is_some(), "--digest"),
+    ] {
         if given && !decides {
-            return Err(usage(format!("{option} goes with approve and refuse, not with {}", command.word())));
+            return Err(usage(format!(
+                "{option} goes with approve and refuse, not with {}",
+                command.word()
+            )));
         }
     }
     let session = session::open(global).await?;
@@ -141,8 +162,17 @@ pub(super) async fn run(global: &Global, command: WishCommand) -> Result<()> {
         digest.clone_from(&args.digest);
     }
     // The wish is about what was just read: by uid, so that a namesake made meanwhile does not get it.
-    let seen = Seen { uid: release.uid().unwrap_or_default(), version: None, meaning: None };
-    let intent = Intent::Release { name: args.name, seen: Some(seen), wish, comment: args.comment };
+    let seen = Seen {
+        uid: release.uid().unwrap_or_default(),
+        version: None,
+        meaning: None,
+    };
+    let intent = Intent::Release {
+        name: args.name,
+        seen: Some(seen),
+        wish,
+        comment: args.comment,
+    };
     session.perform(intent, args.output).await.map(drop)
 }
 
@@ -158,13 +188,20 @@ async fn meant(session: &Session, command: &WishCommand) -> Result<(Release, Rel
     }
     let approvals: Api<Approval> = Api::namespaced(session.client.clone(), &session.namespace);
     // Who may not list them is told as it stands.
-    let approvals = approvals.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+    let approvals = approvals
+        .list(&ListParams::default())
+        .await
+        .map(|list| list.items)
+        .unwrap_or_default();
     let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
     let is_followed = move |r: Option<&Release>| r.is_none_or(|r| is_followed(r, &approvals));
     let follows = await_condition(api.clone(), &args.name, is_followed);
     // Where no engine looks, it is told as it stands.
     drop(tokio::time::timeout(FOLLOWS, follows).await);
-    let release = api.get(&args.name).await.map_err(told(format!("reading {}", args.name)))?;
+    let release = api
+        .get(&args.name)
+        .await
+        .map_err(told(format!("reading {}", args.name)))?;
     let wish = resolve(&release, command.verb(), args.task.as_deref())?;
     Ok((release, wish))
 }

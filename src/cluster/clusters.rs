@@ -38,20 +38,38 @@ impl Clusters {
         meter: Arc<Meter>,
         agent: Agent,
     ) -> Self {
-        Self { home, home_context, kubeconfig, others: Arc::default(), acting: Arc::default(), meter, agent }
+        Self {
+            home,
+            home_context,
+            kubeconfig,
+            others: Arc::default(),
+            acting: Arc::default(),
+            meter,
+            agent,
+        }
     }
 
     /// A client of this very process, counted from now on, and kubectl's contexts.
     #[must_use]
     pub fn within(client: Client, agent: Agent) -> Self {
         let meter = Arc::<Meter>::default();
-        Self::new(wire::metered(client, Arc::clone(&meter)), None, None, meter, agent)
+        Self::new(
+            wire::metered(client, Arc::clone(&meter)),
+            None,
+            None,
+            meter,
+            agent,
+        )
     }
 
     /// The same, with another client for home.
     #[must_use]
     pub fn at_home(self, home: Client) -> Self {
-        Self { home, acting: Arc::default(), ..self }
+        Self {
+            home,
+            acting: Arc::default(),
+            ..self
+        }
     }
 
     /// The cluster of our own resources.
@@ -71,11 +89,21 @@ impl Clusters {
 
     /// The client of a context; none is home. A context that nobody knows is told by its first request.
     pub fn of(&self, context: Option<&str>) -> Client {
-        let Some(name) = self.canonical(context) else { return self.home.clone() };
+        let Some(name) = self.canonical(context) else {
+            return self.home.clone();
+        };
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let source = Source::Kubectl { kubeconfig: self.kubeconfig.clone(), context: Some(name.to_owned()) };
-            wire::lazy(connect::dial(source, name.to_owned(), self.agent), false, "default", Arc::clone(&self.meter))
+            let source = Source::Kubectl {
+                kubeconfig: self.kubeconfig.clone(),
+                context: Some(name.to_owned()),
+            };
+            wire::lazy(
+                connect::dial(source, name.to_owned(), self.agent),
+                false,
+                "default",
+                Arc::clone(&self.meter),
+            )
         };
         others.entry(name.to_owned()).or_insert_with(make).clone()
     }
@@ -84,7 +112,10 @@ impl Clusters {
     /// may impersonate it, and then by the account's rights.
     pub fn acting_as(&self, account: &Account) -> Client {
         let context = self.canonical(account.context.as_deref());
-        let account = Account { context: context.map(str::to_owned), ..account.clone() };
+        let account = Account {
+            context: context.map(str::to_owned),
+            ..account.clone()
+        };
         let mut acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || wire::impersonating(self.of(context), &account);
         acting.entry(account.clone()).or_insert_with(make).clone()

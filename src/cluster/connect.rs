@@ -115,7 +115,11 @@ pub fn is_in_cluster() -> bool {
 }
 
 /// A client that connects when it is first used. An error here is one of the files.
-pub fn prepare(source: &Source, namespace: Option<&str>, agent: Agent) -> Result<Connected, ConnectError> {
+pub fn prepare(
+    source: &Source,
+    namespace: Option<&str>,
+    agent: Agent,
+) -> Result<Connected, ConnectError> {
     let meter = Arc::<Meter>::default();
     let known = match source {
         Source::State(dir) => {
@@ -124,29 +128,57 @@ pub fn prepare(source: &Source, namespace: Option<&str>, agent: Agent) -> Result
                 return Err(ConnectError::NoPocket(dir.clone()));
             }
             let mut known = known(Some(&file), None)?;
-            known.namespace = known.namespace.filter(|n| n != "default").or_else(|| Some("demo".into()));
+            known.namespace = known
+                .namespace
+                .filter(|n| n != "default")
+                .or_else(|| Some("demo".into()));
             known
         }
-        Source::Kubectl { kubeconfig, context } => known(kubeconfig.as_deref(), context.as_deref())?,
+        Source::Kubectl {
+            kubeconfig,
+            context,
+        } => known(kubeconfig.as_deref(), context.as_deref())?,
         Source::InCluster => {
             let config = in_cluster()?;
             let server = config.cluster_url.to_string();
-            Context { name: "in-cluster".into(), server, namespace: Some(config.default_namespace), current: true }
+            Context {
+                name: "in-cluster".into(),
+                server,
+                namespace: Some(config.default_namespace),
+                current: true,
+            }
         }
     };
-    let namespace = namespace.map(str::to_owned).or(known.namespace).unwrap_or_else(|| "default".into());
+    let namespace = namespace
+        .map(str::to_owned)
+        .or(known.namespace)
+        .unwrap_or_else(|| "default".into());
     let (file, home) = match source {
         Source::Kubectl { kubeconfig, .. } => (kubeconfig.clone(), Some(known.name.clone())),
         Source::State(_) | Source::InCluster => (None, None),
     };
     let roams = matches!(source, Source::State(_));
-    let client = wire::lazy(dial(source.clone(), known.name.clone(), agent), roams, &namespace, Arc::clone(&meter));
+    let client = wire::lazy(
+        dial(source.clone(), known.name.clone(), agent),
+        roams,
+        &namespace,
+        Arc::clone(&meter),
+    );
     let clusters = Clusters::new(client.clone(), home, file, meter, agent);
-    Ok(Connected { client, clusters, namespace, name: known.name })
+    Ok(Connected {
+        client,
+        clusters,
+        namespace,
+        name: known.name,
+    })
 }
 
 /// Connects and waits for a first answer. `namespace` overrides the context's.
-pub async fn connect(source: &Source, namespace: Option<&str>, agent: Agent) -> Result<Connected, ConnectError> {
+pub async fn connect(
+    source: &Source,
+    namespace: Option<&str>,
+    agent: Agent,
+) -> Result<Connected, ConnectError> {
     let connected = prepare(source, namespace, agent)?;
     first_answer(source, &connected).await?;
     Ok(connected)
@@ -156,10 +188,17 @@ pub async fn connect(source: &Source, namespace: Option<&str>, agent: Agent) -> 
 pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), ConnectError> {
     let told = |why: String| match source {
         Source::State(dir) => ConnectError::NoPocket(dir.clone()),
-        Source::Kubectl { .. } | Source::InCluster => ConnectError::Server { server: connected.name.clone(), why },
+        Source::Kubectl { .. } | Source::InCluster => ConnectError::Server {
+            server: connected.name.clone(),
+            why,
+        },
     };
     // A login plugin may ask somebody; a server that is there answers soon.
-    let limit = if matches!(source, Source::Kubectl { .. }) { LOGIN } else { FIRST_ANSWER };
+    let limit = if matches!(source, Source::Kubectl { .. }) {
+        LOGIN
+    } else {
+        FIRST_ANSWER
+    };
     let answer = tokio::time::timeout(limit, connected.client.apiserver_version()).await;
     let why = match answer {
         Err(_) => return Err(told(format!("no answer within {} s", limit.as_secs()))),
@@ -172,11 +211,15 @@ pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), 
     match error::trouble(&why) {
         // An answer is an answer: what is not permitted is told where it is needed.
         Trouble::Forbidden => Ok(()),
-        Trouble::Unauthorized => {
-            Err(ConnectError::Credentials { name: connected.name.clone(), why: error::words(&why) })
-        }
+        Trouble::Unauthorized => Err(ConnectError::Credentials {
+            name: connected.name.clone(),
+            why: error::words(&why),
+        }),
         Trouble::Offline => Err(told(error::words(&why))),
-        _ => Err(ConnectError::Server { server: connected.name.clone(), why: error::words(&why) }),
+        _ => Err(ConnectError::Server {
+            server: connected.name.clone(),
+            why: error::words(&why),
+        }),
     }
 }
 
@@ -185,14 +228,24 @@ fn known(file: Option<&Path>, context: Option<&str>) -> Result<Context, ConnectE
     let kubeconfig = read(file)?;
     let all = contexts(&kubeconfig);
     let place = || file.map_or_else(|| "kubeconfig".to_owned(), |f| f.display().to_string());
-    let wrong = |why: String| ConnectError::Kubeconfig { place: place(), why };
-    let found = all.iter().find(|c| context.map_or(c.current, |name| c.name == name));
+    let wrong = |why: String| ConnectError::Kubeconfig {
+        place: place(),
+        why,
+    };
+    let found = all
+        .iter()
+        .find(|c| context.map_or(c.current, |name| c.name == name));
     found.cloned().ok_or_else(|| match context {
         Some(name) => {
             let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
-            wrong(format!("there is no context {name}; there are: {}", names.join(", ")))
+            wrong(format!(
+                "there is no context {name}; there are: {}",
+                names.join(", ")
+            ))
         }
-        None => wrong("no current context; name one with --context, or kubectl config use-context".into()),
+        None => wrong(
+            "no current context; name one with --context, or kubectl config use-context".into(),
+        ),
     })
 }
 
@@ -215,36 +268,63 @@ pub(super) fn dial(source: Source, name: String, agent: Agent) -> wire::Dial {
         async move {
             let Prepared { mut config, login } = match &source {
                 Source::State(dir) => config_of(Some(&kubeconfig_of(dir)), None)?,
-                Source::Kubectl { kubeconfig, context } => config_of(kubeconfig.as_deref(), context.as_deref())?,
-                Source::InCluster => Prepared { config: in_cluster()?, login: None },
+                Source::Kubectl {
+                    kubeconfig,
+                    context,
+                } => config_of(kubeconfig.as_deref(), context.as_deref())?,
+                Source::InCluster => Prepared {
+                    config: in_cluster()?,
+                    login: None,
+                },
             };
             config.connect_timeout = Some(FIRST_ANSWER);
             // The wire does that, and tells of it.
             config.default_retry = false;
             config.headers.push((USER_AGENT, agent.header()));
             let server = config.cluster_url.to_string();
-            let acts = config.headers.iter().any(|(name, _)| *name == wire::IMPERSONATE_USER);
+            let acts = config
+                .headers
+                .iter()
+                .any(|(name, _)| *name == wire::IMPERSONATE_USER);
             let (mut until, context) = (None, name.clone());
             if let Some(login) = login {
                 // It runs for as long as it likes, and once: what it gave is kept until it ends or is refused.
                 let asked = tokio::task::spawn_blocking(move || plugin::ask(&login)).await;
-                let refused = |why| ConnectError::Credentials { name: name.clone(), why };
-                let given = asked.map_err(|e| refused(e.to_string()))?.map_err(refused)?;
+                let refused = |why| ConnectError::Credentials {
+                    name: name.clone(),
+                    why,
+                };
+                let given = asked
+                    .map_err(|e| refused(e.to_string()))?
+                    .map_err(refused)?;
                 until = given.until;
                 config.auth_info = given.auth;
             }
             let made = tokio::task::spawn_blocking(move || dial::client(config)).await;
             let failed = |why: kube::Error| match error::trouble(&why) {
-                Trouble::Unauthorized => ConnectError::Credentials { name, why: error::words(&why) },
-                _ => ConnectError::Server { server: server.clone(), why: error::words(&why) },
+                Trouble::Unauthorized => ConnectError::Credentials {
+                    name,
+                    why: error::words(&why),
+                },
+                _ => ConnectError::Server {
+                    server: server.clone(),
+                    why: error::words(&why),
+                },
             };
             match made {
                 Ok(made) => {
                     let client = made.map_err(failed)?;
-                    let client = if acts { wire::impersonated_already(client, context) } else { client };
+                    let client = if acts {
+                        wire::impersonated_already(client, context)
+                    } else {
+                        client
+                    };
                     Ok(client.with_valid_until(until))
                 }
-                Err(why) => Err(ConnectError::Server { server, why: why.to_string() }),
+                Err(why) => Err(ConnectError::Server {
+                    server,
+                    why: why.to_string(),
+                }),
             }
         }
         .boxed()
@@ -258,7 +338,10 @@ mod tests {
     #[tokio::test]
     async fn a_folder_without_a_pocket_says_how_to_start_one() {
         let dir = tempfile::tempdir().unwrap();
-        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli).await.err().unwrap();
+        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli)
+            .await
+            .err()
+            .unwrap();
         assert!(matches!(&refused, ConnectError::NoPocket(d) if d == dir.path()));
         assert!(refused.to_string().contains("graylane demo"));
     }
@@ -268,13 +351,20 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         // Bound and dropped: nobody listens there now.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let text = format!(
             "{{apiVersion: v1, kind: Config, current-context: p, contexts: [{{name: p, context: {{cluster: p, user: p}}}}],
               clusters: [{{name: p, cluster: {{server: 'https://127.0.0.1:{port}'}}}}], users: [{{name: p, user: {{token: t}}}}]}}"
         );
         std::fs::write(kubeconfig_of(dir.path()), text).unwrap();
-        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli).await.err().unwrap();
+        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli)
+            .await
+            .err()
+            .unwrap();
         assert!(matches!(refused, ConnectError::NoPocket(_)), "{refused}");
     }
 
@@ -283,7 +373,11 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("kc");
-        for (agent, told) in [(Agent::Cockpit, "cockpit"), (Agent::Engine, "engine"), (Agent::Cli, "cli")] {
+        for (agent, told) in [
+            (Agent::Cockpit, "cockpit"),
+            (Agent::Engine, "engine"),
+            (Agent::Cli, "cli"),
+        ] {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let text = format!(
                 "{{current-context: c, contexts: [{{name: c, context: {{cluster: c}}}}],
@@ -291,16 +385,23 @@ mod tests {
                 listener.local_addr().unwrap()
             );
             std::fs::write(&file, text).unwrap();
-            let source = Source::Kubectl { kubeconfig: Some(file.clone()), context: None };
+            let source = Source::Kubectl {
+                kubeconfig: Some(file.clone()),
+                context: None,
+            };
             let connected = prepare(&source, None, agent).unwrap();
-            let asking = tokio::spawn(async move { connected.client.apiserver_version().await.map(drop) });
+            let asking =
+                tokio::spawn(async move { connected.client.apiserver_version().await.map(drop) });
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap());
             }
             let head = String::from_utf8(head).unwrap();
-            let expected = format!("user-agent: graylane/{} ({told})\r\n", env!("CARGO_PKG_VERSION"));
+            let expected = format!(
+                "user-agent: graylane/{} ({told})\r\n",
+                env!("CARGO_PKG_VERSION")
+            );
             assert!(head.contains(&expected), "{head}");
             asking.abort();
         }
@@ -311,8 +412,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("kc");
         std::fs::write(&file, "contexts: [").unwrap();
-        let source = Source::Kubectl { kubeconfig: Some(file), context: None };
-        let refused = connect(&source, None, Agent::Cli).await.err().unwrap().to_string();
+        let source = Source::Kubectl {
+            kubeconfig: Some(file),
+            context: None,
+        };
+        let refused = connect(&source, None, Agent::Cli)
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(refused.contains("/kc: "), "{refused}");
     }
 }

@@ -54,7 +54,12 @@ impl Findings {
     fn add(&mut self, level: Level, check: &str, found: impl AsRef<str>, remedy: &str) {
         let remedy = Some(remedy.to_owned()).filter(|r| !r.is_empty());
         let found = Clean::from_untrusted(found.as_ref()).to_string();
-        self.0.push(Finding { check: check.into(), level, found, remedy });
+        self.0.push(Finding {
+            check: check.into(),
+            level,
+            found,
+            remedy,
+        });
     }
 
     fn ok(&mut self, check: &str, found: impl AsRef<str>) {
@@ -63,7 +68,12 @@ impl Findings {
 
     /// What we may not look at may well be as it should.
     fn unknown(&mut self, check: &str, why: &kube::Error) {
-        self.add(Level::Warn, check, error::words(why), "have somebody look who may");
+        self.add(
+            Level::Warn,
+            check,
+            error::words(why),
+            "have somebody look who may",
+        );
     }
 }
 
@@ -87,20 +97,42 @@ async fn server(client: &Client, all: &mut Findings) -> bool {
     let version = match client.apiserver_version().await {
         Ok(version) => version,
         Err(why) => {
-            all.add(Level::Fail, "server", error::words(&why), "look at the address, and at the log-in");
+            all.add(
+                Level::Fail,
+                "server",
+                error::words(&why),
+                "look at the address, and at the log-in",
+            );
             return false;
         }
     };
-    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
+    let number = |text: &str| {
+        text.trim_end_matches(|c: char| !c.is_ascii_digit())
+            .parse::<u32>()
+            .unwrap_or_default()
+    };
     let is = (number(&version.major), number(&version.minor));
     if install::is_pocket(&version) {
-        all.ok("server", format!("pocket, which behaves as Kubernetes {}", version.git_version));
+        all.ok(
+            "server",
+            format!(
+                "pocket, which behaves as Kubernetes {}",
+                version.git_version
+            ),
+        );
         return true;
     }
     if is < OLDEST {
         let (major, minor) = OLDEST;
-        let remedy = format!("an approver's name is tied to the caller from Kubernetes {major}.{minor} on: update it");
-        all.add(Level::Fail, "server", format!("Kubernetes {}", version.git_version), &remedy);
+        let remedy = format!(
+            "an approver's name is tied to the caller from Kubernetes {major}.{minor} on: update it"
+        );
+        all.add(
+            Level::Fail,
+            "server",
+            format!("Kubernetes {}", version.git_version),
+            &remedy,
+        );
     } else {
         all.ok("server", format!("Kubernetes {}", version.git_version));
     }
@@ -109,13 +141,23 @@ async fn server(client: &Client, all: &mut Findings) -> bool {
 
 async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
     match rights::who(client).await {
-        Ok(name) if pocket => all.ok("you", format!("{name}: a pocket has one user, who may do everything")),
+        Ok(name) if pocket => all.ok(
+            "you",
+            format!("{name}: a pocket has one user, who may do everything"),
+        ),
         Ok(name) => all.ok("you", format!("{name}, in namespace {namespace}")),
-        Err(why) => all.add(Level::Fail, "you", error::words(&why), "Kubernetes 1.28 and newer say who you are"),
+        Err(why) => all.add(
+            Level::Fail,
+            "you",
+            error::words(&why),
+            "Kubernetes 1.28 and newer say who you are",
+        ),
     }
     // Nobody is an account that deploys, and who may act as it is bound to that one name.
     let accounts = [install::names::DEPLOYER, install::names::IMPERSONATOR];
-    for (role, needed) in install::rights_of_roles().into_iter().filter(|(role, _)| !accounts.contains(&role.as_str()))
+    for (role, needed) in install::rights_of_roles()
+        .into_iter()
+        .filter(|(role, _)| !accounts.contains(&role.as_str()))
     {
         let check = format!("rights: {}", role.trim_start_matches("graylane-"));
         match rights::lacking_of(client, namespace, &needed).await {
@@ -123,14 +165,24 @@ async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings)
             Ok(lacking) if lacking.is_empty() => all.ok(&check, "yes"),
             Ok(lacking) => {
                 let more = lacking.len().saturating_sub(4);
-                let mut words: Vec<String> = lacking.iter().take(4).map(ToString::to_string).collect();
+                let mut words: Vec<String> =
+                    lacking.iter().take(4).map(ToString::to_string).collect();
                 words.extend((more > 0).then(|| format!("{more} more")));
                 // Who is meant to look only lacks nothing here.
-                let level = if role == install::names::VIEWER { Level::Fail } else { Level::Warn };
+                let level = if role == install::names::VIEWER {
+                    Level::Fail
+                } else {
+                    Level::Warn
+                };
                 let bind = CommandLine::kubectl("create rolebinding NAME").option("-n", namespace);
                 let bind = bind.option("--clusterrole", role).flag("--user YOU");
                 let remedy = format!("if you should: {bind}");
-                all.add(level, &check, format!("no, lacks {}", words.join(", ")), &remedy);
+                all.add(
+                    level,
+                    &check,
+                    format!("no, lacks {}", words.join(", ")),
+                    &remedy,
+                );
             }
         }
     }
@@ -159,17 +211,31 @@ async fn definitions(client: &Client, all: &mut Findings) {
             }
         };
         if !conditions::Condition::matches_object(&conditions::is_crd_established(), Some(&there)) {
-            all.add(Level::Fail, &check, "the server has not taken it", "kubectl describe crd says why");
-        } else if there.spec.versions.first().map(|v| &v.schema) != definition.spec.versions.first().map(|v| &v.schema)
+            all.add(
+                Level::Fail,
+                &check,
+                "the server has not taken it",
+                "kubectl describe crd says why",
+            );
+        } else if there.spec.versions.first().map(|v| &v.schema)
+            != definition.spec.versions.first().map(|v| &v.schema)
         {
             let found = "it is of another version of graylane";
-            all.add(Level::Warn, &check, found, "use the newer one of both: graylane install");
+            all.add(
+                Level::Warn,
+                &check,
+                found,
+                "use the newer one of both: graylane install",
+            );
         } else {
             well += 1;
         }
     }
     if well == ours.len() {
-        all.ok("definitions", format!("all {well} are there, of {} {}", api::GROUP, api::VERSION));
+        all.ok(
+            "definitions",
+            format!("all {well} are there, of {} {}", api::GROUP, api::VERSION),
+        );
     }
 }
 
@@ -178,28 +244,57 @@ async fn policies(client: &Client, pocket: bool, all: &mut Findings) {
         return all.ok("admission policies", "not needed: a pocket has one user");
     }
     for (name, guards) in [
-        (install::names::APPROVAL_POLICY, "anybody who approves can do so in another's name"),
-        (install::names::RELEASE_POLICY, "anybody can release in another's name, and approve that"),
-        (install::names::WORKFLOW_POLICY, "whoever edits an App can take its approvals away"),
+        (
+            install::names::APPROVAL_POLICY,
+            "anybody who approves can do so in another's name",
+        ),
+        (
+            install::names::RELEASE_POLICY,
+            "anybody can release in another's name, and approve that",
+        ),
+        (
+            install::names::WORKFLOW_POLICY,
+            "whoever edits an App can take its approvals away",
+        ),
     ] {
         let check = format!("policy {name}");
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
         let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
         match (policies.get_opt(name).await, bindings.get_opt(name).await) {
             (Ok(Some(policy)), Ok(Some(binding))) => {
-                let denies =
-                    binding.spec.and_then(|s| s.validation_actions).is_some_and(|a| a.iter().any(|a| a == "Deny"));
-                let warned = policy.status.and_then(|s| s.type_checking).and_then(|t| t.expression_warnings);
+                let denies = binding
+                    .spec
+                    .and_then(|s| s.validation_actions)
+                    .is_some_and(|a| a.iter().any(|a| a == "Deny"));
+                let warned = policy
+                    .status
+                    .and_then(|s| s.type_checking)
+                    .and_then(|t| t.expression_warnings);
                 if !denies {
-                    all.add(Level::Fail, &check, format!("its binding does not deny: {guards}"), "graylane install");
+                    all.add(
+                        Level::Fail,
+                        &check,
+                        format!("its binding does not deny: {guards}"),
+                        "graylane install",
+                    );
                 } else if let Some(warning) = warned.and_then(|w| w.into_iter().next()) {
-                    all.add(Level::Warn, &check, warning.warning, "graylane install, then look again");
+                    all.add(
+                        Level::Warn,
+                        &check,
+                        warning.warning,
+                        "graylane install, then look again",
+                    );
                 } else {
                     all.ok(&check, "in force");
                 }
             }
             (Err(why), _) | (_, Err(why)) => all.unknown(&check, &why),
-            _ => all.add(Level::Fail, &check, format!("it is not there: {guards}"), "graylane install"),
+            _ => all.add(
+                Level::Fail,
+                &check,
+                format!("it is not there: {guards}"),
+                "graylane install",
+            ),
         }
     }
 }

@@ -12,14 +12,19 @@ use crate::domain::{account, text::Clean, world::Trouble};
 pub fn words(error: &kube::Error) -> String {
     let text = match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        kube::Error::Api(status) => format!("the server answered {} {}", status.code, status.reason),
+        kube::Error::Api(status) => {
+            format!("the server answered {} {}", status.code, status.reason)
+        }
         kube::Error::SerdeError(e) => format!("the server's answer cannot be read: {e}"),
         other => find::<ConnectError>(other)
             .map(|known| match known {
                 ConnectError::Credentials { why, .. } => why.clone(),
                 known => known.to_string(),
             })
-            .or_else(|| find::<AuthError>(other).map(|auth| format!("the token cannot be used: {}", root(auth))))
+            .or_else(|| {
+                find::<AuthError>(other)
+                    .map(|auth| format!("the token cannot be used: {}", root(auth)))
+            })
             .unwrap_or_else(|| root(other)),
     };
     let text = text.trim().replace('\n', "; ");
@@ -49,7 +54,9 @@ pub fn trouble(error: &kube::Error) -> Trouble {
         return trouble_of(code);
     }
     match find::<ConnectError>(error) {
-        Some(ConnectError::Credentials { .. } | ConnectError::Kubeconfig { .. }) => return Trouble::Unauthorized,
+        Some(ConnectError::Credentials { .. } | ConnectError::Kubeconfig { .. }) => {
+            return Trouble::Unauthorized;
+        }
         Some(ConnectError::NoPocket(_) | ConnectError::Server { .. }) => return Trouble::Offline,
         None => {}
     }
@@ -104,7 +111,9 @@ pub fn trouble_of_watch(error: &watcher::Error) -> Trouble {
 
 /// What broke a watch: an error of a request, or what the server said amid the stream.
 fn of_watch(error: &watcher::Error) -> Option<Result<&kube::Error, &Status>> {
-    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    use watcher::Error::{
+        InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed,
+    };
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => Some(Ok(error)),
         WatchError(status) => Some(Err(status)),
@@ -132,7 +141,10 @@ fn is_about_us(alert: AlertDescription) -> bool {
 pub fn is_unreachable(error: &kube::Error) -> bool {
     find::<std::io::Error>(error).is_some()
         || find::<tokio::time::error::Elapsed>(error).is_some()
-        || matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
+        || matches!(
+            error,
+            kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_)
+        )
 }
 
 /// The cause of that type, wherever in the chain.
@@ -149,7 +161,10 @@ pub fn find<'a, T: Cause + 'static>(error: &'a (dyn Cause + 'static)) -> Option<
 
 /// An I/O error passes its own cause over.
 fn inner<'a>(error: &'a (dyn Cause + 'static)) -> Option<&'a (dyn Cause + 'static)> {
-    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+    match error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+    {
         Some(inside) => Some(inside),
         None => error.source(),
     }
@@ -171,9 +186,16 @@ mod tests {
     fn an_api_error_speaks_the_servers_words_on_one_clean_line() {
         let status = Status::failure("no such\napp \u{1b}[31m", "NotFound").with_code(404);
         let error = kube::Error::Api(Box::new(status));
-        assert!(words(&error).starts_with("no such; app"), "{}", words(&error));
+        assert!(
+            words(&error).starts_with("no such; app"),
+            "{}",
+            words(&error)
+        );
         assert!(!words(&error).contains('\u{1b}'));
-        assert_eq!((code(&error), trouble(&error)), (Some(404), Trouble::Missing));
+        assert_eq!(
+            (code(&error), trouble(&error)),
+            (Some(404), Trouble::Missing)
+        );
         assert!(!is_unreachable(&error));
     }
 
@@ -183,9 +205,18 @@ mod tests {
             let tls = rustls::Error::AlertReceived(alert);
             kube::Error::Service(std::io::Error::new(std::io::ErrorKind::InvalidData, tls).into())
         };
-        assert_eq!(trouble(&of(AlertDescription::CertificateExpired)), Trouble::Unauthorized);
-        assert_eq!(trouble(&of(AlertDescription::DecodeError)), Trouble::Failing);
+        assert_eq!(
+            trouble(&of(AlertDescription::CertificateExpired)),
+            Trouble::Unauthorized
+        );
+        assert_eq!(
+            trouble(&of(AlertDescription::DecodeError)),
+            Trouble::Failing
+        );
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert_eq!(trouble(&kube::Error::Service(refused.into())), Trouble::Offline);
+        assert_eq!(
+            trouble(&kube::Error::Service(refused.into())),
+            Trouble::Offline
+        );
     }
 }

@@ -16,16 +16,25 @@ use crate::{
 pub async fn as_now(client: &Client, mut group: LaneGroup) -> LaneGroup {
     let home = group.namespace().unwrap_or_default();
     let gateways: Api<Gateway> = Api::namespaced(client.clone(), &home);
-    let Ok(Some(gateway)) = gateways.get_opt(&group.spec.entry.gateway).await else { return group };
+    let Ok(Some(gateway)) = gateways.get_opt(&group.spec.entry.gateway).await else {
+        return group;
+    };
     let classes: Api<GatewayClass> = Api::all(client.clone());
-    let Ok(class) = classes.get_opt(&gateway.spec.gateway_class_name).await else { return group };
+    let Ok(class) = classes.get_opt(&gateway.spec.gateway_class_name).await else {
+        return group;
+    };
     let routes: Api<HttpRoute> = Api::namespaced(client.clone(), &home);
-    let others = routes.list(&ListParams::default()).await.map(|routes| lanes::others(&group, &routes.items));
+    let others = routes
+        .list(&ListParams::default())
+        .await
+        .map(|routes| lanes::others(&group, &routes.items));
     let status = group.status.get_or_insert_default();
     status.gateway = Some(gateway_seen(&gateway, class.as_ref()));
     if let Ok(others) = others {
         // Of other namespaces only the engine knows.
-        status.others.retain(|o| !o.route.starts_with(&format!("{home}/")));
+        status
+            .others
+            .retain(|o| !o.route.starts_with(&format!("{home}/")));
         status.others.extend(others);
     }
     group

@@ -16,7 +16,8 @@ use std::{
 };
 
 use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition, apimachinery::pkg::version::Info,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::version::Info,
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -38,7 +39,9 @@ const ESTABLISHED: Duration = Duration::from_secs(30);
 
 /// The names under which things are installed.
 pub mod names {
-    pub use super::policy::{APPROVALS as APPROVAL_POLICY, RELEASES as RELEASE_POLICY, WORKFLOWS as WORKFLOW_POLICY};
+    pub use super::policy::{
+        APPROVALS as APPROVAL_POLICY, RELEASES as RELEASE_POLICY, WORKFLOWS as WORKFLOW_POLICY,
+    };
     pub use super::roles::{ADMIN, APPROVER, DEPLOYER, ENGINE, IMPERSONATOR, OPERATOR, VIEWER};
 }
 
@@ -119,14 +122,20 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
     all.extend(roles::roles());
     all.extend(policy::policies());
     let home = wanted.namespace.as_str();
-    let places: BTreeSet<&str> = wanted.deploy_to.iter().map(String::as_str).chain([home]).collect();
+    let places: BTreeSet<&str> = wanted
+        .deploy_to
+        .iter()
+        .map(String::as_str)
+        .chain([home])
+        .collect();
     all.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}}));
     all.extend(roles::deployers(&places));
     if let Some(engine) = &wanted.engine {
         let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": engine.namespace}});
         if engine.namespace == ENGINES {
             // Its own pods need no more; an older namespace keeps its level.
-            namespace["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+            namespace["metadata"]["labels"] =
+                json!({"pod-security.kubernetes.io/enforce": "restricted"});
         }
         all.push(namespace);
         all.extend(roles::account(&engine.namespace, home, &places));
@@ -163,9 +172,24 @@ pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
         }
         all
     };
-    let rules = |role: &Value| role["rules"].as_array().into_iter().flatten().flat_map(of).collect();
-    let name = |role: &Value| role["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    roles::roles().iter().map(|role| (name(role), rules(role))).collect()
+    let rules = |role: &Value| {
+        role["rules"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(of)
+            .collect()
+    };
+    let name = |role: &Value| {
+        role["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    roles::roles()
+        .iter()
+        .map(|role| (name(role), rules(role)))
+        .collect()
 }
 
 /// Applies all of it. `force` takes fields that another manager has; else that is an error with its name.
@@ -173,19 +197,33 @@ pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
 /// # Errors
 ///
 /// The first object that the server refuses, with its words.
-pub async fn apply(client: &Client, wanted: &Wanted, force: bool) -> Result<Vec<Applied>, InstallError> {
+pub async fn apply(
+    client: &Client,
+    wanted: &Wanted,
+    force: bool,
+) -> Result<Vec<Applied>, InstallError> {
     let version = client.apiserver_version().await;
-    let pocket = version.map_err(|e| failed("the server's version", &e)).map(|v| is_pocket(&v))?;
+    let pocket = version
+        .map_err(|e| failed("the server's version", &e))
+        .map(|v| is_pocket(&v))?;
     let mut done = vec![];
     let mut definitions = vec![];
     for object in objects(wanted) {
         let (object, namespace) = read(object);
         let gvk = kind_of(&object);
-        let applied = |done| Applied { object: named(&object), namespace: namespace.clone(), done };
+        let applied = |done| Applied {
+            object: named(&object),
+            namespace: namespace.clone(),
+            done,
+        };
         if pocket
             && !matches!(
                 &*gvk.kind,
-                "CustomResourceDefinition" | "Namespace" | "ServiceAccount" | "Deployment" | "Service"
+                "CustomResourceDefinition"
+                    | "Namespace"
+                    | "ServiceAccount"
+                    | "Deployment"
+                    | "Service"
             )
         {
             done.push(applied(Change::Skipped));
@@ -234,11 +272,17 @@ async fn apply_one(
              --engine-namespace",
             namespace.unwrap_or_default()
         );
-        return Err(InstallError { name: named(object), why });
+        return Err(InstallError {
+            name: named(object),
+            why,
+        });
     }
     let params = PatchParams::apply(api::FIELD_MANAGER);
     let params = if force { params.force() } else { params };
-    let after = api.patch(&name, &params, &Patch::Apply(object)).await.map_err(told)?;
+    let after = api
+        .patch(&name, &params, &Patch::Apply(object))
+        .await
+        .map_err(told)?;
     Ok(match before {
         None => Change::Created,
         Some(before) if before.resource_version() == after.resource_version() => Change::Unchanged,
@@ -257,9 +301,15 @@ pub async fn definitions(client: &Client) -> Result<(), InstallError> {
     let all = api::definitions();
     for crd in &all {
         let name = crd.name_any();
-        crds.patch(&name, &params, &Patch::Apply(crd)).await.map_err(|e| failed(&name, &e))?;
+        crds.patch(&name, &params, &Patch::Apply(crd))
+            .await
+            .map_err(|e| failed(&name, &e))?;
     }
-    established(client, &all.iter().map(ResourceExt::name_any).collect::<Vec<_>>()).await
+    established(
+        client,
+        &all.iter().map(ResourceExt::name_any).collect::<Vec<_>>(),
+    )
+    .await
 }
 
 async fn established(client: &Client, names: &[String]) -> Result<(), InstallError> {
@@ -271,7 +321,10 @@ async fn established(client: &Client, names: &[String]) -> Result<(), InstallErr
             Ok(Err(e)) => e.to_string(),
             Err(_) => format!("not served within {} s", ESTABLISHED.as_secs()),
         };
-        return Err(InstallError { name: name.clone(), why });
+        return Err(InstallError {
+            name: name.clone(),
+            why,
+        });
     }
     Ok(())
 }
@@ -289,7 +342,10 @@ fn failed(name: &str, why: &kube::Error) -> InstallError {
     if error::code(why) == Some(404) && words.starts_with("namespaces ") {
         words += "; make it first: kubectl create namespace NAME";
     }
-    InstallError { name: name.into(), why: words }
+    InstallError {
+        name: name.into(),
+        why: words,
+    }
 }
 
 fn read(object: Value) -> (DynamicObject, Option<String>) {
@@ -328,8 +384,17 @@ mod tests {
     }
 
     fn all_of(otlp: bool) -> Vec<Value> {
-        let engine = Engine { image: "registry/graylane:1".into(), replicas: 2, namespace: ENGINES.into(), otlp };
-        objects(&Wanted { namespace: "demo".into(), deploy_to: vec!["demo-test".into()], engine: Some(engine) })
+        let engine = Engine {
+            image: "registry/graylane:1".into(),
+            replicas: 2,
+            namespace: ENGINES.into(),
+            otlp,
+        };
+        objects(&Wanted {
+            namespace: "demo".into(),
+            deploy_to: vec!["demo-test".into()],
+            engine: Some(engine),
+        })
     }
 
     #[test]
@@ -337,31 +402,65 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for object in all() {
             let (object, namespace) = read(object);
-            assert!(seen.insert((named(&object), namespace)), "{} stands twice", named(&object));
+            assert!(
+                seen.insert((named(&object), namespace)),
+                "{} stands twice",
+                named(&object)
+            );
         }
         assert_eq!(seen.len(), 7 + 7 + 6 + (1 + 2 * 2) + (1 + 3 + 2) + 1 + 1);
-        assert!(objects(&Wanted::default()).iter().all(|o| o["kind"] != "Deployment"));
+        assert!(
+            objects(&Wanted::default())
+                .iter()
+                .all(|o| o["kind"] != "Deployment")
+        );
     }
 
     #[test]
     fn spans_reach_the_engines_only_where_that_was_asked_for() {
         let of = |otlp: bool, kind: &str| all_of(otlp).into_iter().find(|o| o["kind"] == kind);
         assert_eq!(of(false, "Service"), None);
-        assert!(!of(false, "Deployment").unwrap().to_string().contains("otlp"));
-        let (service, deployment) = (of(true, "Service").unwrap(), of(true, "Deployment").unwrap());
+        assert!(
+            !of(false, "Deployment")
+                .unwrap()
+                .to_string()
+                .contains("otlp")
+        );
+        let (service, deployment) = (
+            of(true, "Service").unwrap(),
+            of(true, "Deployment").unwrap(),
+        );
         assert_eq!(
-            (&service["metadata"]["name"], &service["metadata"]["namespace"]),
+            (
+                &service["metadata"]["name"],
+                &service["metadata"]["namespace"]
+            ),
             (&json!("graylane-hops"), &json!(ENGINES))
         );
-        assert_eq!(service["spec"]["selector"], deployment["spec"]["template"]["metadata"]["labels"]);
+        assert_eq!(
+            service["spec"]["selector"],
+            deployment["spec"]["template"]["metadata"]["labels"]
+        );
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
         let args = container["args"].to_string();
-        assert!(args.contains(r#""--otlp-grpc","0.0.0.0:4317","--otlp-http","0.0.0.0:4318""#), "{args}");
+        assert!(
+            args.contains(r#""--otlp-grpc","0.0.0.0:4317","--otlp-http","0.0.0.0:4318""#),
+            "{args}"
+        );
         for (name, port) in [("grpc-otlp", 4317), ("http-otlp", 4318)] {
             let ports = container["ports"].as_array().unwrap();
-            assert!(ports.iter().any(|p| p["name"] == name && p["containerPort"] == port), "{ports:?}");
+            assert!(
+                ports
+                    .iter()
+                    .any(|p| p["name"] == name && p["containerPort"] == port),
+                "{ports:?}"
+            );
             let ports = service["spec"]["ports"].as_array().unwrap();
-            assert!(ports.iter().any(|p| p["name"] == name && p["port"] == port && p["targetPort"] == name));
+            assert!(
+                ports
+                    .iter()
+                    .any(|p| p["name"] == name && p["port"] == port && p["targetPort"] == name)
+            );
         }
     }
 
@@ -370,18 +469,38 @@ mod tests {
         for object in all().iter().filter(|o| o["kind"] == "ClusterRole") {
             let rules = object["rules"].to_string();
             assert!(!rules.contains("\"*\""), "{rules}");
-            assert!(!rules.contains("secrets") && !rules.contains("escalate"), "{rules}");
+            assert!(
+                !rules.contains("secrets") && !rules.contains("escalate"),
+                "{rules}"
+            );
             let name = object["metadata"]["name"].as_str().unwrap();
-            assert_eq!(rules.contains("impersonate"), name == names::IMPERSONATOR, "{rules}");
+            assert_eq!(
+                rules.contains("impersonate"),
+                name == names::IMPERSONATOR,
+                "{rules}"
+            );
             let rules: Vec<Value> = object["rules"].as_array().cloned().unwrap_or_default();
-            let has = |list: &Value, what: &str| list.as_array().is_some_and(|l| l.iter().any(|x| x == what));
-            let approves = rules.iter().any(|r| has(&r["resources"], "approvals") && has(&r["verbs"], "create"));
-            let writes =
-                rules.iter().any(|r| ["create", "update", "patch", "delete"].iter().any(|v| has(&r["verbs"], v)));
+            let has = |list: &Value, what: &str| {
+                list.as_array().is_some_and(|l| l.iter().any(|x| x == what))
+            };
+            let approves = rules
+                .iter()
+                .any(|r| has(&r["resources"], "approvals") && has(&r["verbs"], "create"));
+            let writes = rules.iter().any(|r| {
+                ["create", "update", "patch", "delete"]
+                    .iter()
+                    .any(|v| has(&r["verbs"], v))
+            });
             assert_eq!(approves, name == names::APPROVER, "{name}");
-            assert_eq!(writes, ![names::VIEWER, names::IMPERSONATOR].contains(&name), "{name}");
+            assert_eq!(
+                writes,
+                ![names::VIEWER, names::IMPERSONATOR].contains(&name),
+                "{name}"
+            );
             // What Apps hold is written by whoever deploys them, and by nobody who is graylane's.
-            let deploys = rules.iter().any(|r| has(&r["resources"], "deployments") && has(&r["verbs"], "patch"));
+            let deploys = rules
+                .iter()
+                .any(|r| has(&r["resources"], "deployments") && has(&r["verbs"], "patch"));
             assert_eq!(deploys, name == names::DEPLOYER, "{name}");
         }
     }

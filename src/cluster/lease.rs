@@ -15,7 +15,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long its holder may be silent before it counts as gone.
 #[must_use]
 pub fn patience(spec: &LeaseSpec) -> Duration {
-    let said = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+    let said = spec
+        .lease_duration_seconds
+        .and_then(|s| u64::try_from(s).ok());
     said.map_or(HELD, Duration::from_secs).min(LONGEST)
 }
 
@@ -25,7 +27,16 @@ mod tests {
 
     #[test]
     fn no_lease_is_waited_for_longer_than_a_minute() {
-        let of = |seconds| patience(&LeaseSpec { lease_duration_seconds: seconds, ..LeaseSpec::default() }).as_secs();
-        assert_eq!([None, Some(3), Some(60), Some(31_536_000), Some(-1)].map(of), [12, 3, 60, 60, 12]);
+        let of = |seconds| {
+            patience(&LeaseSpec {
+                lease_duration_seconds: seconds,
+                ..LeaseSpec::default()
+            })
+            .as_secs()
+        };
+        assert_eq!(
+            [None, Some(3), Some(60), Some(31_536_000), Some(-1)].map(of),
+            [12, 3, 60, 60, 12]
+        );
     }
 }

@@ -47,11 +47,15 @@ pub async fn read(
         tail_lines: wish.tail.map(i64::from),
         ..LogParams::default()
     };
-    Ok(raw(client, namespace, pod, &params).await?.map_ok(|line| Clean::from_untrusted(&line)))
+    Ok(raw(client, namespace, pod, &params)
+        .await?
+        .map_ok(|line| Clean::from_untrusted(&line)))
 }
 
 /// Lines of any bytes, cut and mended.
-pub(super) fn lines<R: AsyncBufRead + Unpin + Send>(reader: R) -> impl Stream<Item = std::io::Result<String>> + Send {
+pub(super) fn lines<R: AsyncBufRead + Unpin + Send>(
+    reader: R,
+) -> impl Stream<Item = std::io::Result<String>> + Send {
     stream::try_unfold(reader, |mut reader| async move {
         let mut line = Vec::new();
         let mut any = false;
@@ -82,12 +86,18 @@ mod tests {
     use super::*;
 
     async fn read_all(bytes: &[u8]) -> Vec<String> {
-        lines(futures::io::BufReader::with_capacity(7, bytes)).try_collect().await.unwrap()
+        lines(futures::io::BufReader::with_capacity(7, bytes))
+            .try_collect()
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
     async fn lines_end_at_newlines_and_the_last_needs_none() {
-        assert_eq!(read_all(b"one\n\ntwo words\nlast").await, ["one", "", "two words", "last"]);
+        assert_eq!(
+            read_all(b"one\n\ntwo words\nlast").await,
+            ["one", "", "two words", "last"]
+        );
         assert!(read_all(b"").await.is_empty());
     }
 
@@ -96,7 +106,10 @@ mod tests {
         let mut bytes = vec![b'x'; LINE_MAX * 3];
         bytes.extend_from_slice(b"\n\xff\xfe\nok\n");
         let read = read_all(&bytes).await;
-        assert_eq!(read.iter().map(String::len).collect::<Vec<_>>(), [LINE_MAX, 6, 2]);
+        assert_eq!(
+            read.iter().map(String::len).collect::<Vec<_>>(),
+            [LINE_MAX, 6, 2]
+        );
         assert_eq!(read[2], "ok");
     }
 }

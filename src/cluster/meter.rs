@@ -47,7 +47,11 @@ impl Default for Meter {
             retry: Notify::new(),
             epoch: AtomicU64::new(0),
             start: Instant::now(),
-            recent: Mutex::new(Recent { ring: [0; SECONDS], at: 0, until: None }),
+            recent: Mutex::new(Recent {
+                ring: [0; SECONDS],
+                at: 0,
+                until: None,
+            }),
         }
     }
 }
@@ -95,13 +99,16 @@ impl Meter {
     /// Returns when the server may be asked again.
     pub async fn peace(&self) {
         loop {
-            let Some((until, _)) = self.recent().until else { return };
+            let Some((until, _)) = self.recent().until else {
+                return;
+            };
             if until <= Instant::now() {
                 let mut recent = self.recent();
                 recent.until = recent.until.filter(|(at, _)| *at > Instant::now());
                 continue;
             }
-            self.pause(until.saturating_duration_since(Instant::now())).await;
+            self.pause(until.saturating_duration_since(Instant::now()))
+                .await;
         }
     }
 
@@ -131,7 +138,10 @@ impl Meter {
             total: self.total.load(Ordering::Relaxed),
             minute: recent.ring.iter().sum(),
             throttled: self.throttled.load(Ordering::Relaxed),
-            until: recent.until.filter(|(at, _)| *at > Instant::now()).map(|(_, at)| at),
+            until: recent
+                .until
+                .filter(|(at, _)| *at > Instant::now())
+                .map(|(_, at)| at),
             watches: 0,
         }
     }
@@ -149,7 +159,11 @@ mod tests {
 
     #[test]
     fn a_minute_is_sixty_seconds_however_long_nothing_was_asked() {
-        let mut recent = Recent { ring: [0; SECONDS], at: 0, until: None };
+        let mut recent = Recent {
+            ring: [0; SECONDS],
+            at: 0,
+            until: None,
+        };
         (0..90).for_each(|second| recent.count(second));
         assert_eq!(recent.ring.iter().sum::<u32>(), 60);
         recent.turn(90 + 29);
@@ -165,7 +179,11 @@ mod tests {
         meter.throttle(None);
         let before = Instant::now();
         meter.peace().await;
-        assert!(before.elapsed() >= Duration::from_secs(30), "{:?}", before.elapsed());
+        assert!(
+            before.elapsed() >= Duration::from_secs(30),
+            "{:?}",
+            before.elapsed()
+        );
         assert_eq!((meter.asked().throttled, meter.asked().until), (2, None));
     }
 }

@@ -49,7 +49,10 @@ pub struct Problem {
 }
 
 /// What an object says of whose it is; none: it is not there.
-pub async fn marks(client: Client, item: &InventoryItem) -> kube::Result<Option<(Marks, PartialObjectMeta)>> {
+pub async fn marks(
+    client: Client,
+    item: &InventoryItem,
+) -> kube::Result<Option<(Marks, PartialObjectMeta)>> {
     let found = api(client, item).get_metadata_opt(&item.name).await?;
     Ok(found.map(|meta| (Marks::of(&meta.metadata), meta)))
 }
@@ -63,31 +66,58 @@ pub async fn problems(
     apps: &[App],
 ) -> Vec<Problem> {
     let mut asked = vec![];
-    for environment in app.spec.environments.iter().filter(|e| environments(&e.name)) {
-        let status = app.status.as_ref().and_then(|s| s.environments.get(&environment.name));
+    for environment in app
+        .spec
+        .environments
+        .iter()
+        .filter(|e| environments(&e.name))
+    {
+        let status = app
+            .status
+            .as_ref()
+            .and_then(|s| s.environments.get(&environment.name));
         let noted = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
         for item in named_by(app, environment, group_of) {
             // The engine has looked at what stands there with its uid.
-            if noted.iter().any(|i| !i.uid.is_empty() && owner::is_same(i, &item)) {
+            if noted
+                .iter()
+                .any(|i| !i.uid.is_empty() && owner::is_same(i, &item))
+            {
                 continue;
             }
-            let Some(client) = client_of(world::place(&item.namespace).0) else { continue };
+            let Some(client) = client_of(world::place(&item.namespace).0) else {
+                continue;
+            };
             asked.push((client, item, Owner::of(app, &environment.name)));
         }
     }
     let answers = asked.into_iter().map(|(client, item, me)| async move {
-        let (marks, found) = timeout(ANSWER, marks(client, &item)).await.ok()?.ok().flatten()?;
+        let (marks, found) = timeout(ANSWER, marks(client, &item))
+            .await
+            .ok()?
+            .ok()
+            .flatten()?;
         let noted = owner::noted(apps, &item, &found.uid().unwrap_or_default());
         let whose = owner::whose(&marks, &me, noted.as_ref());
-        let why = owner::refusal(&item, &whose, &marks, &me).filter(|_| found.metadata.deletion_timestamp.is_none())?;
+        let why = owner::refusal(&item, &whose, &marks, &me)
+            .filter(|_| found.metadata.deletion_timestamp.is_none())?;
         let former = match &whose {
             Whose::Theirs(owner) if owner.is_former(&me, app) => Some(owner.clone()),
             _ => None,
         };
-        Some(Problem { item, owner: me, is_free: former.is_some() || whose == Whose::Nobodys, former, why })
+        Some(Problem {
+            item,
+            owner: me,
+            is_free: former.is_some() || whose == Whose::Nobodys,
+            former,
+            why,
+        })
     });
-    let mut found: Vec<Problem> =
-        stream::iter(answers).buffered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    let mut found: Vec<Problem> = stream::iter(answers)
+        .buffered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
     found.dedup();
     found
 }
@@ -125,7 +155,11 @@ pub async fn adopt(
         match owner::whose(&marks, me, None) {
             Whose::Ours | Whose::Nobodys => {}
             Whose::Theirs(owner) if Some(&owner) == former => {}
-            whose => return Err(AdoptError::Owned(owner::refusal(item, &whose, &marks, me).unwrap_or_default())),
+            whose => {
+                return Err(AdoptError::Owned(
+                    owner::refusal(item, &whose, &marks, me).unwrap_or_default(),
+                ));
+            }
         }
         let labels = json!({label::APP: me.app, label::ENVIRONMENT: me.environment});
         let patch = json!({"metadata": {
@@ -134,8 +168,14 @@ pub async fn adopt(
             "labels": labels,
             "annotations": {label::HOME: me.home},
         }});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match api(client.clone(), item).patch_metadata(&item.name, &params, &Patch::Merge(patch)).await {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        match api(client.clone(), item)
+            .patch_metadata(&item.name, &params, &Patch::Merge(patch))
+            .await
+        {
             // A controller wrote its status, or somebody took it: that is for the next look to tell.
             Err(why) if error::is_conflict(&why) => {}
             done => return Ok(done.map_err(failed)?.uid().unwrap_or_default()),

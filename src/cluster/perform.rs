@@ -34,12 +34,18 @@ pub struct Outcome {
 
 impl Outcome {
     fn one(kind: &str, name: &str, message: String) -> Self {
-        Self { message, objects: vec![(kind.to_owned(), name.to_owned())] }
+        Self {
+            message,
+            objects: vec![(kind.to_owned(), name.to_owned())],
+        }
     }
 
     /// The Releases among the objects.
     pub fn releases(&self) -> impl Iterator<Item = &str> {
-        self.objects.iter().filter(|(kind, _)| kind == "Release").map(|(_, name)| name.as_str())
+        self.objects
+            .iter()
+            .filter(|(kind, _)| kind == "Release")
+            .map(|(_, name)| name.as_str())
     }
 }
 
@@ -95,9 +101,16 @@ type Result<T, E = PerformError> = std::result::Result<T, E>;
 const TRIES: usize = 8;
 
 /// Carries `intent` out for the person `by`, on graylane's resources in `namespace`.
-pub async fn perform(client: &Client, namespace: &str, by: &str, intent: Intent) -> Result<Outcome> {
+pub async fn perform(
+    client: &Client,
+    namespace: &str,
+    by: &str,
+    intent: Intent,
+) -> Result<Outcome> {
     if by.is_empty() {
-        return Err(PerformError::refused("this server does not say who you are (Kubernetes 1.28 and newer do)"));
+        return Err(PerformError::refused(
+            "this server does not say who you are (Kubernetes 1.28 and newer do)",
+        ));
     }
     // A server that does not answer this is asked the thing itself.
     if let Some(right) = Right::of(&intent)
@@ -106,24 +119,53 @@ pub async fn perform(client: &Client, namespace: &str, by: &str, intent: Intent)
         rights::refused();
         return Err(PerformError::Refused(right.refusal(namespace)));
     }
-    let at = Place { client, namespace, by };
+    let at = Place {
+        client,
+        namespace,
+        by,
+    };
     match intent {
-        Intent::StartRelease { apps, stage, images, comment, window } => {
-            start::release(&at, &apps, &stage, &images, comment, window).await
-        }
-        Intent::Teardown { app, environment, comment } => start::teardown(&at, &app, &environment, comment).await,
-        Intent::Release { name, seen, wish, comment } => release::wish(&at, &name, seen.as_ref(), wish, comment).await,
-        Intent::CreateApps { template, seen, names, settings } => {
-            app::create(&at, &template, seen.as_ref(), &names, &settings).await
-        }
+        Intent::StartRelease {
+            apps,
+            stage,
+            images,
+            comment,
+            window,
+        } => start::release(&at, &apps, &stage, &images, comment, window).await,
+        Intent::Teardown {
+            app,
+            environment,
+            comment,
+        } => start::teardown(&at, &app, &environment, comment).await,
+        Intent::Release {
+            name,
+            seen,
+            wish,
+            comment,
+        } => release::wish(&at, &name, seen.as_ref(), wish, comment).await,
+        Intent::CreateApps {
+            template,
+            seen,
+            names,
+            settings,
+        } => app::create(&at, &template, seen.as_ref(), &names, &settings).await,
         Intent::StopTheLine => release::stop_the_line(&at).await,
         Intent::SetLane { name, seen, spec } => lane::set(&at, &name, seen.as_ref(), spec).await,
-        Intent::EnableLane { name, seen, enabled } => lane::enable(&at, &name, seen.as_ref(), enabled).await,
+        Intent::EnableLane {
+            name,
+            seen,
+            enabled,
+        } => lane::enable(&at, &name, seen.as_ref(), enabled).await,
         Intent::DeleteLane { name, seen } => lane::delete(&at, &name, seen.as_ref()).await,
-        Intent::Lock { app, environment, seen, lock } => {
-            release::lock(&at, &app, &environment, seen.as_ref(), lock).await
-        }
-        Intent::Probe { .. } => Err(PerformError::refused("a probe changes nothing: it is sent, not performed")),
+        Intent::Lock {
+            app,
+            environment,
+            seen,
+            lock,
+        } => release::lock(&at, &app, &environment, seen.as_ref(), lock).await,
+        Intent::Probe { .. } => Err(PerformError::refused(
+            "a probe changes nothing: it is sent, not performed",
+        )),
     }
 }
 
@@ -136,7 +178,18 @@ pub async fn planned_apps(
     names: &[String],
     settings: &[Setting],
 ) -> Result<(Vec<App>, AppTemplate)> {
-    app::planned(&Place { client, namespace, by: "" }, template, None, names, settings).await
+    app::planned(
+        &Place {
+            client,
+            namespace,
+            by: "",
+        },
+        template,
+        None,
+        names,
+        settings,
+    )
+    .await
 }
 
 /// Where, and for whom.
@@ -159,19 +212,33 @@ impl Place<'_> {
 fn told(what: impl Into<String>) -> impl FnOnce(kube::Error) -> PerformError {
     let what = what.into();
     move |e| match error::code(&e) {
-        Some(409) => PerformError::Stale { what, why: error::words(&e) },
+        Some(409) => PerformError::Stale {
+            what,
+            why: error::words(&e),
+        },
         Some(403) => {
             rights::refused();
-            PerformError::Api { what, why: error::words(&e) }
+            PerformError::Api {
+                what,
+                why: error::words(&e),
+            }
         }
-        _ => PerformError::Api { what, why: error::words(&e) },
+        _ => PerformError::Api {
+            what,
+            why: error::words(&e),
+        },
     }
 }
 
 /// Whether an object is the one that was seen.
 fn check(what: &str, seen: Option<&Seen>, object: &impl ResourceExt) -> Result<()> {
     let Some(seen) = seen else { return Ok(()) };
-    let stale = |why: &str| Err(PerformError::Stale { what: what.into(), why: why.into() });
+    let stale = |why: &str| {
+        Err(PerformError::Stale {
+            what: what.into(),
+            why: why.into(),
+        })
+    };
     if object.uid().unwrap_or_default() != seen.uid {
         return stale("it was deleted, and a namesake made");
     }

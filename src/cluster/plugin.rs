@@ -47,12 +47,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
-                return status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::FAILURE, ExitCode::from);
+                return status
+                    .code()
+                    .and_then(|c| u8::try_from(c).ok())
+                    .map_or(ExitCode::FAILURE, ExitCode::from);
             }
             Ok(None) if began.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(10)),
             Ok(None) | Err(_) => {
                 if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
-                    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+                    let _ =
+                        rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
                 }
                 let _ = child.wait();
                 eprintln!("no answer within {} s", LIMIT.as_secs());
@@ -89,7 +93,8 @@ struct Status {
 /// Runs the plugin once. An error is in words for people, and shows nothing of what it was given.
 pub(super) fn ask(login: &Login) -> Result<Given, String> {
     let exec = &login.exec;
-    let program = locate(&exec.command, std::env::var_os("PATH").as_deref()).ok_or_else(|| not_there(exec))?;
+    let program = locate(&exec.command, std::env::var_os("PATH").as_deref())
+        .ok_or_else(|| not_there(exec))?;
     let mut command = match wire::detached() {
         Some(own) => {
             let mut command = Command::new(own);
@@ -103,28 +108,42 @@ pub(super) fn ask(login: &Login) -> Result<Given, String> {
         spec["cluster"] = cluster.clone();
     }
     let info = json!({"kind": "ExecCredential", "apiVersion": exec.api_version, "spec": spec});
-    command.args(&exec.args).envs(exec.env.iter().map(|v| (&v.name, &v.value)));
-    command.env("KUBERNETES_EXEC_INFO", info.to_string()).stdin(Stdio::null());
-    let out = command.output().map_err(|why| format!("the login plugin cannot be run: {why}"))?;
+    command
+        .args(&exec.args)
+        .envs(exec.env.iter().map(|v| (&v.name, &v.value)));
+    command
+        .env("KUBERNETES_EXEC_INFO", info.to_string())
+        .stdin(Stdio::null());
+    let out = command
+        .output()
+        .map_err(|why| format!("the login plugin cannot be run: {why}"))?;
     if !out.status.success() {
         return Err(said(&out));
     }
-    read_answer(exec, &out.stdout).map_err(|why| format!("the login plugin's answer cannot be used: {why}"))
+    read_answer(exec, &out.stdout)
+        .map_err(|why| format!("the login plugin's answer cannot be used: {why}"))
 }
 
 /// The file that a command means, as a shell looks for it: a name in `$PATH`, a path as it is.
 fn locate(command: &str, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
     let can_run = |file: &Path| {
-        std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        std::fs::metadata(file)
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     if command.contains('/') {
         return Some(PathBuf::from(command)).filter(|file| can_run(file));
     }
-    std::env::split_paths(path?).filter(|dir| dir.is_absolute()).map(|dir| dir.join(command)).find(|f| can_run(f))
+    std::env::split_paths(path?)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(command))
+        .find(|f| can_run(f))
 }
 
 fn not_there(exec: &Exec) -> String {
-    let what = format!("the login plugin {} is not there, or cannot be run", exec.command);
+    let what = format!(
+        "the login plugin {} is not there, or cannot be run",
+        exec.command
+    );
     match Clean::lines_from(exec.install_hint.trim()) {
         hint if hint.is_empty() => what,
         hint => format!("{what}\n{hint}"),
@@ -134,23 +153,35 @@ fn not_there(exec: &Exec) -> String {
 /// The last of its words, not how it was called: there may be secrets in that.
 fn said(out: &Output) -> String {
     let said = String::from_utf8_lossy(&out.stderr);
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    let last = if last.is_empty() { out.status.to_string() } else { last };
+    let last = if last.is_empty() {
+        out.status.to_string()
+    } else {
+        last
+    };
     format!("the login plugin says: {last}")
 }
 
 fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<Given, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
     let value = yaml::first_document(text).map_err(|_| "it is neither JSON nor YAML".to_owned())?;
-    let answer: Answer = serde_json::from_value(value).map_err(|_| "it is no ExecCredential".to_owned())?;
+    let answer: Answer =
+        serde_json::from_value(value).map_err(|_| "it is no ExecCredential".to_owned())?;
     if answer.kind != "ExecCredential" || answer.api_version != exec.api_version {
         return Err(format!("it is no ExecCredential of {}", exec.api_version));
     }
     let status = answer.status.ok_or("it has no status")?;
     let given = |text: Option<String>| text.filter(|t| !t.is_empty());
     let mut auth = AuthInfo::default();
-    let (certificate, key) = (given(status.client_certificate_data), given(status.client_key_data));
+    let (certificate, key) = (
+        given(status.client_certificate_data),
+        given(status.client_key_data),
+    );
     let has_certificate = match (certificate, key) {
         (Some(certificate), Some(key)) => {
             let (certificate, key) = pem::identity(certificate.as_bytes(), key.as_bytes())?;
@@ -169,7 +200,10 @@ fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<Given, String> {
         None if !has_certificate => return Err("it has neither a token nor a certificate".into()),
         None => {}
     }
-    Ok(Given { auth, until: status.expiration_timestamp })
+    Ok(Given {
+        auth,
+        until: status.expiration_timestamp,
+    })
 }
 
 #[cfg(test)]
@@ -179,11 +213,15 @@ mod tests {
     const VERSION: &str = "client.authentication.k8s.io/v1";
 
     fn login(command: &str, rest: serde_json::Value) -> Login {
-        let mut exec = json!({"apiVersion": VERSION, "command": command, "interactiveMode": "Never"});
+        let mut exec =
+            json!({"apiVersion": VERSION, "command": command, "interactiveMode": "Never"});
         for (name, value) in rest.as_object().into_iter().flatten() {
             exec[name] = value.clone();
         }
-        Login { exec: serde_json::from_value(exec).unwrap(), cluster: Some(json!({"server": "https://k"})) }
+        Login {
+            exec: serde_json::from_value(exec).unwrap(),
+            cluster: Some(json!({"server": "https://k"})),
+        }
     }
 
     fn plugin(dir: &Path, script: &str) -> String {
@@ -198,12 +236,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("text");
         std::fs::write(&file, "no program").unwrap();
-        for command in ["no-such-login-helper", "/no/such/helper", file.to_str().unwrap(), "/tmp", ".."] {
-            let told =
-                ask(&login(command, json!({"installHint": "Get it \u{1b}[31mthere\nand there\n"}))).err().unwrap();
-            assert!(told.contains(command) && told.ends_with("Get it there\nand there"), "{told:?}");
+        for command in [
+            "no-such-login-helper",
+            "/no/such/helper",
+            file.to_str().unwrap(),
+            "/tmp",
+            "..",
+        ] {
+            let told = ask(&login(
+                command,
+                json!({"installHint": "Get it \u{1b}[31mthere\nand there\n"}),
+            ))
+            .err()
+            .unwrap();
+            assert!(
+                told.contains(command) && told.ends_with("Get it there\nand there"),
+                "{told:?}"
+            );
         }
-        assert!(!ask(&login("no-such-login-helper", json!({}))).err().unwrap().contains('\n'));
+        assert!(
+            !ask(&login("no-such-login-helper", json!({})))
+                .err()
+                .unwrap()
+                .contains('\n')
+        );
     }
 
     #[test]
@@ -211,16 +267,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let answer = json!({"kind": "ExecCredential", "apiVersion": VERSION,
             "status": {"token": "t", "expirationTimestamp": "2200-01-01T00:00:00Z"}});
-        let script =
-            format!("echo \"$1 $WORD $KUBERNETES_EXEC_INFO\" >>{}/runs\necho '{answer}'", dir.path().display());
+        let script = format!(
+            "echo \"$1 $WORD $KUBERNETES_EXEC_INFO\" >>{}/runs\necho '{answer}'",
+            dir.path().display()
+        );
         let command = plugin(dir.path(), &script);
-        let given = ask(&login(&command, json!({"args": ["one"], "env": [{"name": "WORD", "value": "w"}]}))).unwrap();
+        let given = ask(&login(
+            &command,
+            json!({"args": ["one"], "env": [{"name": "WORD", "value": "w"}]}),
+        ))
+        .unwrap();
         assert_eq!(serde_json::to_value(&given.auth).unwrap()["token"], "t");
         assert_eq!(given.until, Some("2200-01-01T00:00:00Z".parse().unwrap()));
         let runs = std::fs::read_to_string(dir.path().join("runs")).unwrap();
         assert_eq!(runs.lines().count(), 1, "{runs}");
-        let info: serde_json::Value = serde_json::from_str(runs.trim().strip_prefix("one w ").unwrap()).unwrap();
-        assert_eq!(info["spec"], json!({"interactive": false, "cluster": {"server": "https://k"}}));
+        let info: serde_json::Value =
+            serde_json::from_str(runs.trim().strip_prefix("one w ").unwrap()).unwrap();
+        assert_eq!(
+            info["spec"],
+            json!({"interactive": false, "cluster": {"server": "https://k"}})
+        );
         let failing = plugin(dir.path(), "echo one >&2; echo log in, please >&2; exit 3");
         let told = ask(&login(&failing, json!({}))).err().unwrap();
         assert_eq!(told, "the login plugin says: one; log in, please");
@@ -231,7 +297,12 @@ mod tests {
         let exec = login("x", json!({})).exec;
         let head = format!("kind: ExecCredential\napiVersion: {VERSION}\n");
         let read = |text: &str| read_answer(&exec, text.as_bytes());
-        assert!(read(&format!("{head}status: {{token: t}}")).unwrap().until.is_none());
+        assert!(
+            read(&format!("{head}status: {{token: t}}"))
+                .unwrap()
+                .until
+                .is_none()
+        );
         let wrong = [
             String::new(),
             "{".into(),

@@ -43,12 +43,20 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let parts = text.split_once('/').and_then(|(ns, rest)| Some((ns, rest.rsplit_once(':')?)));
-        let word = |w: &str| !w.is_empty() && w.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+        let parts = text
+            .split_once('/')
+            .and_then(|(ns, rest)| Some((ns, rest.rsplit_once(':')?)));
+        let word = |w: &str| {
+            !w.is_empty()
+                && w.chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        };
         match parts {
-            Some((ns, (service, port))) if [ns, service, port].into_iter().all(word) => {
-                Ok(Self { namespace: ns.into(), service: service.into(), port: port.into() })
-            }
+            Some((ns, (service, port))) if [ns, service, port].into_iter().all(word) => Ok(Self {
+                namespace: ns.into(),
+                service: service.into(),
+                port: port.into(),
+            }),
             _ => Err(TargetError(text.into())),
         }
     }
@@ -65,32 +73,73 @@ pub struct Proxy {
 impl Proxy {
     /// To a Service.
     pub fn to(client: &Client, target: &Target) -> Self {
-        let Target { namespace, service, port } = target;
-        Self { client: client.clone(), base: format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy") }
+        let Target {
+            namespace,
+            service,
+            port,
+        } = target;
+        Self {
+            client: client.clone(),
+            base: format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy"),
+        }
     }
 
     /// To a Gateway of that namespace; `Err` says in words why nobody knows how.
-    pub async fn to_gateway(client: &Client, namespace: &str, gateway: &str) -> Result<Self, String> {
+    pub async fn to_gateway(
+        client: &Client,
+        namespace: &str,
+        gateway: &str,
+    ) -> Result<Self, String> {
         let gateways: Api<Gateway> = Api::namespaced(client.clone(), namespace);
-        let found = gateways.get(gateway).await.map_err(|e| format!("Gateway {gateway}: {}", error::words(&e)))?;
-        let port = found.spec.listeners.iter().find(|l| l.protocol == "HTTP").map(|l| l.port);
+        let found = gateways
+            .get(gateway)
+            .await
+            .map_err(|e| format!("Gateway {gateway}: {}", error::words(&e)))?;
+        let port = found
+            .spec
+            .listeners
+            .iter()
+            .find(|l| l.protocol == "HTTP")
+            .map(|l| l.port);
         let port = port.ok_or_else(|| format!("Gateway {gateway} has no HTTP listener"))?;
         let services: Api<Service> = Api::namespaced(client.clone(), namespace);
         let marked = ListParams::default().labels(&format!("{GATEWAY_NAME}={gateway}"));
-        let services = services.list(&marked).await.map_err(|e| format!("listing Services: {}", error::words(&e)))?;
+        let services = services
+            .list(&marked)
+            .await
+            .map_err(|e| format!("listing Services: {}", error::words(&e)))?;
         if let Some(service) = services.items.first() {
-            let target = Target { namespace: namespace.into(), service: service.name_any(), port: port.to_string() };
+            let target = Target {
+                namespace: namespace.into(),
+                service: service.name_any(),
+                port: port.to_string(),
+            };
             return Ok(Self::to(client, &target));
         }
         let classes: Api<GatewayClass> = Api::all(client.clone());
-        let class = classes.get_opt(&found.spec.gateway_class_name).await.ok().flatten();
+        let class = classes
+            .get_opt(&found.spec.gateway_class_name)
+            .await
+            .ok()
+            .flatten();
         if class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY) {
             let pods: Api<Pod> = Api::namespaced(client.clone(), trace::NAMESPACE);
-            let ours = ListParams::default().labels(&format!("{}={}", label::COMPONENT, trace::POD));
-            let pods = pods.list(&ours).await.map_err(|e| format!("listing pods: {}", error::words(&e)))?;
+            let ours =
+                ListParams::default().labels(&format!("{}={}", label::COMPONENT, trace::POD));
+            let pods = pods
+                .list(&ours)
+                .await
+                .map_err(|e| format!("listing pods: {}", error::words(&e)))?;
             if let Some(pod) = pods.items.first() {
-                let base = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy", trace::NAMESPACE, pod.name_any());
-                return Ok(Self { client: client.clone(), base });
+                let base = format!(
+                    "/api/v1/namespaces/{}/pods/{}:{port}/proxy",
+                    trace::NAMESPACE,
+                    pod.name_any()
+                );
+                return Ok(Self {
+                    client: client.clone(),
+                    base,
+                });
             }
         }
         Err(format!(
@@ -108,7 +157,9 @@ impl Proxy {
     pub async fn send_body(&self, request: Request<Body>) -> Result<Response<Body>, String> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
-        parts.uri = format!("{}{path}", self.base).parse().map_err(|e| format!("{path}: {e}"))?;
+        parts.uri = format!("{}{path}", self.base)
+            .parse()
+            .map_err(|e| format!("{path}: {e}"))?;
         let sent = self.client.send(Request::from_parts(parts, body)).await;
         refused(sent.map_err(|e| error::words(&e))?).await
     }
@@ -116,16 +167,26 @@ impl Proxy {
 
 /// A refusal of the API server's own, as an error; what came from behind it passes.
 async fn refused(answer: Response<Body>) -> Result<Response<Body>, String> {
-    let json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == "application/json");
+    let json = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|t| t == "application/json");
     if !json || answer.status().as_u16() < 400 {
         return Ok(answer);
     }
     let (head, body) = answer.into_parts();
-    let bytes = Limited::new(body, MOST_BYTES).collect().await.map_err(|e| e.to_string())?.to_bytes();
+    let bytes = Limited::new(body, MOST_BYTES)
+        .collect()
+        .await
+        .map_err(|e| e.to_string())?
+        .to_bytes();
     match serde_json::from_slice::<Value>(&bytes) {
         Ok(status) if status["kind"] == "Status" && status["apiVersion"] == "v1" => {
             let message = status["message"].as_str().unwrap_or("refused");
-            Err(format!("the API server says: {}", Clean::bounded(message, 300)))
+            Err(format!(
+                "the API server says: {}",
+                Clean::bounded(message, 300)
+            ))
         }
         _ => Ok(Response::from_parts(head, Body::from(bytes))),
     }
@@ -138,8 +199,19 @@ mod tests {
     #[test]
     fn a_target_names_namespace_service_and_port() {
         let target: Target = "traefik/traefik:web".parse().unwrap();
-        assert_eq!((&*target.namespace, &*target.service, &*target.port), ("traefik", "traefik", "web"));
-        for wrong in ["traefik", "traefik:80", "a/b", "a/:80", "/b:80", "a/b:", "a/../b:80"] {
+        assert_eq!(
+            (&*target.namespace, &*target.service, &*target.port),
+            ("traefik", "traefik", "web")
+        );
+        for wrong in [
+            "traefik",
+            "traefik:80",
+            "a/b",
+            "a/:80",
+            "/b:80",
+            "a/b:",
+            "a/../b:80",
+        ] {
             let refused = wrong.parse::<Target>().unwrap_err().to_string();
             assert!(refused.contains("NAMESPACE/SERVICE:PORT"), "{refused}");
         }

@@ -17,7 +17,11 @@ use crate::{
 /// # Errors
 ///
 /// When the server does not answer, or does not show it.
-pub async fn read(client: &Client, namespace: &str, name: &str) -> kube::Result<Result<Revision, String>> {
+pub async fn read(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> kube::Result<Result<Revision, String>> {
     let api: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
     Ok(match api.get_opt(name).await? {
         Some(found) => Revision::read(&found),
@@ -42,18 +46,25 @@ pub struct Proposed {
 /// # Errors
 ///
 /// In words: it is not frozen yet, or something is missing.
-pub async fn frozen(client: &Client, namespace: &str, release: &Release) -> Result<(FrozenApp, bool), String> {
+pub async fn frozen(
+    client: &Client,
+    namespace: &str,
+    release: &Release,
+) -> Result<(FrozenApp, bool), String> {
     let name = release.name_any();
     let told = |what: String| move |e: kube::Error| format!("reading {what}: {}", error::words(&e));
     let Some(revision) = release.status.as_ref().and_then(|s| s.revision.as_ref()) else {
-        return Err(format!("release {name} is not frozen yet: an engine of this version has to look at it first"));
+        return Err(format!(
+            "release {name} is not frozen yet: an engine of this version has to look at it first"
+        ));
     };
     let apps: Api<App> = Api::namespaced(client.clone(), namespace);
     let of = &release.spec.app;
     let app = apps.get_opt(of).await.map_err(told(format!("app {of}")))?;
     let app = app.ok_or_else(|| format!("there is no app {of} in namespace {namespace}"))?;
-    let revision =
-        read(client, namespace, revision).await.map_err(told(format!("ControllerRevision {revision}")))??;
+    let revision = read(client, namespace, revision)
+        .await
+        .map_err(told(format!("ControllerRevision {revision}")))??;
     let is_changed = revision.is_changed(&app);
     Ok((FrozenApp::of(&app, &revision.into()), is_changed))
 }
@@ -69,14 +80,25 @@ pub async fn proposed(
     release: &Release,
     task: Option<&str>,
 ) -> Result<Proposed, String> {
-    let (name, status) = (release.name_any(), release.status.clone().unwrap_or_default());
+    let (name, status) = (
+        release.name_any(),
+        release.status.clone().unwrap_or_default(),
+    );
     let (app, is_changed) = frozen(client, namespace, release).await?;
     let proposal = proposal(&app, &release.spec, &status, task).map_err(|all| all.join("\n"))?;
-    let known = status.tasks.iter().find(|t| Some(t.name.as_str()) == task).and_then(|t| t.digest.as_ref());
+    let known = status
+        .tasks
+        .iter()
+        .find(|t| Some(t.name.as_str()) == task)
+        .and_then(|t| t.digest.as_ref());
     if known.is_some_and(|known| *known != proposal.digest) {
         return Err(format!(
             "the engine would apply something else than this graylane renders for release {name}: are both of one version?"
         ));
     }
-    Ok(Proposed { app, is_changed, proposal })
+    Ok(Proposed {
+        app,
+        is_changed,
+        proposal,
+    })
 }

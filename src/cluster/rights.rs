@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use k8s_openapi::api::{
     authentication::v1::SelfSubjectReview,
     authorization::v1::{
-        ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
-        SelfSubjectRulesReviewSpec,
+        ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
     },
 };
 use kube::{Api, Client, api::PostParams};
@@ -53,8 +53,13 @@ pub(super) fn refused() {
 /// A server before 1.28 does not say.
 pub async fn who(client: &Client) -> kube::Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
-    let answer = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    let user = answer.status.and_then(|s| s.user_info).and_then(|u| u.username);
+    let answer = api
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let user = answer
+        .status
+        .and_then(|s| s.user_info)
+        .and_then(|u| u.username);
     Ok(user.unwrap_or_default())
 }
 
@@ -90,8 +95,14 @@ pub async fn ask(
         namespace: namespace.and_then(wanted),
         ..ResourceAttributes::default()
     };
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let spec = SelfSubjectAccessReviewSpec {
+        resource_attributes: Some(attributes),
+        ..Default::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec,
+        ..SelfSubjectAccessReview::default()
+    };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let answer = api.create(&PostParams::default(), &review).await?;
     Ok(answer.status.is_some_and(|s| s.allowed))
@@ -113,7 +124,12 @@ pub struct Needed {
 impl From<Right> for Needed {
     fn from(right: Right) -> Self {
         let (verb, group, resource, sub) = right.parts();
-        Self { verb: verb.into(), group: group.into(), resource: resource.into(), subresource: sub.into() }
+        Self {
+            verb: verb.into(),
+            group: group.into(),
+            resource: resource.into(),
+            subresource: sub.into(),
+        }
     }
 }
 
@@ -121,7 +137,11 @@ impl fmt::Display for Needed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dot = if self.group.is_empty() { "" } else { "." };
         let slash = if self.subresource.is_empty() { "" } else { "/" };
-        write!(f, "{} {}{dot}{}{slash}{}", self.verb, self.resource, self.group, self.subresource)
+        write!(
+            f,
+            "{} {}{dot}{}{slash}{}",
+            self.verb, self.resource, self.group, self.subresource
+        )
     }
 }
 
@@ -129,7 +149,11 @@ impl fmt::Display for Needed {
 async fn lacking(client: &Client, namespace: &str, rights: &[Right]) -> kube::Result<Vec<Right>> {
     let needed: Vec<Needed> = rights.iter().map(|r| Needed::from(*r)).collect();
     let lacking = lacking_of(client, namespace, &needed).await?;
-    Ok(rights.iter().copied().filter(|r| lacking.contains(&Needed::from(*r))).collect())
+    Ok(rights
+        .iter()
+        .copied()
+        .filter(|r| lacking.contains(&Needed::from(*r)))
+        .collect())
 }
 
 /// Which of these rights we lack in a namespace.
@@ -137,15 +161,38 @@ async fn lacking(client: &Client, namespace: &str, rights: &[Right]) -> kube::Re
 /// # Errors
 ///
 /// When the server does not answer.
-pub async fn lacking_of(client: &Client, namespace: &str, needed: &[Needed]) -> kube::Result<Vec<Needed>> {
-    let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.into()) };
-    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+pub async fn lacking_of(
+    client: &Client,
+    namespace: &str,
+    needed: &[Needed],
+) -> kube::Result<Vec<Needed>> {
+    let spec = SelfSubjectRulesReviewSpec {
+        namespace: Some(namespace.into()),
+    };
+    let review = SelfSubjectRulesReview {
+        spec,
+        ..SelfSubjectRulesReview::default()
+    };
     let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
-    let told = api.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
+    let told = api
+        .create(&PostParams::default(), &review)
+        .await?
+        .status
+        .unwrap_or_default();
     let mut lacking = vec![];
-    for need in needed.iter().filter(|n| !told.resource_rules.iter().any(|rule| grants(rule, n))) {
-        let Needed { verb, group, resource, subresource } = need;
-        if !told.incomplete || !ask(client, verb, group, resource, subresource, Some(namespace)).await? {
+    for need in needed
+        .iter()
+        .filter(|n| !told.resource_rules.iter().any(|rule| grants(rule, n)))
+    {
+        let Needed {
+            verb,
+            group,
+            resource,
+            subresource,
+        } = need;
+        if !told.incomplete
+            || !ask(client, verb, group, resource, subresource, Some(namespace)).await?
+        {
             lacking.push(need.clone());
         }
     }
@@ -153,9 +200,18 @@ pub async fn lacking_of(client: &Client, namespace: &str, needed: &[Needed]) -> 
 }
 
 fn grants(rule: &ResourceRule, needed: &Needed) -> bool {
-    let Needed { verb, group, resource, subresource: sub } = needed;
+    let Needed {
+        verb,
+        group,
+        resource,
+        subresource: sub,
+    } = needed;
     let has = |list: &[String], wanted: &str| list.iter().any(|x| x == "*" || x == wanted);
-    let whole = if sub.is_empty() { resource.clone() } else { format!("{resource}/{sub}") };
+    let whole = if sub.is_empty() {
+        resource.clone()
+    } else {
+        format!("{resource}/{sub}")
+    };
     let any_sub = format!("*/{sub}");
     has(&rule.verbs, verb)
         && has(rule.api_groups.as_deref().unwrap_or_default(), group)
@@ -215,22 +271,48 @@ pub(super) async fn keep<F: Future<Output = bool>>(
 /// Those of the environments beside ours, each with its context (none: home).
 fn namespaces(clusters: &Clusters, world: &World) -> BTreeSet<Spot> {
     let environments = world.apps.values().flat_map(|a| &a.spec.environments);
-    let spot = |e: &Environment| (clusters.canonical(e.context.as_deref()).map(str::to_owned), e.namespace.clone());
-    environments.map(spot).filter(|(context, name)| context.is_some() || *name != world.namespace).collect()
+    let spot = |e: &Environment| {
+        (
+            clusters.canonical(e.context.as_deref()).map(str::to_owned),
+            e.namespace.clone(),
+        )
+    };
+    environments
+        .map(spot)
+        .filter(|(context, name)| context.is_some() || *name != world.namespace)
+        .collect()
 }
 
 /// The answer's other half: every cluster has answered.
-async fn all(clusters: &Clusters, home: &str, places: &BTreeSet<Spot>) -> kube::Result<(Rights, bool)> {
+async fn all(
+    clusters: &Clusters,
+    home: &str,
+    places: &BTreeSet<Spot>,
+) -> kube::Result<(Rights, bool)> {
     let client = clusters.home();
-    let who = who(client).await.ok().map(|name| Clean::from_untrusted(&name));
+    let who = who(client)
+        .await
+        .ok()
+        .map(|name| Clean::from_untrusted(&name));
     let found = lacking(client, home, &Right::HOME).await?;
-    let mut all: BTreeSet<_> = found.into_iter().map(|right| (home.to_owned(), right)).collect();
+    let mut all: BTreeSet<_> = found
+        .into_iter()
+        .map(|right| (home.to_owned(), right))
+        .collect();
     // A workspace of a thousand namespaces does not need a thousand reviews a minute.
     let away = places.iter().take(MOST).map(async |(context, namespace)| {
         let client = clusters.of(context.as_deref());
         let place = Key::of(context.as_deref(), namespace, "").namespace;
-        match (tokio::time::timeout(ANSWER, lacking(&client, namespace, &Right::AWAY)).await, context) {
-            (Ok(Ok(found)), _) => Ok(Some(found.into_iter().map(|right| (place.clone(), right)).collect::<Vec<_>>())),
+        match (
+            tokio::time::timeout(ANSWER, lacking(&client, namespace, &Right::AWAY)).await,
+            context,
+        ) {
+            (Ok(Ok(found)), _) => Ok(Some(
+                found
+                    .into_iter()
+                    .map(|right| (place.clone(), right))
+                    .collect::<Vec<_>>(),
+            )),
             (Ok(Err(why)), None) => Err(why),
             // One cluster that does not answer leaves the rights in the others known.
             _ => Ok(None),
@@ -261,11 +343,23 @@ mod tests {
 
     #[test]
     fn a_rule_grants_what_rbac_would() {
-        assert!(grants(&rule(&["graylane.dev"], &["approvals"], &["create"]), &Right::Approve.into()));
+        assert!(grants(
+            &rule(&["graylane.dev"], &["approvals"], &["create"]),
+            &Right::Approve.into()
+        ));
         assert!(grants(&rule(&["*"], &["*"], &["*"]), &Right::Logs.into()));
-        assert!(grants(&rule(&[""], &["pods/log"], &["get"]), &Right::Logs.into()));
-        assert!(!grants(&rule(&[""], &["pods"], &["get"]), &Right::Logs.into()), "a subresource is a right of its own");
-        assert!(!grants(&rule(&["apps"], &["approvals"], &["create"]), &Right::Approve.into()));
+        assert!(grants(
+            &rule(&[""], &["pods/log"], &["get"]),
+            &Right::Logs.into()
+        ));
+        assert!(
+            !grants(&rule(&[""], &["pods"], &["get"]), &Right::Logs.into()),
+            "a subresource is a right of its own"
+        );
+        assert!(!grants(
+            &rule(&["apps"], &["approvals"], &["create"]),
+            &Right::Approve.into()
+        ));
         let mut named = rule(&["graylane.dev"], &["releases"], &["patch"]);
         named.resource_names = Some(vec!["a-1".into()]);
         assert!(!grants(&named, &Right::Steer.into()));

@@ -19,43 +19,80 @@ pub struct PodWords {
 
 /// Follows `printPod` of `k8s.io/kubernetes/pkg/printers/internalversion`.
 pub fn pod_words(pod: &Pod) -> PodWords {
-    let Some(status) = &pod.status else { return PodWords { state: "Unknown".into(), ..PodWords::default() } };
-    let mut state = status.reason.clone().or_else(|| status.phase.clone()).unwrap_or_else(|| "Unknown".into());
+    let Some(status) = &pod.status else {
+        return PodWords {
+            state: "Unknown".into(),
+            ..PodWords::default()
+        };
+    };
+    let mut state = status
+        .reason
+        .clone()
+        .or_else(|| status.phase.clone())
+        .unwrap_or_else(|| "Unknown".into());
     let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
     if condition("PodScheduled").is_some_and(|c| c.reason.as_deref() == Some("SchedulingGated")) {
         state = "SchedulingGated".into();
     }
     let mut restarts = 0;
-    let init = status.init_container_statuses.as_deref().unwrap_or_default();
-    let unfinished = init
-        .iter()
-        .enumerate()
-        .find(|(_, c)| c.state.as_ref().and_then(|s| s.terminated.as_ref()).is_none_or(|t| t.exit_code != 0));
+    let init = status
+        .init_container_statuses
+        .as_deref()
+        .unwrap_or_default();
+    let unfinished = init.iter().enumerate().find(|(_, c)| {
+        c.state
+            .as_ref()
+            .and_then(|s| s.terminated.as_ref())
+            .is_none_or(|t| t.exit_code != 0)
+    });
     if let Some((done, container)) = unfinished {
         restarts = init.iter().map(restarts_of).fold(0, u32::saturating_add);
-        state = format!("Init:{}", word(container).unwrap_or_else(|| format!("{done}/{}", init.len())));
+        state = format!(
+            "Init:{}",
+            word(container).unwrap_or_else(|| format!("{done}/{}", init.len()))
+        );
     } else {
         let mut running = false;
         for container in status.container_statuses.iter().flatten().rev() {
             restarts = restarts.saturating_add(restarts_of(container));
             if let Some(word) = word(container) {
                 state = word;
-            } else if container.ready && container.state.as_ref().is_some_and(|s| s.running.is_some()) {
+            } else if container.ready
+                && container
+                    .state
+                    .as_ref()
+                    .is_some_and(|s| s.running.is_some())
+            {
                 running = true;
             }
         }
         let ready = condition("Ready").is_some_and(|c| c.status == "True");
         if state == "Completed" && running {
-            state = if ready { "Running".into() } else { "NotReady".into() };
+            state = if ready {
+                "Running".into()
+            } else {
+                "NotReady".into()
+            };
         }
     }
     if pod.metadata.deletion_timestamp.is_some() {
-        state = if status.reason.as_deref() == Some("NodeLost") { "Unknown".into() } else { "Terminating".into() };
+        state = if status.reason.as_deref() == Some("NodeLost") {
+            "Unknown".into()
+        } else {
+            "Terminating".into()
+        };
     }
     let ready = condition("Ready").is_some_and(|c| c.status == "True");
     // STATUS says the reason already.
-    let message = cause::of_pod(pod).and_then(|c| c.message).map(|m| m.to_string());
-    PodWords { state, restarts, ready, message }
+    let message = cause::of_pod(pod)
+        .and_then(|c| c.message)
+        .map(|m| m.to_string());
+    PodWords {
+        state,
+        restarts,
+        ready,
+        message,
+    }
 }
 
 fn restarts_of(container: &ContainerStatus) -> u32 {
@@ -65,15 +102,25 @@ fn restarts_of(container: &ContainerStatus) -> u32 {
 /// The word that a container puts in its pod's column; none when it runs.
 fn word(container: &ContainerStatus) -> Option<String> {
     let state = container.state.as_ref()?;
-    if let Some(reason) = state.waiting.as_ref().and_then(|w| w.reason.clone()).filter(|r| !r.is_empty()) {
+    if let Some(reason) = state
+        .waiting
+        .as_ref()
+        .and_then(|w| w.reason.clone())
+        .filter(|r| !r.is_empty())
+    {
         return (reason != "PodInitializing").then_some(reason);
     }
     let ended = state.terminated.as_ref()?;
-    Some(match (ended.reason.as_deref().filter(|r| !r.is_empty()), ended.signal) {
-        (Some(reason), _) => reason.to_owned(),
-        (None, Some(signal)) if signal != 0 => format!("Signal:{signal}"),
-        (None, _) => format!("ExitCode:{}", ended.exit_code),
-    })
+    Some(
+        match (
+            ended.reason.as_deref().filter(|r| !r.is_empty()),
+            ended.signal,
+        ) {
+            (Some(reason), _) => reason.to_owned(),
+            (None, Some(signal)) if signal != 0 => format!("Signal:{signal}"),
+            (None, _) => format!("ExitCode:{}", ended.exit_code),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -93,27 +140,60 @@ mod tests {
     #[test]
     fn words_are_kubectls() {
         let running = container(json!({"running": {}}), 2, true);
-        let crash = container(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}), 5, false);
+        let crash = container(
+            json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}),
+            5,
+            false,
+        );
         let ready = json!([{"type": "Ready", "status": "True"}]);
         let not = json!([{"type": "Ready", "status": "False", "message": "containers not ready"}]);
         let say = |status: Value| words(json!({"name": "p"}), status);
 
-        let fine = say(json!({"phase": "Running", "conditions": ready, "containerStatuses": [running]}));
-        assert_eq!(fine, PodWords { state: "Running".into(), restarts: 2, ready: true, message: None });
+        let fine =
+            say(json!({"phase": "Running", "conditions": ready, "containerStatuses": [running]}));
+        assert_eq!(
+            fine,
+            PodWords {
+                state: "Running".into(),
+                restarts: 2,
+                ready: true,
+                message: None
+            }
+        );
 
-        let burning = say(json!({"phase": "Running", "conditions": not, "containerStatuses": [running, crash]}));
-        assert_eq!((burning.state.as_str(), burning.restarts), ("CrashLoopBackOff", 7));
+        let burning = say(
+            json!({"phase": "Running", "conditions": not, "containerStatuses": [running, crash]}),
+        );
+        assert_eq!(
+            (burning.state.as_str(), burning.restarts),
+            ("CrashLoopBackOff", 7)
+        );
         assert_eq!(burning.message.as_deref(), Some("back-off 10s"));
 
-        let killed = container(json!({"terminated": {"exitCode": 137, "signal": 9}}), 0, false);
-        assert_eq!(say(json!({"phase": "Failed", "containerStatuses": [killed]})).state, "Signal:9");
+        let killed = container(
+            json!({"terminated": {"exitCode": 137, "signal": 9}}),
+            0,
+            false,
+        );
+        assert_eq!(
+            say(json!({"phase": "Failed", "containerStatuses": [killed]})).state,
+            "Signal:9"
+        );
         let failed = container(json!({"terminated": {"exitCode": 3}}), 0, false);
-        assert_eq!(say(json!({"phase": "Failed", "containerStatuses": [failed]})).state, "ExitCode:3");
+        assert_eq!(
+            say(json!({"phase": "Failed", "containerStatuses": [failed]})).state,
+            "ExitCode:3"
+        );
         let init = say(json!({"phase": "Pending", "initContainerStatuses": [failed]}));
         assert_eq!(init.state, "Init:ExitCode:3");
-        assert_eq!(say(json!({"phase": "Failed", "reason": "Evicted"})).state, "Evicted");
         assert_eq!(
-            say(json!({"phase": "Pending", "conditions": not})).message.as_deref(),
+            say(json!({"phase": "Failed", "reason": "Evicted"})).state,
+            "Evicted"
+        );
+        assert_eq!(
+            say(json!({"phase": "Pending", "conditions": not}))
+                .message
+                .as_deref(),
             Some("containers not ready")
         );
 

@@ -66,25 +66,46 @@ impl Store {
     /// # Errors
     ///
     /// When the group does not say where it answers.
-    pub fn of(source: &HopSource, group: &LaneGroup, client: &Client) -> Result<Option<Self>, StoreError> {
+    pub fn of(
+        source: &HopSource,
+        group: &LaneGroup,
+        client: &Client,
+    ) -> Result<Option<Self>, StoreError> {
         let named = [
             (Kind::Tempo, &source.tempo),
             (Kind::Jaeger, &source.jaeger),
             (Kind::Zipkin, &source.zipkin),
             (Kind::SkyWalking, &source.sky_walking),
         ];
-        let Some((kind, store)) = named.into_iter().find_map(|(kind, store)| Some((kind, store.as_ref()?))) else {
+        let Some((kind, store)) = named
+            .into_iter()
+            .find_map(|(kind, store)| Some((kind, store.as_ref()?)))
+        else {
             return Ok(None);
         };
         let header = &group.spec.propagation.header;
         let attributes = store.tag_attribute.as_ref().map_or_else(
-            || vec![format!("http.request.header.{}", header.to_ascii_lowercase()), header.clone()],
+            || {
+                vec![
+                    format!("http.request.header.{}", header.to_ascii_lowercase()),
+                    header.clone(),
+                ]
+            },
             |attribute| vec![attribute.clone()],
         );
-        let keys =
-            attributes.iter().fold(AttributeKeys::of(TagKeys::of([group], [])), |keys, name| keys.and_attribute(name));
+        let keys = attributes
+            .iter()
+            .fold(AttributeKeys::of(TagKeys::of([group], [])), |keys, name| {
+                keys.and_attribute(name)
+            });
         let asked = asked(kind, store, client)?;
-        Ok(Some(Self { kind, asked, keys, attributes, gateway: store.gateway_name.clone() }))
+        Ok(Some(Self {
+            kind,
+            asked,
+            keys,
+            attributes,
+            gateway: store.gateway_name.clone(),
+        }))
     }
 
     /// The spans of at most `most` traces with that tag, whole traces, which began between these times.
@@ -109,8 +130,12 @@ impl Store {
                 let ids = skywalking::search(self, tag, since, until, most).await?;
                 self.traces(ids, most).await
             }
-            Kind::Jaeger => jaeger::recent(self, tag, since, until, most).await.map(once),
-            Kind::Zipkin => zipkin::recent(self, tag, since, until, most).await.map(once),
+            Kind::Jaeger => jaeger::recent(self, tag, since, until, most)
+                .await
+                .map(once),
+            Kind::Zipkin => zipkin::recent(self, tag, since, until, most)
+                .await
+                .map(once),
         }
     }
 
@@ -129,16 +154,33 @@ impl Store {
     }
 
     async fn traces(&self, ids: Vec<String>, most: usize) -> Result<Vec<Span>, StoreError> {
-        let asked = ids.into_iter().take(most).map(async |id| self.trace(&id).await);
-        let found: Vec<Vec<Span>> = futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        let asked = ids
+            .into_iter()
+            .take(most)
+            .map(async |id| self.trace(&id).await);
+        let found: Vec<Vec<Span>> = futures::stream::iter(asked)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
         Ok(once(found.into_iter().flatten().take(MOST_SPANS).collect()))
     }
 }
 
 fn asked(kind: Kind, store: &TraceStore, client: &Client) -> Result<Asked, StoreError> {
-    let wrong = |why: String| StoreError::Setting { store: kind.word(), why };
-    let base = store.base_path.as_deref().unwrap_or_default().trim_matches('/');
-    let base = if base.is_empty() { String::new() } else { format!("/{base}") };
+    let wrong = |why: String| StoreError::Setting {
+        store: kind.word(),
+        why,
+    };
+    let base = store
+        .base_path
+        .as_deref()
+        .unwrap_or_default()
+        .trim_matches('/');
+    let base = if base.is_empty() {
+        String::new()
+    } else {
+        format!("/{base}")
+    };
     match (&store.url, &store.service) {
         (Some(url), None) => Asked::straight(kind.word(), url, base).map_err(wrong),
         (None, Some(service)) => {
@@ -155,7 +197,10 @@ fn asked(kind: Kind, store: &TraceStore, client: &Client) -> Result<Asked, Store
 /// Several questions may find a trace more than once.
 fn once(spans: Vec<Span>) -> Vec<Span> {
     let mut seen = HashSet::new();
-    spans.into_iter().filter(|span| seen.insert((span.trace.clone(), span.span.clone(), span.side))).collect()
+    spans
+        .into_iter()
+        .filter(|span| seen.insert((span.trace.clone(), span.span.clone(), span.side)))
+        .collect()
 }
 
 /// Hex digits in lower case, with the zeros that a store left out; what is no such id stays as it is.

@@ -146,20 +146,40 @@ impl Outbox {
 pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
     let found = match find(client, log).await {
         Ok(found) => found,
-        Err(why) => return LogHealth { pods: 0, problem: Some(why) },
+        Err(why) => {
+            return LogHealth {
+                pods: 0,
+                problem: Some(why),
+            };
+        }
     };
     if let HopLog::Store(store) = log {
-        return LogHealth { pods: 0, problem: ask::check(client, store).await.err().map(Clean::from) };
+        return LogHealth {
+            pods: 0,
+            problem: ask::check(client, store).await.err().map(Clean::from),
+        };
     }
     let mut problem = found.is_empty().then(|| Clean::from(pods::none(log)));
     for pod in &found {
-        let last = LogParams { container: pod.container.clone(), tail_lines: Some(1), ..LogParams::default() };
+        let last = LogParams {
+            container: pod.container.clone(),
+            tail_lines: Some(1),
+            ..LogParams::default()
+        };
         if let Err(why) = logs::raw(client, &pod.namespace, &pod.pod, &last).await {
-            let words = format!("the log of pod {}/{}: {}", pod.namespace, pod.pod, error::words(&why));
+            let words = format!(
+                "the log of pod {}/{}: {}",
+                pod.namespace,
+                pod.pod,
+                error::words(&why)
+            );
             problem.get_or_insert(Clean::from(words));
         }
     }
-    LogHealth { pods: u32::try_from(found.len()).unwrap_or(u32::MAX), problem }
+    LogHealth {
+        pods: u32::try_from(found.len()).unwrap_or(u32::MAX),
+        problem,
+    }
 }
 
 /// Follows what `wanted` says of a world's lane groups and engine, and of the logs that have no pod now, until `stop`.
@@ -173,7 +193,10 @@ pub fn spawn(
 ) -> (HopInbox, SpanInlet) {
     let (out, told) = mpsc::channel(4096);
     let dropped = Arc::<AtomicU64>::default();
-    let inlet = SpanInlet { out: out.clone(), dropped: Arc::clone(&dropped) };
+    let inlet = SpanInlet {
+        out: out.clone(),
+        dropped: Arc::clone(&dropped),
+    };
     let followers = Followers {
         client: clusters.home().clone(),
         meter: Arc::clone(clusters.meter()),
@@ -184,7 +207,10 @@ pub fn spawn(
         health: Health::new(),
         ended: Arc::default(),
     };
-    tokio::spawn(async move { stop.run_until_cancelled(followers.run(wanted, health)).await });
+    tokio::spawn(async move {
+        stop.run_until_cancelled(followers.run(wanted, health))
+            .await
+    });
     (HopInbox { told, dropped }, inlet)
 }
 
@@ -221,14 +247,22 @@ impl Drop for Follower {
 }
 
 impl Followers {
-    async fn run(mut self, wanted: impl Fn(&World, &BTreeSet<HopLog>) -> BTreeSet<HopLog>, health: impl Fn(&Health)) {
+    async fn run(
+        mut self,
+        wanted: impl Fn(&World, &BTreeSet<HopLog>) -> BTreeSet<HopLog>,
+        health: impl Fn(&Health),
+    ) {
         let ended = Arc::clone(&self.ended);
         let mut pause = LOOKED_UP;
         loop {
             let silent = self.silent();
             let (logs, groups, engine) = {
                 let world = self.worlds.borrow_and_update();
-                (wanted(&world, &silent), Arc::clone(&world.groups), world.engine.clone())
+                (
+                    wanted(&world, &silent),
+                    Arc::clone(&world.groups),
+                    world.engine.clone(),
+                )
             };
             self.look(&logs).await;
             health(&self.health);
@@ -265,7 +299,11 @@ impl Followers {
 
     /// Logs that no pod writes now.
     fn silent(&self) -> BTreeSet<HopLog> {
-        self.health.iter().filter(|(_, health)| health.pods == 0).map(|(log, _)| log.clone()).collect()
+        self.health
+            .iter()
+            .filter(|(_, health)| health.pods == 0)
+            .map(|(log, _)| log.clone())
+            .collect()
     }
 
     /// Begins to follow the pods that have come, and leaves those that have gone.
@@ -286,7 +324,8 @@ impl Followers {
                             self.begin(&of, log);
                         }
                         let ill = self.running.get(&of).map(|f| Arc::clone(&f.problem));
-                        let ill = ill.and_then(|p| p.lock().unwrap_or_else(PoisonError::into_inner).clone());
+                        let ill = ill
+                            .and_then(|p| p.lock().unwrap_or_else(PoisonError::into_inner).clone());
                         told.problem = told.problem.or(ill);
                         there.insert(of);
                     }
@@ -317,7 +356,12 @@ impl Followers {
         let lines = match log {
             HopLog::LaneGateway | HopLog::Spans { .. } => Lines::Own,
             HopLog::Store(store) => {
-                let asking = ask::ask(self.client.clone(), (**store).clone(), self.worlds.clone(), out);
+                let asking = ask::ask(
+                    self.client.clone(),
+                    (**store).clone(),
+                    self.worlds.clone(),
+                    out,
+                );
                 let until = stop.clone();
                 tokio::spawn(async move { until.run_until_cancelled(asking).await });
                 self.running.insert(of.clone(), Follower { stop, problem });
@@ -333,7 +377,10 @@ impl Followers {
                 };
                 Lines::Access(Box::new(move || {
                     let world = worlds.borrow();
-                    let keys = TagKeys::of(world.groups.values().map(|g| &**g), world.lanes.values().map(|l| &**l));
+                    let keys = TagKeys::of(
+                        world.groups.values().map(|g| &**g),
+                        world.lanes.values().map(|l| &**l),
+                    );
                     Reader::new(&access, &keys, by.clone())
                 }))
             }
@@ -345,7 +392,11 @@ impl Followers {
             lines,
         };
         let (client, meter, until) = (self.client.clone(), Arc::clone(&self.meter), stop.clone());
-        tokio::spawn(async move { until.run_until_cancelled(follow(client, &meter, log, out)).await });
+        tokio::spawn(async move {
+            until
+                .run_until_cancelled(follow(client, &meter, log, out))
+                .await
+        });
         self.running.insert(of.clone(), Follower { stop, problem });
     }
 }

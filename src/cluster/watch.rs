@@ -35,7 +35,10 @@ pub fn spawn_with_inlet(
     namespace: impl Into<String>,
     stop: CancellationToken,
 ) -> (watch::Receiver<World>, SpanInlet) {
-    let (out, worlds) = watch::channel(World { namespace: namespace.into(), ..World::default() });
+    let (out, worlds) = watch::channel(World {
+        namespace: namespace.into(),
+        ..World::default()
+    });
     let clusters = clusters.into();
     let (messages, inbox) = mpsc::channel(1024);
     let to = messages.clone();
@@ -48,7 +51,13 @@ pub fn spawn_with_inlet(
         // It comes again in some seconds.
         let _ = to.try_send(source::Message::HopSources(sources.collect()));
     };
-    let (hops, inlet) = super::trace::spawn(&clusters, worlds.clone(), hop_logs::for_cockpit, health, stop.clone());
+    let (hops, inlet) = super::trace::spawn(
+        &clusters,
+        worlds.clone(),
+        hop_logs::for_cockpit,
+        health,
+        stop.clone(),
+    );
     let (told, until) = (messages.clone(), stop.clone());
     let keep = super::rights::keep(clusters.clone(), worlds.clone(), move |rights| {
         let told = told.clone();

@@ -56,7 +56,13 @@ struct Renewed {
 /// A client over connections that `dial` makes. One that `roams` is dialled anew also when nobody answers.
 pub fn lazy(dial: Dial, roams: bool, namespace: &str, meter: Arc<Meter>) -> Client {
     build(
-        Wire { dial: Some(dial), roams, current: ArcSwapOption::empty(), renewed: Mutex::default(), meter },
+        Wire {
+            dial: Some(dial),
+            roams,
+            current: ArcSwapOption::empty(),
+            renewed: Mutex::default(),
+            meter,
+        },
         namespace,
     )
 }
@@ -65,7 +71,16 @@ pub fn lazy(dial: Dial, roams: bool, namespace: &str, meter: Arc<Meter>) -> Clie
 pub fn metered(client: Client, meter: Arc<Meter>) -> Client {
     let namespace = client.default_namespace().to_owned();
     let current = ArcSwapOption::from_pointee(client);
-    build(Wire { dial: None, roams: false, current, renewed: Mutex::default(), meter }, &namespace)
+    build(
+        Wire {
+            dial: None,
+            roams: false,
+            current,
+            renewed: Mutex::default(),
+            meter,
+        },
+        &namespace,
+    )
 }
 
 /// The same client, whose requests are made as a service account.
@@ -120,12 +135,18 @@ impl Wire {
             let client = self.client().await?;
             let again = copy(&request);
             self.meter.count();
-            let limit = if is_quiet(&request) { Duration::MAX } else { DEAD };
+            let limit = if is_quiet(&request) {
+                Duration::MAX
+            } else {
+                DEAD
+            };
             let Ok(answer) = tokio::time::timeout(limit, client.send(request)).await else {
                 // Its other connections are as old.
                 let _ = self.dial_anew(Some(&client)).await;
                 let why = format!("the server has not answered for {} s", DEAD.as_secs());
-                return Err(kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, why).into()));
+                return Err(kube::Error::Service(
+                    std::io::Error::new(std::io::ErrorKind::TimedOut, why).into(),
+                ));
             };
             let refused = match &answer {
                 Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
@@ -176,18 +197,27 @@ impl Wire {
     async fn client(&self) -> Result<Arc<Client>, kube::Error> {
         let old = self.current.load_full();
         // A login plugin's certificate says when it ends.
-        let ended = |c: &Arc<Client>| c.valid_until().is_some_and(|until| until <= Timestamp::now());
+        let ended = |c: &Arc<Client>| {
+            c.valid_until()
+                .is_some_and(|until| until <= Timestamp::now())
+        };
         match &old {
             Some(client) if !ended(client) => return Ok(Arc::clone(client)),
             _ => {}
         }
-        self.dial_anew(old.as_ref()).await.map_err(|why| kube::Error::Service(Box::new(why)))?;
-        self.current.load_full().ok_or_else(|| kube::Error::Service("no connection".into()))
+        self.dial_anew(old.as_ref())
+            .await
+            .map_err(|why| kube::Error::Service(Box::new(why)))?;
+        self.current
+            .load_full()
+            .ok_or_else(|| kube::Error::Service("no connection".into()))
     }
 
     /// A new connection instead of `old`, unless somebody made one meanwhile.
     async fn dial_anew(&self, old: Option<&Arc<Client>>) -> Result<(), ConnectError> {
-        let Some(dial) = &self.dial else { return Ok(()) };
+        let Some(dial) = &self.dial else {
+            return Ok(());
+        };
         let mut renewed = self.renewed.lock().await;
         let current = self.current.load_full();
         let is_other = match (&current, old) {
@@ -208,7 +238,11 @@ impl Wire {
         }
         let made = dial().await;
         let outcome = made.map(|client| self.current.store(Some(Arc::new(client))));
-        *renewed = Some(Renewed { at: Instant::now(), epoch, outcome: outcome.clone() });
+        *renewed = Some(Renewed {
+            at: Instant::now(),
+            epoch,
+            outcome: outcome.clone(),
+        });
         outcome
     }
 }
@@ -216,21 +250,34 @@ impl Wire {
 /// Part of a watch: whoever watches waits and tells by himself.
 fn is_watched(request: &Request<Body>) -> bool {
     let query = request.uri().query().unwrap_or_default();
-    query.split('&').any(|pair| pair == "watch=true" || pair.starts_with("limit="))
+    query
+        .split('&')
+        .any(|pair| pair == "watch=true" || pair.starts_with("limit="))
 }
 
 /// Its answer may begin when there is something to say: a log that is followed, what is behind a proxy.
 fn is_quiet(request: &Request<Body>) -> bool {
     let uri = request.uri();
-    is_proxied(uri.path()) || uri.query().unwrap_or_default().split('&').any(|pair| pair == "follow=true")
+    is_proxied(uri.path())
+        || uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .any(|pair| pair == "follow=true")
 }
 
 /// What a pod, service or node answers by itself.
 fn is_proxied(path: &str) -> bool {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     // The server may stand below a path of its own.
-    let core = parts.windows(2).position(|two| two == ["api", "v1"]).map(|at| &parts[at + 2..]);
-    matches!(core, Some(["namespaces", _, "pods" | "services", _, "proxy", ..] | ["nodes", _, "proxy", ..]))
+    let core = parts
+        .windows(2)
+        .position(|two| two == ["api", "v1"])
+        .map(|at| &parts[at + 2..]);
+    matches!(
+        core,
+        Some(["namespaces", _, "pods" | "services", _, "proxy", ..] | ["nodes", _, "proxy", ..])
+    )
 }
 
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
@@ -304,7 +351,9 @@ mod tests {
                 if first || request.uri().path().ends_with("/log") {
                     std::future::pending::<()>().await;
                 }
-                Ok::<_, BoxError>(Response::new(Body::from(br#"{"metadata": {"name": "p"}}"#.to_vec())))
+                Ok::<_, BoxError>(Response::new(Body::from(
+                    br#"{"metadata": {"name": "p"}}"#.to_vec(),
+                )))
             });
             async move { Ok(Client::new(service, "default")) }.boxed()
         });
@@ -315,7 +364,10 @@ mod tests {
         pods.get("p").await.unwrap();
         assert_eq!(dialled.load(Ordering::Relaxed), 2);
         // A log in which nothing is written yet is no dead connection.
-        let log = LogParams { follow: true, ..LogParams::default() };
+        let log = LogParams {
+            follow: true,
+            ..LogParams::default()
+        };
         let quiet = tokio::time::timeout(DEAD * 20, pods.log_stream("p", &log)).await;
         assert!(quiet.is_err());
     }

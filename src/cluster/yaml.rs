@@ -24,8 +24,14 @@ pub struct ObjectRef {
 }
 
 /// The API of an object's kind, as the cluster serves it.
-pub async fn api_of(client: &Client, object: &ObjectRef) -> Result<Api<DynamicObject>, kube::Error> {
-    let (group, version) = object.api_version.rsplit_once('/').unwrap_or(("", &object.api_version));
+pub async fn api_of(
+    client: &Client,
+    object: &ObjectRef,
+) -> Result<Api<DynamicObject>, kube::Error> {
+    let (group, version) = object
+        .api_version
+        .rsplit_once('/')
+        .unwrap_or(("", &object.api_version));
     let gvk = GroupVersionKind::gvk(group, version, &object.kind);
     let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await?;
     Ok(match capabilities.scope {
@@ -42,7 +48,10 @@ pub async fn api_by_resource(
 ) -> Result<Option<Api<DynamicObject>>, kube::Error> {
     let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
     let group = discovery::group(client, group).await?;
-    let found = group.recommended_resources().into_iter().find(|(kind, _)| kind.plural == plural);
+    let found = group
+        .recommended_resources()
+        .into_iter()
+        .find(|(kind, _)| kind.plural == plural);
     Ok(found.map(|(kind, capabilities)| match capabilities.scope {
         Scope::Cluster => Api::all_with(client.clone(), &kind),
         Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, &kind),
@@ -50,12 +59,20 @@ pub async fn api_by_resource(
 }
 
 /// The object as YAML; `managed_fields` only when asked for.
-pub async fn yaml(client: &Client, object: &ObjectRef, managed_fields: bool) -> Result<String, kube::Error> {
+pub async fn yaml(
+    client: &Client,
+    object: &ObjectRef,
+    managed_fields: bool,
+) -> Result<String, kube::Error> {
     read(&api_of(client, object).await?, &object.name, managed_fields).await
 }
 
 /// An object of a known API as YAML.
-pub async fn read(api: &Api<DynamicObject>, name: &str, managed_fields: bool) -> Result<String, kube::Error> {
+pub async fn read(
+    api: &Api<DynamicObject>,
+    name: &str,
+    managed_fields: bool,
+) -> Result<String, kube::Error> {
     let mut found = api.get(name).await?;
     if !managed_fields {
         found.metadata.managed_fields = None;
@@ -67,8 +84,19 @@ pub async fn read(api: &Api<DynamicObject>, name: &str, managed_fields: bool) ->
 /// The events about an object, oldest first.
 pub async fn events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, kube::Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), &object.namespace);
-    let selector = format!("involvedObject.kind={},involvedObject.name={}", object.kind, object.name);
-    let mut found = api.list(&ListParams::default().fields(&selector)).await?.items;
-    found.sort_by_key(|e| e.last_timestamp.as_ref().or(e.first_timestamp.as_ref()).map(|t| t.0));
+    let selector = format!(
+        "involvedObject.kind={},involvedObject.name={}",
+        object.kind, object.name
+    );
+    let mut found = api
+        .list(&ListParams::default().fields(&selector))
+        .await?
+        .items;
+    found.sort_by_key(|e| {
+        e.last_timestamp
+            .as_ref()
+            .or(e.first_timestamp.as_ref())
+            .map(|t| t.0)
+    });
     Ok(found)
 }

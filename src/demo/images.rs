@@ -47,24 +47,35 @@ fn context(state: &Path, letter: &str) -> Result<(), ImageError> {
     let file = dir.join(MANIFEST);
     match fs::read(&file) {
         Ok(bytes) if !durable::is_lost(&bytes) => return Ok(()),
-        Ok(_) => tracing::warn!(file = %file.display(), "empty after a power cut: written anew, as it was at first"),
+        Ok(_) => {
+            tracing::warn!(file = %file.display(), "empty after a power cut: written anew, as it was at first")
+        }
         Err(why) if why.kind() == io::ErrorKind::NotFound => {}
         Err(why) => return Err(told(&file)(why)),
     }
     let manifest = serde_saphyr::to_string(&sample(letter, "dev"));
-    let manifest = manifest.map_err(|e| ImageError::Manifest { file: file.clone(), why: e.to_string() })?;
+    let manifest = manifest.map_err(|e| ImageError::Manifest {
+        file: file.clone(),
+        why: e.to_string(),
+    })?;
     let head = "# What a build of this folder runs. Files beside this one are part of the image.\n";
     durable::write(&file, format!("{head}{manifest}").as_bytes()).map_err(told(&file))
 }
 
 fn graylane(args: &[&str]) -> Manifest {
     let words = [GRAYLANE].into_iter().chain(args.iter().copied());
-    Manifest { entrypoint: words.map(str::to_owned).collect(), ..Manifest::default() }
+    Manifest {
+        entrypoint: words.map(str::to_owned).collect(),
+        ..Manifest::default()
+    }
 }
 
 fn sample(letter: &str, version: &str) -> Manifest {
     let env = [("APP_VERSION".to_owned(), version.to_owned())].into();
-    Manifest { env, ..graylane(&["sample", letter]) }
+    Manifest {
+        env,
+        ..graylane(&["sample", letter])
+    }
 }
 
 fn text(path: &Path) -> String {
@@ -80,15 +91,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         create_missing(dir.path()).unwrap();
         let images = Images::of(dir.path()).unwrap();
-        let (v1, v2) = (images.get("spring-cloud-a:v1").unwrap(), images.get("spring-cloud-a:v2").unwrap());
+        let (v1, v2) = (
+            images.get("spring-cloud-a:v1").unwrap(),
+            images.get("spring-cloud-a:v2").unwrap(),
+        );
         assert_ne!(v1.digest, v2.digest);
         let graylane = Path::new("/usr/bin/graylane");
-        assert_eq!(v1.entrypoint(graylane), ["/usr/bin/graylane", "sample", "a"]);
+        assert_eq!(
+            v1.entrypoint(graylane),
+            ["/usr/bin/graylane", "sample", "a"]
+        );
         let builder = images.get("graylane-builder:v1").unwrap();
         assert_eq!(builder.working_dir(), dir.path().join(WORKSPACE));
 
         images.define("spring-cloud-a:v1", &v2.manifest).unwrap();
-        let file = dir.path().join(WORKSPACE).join("spring-cloud-b").join(MANIFEST);
+        let file = dir
+            .path()
+            .join(WORKSPACE)
+            .join("spring-cloud-b")
+            .join(MANIFEST);
         fs::write(&file, "entrypoint: [/bin/mine]\n").unwrap();
         create_missing(dir.path()).unwrap();
         assert_eq!(images.get("spring-cloud-a:v1").unwrap().digest, v2.digest);
@@ -96,6 +117,9 @@ mod tests {
         // A build of an untouched folder makes a new image that runs.
         let context = dir.path().join(WORKSPACE).join("spring-cloud-c");
         let built = images.build(&context, "spring-cloud-c:20260101").unwrap();
-        assert_eq!(built.entrypoint(graylane), ["/usr/bin/graylane", "sample", "c"]);
+        assert_eq!(
+            built.entrypoint(graylane),
+            ["/usr/bin/graylane", "sample", "c"]
+        );
     }
 }

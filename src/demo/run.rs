@@ -54,7 +54,9 @@ pub enum Progress {
 }
 
 /// Who tries a crash out wants to see what comes after it.
-const SETTINGS: Settings = Settings { back_off: (Duration::from_secs(1), Duration::from_secs(30)) };
+const SETTINGS: Settings = Settings {
+    back_off: (Duration::from_secs(1), Duration::from_secs(30)),
+};
 
 /// Nothing holds the end up for longer.
 const LONGEST_END: Duration = Duration::from_secs(30);
@@ -72,7 +74,10 @@ pub struct Demo {
 
 impl Demo {
     /// Starts it in a folder that is there. `engine` runs until its token is cancelled.
-    pub async fn start<E>(dir: &Path, engine: impl FnOnce(Client, CancellationToken) -> E) -> Result<Self, DemoError>
+    pub async fn start<E>(
+        dir: &Path,
+        engine: impl FnOnce(Client, CancellationToken) -> E,
+    ) -> Result<Self, DemoError>
     where
         E: Future<Output = ()> + Send + 'static,
     {
@@ -85,11 +90,24 @@ impl Demo {
         install::definitions(&client).await?;
         tasks.spawn(engine(client.clone(), stop.clone()));
         let clusters = Clusters::within(client.clone(), Agent::Cockpit);
-        let (worlds, inlet) = cluster::watch::spawn_with_inlet(clusters.clone(), seed::NAMESPACE, stop.clone());
+        let (worlds, inlet) =
+            cluster::watch::spawn_with_inlet(clusters.clone(), seed::NAMESPACE, stop.clone());
         let (tell, progress) = watch::channel(Progress::Starting);
         let (seen, until) = (worlds.clone(), stop.clone());
-        tasks.spawn(async move { until.run_until_cancelled(prepare(&client, &seen, &tell)).await });
-        Ok(Self { pocket, clusters, worlds, inlet, progress, stop, tasks })
+        tasks.spawn(async move {
+            until
+                .run_until_cancelled(prepare(&client, &seen, &tell))
+                .await
+        });
+        Ok(Self {
+            pocket,
+            clusters,
+            worlds,
+            inlet,
+            progress,
+            stop,
+            tasks,
+        })
     }
 
     /// The cluster as it is.
@@ -123,7 +141,10 @@ impl Demo {
         let _ = tokio::time::timeout(LONGEST_END, traffic::sleep(&self.pocket.client())).await;
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(LONGEST_END, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(LONGEST_END, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::error!("the engine does not end, and is not waited for any more");
         }
         self.pocket.stop().await;
@@ -131,14 +152,20 @@ impl Demo {
 }
 
 async fn prepare(client: &Client, worlds: &watch::Receiver<World>, tell: &watch::Sender<Progress>) {
-    let seeded = seed::seed(client, |step| drop(tell.send_replace(Progress::Seeding(step)))).await;
+    let seeded = seed::seed(client, |step| {
+        drop(tell.send_replace(Progress::Seeding(step)))
+    })
+    .await;
     if let Err(why) = seeded {
         tracing::error!(%why, "the workspace");
         tell.send_replace(Progress::Failed(why.to_string()));
         return;
     }
     tell.send_replace(Progress::Seeded);
-    serving(worlds, |why| drop(tell.send_replace(Progress::Blocked(why)))).await;
+    serving(worlds, |why| {
+        drop(tell.send_replace(Progress::Blocked(why)))
+    })
+    .await;
     traffic::wake(client).await;
     tell.send_replace(Progress::Serving);
 }

@@ -14,17 +14,41 @@ pub struct Sample {
 
 /// All files, in the order of creation.
 pub const SAMPLES: [Sample; 7] = [
-    Sample { name: "namespaces.yaml", text: include_str!("../../samples/namespaces.yaml") },
-    Sample { name: "gateway.yaml", text: include_str!("../../samples/gateway.yaml") },
-    Sample { name: "spring-cloud-a.yaml", text: include_str!("../../samples/spring-cloud-a.yaml") },
-    Sample { name: "spring-cloud-b.yaml", text: include_str!("../../samples/spring-cloud-b.yaml") },
-    Sample { name: "spring-cloud-c.yaml", text: include_str!("../../samples/spring-cloud-c.yaml") },
-    Sample { name: "lanes.yaml", text: include_str!("../../samples/lanes.yaml") },
-    Sample { name: "templates.yaml", text: include_str!("../../samples/templates.yaml") },
+    Sample {
+        name: "namespaces.yaml",
+        text: include_str!("../../samples/namespaces.yaml"),
+    },
+    Sample {
+        name: "gateway.yaml",
+        text: include_str!("../../samples/gateway.yaml"),
+    },
+    Sample {
+        name: "spring-cloud-a.yaml",
+        text: include_str!("../../samples/spring-cloud-a.yaml"),
+    },
+    Sample {
+        name: "spring-cloud-b.yaml",
+        text: include_str!("../../samples/spring-cloud-b.yaml"),
+    },
+    Sample {
+        name: "spring-cloud-c.yaml",
+        text: include_str!("../../samples/spring-cloud-c.yaml"),
+    },
+    Sample {
+        name: "lanes.yaml",
+        text: include_str!("../../samples/lanes.yaml"),
+    },
+    Sample {
+        name: "templates.yaml",
+        text: include_str!("../../samples/templates.yaml"),
+    },
 ];
 
 /// The load, which makes sense only when there is something to load.
-pub const TRAFFIC: Sample = Sample { name: "traffic.yaml", text: include_str!("../../samples/traffic.yaml") };
+pub const TRAFFIC: Sample = Sample {
+    name: "traffic.yaml",
+    text: include_str!("../../samples/traffic.yaml"),
+};
 
 impl Sample {
     /// Its objects.
@@ -46,8 +70,13 @@ mod tests {
     };
 
     fn all<T: serde::de::DeserializeOwned>(kind: &str) -> Vec<T> {
-        let objects = SAMPLES.iter().flat_map(Sample::objects).filter(|o| o["kind"] == kind);
-        objects.map(|o| serde_json::from_value(o).unwrap()).collect()
+        let objects = SAMPLES
+            .iter()
+            .flat_map(Sample::objects)
+            .filter(|o| o["kind"] == kind);
+        objects
+            .map(|o| serde_json::from_value(o).unwrap())
+            .collect()
     }
 
     #[test]
@@ -55,7 +84,10 @@ mod tests {
         for sample in SAMPLES.iter().chain([&TRAFFIC]) {
             assert!(!sample.objects().is_empty(), "{}", sample.name);
         }
-        assert_eq!(TRAFFIC.objects()[0]["metadata"]["namespace"], super::super::seed::NAMESPACE);
+        assert_eq!(
+            TRAFFIC.objects()[0]["metadata"]["namespace"],
+            super::super::seed::NAMESPACE
+        );
     }
 
     #[test]
@@ -64,11 +96,19 @@ mod tests {
         let (apps, templates): (Vec<App>, Vec<AppTemplate>) = (all("App"), all("AppTemplate"));
         let around = Around {
             apps: apps.iter().collect(),
-            groups: groups.iter().map(|g| (g.metadata.name.as_deref().unwrap(), g)).collect(),
+            groups: groups
+                .iter()
+                .map(|g| (g.metadata.name.as_deref().unwrap(), g))
+                .collect(),
         };
         assert!(!templates.is_empty());
         for template in templates {
-            let made = make(&template, &["spring-cloud-d".into(), "spring-cloud-e".into()], &[], &around);
+            let made = make(
+                &template,
+                &["spring-cloud-d".into(), "spring-cloud-e".into()],
+                &[],
+                &around,
+            );
             assert_eq!(made.map(|made| made.len()), Ok(2));
         }
     }
@@ -78,7 +118,12 @@ mod tests {
         let apps: Vec<App> = all("App");
         assert_eq!(apps.len(), 3);
         for app in apps {
-            let names: Vec<&str> = app.spec.environments.iter().map(|e| e.name.as_str()).collect();
+            let names: Vec<&str> = app
+                .spec
+                .environments
+                .iter()
+                .map(|e| e.name.as_str())
+                .collect();
             assert_eq!(names, ["test", "pre", "gray", "prod"]);
             assert_eq!(app.spec.environment_of_lane("gray").unwrap().name, "gray");
             for task in app.spec.workflow.stages.iter().flat_map(|s| &s.tasks) {
@@ -91,7 +136,11 @@ mod tests {
                     }
                     _ => continue,
                 };
-                assert!(app.spec.environment(environment).is_some(), "{}: {environment}", task.name);
+                assert!(
+                    app.spec.environment(environment).is_some(),
+                    "{}: {environment}",
+                    task.name
+                );
             }
         }
     }

@@ -58,7 +58,10 @@ pub enum SeedError {
 
 fn refused(what: impl Into<String>) -> impl FnOnce(kube::Error) -> SeedError {
     let what = what.into();
-    move |e| SeedError::Refused { what, why: error::words(&e) }
+    move |e| SeedError::Refused {
+        what,
+        why: error::words(&e),
+    }
 }
 
 /// Brings the workspace, unless it was there once. The definitions must be installed, an engine and a pocket be at
@@ -87,21 +90,32 @@ pub async fn seed(client: &Client, mut progress: impl FnMut(String)) -> Result<(
     create_missing(client, &TRAFFIC).await?;
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let mark = json!({"metadata": {"annotations": {SEEDED: env!("CARGO_PKG_VERSION")}}});
-    let marked = namespaces.patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(&mark)).await;
+    let marked = namespaces
+        .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(&mark))
+        .await;
     marked.map(drop).map_err(refused("namespace demo"))
 }
 
 /// Whether the workspace was complete once.
 pub async fn is_seeded(client: &Client) -> Result<bool, SeedError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let found = namespaces.get_opt(NAMESPACE).await.map_err(refused("namespace demo"))?;
+    let found = namespaces
+        .get_opt(NAMESPACE)
+        .await
+        .map_err(refused("namespace demo"))?;
     Ok(found.is_some_and(|n| n.annotations().contains_key(SEEDED)))
 }
 
 /// Creates the objects of a file that are not there.
 pub async fn create_missing(client: &Client, sample: &Sample) -> Result<(), SeedError> {
     for object in sample.objects() {
-        let text = |pointer: &str| object.pointer(pointer).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(|v| v.as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
         let wanted = ObjectRef {
             api_version: text("/apiVersion"),
             kind: text("/kind"),
@@ -110,9 +124,16 @@ pub async fn create_missing(client: &Client, sample: &Sample) -> Result<(), Seed
         };
         let what = format!("{} {}", wanted.kind, wanted.name);
         let api = api_of(client, &wanted).await.map_err(refused(&what))?;
-        if api.get_metadata_opt(&wanted.name).await.map_err(refused(&what))?.is_none() {
+        if api
+            .get_metadata_opt(&wanted.name)
+            .await
+            .map_err(refused(&what))?
+            .is_none()
+        {
             let params = PatchParams::apply(api::FIELD_MANAGER);
-            api.patch(&wanted.name, &params, &Patch::Apply(&object)).await.map_err(refused(&what))?;
+            api.patch(&wanted.name, &params, &Patch::Apply(&object))
+                .await
+                .map_err(refused(&what))?;
         }
     }
     Ok(())
@@ -126,7 +147,12 @@ fn release_of(app: &str) -> String {
 async fn start_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
     let releases: Api<Release> = Api::namespaced(client.clone(), NAMESPACE);
     let name = release_of(app);
-    if releases.get_opt(&name).await.map_err(refused(&name))?.is_some() {
+    if releases
+        .get_opt(&name)
+        .await
+        .map_err(refused(&name))?
+        .is_some()
+    {
         return Ok(());
     }
     let spec = ReleaseSpec {
@@ -135,12 +161,32 @@ async fn start_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
         images: [("backend".to_owned(), format!("{app}:v1"))].into(),
         comment: Some("the first version".into()),
         requester: "graylane demo".into(),
-        control: Control { allow: [("deploy-prod".to_owned(), 100)].into(), ..Control::default() },
+        control: Control {
+            allow: [("deploy-prod".to_owned(), 100)].into(),
+            ..Control::default()
+        },
         ..ReleaseSpec::default()
     };
-    let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
-    let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
-    releases.create(&params, &Release { metadata, spec, status: None }).await.map(drop).map_err(refused(name))
+    let metadata = ObjectMeta {
+        name: Some(name.clone()),
+        ..ObjectMeta::default()
+    };
+    let params = PostParams {
+        field_manager: Some(api::FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
+    releases
+        .create(
+            &params,
+            &Release {
+                metadata,
+                spec,
+                status: None,
+            },
+        )
+        .await
+        .map(drop)
+        .map_err(refused(name))
 }
 
 /// Until an App's Service is there.
@@ -168,7 +214,12 @@ async fn baseline(client: &Client, app: &str) -> Result<(), SeedError> {
                     return Ok(());
                 }
                 let (phase, message) = (status.phase, status.message.unwrap_or_default());
-                return Err(SeedError::Baseline { app: app.into(), release: name, phase, message });
+                return Err(SeedError::Baseline {
+                    app: app.into(),
+                    release: name,
+                    phase,
+                    message,
+                });
             }
             // A watch breaks now and then: look again.
             Err(why) => {
@@ -193,7 +244,10 @@ async fn forget_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
             "metadata": {"resourceVersion": found.resource_version()},
             "spec": {"workflow": {"stages": left}},
         });
-        let params = PatchParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(api::FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
         match apps.patch(app, &params, &Patch::Merge(&patch)).await {
             // The engine writes the status of the same object: take it as it is now.
             Err(e) if error::is_conflict(&e) => tokio::task::yield_now().await,

@@ -26,7 +26,11 @@ pub async fn serving(worlds: &watch::Receiver<World>, tell: impl Fn(String)) {
 async fn answered(worlds: &watch::Receiver<World>) {
     // A request before that could only fail, and would be told as a failure.
     let mut ready = worlds.clone();
-    let serves = |world: &World| ORDER.iter().all(|app| world.pods_of(app, "prod").any(|pod| pod.ready));
+    let serves = |world: &World| {
+        ORDER
+            .iter()
+            .all(|app| world.pods_of(app, "prod").any(|pod| pod.ready))
+    };
     if ready.wait_for(serves).await.is_err() {
         return std::future::pending().await;
     }
@@ -54,7 +58,11 @@ async fn answered(worlds: &watch::Receiver<World>) {
 async fn blocked(mut worlds: watch::Receiver<World>, tell: impl Fn(String)) {
     let mut told = vec![];
     loop {
-        let status = worlds.borrow_and_update().groups.get(GROUP).and_then(|g| g.status.clone());
+        let status = worlds
+            .borrow_and_update()
+            .groups
+            .get(GROUP)
+            .and_then(|g| g.status.clone());
         let problems = status.map(|s| s.problems).unwrap_or_default();
         if problems != told && !problems.is_empty() {
             tell(problems.join("; "));

@@ -12,7 +12,15 @@ use crate::pocket::durable;
 /// The file whose presence makes a folder a state folder.
 const STORE: &str = "store.redb";
 /// What else graylane puts there.
-const OTHERS: [&str; 7] = ["kubeconfig", "images", "pods", "logs", "workspace", "network.json", "identity.json"];
+const OTHERS: [&str; 7] = [
+    "kubeconfig",
+    "images",
+    "pods",
+    "logs",
+    "workspace",
+    "network.json",
+    "identity.json",
+];
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +62,11 @@ fn told(dir: &Path) -> impl FnOnce(io::Error) -> StateError {
 /// Makes the folder, readable by nobody else, and answers with its absolute path.
 pub fn open(dir: &Path) -> Result<PathBuf, StateError> {
     if !dir.exists() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(told(dir))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(told(dir))?;
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told(dir))?;
     }
     let meta = fs::metadata(dir).map_err(told(dir))?;
@@ -65,7 +77,10 @@ pub fn open(dir: &Path) -> Result<PathBuf, StateError> {
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told(dir))?;
     } else if mode & 0o022 != 0 && meta.is_dir() {
         let why = format!("other users may write there (mode {:o})", mode & 0o7777);
-        return Err(StateError::Foreign { path: dir.into(), why });
+        return Err(StateError::Foreign {
+            path: dir.into(),
+            why,
+        });
     }
     for name in OTHERS.iter().chain([&STORE]) {
         let path = dir.join(name);
@@ -87,7 +102,10 @@ fn check_way(dir: &Path) -> Result<(), StateError> {
         let meta = fs::metadata(above).map_err(told(above))?;
         let (owner, mode) = (meta.uid(), meta.permissions().mode());
         let why = if owner != own && owner != 0 && !(owner == NOBODY && is_mapped()) {
-            format!("it belongs to user {owner}, who may put another folder in the place of {}", dir.display())
+            format!(
+                "it belongs to user {owner}, who may put another folder in the place of {}",
+                dir.display()
+            )
         } else if mode & 0o1002 == 0o002 {
             format!(
                 "other users may put another folder in the place of {} there (mode {:o})",
@@ -97,7 +115,10 @@ fn check_way(dir: &Path) -> Result<(), StateError> {
         } else {
             continue;
         };
-        return Err(StateError::Foreign { path: above.into(), why });
+        return Err(StateError::Foreign {
+            path: above.into(),
+            why,
+        });
     }
     Ok(())
 }
@@ -117,7 +138,10 @@ fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
         return Ok(());
     }
     let why = format!("it belongs to user {}, and you are user {own}", meta.uid());
-    Err(StateError::Foreign { path: path.into(), why })
+    Err(StateError::Foreign {
+        path: path.into(),
+        why,
+    })
 }
 
 /// Takes from everybody else what an earlier version, another umask or the user's editor has given: files become 0600
@@ -140,7 +164,11 @@ fn make_private_below(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let mode = meta.permissions().mode() & 0o7777;
-    let wanted = if meta.is_dir() { 0o700 } else { (mode & 0o100) | 0o600 };
+    let wanted = if meta.is_dir() {
+        0o700
+    } else {
+        (mode & 0o100) | 0o600
+    };
     if mode != wanted {
         match fs::set_permissions(path, Permissions::from_mode(wanted)) {
             Err(why) if !gone(&why) => return Err(why),
@@ -159,12 +187,19 @@ fn make_private_below(path: &Path) -> io::Result<()> {
 fn stranger(dir: &Path) -> Result<Option<String>, StateError> {
     let mut names = vec![];
     for entry in fs::read_dir(dir).map_err(told(dir))? {
-        names.push(entry.map_err(told(dir))?.file_name().to_string_lossy().into_owned());
+        names.push(
+            entry
+                .map_err(told(dir))?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     if !names.iter().any(|n| n == STORE) {
         return Ok(names.first().cloned());
     }
-    let known = |n: &str| n == STORE || OTHERS.contains(&n.strip_suffix(durable::UNFINISHED).unwrap_or(n));
+    let known =
+        |n: &str| n == STORE || OTHERS.contains(&n.strip_suffix(durable::UNFINISHED).unwrap_or(n));
     Ok(names.iter().find(|n| !known(n)).cloned())
 }
 
@@ -174,16 +209,27 @@ pub fn reset(dir: &Path, is_free: impl FnOnce(&Path) -> bool) -> Result<(), Stat
         return Ok(());
     }
     if let Some(stranger) = stranger(dir)? {
-        return Err(StateError::Stranger { dir: dir.into(), stranger });
+        return Err(StateError::Stranger {
+            dir: dir.into(),
+            stranger,
+        });
     }
     if dir.join(STORE).exists() && !is_free(dir) {
         return Err(StateError::Running(dir.into()));
     }
     // The store goes last: what is half wiped is still known as ours.
     let unfinished = OTHERS.map(|name| format!("{name}{}", durable::UNFINISHED));
-    for name in OTHERS.into_iter().chain(unfinished.iter().map(String::as_str)).chain([STORE]) {
+    for name in OTHERS
+        .into_iter()
+        .chain(unfinished.iter().map(String::as_str))
+        .chain([STORE])
+    {
         let path = dir.join(name);
-        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let gone = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
         match gone {
             Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(told(&path)(why)),
             _ => {}
@@ -200,11 +246,17 @@ mod tests {
     fn a_new_folder_is_for_its_owner_only() {
         let base = tempfile::tempdir().unwrap();
         let dir = open(&base.path().join("a/b")).unwrap();
-        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&dir).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(dir.join(STORE), "").unwrap();
         open(&dir).unwrap();
-        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&dir).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
     }
 
     #[test]
@@ -213,7 +265,11 @@ mod tests {
         let dir = open(&base.path().join("s")).unwrap();
         fs::create_dir_all(dir.join("images/x")).unwrap();
         let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
-        let files = [("images/x/run", 0o4755, 0o700), ("images/x/image.yaml", 0o666, 0o600), (STORE, 0o440, 0o600)];
+        let files = [
+            ("images/x/run", 0o4755, 0o700),
+            ("images/x/image.yaml", 0o666, 0o600),
+            (STORE, 0o440, 0o600),
+        ];
         for (name, loose, _) in files {
             fs::write(dir.join(name), "").unwrap();
             fs::set_permissions(dir.join(name), Permissions::from_mode(loose)).unwrap();
@@ -224,8 +280,15 @@ mod tests {
         for (name, _, tight) in files {
             assert_eq!(mode(&dir.join(name)), tight, "{name}");
         }
-        assert_eq!((mode(&dir.join("images")), mode(&dir.join("images/x"))), (0o700, 0o700));
-        assert_eq!(mode(Path::new("/etc/passwd")), passwd, "no link is followed");
+        assert_eq!(
+            (mode(&dir.join("images")), mode(&dir.join("images/x"))),
+            (0o700, 0o700)
+        );
+        assert_eq!(
+            mode(Path::new("/etc/passwd")),
+            passwd,
+            "no link is followed"
+        );
     }
 
     #[test]
@@ -236,7 +299,10 @@ mod tests {
         fs::write(dir.join("other"), "").unwrap();
         fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
         let told = open(&dir).unwrap_err().to_string();
-        assert!(told.contains("other users may write there (mode 777)"), "{told}");
+        assert!(
+            told.contains("other users may write there (mode 777)"),
+            "{told}"
+        );
         fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         open(&dir).unwrap();
         if rustix::process::geteuid().is_root() {
@@ -244,11 +310,17 @@ mod tests {
             fs::write(dir.join("network.json"), "64").unwrap();
             foreign(&dir.join("network.json"));
             let told = open(&dir).unwrap_err().to_string();
-            assert!(told.contains("network.json") && told.contains("belongs to user 12345"), "{told}");
+            assert!(
+                told.contains("network.json") && told.contains("belongs to user 12345"),
+                "{told}"
+            );
             foreign(&dir);
             assert!(matches!(open(&dir), Err(StateError::Foreign { path, .. }) if path == dir));
         } else {
-            assert!(matches!(open(Path::new("/")), Err(StateError::Foreign { .. })));
+            assert!(matches!(
+                open(Path::new("/")),
+                Err(StateError::Foreign { .. })
+            ));
         }
     }
 
@@ -264,7 +336,10 @@ mod tests {
         }
         loose(0o777);
         let told = open(&dir).unwrap_err().to_string();
-        assert!(told.contains("above: other users may put another folder"), "{told}");
+        assert!(
+            told.contains("above: other users may put another folder"),
+            "{told}"
+        );
         loose(0o755);
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(&above, Some(12345), None).unwrap();
@@ -280,7 +355,10 @@ mod tests {
         fs::write(dir.join("thesis.tex"), "x").unwrap();
         fs::write(dir.join(STORE), "").unwrap();
         let told = reset(dir, |_| true).unwrap_err().to_string();
-        assert!(told.contains("thesis.tex") && dir.join(STORE).exists(), "{told}");
+        assert!(
+            told.contains("thesis.tex") && dir.join(STORE).exists(),
+            "{told}"
+        );
         fs::remove_file(dir.join("thesis.tex")).unwrap();
         fs::create_dir_all(dir.join("pods/x")).unwrap();
         assert!(matches!(reset(dir, |_| false), Err(StateError::Running(_))));
@@ -288,7 +366,10 @@ mod tests {
         reset(dir, |_| true).unwrap();
         assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
         fs::create_dir(dir.join("images")).unwrap();
-        assert!(matches!(reset(dir, |_| true), Err(StateError::Stranger { .. })), "images alone may be anybody's");
+        assert!(
+            matches!(reset(dir, |_| true), Err(StateError::Stranger { .. })),
+            "images alone may be anybody's"
+        );
         reset(&dir.join("nothing"), |_| false).unwrap();
     }
 }

@@ -22,15 +22,25 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// Puts the load to sleep; a workspace without it is none of our business.
 pub(super) async fn sleep(client: &Client) {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    let Ok(Some(found)) = api.get_opt(NAME).await else { return };
+    let Ok(Some(found)) = api.get_opt(NAME).await else {
+        return;
+    };
     let replicas = found.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
     if replicas > 0 {
         let annotations = json!({SLEEPS: replicas.to_string()});
-        scale(&api, &json!({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}})).await;
+        scale(
+            &api,
+            &json!({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}),
+        )
+        .await;
         let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
         let gone = async {
             let own = ListParams::default().labels("app=traffic");
-            while pods.list(&own).await.is_ok_and(|left| !left.items.is_empty()) {
+            while pods
+                .list(&own)
+                .await
+                .is_ok_and(|left| !left.items.is_empty())
+            {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -41,15 +51,27 @@ pub(super) async fn sleep(client: &Client) {
 /// Wakes it as it was.
 pub(super) async fn wake(client: &Client) {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    let Ok(Some(found)) = api.get_opt(NAME).await else { return };
-    let before = found.annotations().get(SLEEPS).and_then(|n| n.parse::<i32>().ok());
+    let Ok(Some(found)) = api.get_opt(NAME).await else {
+        return;
+    };
+    let before = found
+        .annotations()
+        .get(SLEEPS)
+        .and_then(|n| n.parse::<i32>().ok());
     if let Some(replicas) = before {
-        scale(&api, &json!({"metadata": {"annotations": {SLEEPS: null}}, "spec": {"replicas": replicas}})).await;
+        scale(
+            &api,
+            &json!({"metadata": {"annotations": {SLEEPS: null}}, "spec": {"replicas": replicas}}),
+        )
+        .await;
     }
 }
 
 async fn scale(api: &Api<Deployment>, patch: &serde_json::Value) {
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
     if let Err(why) = api.patch(NAME, &params, &Patch::Merge(patch)).await {
         tracing::warn!(%why, "the demo's load");
     }

@@ -35,21 +35,33 @@ impl Reader {
             LogFormat::Nginx => Source::Nginx,
             LogFormat::Json => Source::Json,
         };
-        Self { source, names: Names::of(log, keys), keys: keys.clone(), by }
+        Self {
+            source,
+            names: Names::of(log, keys),
+            keys: keys.clone(),
+            by,
+        }
     }
 
     /// The request of a line; none where the line tells of no request.
     pub fn read(&self, line: &str) -> Option<Span> {
         // What a container runtime or another writer puts before the JSON is passed over.
         let line = line.get(line.find('{')?..)?;
-        let Value::Object(line_fields) = serde_json::from_str(line).ok()? else { return None };
+        let Value::Object(line_fields) = serde_json::from_str(line).ok()? else {
+            return None;
+        };
         self.span(&line_fields, line).map(Span::cleaned)
     }
 
     fn span(&self, line: &Map<String, Value>, text: &str) -> Option<Span> {
         let names = &self.names;
         let get = |names: &[String]| names.iter().find_map(|name| find(line, name));
-        let words = |names: &[String]| names.iter().filter_map(|name| find(line, name)).find_map(values::text);
+        let words = |names: &[String]| {
+            names
+                .iter()
+                .filter_map(|name| find(line, name))
+                .find_map(values::text)
+        };
         let status = get(&names.status).and_then(values::status);
         let upstream = get(&names.upstream).and_then(values::text);
         let path = words(&names.path);
@@ -57,7 +69,9 @@ impl Reader {
         if status.is_none() && upstream.is_none() && path.is_none() {
             return None;
         }
-        let micros = get(&names.duration).map(|v| values::micros(v, names.unit)).unwrap_or_default();
+        let micros = get(&names.duration)
+            .map(|v| values::micros(v, names.unit))
+            .unwrap_or_default();
         let time = match get(&names.start).and_then(values::time) {
             Some(start) => start,
             None => values::before(get(&names.end).and_then(values::time)?, micros),
@@ -66,19 +80,29 @@ impl Reader {
         let sent = words(&names.sent_traceparent).and_then(|text| parent_of(&text));
         let own = |names: &[String], digits| words(names).and_then(|id| values::id(&id, digits));
         let trace = own(&names.trace, 32)
-            .or_else(|| sent.as_ref().or(came.as_ref()).map(|(trace, _)| trace.clone()))
+            .or_else(|| {
+                sent.as_ref()
+                    .or(came.as_ref())
+                    .map(|(trace, _)| trace.clone())
+            })
             .or_else(|| words(&names.request_id))
             .unwrap_or_default();
         let span = sent.map(|(_, span)| span).or_else(|| own(&names.span, 16));
-        let flags = get(&names.error).and_then(values::text).filter(|f| f != "-");
-        let gave_up = self.source == Source::Envoy && flags.as_deref().is_some_and(|f| f.split(',').any(|f| f == "DC"));
+        let flags = get(&names.error)
+            .and_then(values::text)
+            .filter(|f| f != "-");
+        let gave_up = self.source == Source::Envoy
+            && flags
+                .as_deref()
+                .is_some_and(|f| f.split(',').any(|f| f == "DC"));
         Some(Span {
             side: Side::Gateway,
             source: self.source,
             time,
             micros,
             trace,
-            span: span.unwrap_or_else(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))),
+            span: span
+                .unwrap_or_else(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))),
             parent: came.map(|(_, span)| span),
             by: self.by.clone(),
             peer: upstream.as_deref().and_then(values::last_address),
@@ -89,7 +113,13 @@ impl Reader {
             method: words(&names.method).unwrap_or_default(),
             path: path.map(|p| self.keys.cut_query(&p)).unwrap_or_default(),
             status: status.or(gave_up.then_some(499)),
-            error: flags.map(|f| if self.source == Source::Envoy { values::response_flags(&f) } else { f }),
+            error: flags.map(|f| {
+                if self.source == Source::Envoy {
+                    values::response_flags(&f)
+                } else {
+                    f
+                }
+            }),
         })
     }
 
@@ -99,8 +129,15 @@ impl Reader {
         if tag.value().is_some() {
             return tag;
         }
-        let baggage = self.names.baggage.iter().find_map(|name| find(line, name)).and_then(values::text);
-        baggage.and_then(|b| self.keys.member_of(&b)).map_or(tag, |member| Tag::told(&member))
+        let baggage = self
+            .names
+            .baggage
+            .iter()
+            .find_map(|name| find(line, name))
+            .and_then(values::text);
+        baggage
+            .and_then(|b| self.keys.member_of(&b))
+            .map_or(tag, |member| Tag::told(&member))
     }
 }
 

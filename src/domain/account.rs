@@ -30,21 +30,58 @@ pub const ENGINE: &str = "graylane-engine";
 /// What `graylane install` lets [`DEPLOYER`] do in its namespace: what manifests usually hold, and what a rollout needs.
 /// No Secrets, no Roles, no kind of graylane's own.
 pub const DEPLOYS: &[Grant] = &[
-    Grant { group: "apps", resources: &["deployments", "statefulsets", "daemonsets"], verbs: &[READ, WRITE] },
-    Grant { group: "batch", resources: &["jobs", "cronjobs"], verbs: &[READ, WRITE] },
-    // Labels for pods that ran before their App was there; and a pod of a StatefulSet that never gets ready.
-    Grant { group: "", resources: &["pods"], verbs: &[READ, &["patch", "delete"]] },
     Grant {
-        group: "",
-        resources: &["services", "configmaps", "serviceaccounts", "persistentvolumeclaims"],
+        group: "apps",
+        resources: &["deployments", "statefulsets", "daemonsets"],
         verbs: &[READ, WRITE],
     },
-    Grant { group: "autoscaling", resources: &["horizontalpodautoscalers"], verbs: &[READ, WRITE] },
-    Grant { group: "policy", resources: &["poddisruptionbudgets"], verbs: &[READ, WRITE] },
-    Grant { group: "networking.k8s.io", resources: &["ingresses", "networkpolicies"], verbs: &[READ, WRITE] },
-    Grant { group: "gateway.networking.k8s.io", resources: &["httproutes", "gateways"], verbs: &[READ, WRITE] },
+    Grant {
+        group: "batch",
+        resources: &["jobs", "cronjobs"],
+        verbs: &[READ, WRITE],
+    },
+    // Labels for pods that ran before their App was there; and a pod of a StatefulSet that never gets ready.
+    Grant {
+        group: "",
+        resources: &["pods"],
+        verbs: &[READ, &["patch", "delete"]],
+    },
+    Grant {
+        group: "",
+        resources: &[
+            "services",
+            "configmaps",
+            "serviceaccounts",
+            "persistentvolumeclaims",
+        ],
+        verbs: &[READ, WRITE],
+    },
+    Grant {
+        group: "autoscaling",
+        resources: &["horizontalpodautoscalers"],
+        verbs: &[READ, WRITE],
+    },
+    Grant {
+        group: "policy",
+        resources: &["poddisruptionbudgets"],
+        verbs: &[READ, WRITE],
+    },
+    Grant {
+        group: "networking.k8s.io",
+        resources: &["ingresses", "networkpolicies"],
+        verbs: &[READ, WRITE],
+    },
+    Grant {
+        group: "gateway.networking.k8s.io",
+        resources: &["httproutes", "gateways"],
+        verbs: &[READ, WRITE],
+    },
     // Owner references of routes to their lane group, where the server asks for this right.
-    Grant { group: GROUP, resources: &["lanegroups/finalizers"], verbs: &[&["update"]] },
+    Grant {
+        group: GROUP,
+        resources: &["lanegroups/finalizers"],
+        verbs: &[&["update"]],
+    },
 ];
 
 /// A service account of a namespace.
@@ -62,18 +99,29 @@ impl Account {
     /// Whoever acts for graylane in a namespace (as [`place`] takes it) where nobody else is named.
     pub fn deployer(namespace: &str) -> Self {
         let (context, namespace) = place(namespace);
-        Self { context: context.map(str::to_owned), namespace: namespace.to_owned(), name: DEPLOYER.to_owned() }
+        Self {
+            context: context.map(str::to_owned),
+            namespace: namespace.to_owned(),
+            name: DEPLOYER.to_owned(),
+        }
     }
 
     /// Whoever acts for an environment on an object: of the object's own namespace, and the environment's for what no
     /// namespace holds.
     pub fn of(environment: &Environment, item: &InventoryItem) -> Self {
         let (context, namespace) = place(&item.namespace);
-        let namespace = if namespace.is_empty() { &environment.namespace } else { namespace };
+        let namespace = if namespace.is_empty() {
+            &environment.namespace
+        } else {
+            namespace
+        };
         Self {
             context: context.map(str::to_owned),
             namespace: namespace.to_owned(),
-            name: environment.service_account_name.clone().unwrap_or_else(|| DEPLOYER.to_owned()),
+            name: environment
+                .service_account_name
+                .clone()
+                .unwrap_or_else(|| DEPLOYER.to_owned()),
         }
     }
 
@@ -84,7 +132,10 @@ impl Account {
         }
         let status = app.and_then(|app| app.status.as_ref()?.environments.get(name));
         let by = status.and_then(|status| status.service_account_name.clone());
-        Self { name: by.unwrap_or_else(|| DEPLOYER.to_owned()), ..Self::deployer(&item.namespace) }
+        Self {
+            name: by.unwrap_or_else(|| DEPLOYER.to_owned()),
+            ..Self::deployer(&item.namespace)
+        }
     }
 
     /// As API servers call it.
@@ -94,15 +145,20 @@ impl Account {
 
     /// Takes apart what [`Self::user`] says: namespace and name.
     pub fn parse(user: &str) -> Option<(&str, &str)> {
-        let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-        (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+        let (namespace, name) = user
+            .strip_prefix("system:serviceaccount:")?
+            .split_once(':')?;
+        (!namespace.is_empty() && !name.is_empty() && !name.contains(':'))
+            .then_some((namespace, name))
     }
 }
 
 /// Whether [`DEPLOYS`] holds this.
 pub fn may_deploy(verb: &str, group: &str, resource: &str) -> bool {
     let holds = |g: &Grant| {
-        g.group == group && g.resources.contains(&resource) && g.verbs.iter().any(|verbs| verbs.contains(&verb))
+        g.group == group
+            && g.resources.contains(&resource)
+            && g.verbs.iter().any(|verbs| verbs.contains(&verb))
     };
     DEPLOYS.iter().any(holds)
 }
@@ -114,7 +170,8 @@ pub fn remedy(words: &str) -> Option<&'static str> {
             "`graylane install --deploy-to` with that namespace makes the account and lets the engine act as it",
         );
     }
-    let forbidden = words.contains("is forbidden: User \"system:serviceaccount:") && words.contains("\" cannot ");
+    let forbidden = words.contains("is forbidden: User \"system:serviceaccount:")
+        && words.contains("\" cannot ");
     forbidden.then_some(
         "it is applied as this service account: give it the right by a role of your own (`graylane install --deploy-to` \
          gives graylane-deployer what manifests usually hold)",
@@ -128,17 +185,38 @@ pub fn remedy(words: &str) -> Option<&'static str> {
 ///
 /// In words.
 pub fn check_is_not_ours(object: &Value, account: &str) -> Result<(), String> {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let (kind, name) = (Clean::from_untrusted(text("/kind")), Clean::from_untrusted(text("/metadata/name")));
-    let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let text = |path: &str| {
+        object
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (kind, name) = (
+        Clean::from_untrusted(text("/kind")),
+        Clean::from_untrusted(text("/metadata/name")),
+    );
+    let group = text("/apiVersion")
+        .split_once('/')
+        .map_or("", |(group, _)| group);
     if group == GROUP {
-        return Err(format!("{kind} {name}: graylane's own kinds are no part of an App: apply it by itself"));
+        return Err(format!(
+            "{kind} {name}: graylane's own kinds are no part of an App: apply it by itself"
+        ));
     }
-    let component = object.pointer("/metadata/labels").and_then(|labels| labels.get(label::COMPONENT));
+    let component = object
+        .pointer("/metadata/labels")
+        .and_then(|labels| labels.get(label::COMPONENT));
     if [ENGINE, DEPLOYER].contains(&text("/metadata/name")) || component.is_some() {
-        return Err(format!("{kind} {name} is graylane's own: name this one otherwise, without {}", label::COMPONENT));
+        return Err(format!(
+            "{kind} {name} is graylane's own: name this one otherwise, without {}",
+            label::COMPONENT
+        ));
     }
-    for pod in ["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"] {
+    for pod in [
+        "/spec",
+        "/spec/template/spec",
+        "/spec/jobTemplate/spec/template/spec",
+    ] {
         for field in ["serviceAccountName", "serviceAccount"] {
             let runs_as = text(&format!("{pod}/{field}"));
             if !runs_as.is_empty() && [ENGINE, DEPLOYER, account].contains(&runs_as) {
@@ -159,27 +237,76 @@ mod tests {
     use super::*;
 
     fn item(namespace: &str) -> InventoryItem {
-        InventoryItem { namespace: namespace.into(), ..InventoryItem::default() }
+        InventoryItem {
+            namespace: namespace.into(),
+            ..InventoryItem::default()
+        }
     }
 
     #[test]
     fn an_object_is_written_by_an_account_of_its_own_namespace() {
-        let plain = Environment { namespace: "prod".into(), ..Environment::default() };
-        let named = Environment { service_account_name: Some("shop".into()), ..plain.clone() };
+        let plain = Environment {
+            namespace: "prod".into(),
+            ..Environment::default()
+        };
+        let named = Environment {
+            service_account_name: Some("shop".into()),
+            ..plain.clone()
+        };
         for (environment, namespace, context, user) in [
-            (&plain, "prod", None, "system:serviceaccount:prod:graylane-deployer"),
-            (&plain, "other", None, "system:serviceaccount:other:graylane-deployer"),
-            (&plain, "", None, "system:serviceaccount:prod:graylane-deployer"),
+            (
+                &plain,
+                "prod",
+                None,
+                "system:serviceaccount:prod:graylane-deployer",
+            ),
+            (
+                &plain,
+                "other",
+                None,
+                "system:serviceaccount:other:graylane-deployer",
+            ),
+            (
+                &plain,
+                "",
+                None,
+                "system:serviceaccount:prod:graylane-deployer",
+            ),
             (&named, "prod", None, "system:serviceaccount:prod:shop"),
-            (&named, "far/prod", Some("far"), "system:serviceaccount:prod:shop"),
-            (&named, "a/b/", Some("a/b"), "system:serviceaccount:prod:shop"),
+            (
+                &named,
+                "far/prod",
+                Some("far"),
+                "system:serviceaccount:prod:shop",
+            ),
+            (
+                &named,
+                "a/b/",
+                Some("a/b"),
+                "system:serviceaccount:prod:shop",
+            ),
         ] {
             let account = Account::of(environment, &item(namespace));
-            assert_eq!((account.context.as_deref(), account.user().as_str()), (context, user), "{namespace}");
-            assert_eq!(Account::parse(user), Some((account.namespace.as_str(), account.name.as_str())));
+            assert_eq!(
+                (account.context.as_deref(), account.user().as_str()),
+                (context, user),
+                "{namespace}"
+            );
+            assert_eq!(
+                Account::parse(user),
+                Some((account.namespace.as_str(), account.name.as_str()))
+            );
         }
-        assert_eq!(Account::deployer("far/x").user(), "system:serviceaccount:x:graylane-deployer");
-        for other in ["you", "system:serviceaccount:", "system:serviceaccount:a:", "system:serviceaccount:a:b:c"] {
+        assert_eq!(
+            Account::deployer("far/x").user(),
+            "system:serviceaccount:x:graylane-deployer"
+        );
+        for other in [
+            "you",
+            "system:serviceaccount:",
+            "system:serviceaccount:a:",
+            "system:serviceaccount:a:b:c",
+        ] {
             assert_eq!(Account::parse(other), None, "{other}");
         }
     }
@@ -197,19 +324,53 @@ mod tests {
         };
         let deployment = || meta("apps/v1", "Deployment", "web");
         for (object, told) in [
-            (meta("graylane.dev/v1alpha1", "Release", "r"), "graylane's own kinds"),
-            (meta("graylane.dev/v2", "App", "a"), "graylane's own kinds"),
-            (meta("apps/v1", "Deployment", "graylane-engine"), "is graylane's own"),
-            (meta("coordination.k8s.io/v1", "Lease", "graylane-engine"), "is graylane's own"),
-            (meta("v1", "ServiceAccount", "graylane-deployer"), "is graylane's own"),
-            (with(deployment(), "metadata/labels", json!({label::COMPONENT: "engine"})), "is graylane's own"),
             (
-                with(deployment(), "spec/template/spec/serviceAccountName", "graylane-engine".into()),
+                meta("graylane.dev/v1alpha1", "Release", "r"),
+                "graylane's own kinds",
+            ),
+            (meta("graylane.dev/v2", "App", "a"), "graylane's own kinds"),
+            (
+                meta("apps/v1", "Deployment", "graylane-engine"),
+                "is graylane's own",
+            ),
+            (
+                meta("coordination.k8s.io/v1", "Lease", "graylane-engine"),
+                "is graylane's own",
+            ),
+            (
+                meta("v1", "ServiceAccount", "graylane-deployer"),
+                "is graylane's own",
+            ),
+            (
+                with(
+                    deployment(),
+                    "metadata/labels",
+                    json!({label::COMPONENT: "engine"}),
+                ),
+                "is graylane's own",
+            ),
+            (
+                with(
+                    deployment(),
+                    "spec/template/spec/serviceAccountName",
+                    "graylane-engine".into(),
+                ),
                 "run as graylane-engine",
             ),
-            (with(deployment(), "spec/template/spec/serviceAccount", "shop".into()), "run as shop"),
             (
-                with(meta("v1", "Pod", "p"), "spec/serviceAccountName", "graylane-deployer".into()),
+                with(
+                    deployment(),
+                    "spec/template/spec/serviceAccount",
+                    "shop".into(),
+                ),
+                "run as shop",
+            ),
+            (
+                with(
+                    meta("v1", "Pod", "p"),
+                    "spec/serviceAccountName",
+                    "graylane-deployer".into(),
+                ),
                 "run as graylane-deployer",
             ),
             (
@@ -224,8 +385,18 @@ mod tests {
             let why = check_is_not_ours(&object, "shop").unwrap_err();
             assert!(why.contains(told), "{object}: {why}");
         }
-        let own = with(deployment(), "spec/template/spec/serviceAccountName", "web".into());
-        assert_eq!((check_is_not_ours(&own, "shop"), check_is_not_ours(&deployment(), "")), (Ok(()), Ok(())));
+        let own = with(
+            deployment(),
+            "spec/template/spec/serviceAccountName",
+            "web".into(),
+        );
+        assert_eq!(
+            (
+                check_is_not_ours(&own, "shop"),
+                check_is_not_ours(&deployment(), "")
+            ),
+            (Ok(()), Ok(()))
+        );
     }
 
     #[test]
@@ -242,7 +413,10 @@ mod tests {
             ("create", "", "serviceaccounts/token"),
             ("create", "apps", "controllerrevisions"),
         ] {
-            assert!(!may_deploy(verb, group, resource), "{verb} {group}/{resource}");
+            assert!(
+                !may_deploy(verb, group, resource),
+                "{verb} {group}/{resource}"
+            );
         }
     }
 }

@@ -20,8 +20,8 @@ use super::{
     variables::Values,
 };
 use crate::api::{
-    Amount, AppSpec, ApprovalTask, DeployTask, Environment, ImageSource, Manifest, PausePolicy, ReleaseHistory,
-    RolloutPlan, Stage, Task, Workflow,
+    Amount, AppSpec, ApprovalTask, DeployTask, Environment, ImageSource, Manifest, PausePolicy,
+    ReleaseHistory, RolloutPlan, Stage, Task, Workflow,
 };
 
 pub use gray::{Gray, add_gray, overlaps};
@@ -59,36 +59,62 @@ pub struct Adoption {
 
 /// Makes an App named `app` of what was found, which becomes its environment `environment`.
 pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, String> {
-    let text = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |v: &Value, path: &str| {
+        v.pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let name = text(&found.deployment, "/metadata/name");
     let namespace = text(&found.deployment, "/metadata/namespace");
     owner(&found.deployment)?;
     let mut notes = notes(found);
     let services: Vec<&Value> = found.service.iter().chain(&found.others).collect();
-    let keys =
-        keys::telling(&found.deployment, &services, environment).map_err(|why| format!("Deployment {name}: {why}"))?;
-    let mut holes = holes::Holes::new(&[&found.deployment, found.service.as_ref().unwrap_or(&Value::Null)]);
+    let keys = keys::telling(&found.deployment, &services, environment)
+        .map_err(|why| format!("Deployment {name}: {why}"))?;
+    let mut holes = holes::Holes::new(&[
+        &found.deployment,
+        found.service.as_ref().unwrap_or(&Value::Null),
+    ]);
     let (mut bare, mut values) = (bare::deployment(&found.deployment), BTreeMap::new());
     let mut objects = vec![bare.clone()];
     if found.autoscaled {
-        bare["spec"].as_object_mut().map(|s| s.shift_remove("replicas"));
-        objects[0]["spec"].as_object_mut().map(|s| s.shift_remove("replicas"));
+        bare["spec"]
+            .as_object_mut()
+            .map(|s| s.shift_remove("replicas"));
+        objects[0]["spec"]
+            .as_object_mut()
+            .map(|s| s.shift_remove("replicas"));
     } else {
         values.insert("replicas".to_owned(), bare["spec"]["replicas"].clone());
     }
     values.insert(SUFFIX.to_owned(), "".into());
     values.insert(LANE.to_owned(), "".into());
     let images = holes.deployment(&mut bare, environment, &keys);
-    let mut manifests = vec![Manifest { name: "deployment.yaml".into(), priority: 10, template: holes.text(&bare)? }];
+    let mut manifests = vec![Manifest {
+        name: "deployment.yaml".into(),
+        priority: 10,
+        template: holes.text(&bare)?,
+    }];
     if let Some(service) = &found.service {
         let mut bare = bare::service(service);
         objects.push(bare.clone());
         holes.service(&mut bare, environment, &keys);
-        manifests.push(Manifest { name: "service.yaml".into(), priority: 20, template: holes.text(&bare)? });
+        manifests.push(Manifest {
+            name: "service.yaml".into(),
+            priority: 20,
+            template: holes.text(&bare)?,
+        });
     } else {
-        notes.push("no Service leads to it: a lane cannot, and callers of a gray version need one".into());
+        notes.push(
+            "no Service leads to it: a lane cannot, and callers of a gray version need one".into(),
+        );
     }
-    let replicas = found.deployment.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    let replicas = found
+        .deployment
+        .pointer("/spec/replicas")
+        .and_then(Value::as_u64)
+        .unwrap_or(1);
     let spec = AppSpec {
         repository: None,
         images: images
@@ -120,7 +146,12 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
             template_difference(&given, &objects)
         ));
     }
-    Ok(Adoption { spec, images, objects, notes })
+    Ok(Adoption {
+        spec,
+        images,
+        objects,
+        notes,
+    })
 }
 
 /// Somebody else makes this Deployment: graylane would fight with them.
@@ -137,9 +168,13 @@ fn owner(deployment: &Value) -> Result<(), String> {
         ));
     }
     let mut annotations = meta["annotations"].as_object().into_iter().flatten();
-    let rolled = |key: &str| key.starts_with("rollouts.kruise.io/") || key.starts_with("rollout.argoproj.io/");
+    let rolled = |key: &str| {
+        key.starts_with("rollouts.kruise.io/") || key.starts_with("rollout.argoproj.io/")
+    };
     match annotations.find(|(key, _)| rolled(key)) {
-        Some((key, _)) => Err(format!("Deployment {name} is rolled by another tool ({key}): one of both is enough")),
+        Some((key, _)) => Err(format!(
+            "Deployment {name} is rolled by another tool ({key}): one of both is enough"
+        )),
         None => Ok(()),
     }
 }
@@ -147,8 +182,19 @@ fn owner(deployment: &Value) -> Result<(), String> {
 fn notes(found: &Found) -> Vec<String> {
     let mut notes = vec![];
     let meta = &found.deployment["metadata"];
-    let keys = |part: &str| meta[part].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect::<Vec<_>>();
-    if let Some(key) = keys("labels").into_iter().chain(keys("annotations")).find(|k| bare::is_gitops(k)) {
+    let keys = |part: &str| {
+        meta[part]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(k, _)| k.clone())
+            .collect::<Vec<_>>()
+    };
+    if let Some(key) = keys("labels")
+        .into_iter()
+        .chain(keys("annotations"))
+        .find(|k| bare::is_gitops(k))
+    {
         notes.push(format!(
             "{key}: a GitOps tool or Helm manages it too and may undo releases; let it ignore image, strategy and \
              minReadySeconds, or release through it"
@@ -157,12 +203,21 @@ fn notes(found: &Found) -> Vec<String> {
     if found.autoscaled {
         notes.push("something else sets its replicas: the template says nothing of them".into());
     }
-    if found.deployment.pointer("/spec/strategy/type").is_some_and(|t| t == "Recreate") {
+    if found
+        .deployment
+        .pointer("/spec/strategy/type")
+        .is_some_and(|t| t == "Recreate")
+    {
         notes.push("strategy Recreate: a release is one batch, all pods at once".into());
     }
     for service in &found.others {
-        let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        notes.push(format!("Service {name} selects its pods too; it stays as it is"));
+        let name = service
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        notes.push(format!(
+            "Service {name} selects its pods too; it stays as it is"
+        ));
     }
     notes
 }
@@ -170,18 +225,37 @@ fn notes(found: &Found) -> Vec<String> {
 fn plan(replicas: u64, strategy: Option<&Value>) -> RolloutPlan {
     let whole = replicas < 2 || strategy.is_some_and(|s| s == "Recreate");
     let share = |percent| Amount::Percent(percent);
-    let batches = if whole { vec![] } else { vec![Amount::Count(1), share(50), share(100)] };
-    RolloutPlan { batches, pause: PausePolicy::First, ..RolloutPlan::default() }
+    let batches = if whole {
+        vec![]
+    } else {
+        vec![Amount::Count(1), share(50), share(100)]
+    };
+    RolloutPlan {
+        batches,
+        pause: PausePolicy::First,
+        ..RolloutPlan::default()
+    }
 }
 
 fn workflow(environment: &str) -> Workflow {
-    let approve = Task { name: "approve".into(), approval: Some(ApprovalTask::default()), ..Task::default() };
-    let deploy = Task {
-        name: format!("deploy-{environment}"),
-        deploy: Some(DeployTask { environment: environment.into() }),
+    let approve = Task {
+        name: "approve".into(),
+        approval: Some(ApprovalTask::default()),
         ..Task::default()
     };
-    Workflow { stages: vec![Stage { name: "production".into(), tasks: vec![approve, deploy] }] }
+    let deploy = Task {
+        name: format!("deploy-{environment}"),
+        deploy: Some(DeployTask {
+            environment: environment.into(),
+        }),
+        ..Task::default()
+    };
+    Workflow {
+        stages: vec![Stage {
+            name: "production".into(),
+            tasks: vec![approve, deploy],
+        }],
+    }
 }
 
 /// The reference without tag and digest.
@@ -200,13 +274,21 @@ fn render(
     environment: &str,
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, String> {
-    let found = spec.environment(environment).ok_or_else(|| format!("there is no environment {environment}"))?;
+    let found = spec
+        .environment(environment)
+        .ok_or_else(|| format!("there is no environment {environment}"))?;
     let context = Context::of(app, found, &Values::new(), images.clone());
     let mut all = vec![];
     for manifest in &spec.manifests {
         match template::manifests(&manifest.name, &manifest.template, &context) {
             Ok(objects) => all.extend(objects),
-            Err(errors) => return Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+            Err(errors) => {
+                return Err(errors
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("\n"));
+            }
         }
     }
     Ok(all)

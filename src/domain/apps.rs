@@ -24,27 +24,40 @@ pub fn problems(spec: &AppSpec) -> Vec<(String, String)> {
         }
     }
     for (n, environment) in spec.environments.iter().enumerate() {
-        if spec.environments[..n].iter().any(|e| e.name == environment.name) {
-            tell(format!("environments[{n}].name"), format!("environment {} stands twice", environment.name));
+        if spec.environments[..n]
+            .iter()
+            .any(|e| e.name == environment.name)
+        {
+            tell(
+                format!("environments[{n}].name"),
+                format!("environment {} stands twice", environment.name),
+            );
         }
     }
     for (s, stage) in spec.workflow.stages.iter().enumerate() {
         for (t, task) in stage.tasks.iter().enumerate() {
             let path = format!("workflow.stages[{s}].tasks[{t}]");
             if stage.tasks[..t].iter().any(|o| o.name == task.name) {
-                tell(path.clone(), format!("task {} stands twice in stage {}", task.name, stage.name));
+                tell(
+                    path.clone(),
+                    format!("task {} stands twice in stage {}", task.name, stage.name),
+                );
             }
             let environment = match task.kind() {
                 None => {
                     let kinds = "build, approval, deploy, verify, proceed, cleanUp";
-                    tell(path, format!("task {} needs exactly one of {kinds}", task.name));
+                    tell(
+                        path,
+                        format!("task {} needs exactly one of {kinds}", task.name),
+                    );
                     continue;
                 }
                 Some(TaskKind::Deploy(d)) => Some(&d.environment),
                 Some(TaskKind::CleanUp(c)) => Some(&c.environment),
                 Some(TaskKind::Build(b)) => {
                     if !spec.images.contains_key(&b.image) {
-                        let why = format!("task {} builds the unknown image {}", task.name, b.image);
+                        let why =
+                            format!("task {} builds the unknown image {}", task.name, b.image);
                         tell(format!("{path}.build.image"), why);
                     }
                     None
@@ -52,7 +65,10 @@ pub fn problems(spec: &AppSpec) -> Vec<(String, String)> {
                 Some(_) => None,
             };
             if let Some(name) = environment.filter(|e| spec.environment(e).is_none()) {
-                tell(format!("{path}.environment"), format!("task {} names the unknown environment {name}", task.name));
+                tell(
+                    format!("{path}.environment"),
+                    format!("task {} names the unknown environment {name}", task.name),
+                );
             }
         }
     }

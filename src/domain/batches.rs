@@ -70,7 +70,9 @@ pub fn allowed(pause: PausePolicy, level: u32, batches: usize) -> usize {
 /// The last is all. Kept for the whole rollout, so that a batch's number goes on meaning the same when an
 /// autoscaler changes the replicas.
 pub fn batches(plan: &[Amount], replicas: &[u32]) -> Vec<Amount> {
-    let at = |a: &[Amount], i: usize| -> Vec<u32> { replicas.iter().map(|r| targets(a, *r)[i]).collect() };
+    let at = |a: &[Amount], i: usize| -> Vec<u32> {
+        replicas.iter().map(|r| targets(a, *r)[i]).collect()
+    };
     let mut kept: Vec<Amount> = vec![];
     let mut before = vec![0; replicas.len()];
     for (i, amount) in plan.iter().enumerate() {

@@ -28,7 +28,9 @@ pub use promise::{Promise, expected};
 pub use told::from_links;
 
 /// How a hop went, from good to bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Verdict {
     /// As promised.
     #[default]
@@ -110,7 +112,9 @@ impl Chain {
     /// Whoever asked got a status of 500 or more, or no answer.
     pub fn has_failed(&self) -> bool {
         let first = self.steps.iter().find_map(|s| s.hop.as_ref());
-        first.map_or(self.status == 0 || self.status >= 500, |hop| hop.has_failed())
+        first.map_or(self.status == 0 || self.status >= 500, |hop| {
+            hop.has_failed()
+        })
     }
 
     /// On-call should look.
@@ -126,9 +130,17 @@ impl Chain {
         let mut at = self.steps.iter().position(|s| s.hop.is_some()).unwrap_or(0);
         loop {
             let here = self.steps.get(at)?;
-            let beneath = self.steps.iter().enumerate().skip(at + 1).take_while(|(_, s)| s.depth > here.depth);
+            let beneath = self
+                .steps
+                .iter()
+                .enumerate()
+                .skip(at + 1)
+                .take_while(|(_, s)| s.depth > here.depth);
             // Of several the last one: what came before it was tried again.
-            match beneath.filter(|(_, s)| s.depth == here.depth + 1 && s.has_failed()).last() {
+            match beneath
+                .filter(|(_, s)| s.depth == here.depth + 1 && s.has_failed())
+                .last()
+            {
                 Some((next, _)) => at = next,
                 None => return Some(here),
             }
@@ -170,7 +182,11 @@ pub struct Step {
 impl Step {
     /// Answered with a status of 500 or more, or not at all.
     pub fn has_failed(&self) -> bool {
-        self.hop.as_ref().map_or(self.status.is_some_and(|s| s == 0 || s >= 500), |hop| hop.has_failed())
+        self.hop
+            .as_ref()
+            .map_or(self.status.is_some_and(|s| s == 0 || s >= 500), |hop| {
+                hop.has_failed()
+            })
     }
 }
 

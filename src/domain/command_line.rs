@@ -32,14 +32,18 @@ impl CommandLine {
     /// Words of our own, as they are.
     #[must_use]
     pub fn flag(self, words: &'static str) -> Self {
-        words.split_whitespace().fold(self, |line, word| line.push(Some(word.to_owned())))
+        words
+            .split_whitespace()
+            .fold(self, |line, word| line.push(Some(word.to_owned())))
     }
 
     /// Foreign text as one argument.
     #[must_use]
     pub fn arg(self, text: impl AsRef<str>) -> Self {
         // It would be taken for an option.
-        let word = Some(text.as_ref()).filter(|t| !t.starts_with('-')).and_then(quoted);
+        let word = Some(text.as_ref())
+            .filter(|t| !t.starts_with('-'))
+            .and_then(quoted);
         self.push(word)
     }
 
@@ -76,7 +80,10 @@ impl CommandLine {
         for c in value.to_string().chars() {
             match c {
                 ' '..='~' => text.push(c),
-                c => c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
+                c => c
+                    .encode_utf16(&mut units)
+                    .iter()
+                    .for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
             }
         }
         self.option(name, text)
@@ -90,7 +97,9 @@ impl CommandLine {
     /// The same on lines of at most so many columns, each but the last with a backslash at its end: pasted, none of them is
     /// a command of its own.
     pub fn lines(&self, most: usize) -> Vec<String> {
-        let Some(words) = &self.0 else { return vec![NOT_SHOWN.into()] };
+        let Some(words) = &self.0 else {
+            return vec![NOT_SHOWN.into()];
+        };
         let most = most.saturating_sub(2).max(1);
         let (mut lines, mut line) = (vec![], String::new());
         for word in words {
@@ -151,9 +160,16 @@ mod tests {
 
     /// What a shell makes of a line, the first word left out.
     fn read(line: &CommandLine) -> Vec<String> {
-        let script = line.shown().unwrap().replacen("graylane", "printf '%s\\0'", 1);
+        let script = line
+            .shown()
+            .unwrap()
+            .replacen("graylane", "printf '%s\\0'", 1);
         let out = Command::new("sh").args(["-c", &script]).output().unwrap();
-        assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         let text = String::from_utf8(out.stdout).unwrap();
         text.split_terminator('\0').map(str::to_owned).collect()
     }
@@ -180,10 +196,22 @@ mod tests {
 
     #[test]
     fn what_cannot_be_quoted_safely_is_no_command() {
-        let hidden =
-            ["a\nb", "a\rb", "a\tb", "\u{1b}[31m", "a\u{7f}", "a\u{202e}b", "a\u{200b}b", "a\u{2028}b", "a\u{85}b"];
+        let hidden = [
+            "a\nb",
+            "a\rb",
+            "a\tb",
+            "\u{1b}[31m",
+            "a\u{7f}",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "a\u{2028}b",
+            "a\u{85}b",
+        ];
         for text in hidden {
-            for line in [CommandLine::graylane("retry").arg(text), CommandLine::graylane("x").option("--task", text)] {
+            for line in [
+                CommandLine::graylane("retry").arg(text),
+                CommandLine::graylane("x").option("--task", text),
+            ] {
                 assert_eq!(line.shown(), None, "{text:?}");
                 assert_eq!(line.clone().arg("more").to_string(), NOT_SHOWN);
             }
@@ -193,11 +221,20 @@ mod tests {
 
     #[test]
     fn a_value_is_never_taken_for_an_option() {
-        let line = CommandLine::graylane("skip").arg("a-7").option("--task", "--force").option("--batch", "2");
-        assert_eq!(line.to_string(), "graylane skip a-7 --task=--force --batch 2");
+        let line = CommandLine::graylane("skip")
+            .arg("a-7")
+            .option("--task", "--force")
+            .option("--batch", "2");
+        assert_eq!(
+            line.to_string(),
+            "graylane skip a-7 --task=--force --batch 2"
+        );
         let none: Option<&str> = None;
         assert_eq!(
-            CommandLine::kubectl("").option_if("--context", none).flag("get pods").to_string(),
+            CommandLine::kubectl("")
+                .option_if("--context", none)
+                .flag("get pods")
+                .to_string(),
             "kubectl get pods"
         );
     }
@@ -210,10 +247,22 @@ mod tests {
             .arg("m".repeat(30));
         for most in 1..60 {
             let lines = line.lines(most);
-            assert!(lines.iter().rev().skip(1).all(|l| l.ends_with('\\')), "{lines:?}");
-            assert!(most < 4 || lines.iter().all(|l| l.len() <= most), "{most}: {lines:?}");
+            assert!(
+                lines.iter().rev().skip(1).all(|l| l.ends_with('\\')),
+                "{lines:?}"
+            );
+            assert!(
+                most < 4 || lines.iter().all(|l| l.len() <= most),
+                "{most}: {lines:?}"
+            );
         }
-        assert_eq!(line.lines(30)[..2], ["graylane retry reboot --task \\", "'a b c d e f g h i j k l' \\"]);
+        assert_eq!(
+            line.lines(30)[..2],
+            [
+                "graylane retry reboot --task \\",
+                "'a b c d e f g h i j k l' \\"
+            ]
+        );
         assert_eq!(line.lines(usize::MAX), [line.to_string()]);
     }
 

@@ -115,7 +115,13 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |t: &Clean| if t.is_empty() { "(empty)".to_owned() } else { t.to_string() };
+        let text = |t: &Clean| {
+            if t.is_empty() {
+                "(empty)".to_owned()
+            } else {
+                t.to_string()
+            }
+        };
         write!(f, "{}: ", self.at)?;
         match (&self.base, &self.gray) {
             (Some(base), Some(gray)) => write!(f, "{} -> {}", text(base), text(gray)),
@@ -164,11 +170,18 @@ impl Comparison {
 pub fn compare(base: &Answer, gray: &Answer, ignored: &Ignored) -> Comparison {
     let mut found = Comparison {
         partial: base.cut || gray.cut,
-        latency: Sides { base: base.latency, gray: gray.latency },
+        latency: Sides {
+            base: base.latency,
+            gray: gray.latency,
+        },
         ..Comparison::default()
     };
     if base.status != gray.status {
-        found.add(Place::Status, Some(&base.status.to_string()), Some(&gray.status.to_string()));
+        found.add(
+            Place::Status,
+            Some(&base.status.to_string()),
+            Some(&gray.status.to_string()),
+        );
     }
     for header in Header::ALL.into_iter().filter(|h| !ignored.has_header(*h)) {
         let [old, new] = [base, gray].map(|a| a.headers.get(&header).map(String::as_str));

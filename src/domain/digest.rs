@@ -7,5 +7,8 @@ use sha2::{Digest, Sha256};
 pub fn sha256(value: &Value) -> String {
     let mut sorted = value.clone();
     sorted.sort_all_objects();
-    Sha256::digest(sorted.to_string().as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(sorted.to_string().as_bytes())
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

@@ -74,7 +74,10 @@ pub fn bounded(text: &str) -> String {
     if text.len() <= MOST_TEXT {
         return text.to_owned();
     }
-    let end = (0..=MOST_TEXT - '…'.len_utf8()).rev().find(|i| text.is_char_boundary(*i)).unwrap_or_default();
+    let end = (0..=MOST_TEXT - '…'.len_utf8())
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or_default();
     format!("{}…", &text[..end])
 }
 
@@ -86,12 +89,22 @@ impl Hop {
 
     /// Whether another tells nothing else of this hop.
     pub fn tells_the_same(&self, other: &Self) -> bool {
-        *self == Self { amends: self.amends, ..other.clone() }
+        *self
+            == Self {
+                amends: self.amends,
+                ..other.clone()
+            }
     }
 
     /// Which side answered; none when nobody did.
     pub fn served(&self) -> Option<Served> {
-        self.pod.as_ref().map(|_| if self.pod_tag.is_some() { Served::Gray } else { Served::Base })
+        self.pod.as_ref().map(|_| {
+            if self.pod_tag.is_some() {
+                Served::Gray
+            } else {
+                Served::Base
+            }
+        })
     }
 }
 
@@ -102,9 +115,17 @@ mod tests {
     #[test]
     fn long_texts_are_cut_at_a_character() {
         assert_eq!(bounded("/A/a"), "/A/a");
-        for long in ["x".repeat(5000), "灰".repeat(2000), format!("x{}", "灰".repeat(2000))] {
+        for long in [
+            "x".repeat(5000),
+            "灰".repeat(2000),
+            format!("x{}", "灰".repeat(2000)),
+        ] {
             let cut = bounded(&long);
-            assert!(cut.len() <= MOST_TEXT && cut.len() > MOST_TEXT - 8 && cut.ends_with('…'), "{}", cut.len());
+            assert!(
+                cut.len() <= MOST_TEXT && cut.len() > MOST_TEXT - 8 && cut.ends_with('…'),
+                "{}",
+                cut.len()
+            );
         }
         assert_eq!(bounded(&"x".repeat(MOST_TEXT)).len(), MOST_TEXT);
     }

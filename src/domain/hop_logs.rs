@@ -51,8 +51,15 @@ impl StoreOf {
     /// `tempo`, as the lane group writes it.
     pub fn word(&self) -> &'static str {
         let source = &self.source;
-        let named = [("tempo", &source.tempo), ("jaeger", &source.jaeger), ("zipkin", &source.zipkin)];
-        named.into_iter().find(|(_, store)| store.is_some()).map_or("skyWalking", |(word, _)| word)
+        let named = [
+            ("tempo", &source.tempo),
+            ("jaeger", &source.jaeger),
+            ("zipkin", &source.zipkin),
+        ];
+        named
+            .into_iter()
+            .find(|(_, store)| store.is_some())
+            .map_or("skyWalking", |(word, _)| word)
     }
 }
 
@@ -69,18 +76,31 @@ pub struct GatewayLog {
 
 impl GatewayLog {
     fn new(home: &str, gateway: &str, log: &AccessLog) -> Self {
-        Self { home: home.to_owned(), gateway: gateway.to_owned(), log: log.clone() }
+        Self {
+            home: home.to_owned(),
+            gateway: gateway.to_owned(),
+            log: log.clone(),
+        }
     }
 
     /// `accessLog traefik of gw`, for the lane group's status.
     pub fn word(&self) -> String {
-        format!("accessLog {} of {}", format_word(self.log.format), self.gateway)
+        format!(
+            "accessLog {} of {}",
+            format_word(self.log.format),
+            self.gateway
+        )
     }
 
     /// Where its pods may be, the likeliest first: namespaces (none: all) and labels.
     pub fn places(&self) -> Vec<(Option<String>, BTreeMap<String, String>)> {
         let log = &self.log;
-        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
+        };
         if !log.match_labels.is_empty() {
             let namespace = log.namespace.as_ref().unwrap_or(&self.home);
             return vec![(Some(namespace.clone()), log.match_labels.clone())];
@@ -98,7 +118,10 @@ impl GatewayLog {
             LogFormat::Envoy => vec![(log.namespace.clone(), owned)],
             LogFormat::Nginx | LogFormat::Json => vec![],
         };
-        places.push((Some(log.namespace.clone().unwrap_or_else(|| self.home.clone())), made));
+        places.push((
+            Some(log.namespace.clone().unwrap_or_else(|| self.home.clone())),
+            made,
+        ));
         if log.format == LogFormat::Envoy {
             places.push(of_all("app", "higress-gateway"));
         }
@@ -130,15 +153,29 @@ pub fn usual_format(controller: &str) -> Option<LogFormat> {
 
 /// The access logs of a group's Gateways: as it says itself, else what fits its Gateway's class.
 pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
-    let said: Vec<AccessLog> = group.spec.hops.iter().filter_map(|source| source.access_log.clone()).collect();
+    let said: Vec<AccessLog> = group
+        .spec
+        .hops
+        .iter()
+        .filter_map(|source| source.access_log.clone())
+        .collect();
     let usual = || Means::of(group).and_then(|means| usual_format(means.controller()));
-    let usual =
-        usual().filter(|_| group.spec.hops.is_empty()).map(|format| AccessLog { format, ..AccessLog::default() });
+    let usual = usual()
+        .filter(|_| group.spec.hops.is_empty())
+        .map(|format| AccessLog {
+            format,
+            ..AccessLog::default()
+        });
     let mut gateways = vec![group.spec.entry.gateway.clone()];
     if group.spec.mode == LaneMode::Gateway {
         gateways.push(super::routes::internal_gateway(group));
     }
-    let of = |log: &AccessLog| gateways.iter().map(|g| GatewayLog::new(home, g, log)).collect::<Vec<_>>();
+    let of = |log: &AccessLog| {
+        gateways
+            .iter()
+            .map(|g| GatewayLog::new(home, g, log))
+            .collect::<Vec<_>>()
+    };
     said.iter().chain(&usual).flat_map(of).collect()
 }
 
@@ -147,22 +184,38 @@ pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
 pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog> {
     let mut logs = BTreeSet::new();
     for (name, group) in world.groups.iter() {
-        let stores = group.spec.hops.iter().filter(|source| source.access_log.is_none());
-        logs.extend(
-            stores.map(|source| HopLog::Store(Box::new(StoreOf { group: name.clone(), source: source.clone() }))),
-        );
+        let stores = group
+            .spec
+            .hops
+            .iter()
+            .filter(|source| source.access_log.is_none());
+        logs.extend(stores.map(|source| {
+            HopLog::Store(Box::new(StoreOf {
+                group: name.clone(),
+                source: source.clone(),
+            }))
+        }));
         let status = group.status.as_ref();
-        let controller = status.and_then(|s| s.gateway.as_ref()).and_then(|g| g.controller.as_deref());
+        let controller = status
+            .and_then(|s| s.gateway.as_ref())
+            .and_then(|g| g.controller.as_deref());
         // While nobody has told yet, it may be.
         if controller.is_none_or(|c| c == LANE_GATEWAY) {
             logs.insert(HopLog::LaneGateway);
         }
         let of_engine = status.and_then(|s| s.span_log.clone());
-        let of_engine = of_engine.map(|log| HopLog::Spans { namespace: log.namespace, labels: log.match_labels });
+        let of_engine = of_engine.map(|log| HopLog::Spans {
+            namespace: log.namespace,
+            labels: log.match_labels,
+        });
         let written = of_engine.as_ref().is_some_and(|log| !silent.contains(log));
         logs.extend(of_engine);
         if !written {
-            logs.extend(access_logs(&world.namespace, group).into_iter().map(|log| HopLog::Access(Box::new(log))));
+            logs.extend(
+                access_logs(&world.namespace, group)
+                    .into_iter()
+                    .map(|log| HopLog::Access(Box::new(log))),
+            );
         }
     }
     logs
@@ -170,7 +223,11 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
 
 /// The logs that an engine which writes spans follows.
 pub fn for_engine(namespace: &str, groups: &LaneGroups) -> BTreeSet<HopLog> {
-    groups.values().flat_map(|group| access_logs(namespace, group)).map(|log| HopLog::Access(Box::new(log))).collect()
+    groups
+        .values()
+        .flat_map(|group| access_logs(namespace, group))
+        .map(|log| HopLog::Access(Box::new(log)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -181,18 +238,41 @@ mod tests {
     use crate::api::{Entry, GatewaySeen, LaneGroupSpec, LaneGroupStatus, SpanLog};
 
     fn group(controller: &str, hops: Vec<HopSource>, span_log: Option<SpanLog>) -> LaneGroup {
-        let entry = Entry { gateway: "gw".into(), ..Entry::default() };
-        let spec = LaneGroupSpec { entry, hops, mode: LaneMode::Gateway, ..LaneGroupSpec::default() };
+        let entry = Entry {
+            gateway: "gw".into(),
+            ..Entry::default()
+        };
+        let spec = LaneGroupSpec {
+            entry,
+            hops,
+            mode: LaneMode::Gateway,
+            ..LaneGroupSpec::default()
+        };
         let mut group = LaneGroup::new("g", spec);
-        let seen = GatewaySeen { class: "c".into(), controller: Some(controller.into()), features: None };
-        group.status = Some(LaneGroupStatus { gateway: Some(seen), span_log, ..LaneGroupStatus::default() });
+        let seen = GatewaySeen {
+            class: "c".into(),
+            controller: Some(controller.into()),
+            features: None,
+        };
+        group.status = Some(LaneGroupStatus {
+            gateway: Some(seen),
+            span_log,
+            ..LaneGroupStatus::default()
+        });
         group
     }
 
     fn followed(group: LaneGroup) -> Vec<String> {
         let groups = Arc::new(BTreeMap::from([("g".to_owned(), Arc::new(group))]));
-        let world = World { namespace: "demo".into(), groups, ..World::default() };
-        for_cockpit(&world, &BTreeSet::new()).iter().map(HopLog::word).collect()
+        let world = World {
+            namespace: "demo".into(),
+            groups,
+            ..World::default()
+        };
+        for_cockpit(&world, &BTreeSet::new())
+            .iter()
+            .map(HopLog::word)
+            .collect()
     }
 
     #[test]
@@ -204,37 +284,89 @@ mod tests {
             ("istio.io/gateway-controller", "envoy"),
             ("gateway.nginx.org/nginx-gateway-controller", "nginx"),
         ] {
-            let both = [format!("accessLog {format} of gw"), format!("accessLog {format} of gw-internal")];
-            assert_eq!(usual(controller), both, "the entry and what stands between the services");
+            let both = [
+                format!("accessLog {format} of gw"),
+                format!("accessLog {format} of gw-internal"),
+            ];
+            assert_eq!(
+                usual(controller),
+                both,
+                "the entry and what stands between the services"
+            );
         }
         assert!(usual("example.com/unknown").is_empty());
-        let json = AccessLog { format: LogFormat::Json, ..AccessLog::default() };
-        let said = HopSource { access_log: Some(json), ..HopSource::default() };
-        assert_eq!(followed(group("example.com/unknown", vec![said.clone()], None)).len(), 2);
-        let store = HopSource { tempo: Some(crate::api::TraceStore::default()), ..HopSource::default() };
+        let json = AccessLog {
+            format: LogFormat::Json,
+            ..AccessLog::default()
+        };
+        let said = HopSource {
+            access_log: Some(json),
+            ..HopSource::default()
+        };
+        assert_eq!(
+            followed(group("example.com/unknown", vec![said.clone()], None)).len(),
+            2
+        );
+        let store = HopSource {
+            tempo: Some(crate::api::TraceStore::default()),
+            ..HopSource::default()
+        };
         assert_eq!(
             followed(group("traefik.io/gateway-controller", vec![store], None)),
             ["tempo"],
             "said to be elsewhere"
         );
-        let engine = SpanLog { namespace: "graylane-system".into(), match_labels: BTreeMap::new() };
-        let log = HopLog::Spans { namespace: engine.namespace.clone(), labels: BTreeMap::new() };
-        let gone = group("traefik.io/gateway-controller", vec![], Some(engine.clone()));
-        let world = World { groups: Arc::new([("g".into(), Arc::new(gone))].into()), ..World::default() };
-        assert_eq!(for_cockpit(&world, &BTreeSet::from([log])).len(), 3, "no engine is there: the gateway itself");
+        let engine = SpanLog {
+            namespace: "graylane-system".into(),
+            match_labels: BTreeMap::new(),
+        };
+        let log = HopLog::Spans {
+            namespace: engine.namespace.clone(),
+            labels: BTreeMap::new(),
+        };
+        let gone = group(
+            "traefik.io/gateway-controller",
+            vec![],
+            Some(engine.clone()),
+        );
+        let world = World {
+            groups: Arc::new([("g".into(), Arc::new(gone))].into()),
+            ..World::default()
+        };
+        assert_eq!(
+            for_cockpit(&world, &BTreeSet::from([log])).len(),
+            3,
+            "no engine is there: the gateway itself"
+        );
         let through = group("traefik.io/gateway-controller", vec![said], Some(engine));
-        assert_eq!(followed(through), ["the engine in graylane-system"], "one stream for all cockpits");
+        assert_eq!(
+            followed(through),
+            ["the engine in graylane-system"],
+            "one stream for all cockpits"
+        );
     }
 
     #[test]
     fn pods_are_looked_for_by_the_labels_of_their_makers_or_as_the_group_says() {
         let of = |log: &AccessLog| GatewayLog::new("demo", "gw", log).places();
-        let usual = of(&AccessLog { format: LogFormat::Envoy, ..AccessLog::default() });
-        assert_eq!(usual[0].0, None, "Envoy Gateway runs them in its own namespace");
-        assert_eq!(usual[0].1["gateway.envoyproxy.io/owning-gateway-name"], "gw");
+        let usual = of(&AccessLog {
+            format: LogFormat::Envoy,
+            ..AccessLog::default()
+        });
+        assert_eq!(
+            usual[0].0, None,
+            "Envoy Gateway runs them in its own namespace"
+        );
+        assert_eq!(
+            usual[0].1["gateway.envoyproxy.io/owning-gateway-name"],
+            "gw"
+        );
         assert_eq!((usual[1].0.as_deref(), usual.len()), (Some("demo"), 3));
         let labels = BTreeMap::from([("app".to_owned(), "edge".to_owned())]);
-        let said = AccessLog { match_labels: labels.clone(), ..AccessLog::default() };
+        let said = AccessLog {
+            match_labels: labels.clone(),
+            ..AccessLog::default()
+        };
         assert_eq!(of(&said), [(Some("demo".to_owned()), labels)]);
     }
 }

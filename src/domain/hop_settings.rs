@@ -58,12 +58,16 @@ pub struct Settings {
 pub fn settings(controller: Option<&str>, format: LogFormat, header: &str) -> Settings {
     let filled = |text: &str| text.replace("{header}", &header.to_lowercase());
     let fields = |indent: &str, between: &str| {
-        let line = |(key, value): &(&str, &str)| format!("{indent}{}{between}\"{}\"", filled(key), filled(value));
+        let line = |(key, value): &(&str, &str)| {
+            format!("{indent}{}{between}\"{}\"", filled(key), filled(value))
+        };
         ENVOY_FIELDS.iter().map(line).collect::<Vec<_>>().join("\n")
     };
     let envoy_json = || {
-        let all: Vec<String> =
-            ENVOY_FIELDS.iter().map(|(k, v)| format!("\"{}\":\"{}\"", filled(k), filled(v))).collect();
+        let all: Vec<String> = ENVOY_FIELDS
+            .iter()
+            .map(|(k, v)| format!("\"{}\":\"{}\"", filled(k), filled(v)))
+            .collect();
         format!("{{{}}}", all.join(","))
     };
     match (format, controller) {
@@ -110,7 +114,10 @@ pub fn settings(controller: Option<&str>, format: LogFormat, header: &str) -> Se
 fn nginx_json(header: &str) -> String {
     let variable = header.to_lowercase().replace('-', "_");
     let filled = |text: &str| text.replace("{variable}", &variable);
-    let all: Vec<String> = NGINX_FIELDS.iter().map(|(k, v)| format!("\"{}\":\"{}\"", filled(k), filled(v))).collect();
+    let all: Vec<String> = NGINX_FIELDS
+        .iter()
+        .map(|(k, v)| format!("\"{}\":\"{}\"", filled(k), filled(v)))
+        .collect();
     format!("{{{}}}", all.join(","))
 }
 
@@ -122,15 +129,29 @@ mod tests {
     fn the_lines_name_the_groups_own_header() {
         for (controller, format) in [
             (None, LogFormat::Traefik),
-            (Some("gateway.envoyproxy.io/gatewayclass-controller"), LogFormat::Envoy),
+            (
+                Some("gateway.envoyproxy.io/gatewayclass-controller"),
+                LogFormat::Envoy,
+            ),
             (Some("istio.io/gateway-controller"), LogFormat::Envoy),
             (Some("higress.io/gateway-controller"), LogFormat::Envoy),
         ] {
             let told = settings(controller, format, "X-Lane").lines;
-            assert!(told.contains("x-lane") && !told.contains('{') | told.contains("start_time"), "{told}");
+            assert!(
+                told.contains("x-lane") && !told.contains('{') | told.contains("start_time"),
+                "{told}"
+            );
             assert!(!told.contains("{header}"), "{told}");
         }
-        assert!(settings(None, LogFormat::Nginx, "X-Lane").lines.contains(r#""http_x_lane":"$http_x_lane""#));
-        assert!(settings(None, LogFormat::Json, "X-Lane").lines.contains("durationUnit"));
+        assert!(
+            settings(None, LogFormat::Nginx, "X-Lane")
+                .lines
+                .contains(r#""http_x_lane":"$http_x_lane""#)
+        );
+        assert!(
+            settings(None, LogFormat::Json, "X-Lane")
+                .lines
+                .contains("durationUnit")
+        );
     }
 }

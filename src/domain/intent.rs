@@ -21,8 +21,15 @@ pub struct Seen {
 /// that is; not every write.
 pub fn meaning(release: &Release) -> String {
     let status = as_wished(release);
-    let tasks: Vec<_> = status.tasks.iter().map(|t| (&t.name, t.phase, t.attempt, &t.batches)).collect();
-    let control = Control { last: None, ..release.spec.control.clone() };
+    let tasks: Vec<_> = status
+        .tasks
+        .iter()
+        .map(|t| (&t.name, t.phase, t.attempt, &t.batches))
+        .collect();
+    let control = Control {
+        last: None,
+        ..release.spec.control.clone()
+    };
     format!("{:?} {:?} {tasks:?} {control:?}", status.phase, status.task)
 }
 

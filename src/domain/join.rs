@@ -90,12 +90,23 @@ impl Joiner {
         let id = span.trace.clone();
         if !self.traces.contains_key(&id) {
             self.order.push_back(id.clone());
-            let trace = Trace { spans: vec![], last: now, due: None, told: BTreeMap::new() };
+            let trace = Trace {
+                spans: vec![],
+                last: now,
+                due: None,
+                told: BTreeMap::new(),
+            };
             self.traces.insert(id.clone(), trace);
         }
-        let Some(trace) = self.traces.get_mut(&id) else { return };
+        let Some(trace) = self.traces.get_mut(&id) else {
+            return;
+        };
         let key = key_of(&span);
-        if trace.spans.iter().any(|s| s.side == key.0 && s.span == key.1) {
+        if trace
+            .spans
+            .iter()
+            .any(|s| s.side == key.0 && s.span == key.1)
+        {
             return;
         }
         if trace.spans.len() >= MOST_OF_TRACE {
@@ -108,7 +119,9 @@ impl Joiner {
             self.due.remove(&(due, id.clone()));
         }
         let logs = trace.spans.iter().all(|s| s.side == Side::Gateway);
-        let due = now.checked_add(if logs { QUIET_LOG } else { QUIET_SPANS }).unwrap_or(now);
+        let due = now
+            .checked_add(if logs { QUIET_LOG } else { QUIET_SPANS })
+            .unwrap_or(now);
         trace.due = Some(due);
         self.due.insert((due, id));
         self.held += 1;
@@ -117,7 +130,8 @@ impl Joiner {
 
     fn note_teller(&mut self, span: &Span) {
         if !span.tag.is_unknown() && self.tellers.len() < MOST_TELLERS {
-            self.tellers.insert((span.source, span.side, span.by.service.clone()));
+            self.tellers
+                .insert((span.source, span.side, span.by.service.clone()));
         }
     }
 
@@ -137,25 +151,41 @@ impl Joiner {
         let mut hops = vec![];
         while let Some((due, id)) = self.due.first().cloned().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, id.clone()));
-            let Some(trace) = self.traces.get_mut(&id) else { continue };
+            let Some(trace) = self.traces.get_mut(&id) else {
+                continue;
+            };
             trace.due = None;
             for (hop, members) in hops_of(&trace.spans, &self.tellers, &trace.told, known) {
                 let before = members.iter().find_map(|key| trace.told.get(key));
-                let hop = Arc::new(Hop { amends: before.is_some(), ..hop });
+                let hop = Arc::new(Hop {
+                    amends: before.is_some(),
+                    ..hop
+                });
                 if before.is_none_or(|before| !before.tells_the_same(&hop)) {
                     hops.push(Arc::clone(&hop));
                 }
-                trace.told.extend(members.into_iter().map(|key| (key, Arc::clone(&hop))));
+                trace
+                    .told
+                    .extend(members.into_iter().map(|key| (key, Arc::clone(&hop))));
             }
         }
-        let is_old = |trace: &Trace| trace.due.is_none() && now.duration_since(trace.last) > REMEMBERED;
-        while self.order.front().and_then(|id| self.traces.get(id)).is_some_and(is_old) && self.forget_oldest() {}
+        let is_old =
+            |trace: &Trace| trace.due.is_none() && now.duration_since(trace.last) > REMEMBERED;
+        while self
+            .order
+            .front()
+            .and_then(|id| self.traces.get(id))
+            .is_some_and(is_old)
+            && self.forget_oldest()
+        {}
         hops
     }
 
     /// False when there is none.
     fn forget_oldest(&mut self) -> bool {
-        let Some(id) = self.order.pop_front() else { return false };
+        let Some(id) = self.order.pop_front() else {
+            return false;
+        };
         if let Some(trace) = self.traces.remove(&id) {
             self.held -= trace.spans.len();
             if let Some(due) = trace.due {
@@ -170,7 +200,9 @@ impl Joiner {
 /// The tag of a span, as far as it is known: a party that has told one tells every one.
 fn tag_of(span: &Span, tellers: &Tellers) -> Tag {
     match &span.tag {
-        Tag::Unknown if tellers.contains(&(span.source, span.side, span.by.service.clone())) => Tag::Absent,
+        Tag::Unknown if tellers.contains(&(span.source, span.side, span.by.service.clone())) => {
+            Tag::Absent
+        }
         told => told.clone(),
     }
 }

@@ -70,7 +70,9 @@ pub fn basis_points(text: &str) -> u32 {
 
 /// A share or percentage as basis points; none unless it is a number from 0 to 100.
 pub(crate) fn to_basis_points(percent: f64) -> Option<u32> {
-    (0.0..=100.0).contains(&percent).then(|| (percent * 100.0).round() as u32)
+    (0.0..=100.0)
+        .contains(&percent)
+        .then(|| (percent * 100.0).round() as u32)
 }
 
 #[cfg(test)]

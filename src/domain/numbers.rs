@@ -58,7 +58,8 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
         b'+' => (1.0, &text[1..]),
         _ => (1.0, text),
     };
-    if !underscores_stand_well(text) || !body.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+    if !underscores_stand_well(text) || !body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+    {
         return None;
     }
     let body = body.replace('_', "");

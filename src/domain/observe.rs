@@ -94,14 +94,17 @@ impl Side {
     /// The first pod that is not ready, and why.
     pub fn laggard(&self) -> Option<&PodSeen> {
         let lame = || self.pods.iter().filter(|p| p.ready.is_none());
-        lame().find(|p| p.trouble.is_some()).or_else(|| lame().next())
+        lame()
+            .find(|p| p.trouble.is_some())
+            .or_else(|| lame().next())
     }
 }
 
 impl PodSeen {
     /// Whether it has been Ready for so many seconds.
     pub fn ready_for(&self, min_ready: u32) -> bool {
-        self.ready.is_some_and(|lasted| lasted >= SignedDuration::from_secs(i64::from(min_ready)))
+        self.ready
+            .is_some_and(|lasted| lasted >= SignedDuration::from_secs(i64::from(min_ready)))
     }
 }
 
@@ -128,33 +131,65 @@ pub fn deployment<'a>(
     ready: &dyn Fn(&Pod) -> SignedDuration,
 ) -> DeploymentSeen {
     let wanted = template::of_deployment(live);
-    let mut seen = DeploymentSeen { live: live.clone(), ..DeploymentSeen::default() };
-    let own: Vec<&ReplicaSet> = sets.into_iter().filter(|rs| owned_by(&rs.metadata, &live.metadata)).collect();
+    let mut seen = DeploymentSeen {
+        live: live.clone(),
+        ..DeploymentSeen::default()
+    };
+    let own: Vec<&ReplicaSet> = sets
+        .into_iter()
+        .filter(|rs| owned_by(&rs.metadata, &live.metadata))
+        .collect();
     seen.sets = own.len();
     // Kubernetes takes the oldest of several equals.
     let new = own
         .iter()
         .filter(|rs| template::normal(&template::of_set(rs)) == template::normal(&wanted))
-        .min_by_key(|rs| (rs.metadata.creation_timestamp.as_ref().map(|t| t.0), rs.metadata.name.clone()));
+        .min_by_key(|rs| {
+            (
+                rs.metadata.creation_timestamp.as_ref().map(|t| t.0),
+                rs.metadata.name.clone(),
+            )
+        });
     let new_uid = new.and_then(|rs| rs.metadata.uid.clone());
-    seen.new.hash = new.and_then(|rs| rs.metadata.labels.as_ref()?.get(template::HASH_LABEL).cloned());
-    let failure =
-        new.and_then(|rs| cause::of_set(rs)).or_else(|| cause::of_deployment(live).filter(|c| !cause::is_noise(c)));
+    seen.new.hash = new.and_then(|rs| {
+        rs.metadata
+            .labels
+            .as_ref()?
+            .get(template::HASH_LABEL)
+            .cloned()
+    });
+    let failure = new
+        .and_then(|rs| cause::of_set(rs))
+        .or_else(|| cause::of_deployment(live).filter(|c| !cause::is_noise(c)));
     seen.new.trouble = failure.map(|c| c.words());
     for rs in &own {
         let wanted = replicas(rs.spec.as_ref().and_then(|s| s.replicas));
-        let side = if rs.metadata.uid == new_uid { &mut seen.new } else { &mut seen.old };
+        let side = if rs.metadata.uid == new_uid {
+            &mut seen.new
+        } else {
+            &mut seen.old
+        };
         side.wanted = side.wanted.saturating_add(wanted);
     }
-    let sized = own.iter().map(|rs| (replicas(rs.spec.as_ref().and_then(|s| s.replicas)), rs));
-    let older = sized.filter(|(n, rs)| *n > 0 && rs.metadata.uid != new_uid).max_by_key(|(n, _)| *n);
+    let sized = own
+        .iter()
+        .map(|rs| (replicas(rs.spec.as_ref().and_then(|s| s.replicas)), rs));
+    let older = sized
+        .filter(|(n, rs)| *n > 0 && rs.metadata.uid != new_uid)
+        .max_by_key(|(n, _)| *n);
     seen.older = older.map(|(_, rs)| template::without_hash(template::of_set(rs)));
     for pod in pods {
-        let Some(owner) = own.iter().find(|rs| owned_by(&pod.metadata, &rs.metadata)) else { continue };
+        let Some(owner) = own.iter().find(|rs| owned_by(&pod.metadata, &rs.metadata)) else {
+            continue;
+        };
         if pod.metadata.deletion_timestamp.is_some() || finished(pod) {
             continue;
         }
-        let side = if owner.metadata.uid == new_uid { &mut seen.new } else { &mut seen.old };
+        let side = if owner.metadata.uid == new_uid {
+            &mut seen.new
+        } else {
+            &mut seen.old
+        };
         side.pods.push(pod_seen(pod, ready));
     }
     seen
@@ -162,7 +197,10 @@ pub fn deployment<'a>(
 
 /// Whether it is an App's and its template is from before: the pods that it makes do not say whose they are.
 pub fn from_before(live: &Deployment) -> bool {
-    let template = live.spec.as_ref().and_then(|s| s.template.metadata.as_ref());
+    let template = live
+        .spec
+        .as_ref()
+        .and_then(|s| s.template.metadata.as_ref());
     labelled(&live.metadata) && !template.is_some_and(labelled)
 }
 
@@ -176,25 +214,41 @@ pub fn unlabelled<'a>(
     if !from_before(live) {
         return vec![];
     }
-    let own: Vec<&ReplicaSet> = sets.into_iter().filter(|rs| owned_by(&rs.metadata, &live.metadata)).collect();
+    let own: Vec<&ReplicaSet> = sets
+        .into_iter()
+        .filter(|rs| owned_by(&rs.metadata, &live.metadata))
+        .collect();
     let ours = |pod: &&Pod| {
         let meta = &pod.metadata;
-        meta.deletion_timestamp.is_none() && !labelled(meta) && own.iter().any(|rs| owned_by(meta, &rs.metadata))
+        meta.deletion_timestamp.is_none()
+            && !labelled(meta)
+            && own.iter().any(|rs| owned_by(meta, &rs.metadata))
     };
     let name = |pod: &Pod| {
         let meta = &pod.metadata;
-        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+        (
+            meta.namespace.clone().unwrap_or_default(),
+            meta.name.clone().unwrap_or_default(),
+        )
     };
     pods.into_iter().filter(ours).map(name).collect()
 }
 
 fn labelled(meta: &ObjectMeta) -> bool {
-    meta.labels.as_ref().is_some_and(|l| l.contains_key(label::APP))
+    meta.labels
+        .as_ref()
+        .is_some_and(|l| l.contains_key(label::APP))
 }
 
 fn owned_by(child: &ObjectMeta, owner: &ObjectMeta) -> bool {
-    let Some(uid) = owner.uid.as_deref() else { return false };
-    child.owner_references.iter().flatten().any(|r| r.controller == Some(true) && r.uid == uid)
+    let Some(uid) = owner.uid.as_deref() else {
+        return false;
+    };
+    child
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|r| r.controller == Some(true) && r.uid == uid)
 }
 
 fn finished(pod: &Pod) -> bool {
@@ -204,7 +258,11 @@ fn finished(pod: &Pod) -> bool {
 
 fn pod_seen(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
     let lasted = ready::condition(pod).map(|_| ready(pod).max(SignedDuration::ZERO));
-    let cause = if lasted.is_some() { None } else { cause::of_pod(pod) };
+    let cause = if lasted.is_some() {
+        None
+    } else {
+        cause::of_pod(pod)
+    };
     let meta = pod.metadata.clone();
     PodSeen {
         name: meta.name.unwrap_or_default(),
@@ -219,11 +277,26 @@ fn pod_seen(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
 
 /// The kubelet's words for what it tries again and again.
 fn crashes(pod: &Pod) -> bool {
-    const NEVER: [&str; 4] = ["ErrImagePull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"];
+    const NEVER: [&str; 4] = [
+        "ErrImagePull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+    ];
     let status = pod.status.iter();
-    let mut containers = status.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses)).flatten();
+    let mut containers = status
+        .flat_map(|s| {
+            s.init_container_statuses
+                .iter()
+                .chain(&s.container_statuses)
+        })
+        .flatten();
     containers.any(|c| {
-        let reason = c.state.as_ref().and_then(|s| s.waiting.as_ref()?.reason.as_deref()).unwrap_or_default();
+        let reason = c
+            .state
+            .as_ref()
+            .and_then(|s| s.waiting.as_ref()?.reason.as_deref())
+            .unwrap_or_default();
         reason.ends_with("BackOff") || NEVER.contains(&reason)
     })
 }
@@ -233,7 +306,12 @@ pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timest
     let mut entries: Vec<_> = meta.managed_fields.iter().flatten().collect();
     // Times are whole seconds: of two hands in one second the other one is news, our own is not.
     let ours = |manager: &Option<String>| manager.as_deref() == Some(crate::api::FIELD_MANAGER);
-    entries.sort_by_key(|e| (std::cmp::Reverse(e.time.as_ref().map(|t| t.0)), ours(&e.manager)));
+    entries.sort_by_key(|e| {
+        (
+            std::cmp::Reverse(e.time.as_ref().map(|t| t.0)),
+            ours(&e.manager),
+        )
+    });
     let entry = entries.into_iter().find(|e| {
         let mut at: Option<&Value> = e.fields_v1.as_ref().map(|f| &f.0);
         for part in path {
@@ -241,13 +319,19 @@ pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timest
         }
         at.is_some()
     })?;
-    Some((entry.manager.clone().unwrap_or_else(|| "somebody".into()), entry.time.as_ref().map(|t| t.0)))
+    Some((
+        entry.manager.clone().unwrap_or_else(|| "somebody".into()),
+        entry.time.as_ref().map(|t| t.0),
+    ))
 }
 
 /// Whether something else scales this workload: `spec.replicas` was last set through the scale subresource.
 pub fn autoscaled(meta: &ObjectMeta) -> bool {
     meta.managed_fields.iter().flatten().any(|e| {
-        let owns = e.fields_v1.as_ref().is_some_and(|f| f.0.pointer("/f:spec/f:replicas").is_some());
+        let owns = e
+            .fields_v1
+            .as_ref()
+            .is_some_and(|f| f.0.pointer("/f:spec/f:replicas").is_some());
         owns && e.subresource.as_deref() == Some("scale")
     })
 }
@@ -263,7 +347,10 @@ mod tests {
         let live = |template: Value| -> Deployment {
             let labels = json!({label::APP: "a"});
             let meta = json!({"name": "d", "uid": "d", "labels": labels});
-            serde_json::from_value(json!({"metadata": meta, "spec": {"selector": {}, "template": template}})).unwrap()
+            serde_json::from_value(
+                json!({"metadata": meta, "spec": {"selector": {}, "template": template}}),
+            )
+            .unwrap()
         };
         let owned = |uid: &str, by: &str, labels: Value| {
             let owner = json!([{"apiVersion": "v1", "kind": "K", "name": by, "uid": by, "controller": true}]);
@@ -273,12 +360,23 @@ mod tests {
             .into_iter()
             .map(|v| serde_json::from_value(v).unwrap())
             .collect();
-        let pods: Vec<Pod> = [("p", "s", json!({})), ("q", "s", json!({label::APP: "a"})), ("r", "t", json!({}))]
-            .into_iter()
-            .map(|(name, by, labels)| serde_json::from_value(owned(name, by, labels)).unwrap())
-            .collect();
-        assert_eq!(unlabelled(&live(json!({})), &sets, &pods), [("n".to_owned(), "p".to_owned())]);
+        let pods: Vec<Pod> = [
+            ("p", "s", json!({})),
+            ("q", "s", json!({label::APP: "a"})),
+            ("r", "t", json!({})),
+        ]
+        .into_iter()
+        .map(|(name, by, labels)| serde_json::from_value(owned(name, by, labels)).unwrap())
+        .collect();
+        assert_eq!(
+            unlabelled(&live(json!({})), &sets, &pods),
+            [("n".to_owned(), "p".to_owned())]
+        );
         let released = live(json!({"metadata": {"labels": {label::APP: "a"}}}));
-        assert_eq!(unlabelled(&released, &sets, &pods), [], "new pods carry them from their template");
+        assert_eq!(
+            unlabelled(&released, &sets, &pods),
+            [],
+            "new pods carry them from their template"
+        );
     }
 }

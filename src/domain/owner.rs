@@ -75,14 +75,21 @@ impl Owner {
             "" => "an environment".to_owned(),
             name => format!("environment {}", clean(name)),
         };
-        let far = self.home.as_deref().filter(|home| seen_from.is_some_and(|from| from != *home));
+        let far = self
+            .home
+            .as_deref()
+            .filter(|home| seen_from.is_some_and(|from| from != *home));
         let far = far.map_or_else(String::new, |home| format!(" in namespace {}", clean(home)));
         format!("{environment} of app {}{far}", clean(&self.app))
     }
 
     /// Another environment of the same App.
     fn may_be_former(&self, me: &Self) -> bool {
-        !self.is(me) && self.is(&Self { environment: self.environment.clone(), ..me.clone() })
+        !self.is(me)
+            && self.is(&Self {
+                environment: self.environment.clone(),
+                ..me.clone()
+            })
     }
 
     /// An environment that this App had under another name, and has no longer: what it made is the App's to take over.
@@ -91,7 +98,11 @@ impl Owner {
     }
 
     fn is(&self, other: &Self) -> bool {
-        let home = self.home.as_ref().zip(other.home.as_ref()).is_none_or(|(a, b)| a == b);
+        let home = self
+            .home
+            .as_ref()
+            .zip(other.home.as_ref())
+            .is_none_or(|(a, b)| a == b);
         home && self.app == other.app && self.environment == other.environment
     }
 }
@@ -100,7 +111,11 @@ impl Marks {
     /// As its metadata has them.
     pub fn of(meta: &ObjectMeta) -> Self {
         let label = |key: &str| meta.labels.as_ref()?.get(key).cloned();
-        let controller = meta.owner_references.iter().flatten().find(|r| r.controller == Some(true));
+        let controller = meta
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|r| r.controller == Some(true));
         let mut entries: Vec<_> = meta
             .managed_fields
             .iter()
@@ -120,10 +135,15 @@ impl Marks {
         Self {
             app: label(label::APP),
             environment: label(label::ENVIRONMENT),
-            home: meta.annotations.as_ref().and_then(|a| a.get(label::HOME)).cloned(),
+            home: meta
+                .annotations
+                .as_ref()
+                .and_then(|a| a.get(label::HOME))
+                .cloned(),
             lane_group: label(label::LANE_GROUP),
             component: label(label::COMPONENT),
-            controller: controller.map(|c| Clean::from_untrusted(&format!("{} {}", c.kind, c.name)).to_string()),
+            controller: controller
+                .map(|c| Clean::from_untrusted(&format!("{} {}", c.kind, c.name)).to_string()),
             by_us: names().any(ours),
             managers,
         }
@@ -132,14 +152,25 @@ impl Marks {
     /// Whose it says it is.
     pub fn owner(&self) -> Option<Owner> {
         let app = self.app.clone()?;
-        Some(Owner { home: self.home.clone(), app, environment: self.environment.clone().unwrap_or_default() })
+        Some(Owner {
+            home: self.home.clone(),
+            app,
+            environment: self.environment.clone().unwrap_or_default(),
+        })
     }
 
     /// What makes it and would make it again, in words.
     fn maker(&self) -> Option<String> {
         let clean = |text: &String| Clean::from_untrusted(text).to_string();
-        let group = self.lane_group.as_ref().map(|g| format!("lane group {}", clean(g)));
-        let own = || self.component.as_ref().map(|c| format!("graylane itself ({})", clean(c)));
+        let group = self
+            .lane_group
+            .as_ref()
+            .map(|g| format!("lane group {}", clean(g)));
+        let own = || {
+            self.component
+                .as_ref()
+                .map(|c| format!("graylane itself ({})", clean(c)))
+        };
         group.or_else(own).or_else(|| self.controller.clone())
     }
 }
@@ -149,7 +180,9 @@ pub fn whose(marks: &Marks, me: &Owner, noted: Option<&Owner>) -> Whose {
     match marks.owner() {
         Some(owner) if owner.is(me) => return Whose::Ours,
         // Half a mark is none: somebody took the rest away.
-        Some(owner) if !owner.environment.is_empty() || owner.app != me.app => return Whose::Theirs(owner),
+        Some(owner) if !owner.environment.is_empty() || owner.app != me.app => {
+            return Whose::Theirs(owner);
+        }
         _ => {}
     }
     if let Some(maker) = marks.maker() {
@@ -163,7 +196,11 @@ pub fn whose(marks: &Marks, me: &Owner, noted: Option<&Owner>) -> Whose {
 }
 
 /// The environment of these Apps whose inventory holds the very object.
-pub fn noted<'a>(apps: impl IntoIterator<Item = &'a App>, item: &InventoryItem, uid: &str) -> Option<Owner> {
+pub fn noted<'a>(
+    apps: impl IntoIterator<Item = &'a App>,
+    item: &InventoryItem,
+    uid: &str,
+) -> Option<Owner> {
     let same = |i: &InventoryItem| !uid.is_empty() && i.uid == uid && is_same(i, item);
     apps.into_iter().find_map(|app| {
         let mut all = app.status.iter().flat_map(|s| &s.environments);
@@ -203,7 +240,9 @@ pub fn refusal(item: &InventoryItem, whose: &Whose, marks: &Marks, me: &Owner) -
             owner.words(me.home.as_deref())
         ),
         Whose::Made(maker) => {
-            format!("{what} is made by {maker}, which would undo what graylane writes: name this one otherwise")
+            format!(
+                "{what} is made by {maker}, which would undo what graylane writes: name this one otherwise"
+            )
         }
         Whose::Nobodys => {
             let by = if marks.managers.is_empty() {
@@ -222,10 +261,17 @@ pub fn refusal(item: &InventoryItem, whose: &Whose, marks: &Marks, me: &Owner) -
 
 /// How an object is made this environment's.
 fn adopting(item: &InventoryItem, me: &Owner) -> String {
-    let line = CommandLine::graylane("adopt").arg(format!("{}/{}", item.kind.to_lowercase(), item.name));
-    let line = line.option("--app", &me.app).option("--environment", &me.environment);
+    let line =
+        CommandLine::graylane("adopt").arg(format!("{}/{}", item.kind.to_lowercase(), item.name));
+    let line = line
+        .option("--app", &me.app)
+        .option("--environment", &me.environment);
     // A name that cannot be quoted is left out.
-    let line = if line.shown().is_some() { line } else { CommandLine::graylane("adopt") };
+    let line = if line.shown().is_some() {
+        line
+    } else {
+        CommandLine::graylane("adopt")
+    };
     format!("`{line}` makes it its own")
 }
 

@@ -36,7 +36,10 @@ impl PodIndex {
     fn insert(&mut self, pod: Pod) {
         self.unlink(&pod.key);
         if let Some(address) = &pod.address {
-            self.by_address.entry(address.clone()).or_default().push(pod.key.clone());
+            self.by_address
+                .entry(address.clone())
+                .or_default()
+                .push(pod.key.clone());
         }
         if let Some(uid) = &pod.uid {
             self.by_uid.insert(uid.clone(), pod.key.clone());
@@ -62,7 +65,12 @@ impl PodIndex {
 
     /// Takes the pods as they are now; which of them went is remembered.
     pub fn follow(&mut self, pods: &BTreeMap<Key, Pod>, now: Timestamp) {
-        let lost: Vec<Key> = self.live.keys().filter(|key| !pods.contains_key(*key)).cloned().collect();
+        let lost: Vec<Key> = self
+            .live
+            .keys()
+            .filter(|key| !pods.contains_key(*key))
+            .cloned()
+            .collect();
         for key in lost {
             let old = self.unlink(&key);
             self.gone.extend(old.map(|pod| (now, pod)));
@@ -71,7 +79,10 @@ impl PodIndex {
             match self.live.get(key) {
                 Some(known) if known == pod => continue,
                 // Made again under its name, as those of a StatefulSet are, or at another address.
-                Some(known) if known.uid != pod.uid || known.address.is_some() && known.address != pod.address => {
+                Some(known)
+                    if known.uid != pod.uid
+                        || known.address.is_some() && known.address != pod.address =>
+                {
                     self.gone.push_back((now, known.clone()));
                 }
                 _ => {}
@@ -86,20 +97,44 @@ impl PodIndex {
 
     /// The pod that had this IP address at that time.
     pub fn at(&self, address: &str, time: Timestamp) -> Option<&Pod> {
-        let live = self.by_address.get(address).into_iter().flatten().filter_map(|key| self.live.get(key));
-        let gone = || self.gone.iter().rev().map(|(_, pod)| pod).filter(|p| p.address.as_deref() == Some(address));
+        let live = self
+            .by_address
+            .get(address)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.live.get(key));
+        let gone = || {
+            self.gone
+                .iter()
+                .rev()
+                .map(|(_, pod)| pod)
+                .filter(|p| p.address.as_deref() == Some(address))
+        };
         // An address is used again: whoever was made after the request did not answer it.
         let was_there = |pod: &&Pod| pod.born.is_none_or(|born| born <= later(time));
-        let best = live.clone().filter(was_there).min_by_key(|pod| pod.terminating);
-        best.or_else(|| gone().find(was_there)).or_else(|| live.min_by_key(|pod| pod.terminating))
+        let best = live
+            .clone()
+            .filter(was_there)
+            .min_by_key(|pod| pod.terminating);
+        best.or_else(|| gone().find(was_there))
+            .or_else(|| live.min_by_key(|pod| pod.terminating))
     }
 
     /// The pod that tells a span.
     pub fn of_emitter(&self, by: &Emitter, time: Timestamp) -> Option<&Pod> {
         let by_uid = || {
             let uid = by.uid.as_deref()?;
-            let gone = || self.gone.iter().rev().map(|(_, pod)| pod).find(|p| p.uid.as_deref() == Some(uid));
-            self.by_uid.get(uid).and_then(|key| self.live.get(key)).or_else(gone)
+            let gone = || {
+                self.gone
+                    .iter()
+                    .rev()
+                    .map(|(_, pod)| pod)
+                    .find(|p| p.uid.as_deref() == Some(uid))
+            };
+            self.by_uid
+                .get(uid)
+                .and_then(|key| self.live.get(key))
+                .or_else(gone)
         };
         let by_name = || {
             let name = by.pod.as_deref()?;
@@ -107,18 +142,24 @@ impl PodIndex {
                 let namespace = pod.key.place().1;
                 pod.key.name == name && by.namespace.as_deref().is_none_or(|n| n == namespace)
             };
-            let exact = by.namespace.as_deref().and_then(|n| self.live.get(&Key::of(None, n, name)));
+            let exact = by
+                .namespace
+                .as_deref()
+                .and_then(|n| self.live.get(&Key::of(None, n, name)));
             exact
                 .or_else(|| self.live.values().find(fits))
                 .or_else(|| self.gone.iter().rev().map(|(_, pod)| pod).find(fits))
         };
-        by_uid().or_else(by_name).or_else(|| self.at(by.address.as_deref()?, time))
+        by_uid()
+            .or_else(by_name)
+            .or_else(|| self.at(by.address.as_deref()?, time))
     }
 }
 
 /// Clocks of nodes differ a little.
 fn later(time: Timestamp) -> Timestamp {
-    time.checked_add(SignedDuration::from_secs(5)).unwrap_or(time)
+    time.checked_add(SignedDuration::from_secs(5))
+        .unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -128,7 +169,13 @@ mod tests {
     fn pod(name: &str, uid: &str, address: &str, born: &str) -> Pod {
         let key = Key::of(None, "demo", name);
         let (uid, address) = (Some(uid.to_owned()), Some(address.to_owned()));
-        Pod { key, uid, address, born: Some(time(born)), ..Pod::default() }
+        Pod {
+            key,
+            uid,
+            address,
+            born: Some(time(born)),
+            ..Pod::default()
+        }
     }
 
     fn time(text: &str) -> Timestamp {
@@ -145,19 +192,31 @@ mod tests {
 
     #[test]
     fn a_pod_is_known_by_address_uid_and_name() {
-        let index = PodIndex::of(&[pod("a", "u1", "10.0.0.1", "00:00"), pod("b", "u2", "10.0.0.2", "00:00")]);
+        let index = PodIndex::of(&[
+            pod("a", "u1", "10.0.0.1", "00:00"),
+            pod("b", "u2", "10.0.0.2", "00:00"),
+        ]);
         assert_eq!(named(index.at("10.0.0.2", time("01:00"))), Some("b"));
         assert_eq!(named(index.at("10.0.0.3", time("01:00"))), None);
         let by = |uid: &str, name: &str, address: &str| {
             let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
-            let by = Emitter { uid: some(uid), pod: some(name), address: some(address), ..Emitter::default() };
+            let by = Emitter {
+                uid: some(uid),
+                pod: some(name),
+                address: some(address),
+                ..Emitter::default()
+            };
             named(index.of_emitter(&by, time("01:00"))).map(str::to_owned)
         };
         assert_eq!(by("u2", "", ""), Some("b".into()));
         assert_eq!(by("", "a", ""), Some("a".into()));
         assert_eq!(by("unknown", "", "10.0.0.1"), Some("a".into()));
         assert_eq!(by("", "", ""), None);
-        let other = Emitter { namespace: Some("other".into()), pod: Some("a".into()), ..Emitter::default() };
+        let other = Emitter {
+            namespace: Some("other".into()),
+            pod: Some("a".into()),
+            ..Emitter::default()
+        };
         assert_eq!(named(index.of_emitter(&other, time("01:00"))), None);
     }
 
@@ -166,22 +225,48 @@ mod tests {
         let mut index = PodIndex::default();
         index.follow(&map(&[pod("a", "u1", "10.0.0.1", "00:00")]), time("00:10"));
         index.follow(&map(&[pod("b", "u2", "10.0.0.1", "01:00")]), time("01:00"));
-        assert_eq!(named(index.at("10.0.0.1", time("00:30"))), Some("a"), "asked before b was made");
+        assert_eq!(
+            named(index.at("10.0.0.1", time("00:30"))),
+            Some("a"),
+            "asked before b was made"
+        );
         assert_eq!(named(index.at("10.0.0.1", time("01:30"))), Some("b"));
-        let by = Emitter { uid: Some("u1".into()), ..Emitter::default() };
+        let by = Emitter {
+            uid: Some("u1".into()),
+            ..Emitter::default()
+        };
         assert_eq!(named(index.of_emitter(&by, time("00:30"))), Some("a"));
         index.follow(&map(&[pod("b", "u2", "10.0.0.1", "01:00")]), time("02:01"));
-        assert_eq!(named(index.of_emitter(&by, time("00:30"))), None, "forgotten");
-        assert_eq!(named(index.at("10.0.0.1", time("00:30"))), Some("b"), "better than nobody");
+        assert_eq!(
+            named(index.of_emitter(&by, time("00:30"))),
+            None,
+            "forgotten"
+        );
+        assert_eq!(
+            named(index.at("10.0.0.1", time("00:30"))),
+            Some("b"),
+            "better than nobody"
+        );
     }
 
     #[test]
     fn one_made_again_under_its_name_is_another() {
         let mut index = PodIndex::default();
-        index.follow(&map(&[pod("db-0", "u1", "10.0.0.1", "00:00")]), time("00:10"));
-        index.follow(&map(&[pod("db-0", "u2", "10.0.0.2", "00:20")]), time("00:20"));
+        index.follow(
+            &map(&[pod("db-0", "u1", "10.0.0.1", "00:00")]),
+            time("00:10"),
+        );
+        index.follow(
+            &map(&[pod("db-0", "u2", "10.0.0.2", "00:20")]),
+            time("00:20"),
+        );
         assert_eq!(named(index.at("10.0.0.1", time("00:15"))), Some("db-0"));
-        assert_eq!(index.at("10.0.0.2", time("00:30")).and_then(|p| p.uid.as_deref()), Some("u2"));
+        assert_eq!(
+            index
+                .at("10.0.0.2", time("00:30"))
+                .and_then(|p| p.uid.as_deref()),
+            Some("u2")
+        );
         index.follow(&BTreeMap::new(), time("00:40"));
         assert!(index.live.is_empty() && index.by_address.is_empty() && index.by_uid.is_empty());
     }

@@ -29,9 +29,14 @@ pub enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Limit(limit) => write!(f, "history.limit: the {limit} newest of its stage are kept"),
+            Self::Limit(limit) => {
+                write!(f, "history.limit: the {limit} newest of its stage are kept")
+            }
             Self::Ttl(seconds) => {
-                write!(f, "history.ttlSecondsAfterFinished: it finished more than {seconds} s ago")
+                write!(
+                    f,
+                    "history.ttlSecondsAfterFinished: it finished more than {seconds} s ago"
+                )
             }
         }
     }
@@ -43,7 +48,11 @@ pub fn describe(history: &ReleaseHistory) -> String {
         let time = jiff::SignedDuration::from_secs(i64::from(seconds));
         format!(", finished within {time:#}")
     });
-    format!("{} of each stage{}", history.limit, within.unwrap_or_default())
+    format!(
+        "{} of each stage{}",
+        history.limit,
+        within.unwrap_or_default()
+    )
 }
 
 /// Whether the history of a stage is full: when its next release ends, an older one goes unless it is still needed.
@@ -53,14 +62,20 @@ pub fn is_full<'r>(
     stage: &str,
     history: &ReleaseHistory,
 ) -> bool {
-    let of = all.into_iter().filter(|r| r.spec.app == app && r.spec.stage == stage && is_final(r)).count();
+    let of = all
+        .into_iter()
+        .filter(|r| r.spec.app == app && r.spec.stage == stage && is_final(r))
+        .count();
     u32::try_from(of).unwrap_or(u32::MAX) >= history.limit
 }
 
 /// N of a release that is called `APP-N`.
 pub fn number(app: &str, release: &str) -> Option<u64> {
     let digits = release.strip_prefix(app)?.strip_prefix('-')?;
-    digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
+    digits
+        .parse()
+        .ok()
+        .filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The ones to delete, the oldest first; `all` are the Releases of one namespace. What is being deleted already counts
@@ -73,9 +88,13 @@ pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release
     let mut gone = vec![];
     for release in newest_first.into_iter().filter(|r| is_final(r)) {
         // Nobody says what is to be kept of an App that is gone, perhaps only to be made again.
-        let Some(app) = (around.app_of)(&release.spec.app) else { continue };
+        let Some(app) = (around.app_of)(&release.spec.app) else {
+            continue;
+        };
         let kept = kept.entry(history_key(release, Some(app))).or_default();
-        match over(release, &app.spec.history, *kept, around.now).filter(|_| !needed.contains(&name(release))) {
+        match over(release, &app.spec.history, *kept, around.now)
+            .filter(|_| !needed.contains(&name(release)))
+        {
             Some(why) => gone.push((release, why)),
             None => *kept += 1,
         }
@@ -85,11 +104,18 @@ pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release
 }
 
 fn over(release: &Release, history: &ReleaseHistory, kept: u32, now: Timestamp) -> Option<Reason> {
-    let finished = release.status.as_ref().and_then(|s| s.finished_at.as_deref());
+    let finished = release
+        .status
+        .as_ref()
+        .and_then(|s| s.finished_at.as_deref());
     let finished: Option<Timestamp> = finished.and_then(|at| at.parse().ok());
     let ttl = history.ttl_seconds_after_finished;
-    let expired = ttl.filter(|ttl| finished.is_some_and(|at| now.duration_since(at).as_secs() > i64::from(*ttl)));
-    expired.map(Reason::Ttl).or_else(|| (kept >= history.limit).then_some(Reason::Limit(history.limit)))
+    let expired = ttl.filter(|ttl| {
+        finished.is_some_and(|at| now.duration_since(at).as_secs() > i64::from(*ttl))
+    });
+    expired
+        .map(Reason::Ttl)
+        .or_else(|| (kept >= history.limit).then_some(Reason::Limit(history.limit)))
 }
 
 /// What counts together: a stage of an App, or the teardowns of one of its environments. What the App no longer has is
@@ -111,7 +137,11 @@ fn history_key(release: &Release, app: Option<&App>) -> HistoryKey {
     HistoryKey {
         app: spec.app.clone(),
         stage: Some(spec.stage.clone()).filter(|_| known),
-        torn_down: spec.teardown.as_ref().map(|t| t.environment.clone()).filter(|_| known),
+        torn_down: spec
+            .teardown
+            .as_ref()
+            .map(|t| t.environment.clone())
+            .filter(|_| known),
     }
 }
 
@@ -121,14 +151,19 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
     let running = || newest_first.iter().filter(|r| !is_final(r));
     // The releases of a window are looked at together.
     let windows: BTreeSet<&str> = running().filter_map(|r| r.spec.window.as_deref()).collect();
-    let (mut highest, mut succeeded, mut deployed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut highest, mut succeeded, mut deployed) =
+        (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
     let mut records: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
     let apps: BTreeSet<&str> = newest_first.iter().map(|r| r.spec.app.as_str()).collect();
     let told: BTreeSet<(&str, String)> = apps
         .iter()
         .filter_map(|name| Some((*name, (around.app_of)(name)?)))
         .flat_map(|(name, app)| {
-            let all = app.status.iter().flat_map(|s| s.environments.values()).filter_map(|e| e.release.clone());
+            let all = app
+                .status
+                .iter()
+                .flat_map(|s| s.environments.values())
+                .filter_map(|e| e.release.clone());
             all.map(move |release| (name, release))
         })
         .collect();
@@ -136,7 +171,9 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
         let (name, spec) = (name(release), &release.spec);
         let app = (around.app_of)(&spec.app);
         // Names are counted on from the highest one, whichever App it is of.
-        for own in owners_of_name(name).filter(|own| apps.contains(own) || (around.app_of)(own).is_some()) {
+        for own in
+            owners_of_name(name).filter(|own| apps.contains(own) || (around.app_of)(own).is_some())
+        {
             let number = number(own, name).unwrap_or_default();
             let seen = highest.entry(own).or_insert((number, name));
             *seen = (*seen).max((number, name));
@@ -146,7 +183,11 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
         {
             needed.insert(name);
         }
-        if release.status.as_ref().is_some_and(|s| s.phase == ReleasePhase::Succeeded) {
+        if release
+            .status
+            .as_ref()
+            .is_some_and(|s| s.phase == ReleasePhase::Succeeded)
+        {
             // The last good one of what the App still has.
             let key = history_key(release, app);
             let is_known = key.stage.is_some() || key.torn_down.is_some();
@@ -163,9 +204,20 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
             }
         }
         // The newest record of each workload: what the engine and `rescue` read where the workload tells nothing itself.
-        for record in release.status.iter().flat_map(|s| &s.tasks).flat_map(|t| &t.rollouts) {
-            let InventoryItem { kind, namespace, name: workload, .. } = &record.workload;
-            if !records.contains(&(kind, namespace, workload)) && (around.stands)(&record.workload) {
+        for record in release
+            .status
+            .iter()
+            .flat_map(|s| &s.tasks)
+            .flat_map(|t| &t.rollouts)
+        {
+            let InventoryItem {
+                kind,
+                namespace,
+                name: workload,
+                ..
+            } = &record.workload;
+            if !records.contains(&(kind, namespace, workload)) && (around.stands)(&record.workload)
+            {
                 records.insert((kind, namespace, workload));
                 needed.insert(name);
             }
@@ -177,7 +229,11 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
 
 /// Every App whose releases may be called so.
 fn owners_of_name(release: &str) -> impl Iterator<Item = &str> {
-    release.rsplit_once('-').filter(|(app, _)| number(app, release).is_some()).map(|(app, _)| app).into_iter()
+    release
+        .rsplit_once('-')
+        .filter(|(app, _)| number(app, release).is_some())
+        .map(|(app, _)| app)
+        .into_iter()
 }
 
 fn is_going(release: &Release) -> bool {
@@ -195,7 +251,11 @@ fn name(release: &Release) -> &str {
 /// In the order in which they were made; within one second by their numbers.
 fn age(release: &Release) -> (Option<Timestamp>, Option<u64>, String) {
     let made = release.metadata.creation_timestamp.as_ref().map(|t| t.0);
-    (made, number(&release.spec.app, name(release)), name(release).to_owned())
+    (
+        made,
+        number(&release.spec.app, name(release)),
+        name(release).to_owned(),
+    )
 }
 
 #[cfg(test)]

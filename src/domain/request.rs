@@ -49,7 +49,9 @@ pub trait Look {
 
     /// The first value of a query parameter.
     fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
-        pairs(self.query()).find(|(k, _)| decoded(k) == name).map(|(_, v)| decoded(v))
+        pairs(self.query())
+            .find(|(k, _)| decoded(k) == name)
+            .map(|(_, v)| decoded(v))
     }
 
     /// The first value of a cookie.
@@ -84,12 +86,18 @@ pub struct RequestParts {
 impl RequestParts {
     /// The host, and perhaps the port, that the target itself names.
     pub fn authority(&self) -> Option<&str> {
-        self.origin.split_once("://").map(|(_, authority)| authority)
+        self.origin
+            .split_once("://")
+            .map(|(_, authority)| authority)
     }
 
     /// The target as it stands in the request's first line.
     pub fn target(&self) -> String {
-        let query = if self.query.is_empty() { String::new() } else { format!("?{}", self.query) };
+        let query = if self.query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", self.query)
+        };
         format!("{}{}{query}", self.origin, self.path)
     }
 }
@@ -108,7 +116,10 @@ impl Look for RequestParts {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
     }
 
     fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
@@ -122,13 +133,19 @@ impl Look for RequestParts {
 
 /// The still encoded pairs of a query.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query.split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")))
+    query
+        .split('&')
+        .filter(|p| !p.is_empty())
+        .map(|p| p.split_once('=').unwrap_or((p, "")))
 }
 
 /// The pairs of one Cookie header. Quotes around a whole value are no part of it (RFC 6265 §4.1.1); a quote alone or
 /// within is.
 pub(super) fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
-    header.split(';').filter_map(|p| p.split_once('=')).map(|(k, v)| (trimmed(k), unquoted(trimmed(v))))
+    header
+        .split(';')
+        .filter_map(|p| p.split_once('='))
+        .map(|(k, v)| (trimmed(k), unquoted(trimmed(v))))
 }
 
 fn trimmed(text: &str) -> &str {
@@ -152,5 +169,6 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
 /// Whether a path lies under a prefix, by whole segments: `/A` takes `/A`, `/A/` and `/A/x`, never `/Ab`.
 pub fn under(path: &str, prefix: &str) -> bool {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -31,7 +31,13 @@ impl Revision {
     /// Of an App as it is now.
     pub fn of(app: &App) -> Self {
         let spec = frozen(&app.spec);
-        Self { name: named(app.metadata.name.as_deref().unwrap_or_default(), &data(&spec)), spec }
+        Self {
+            name: named(
+                app.metadata.name.as_deref().unwrap_or_default(),
+                &data(&spec),
+            ),
+            spec,
+        }
     }
 
     /// As a ControllerRevision holds it.
@@ -41,10 +47,17 @@ impl Revision {
     /// In words, when it is none of ours or is not what its name says.
     pub fn read(object: &ControllerRevision) -> Result<Self, String> {
         let name = object.metadata.name.clone().unwrap_or_default();
-        let of = object.metadata.labels.as_ref().and_then(|l| l.get(label::REVISION_OF)).map_or("", String::as_str);
+        let of = object
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|l| l.get(label::REVISION_OF))
+            .map_or("", String::as_str);
         let data = object.data.as_ref().map_or(Value::Null, |d| d.0.clone());
         if of.is_empty() || named(of, &data) != name {
-            return Err(format!("ControllerRevision {name} is not what its name says: another hand made it"));
+            return Err(format!(
+                "ControllerRevision {name} is not what its name says: another hand made it"
+            ));
         }
         match serde_json::from_value(data) {
             Ok(spec) => Ok(Self { name, spec }),
@@ -107,13 +120,29 @@ impl FrozenApp {
 
     /// The App as a release of that revision has it.
     pub fn of(app: &App, revision: &Arc<Revision>) -> Self {
-        let there = app.spec.environments.iter().map(|e| e.name.clone()).collect();
+        let there = app
+            .spec
+            .environments
+            .iter()
+            .map(|e| e.name.clone())
+            .collect();
         let mut spec = revision.spec.clone();
         for environment in &mut spec.environments {
-            environment.lock = app.spec.environment(&environment.name).and_then(|e| e.lock.clone());
+            environment.lock = app
+                .spec
+                .environment(&environment.name)
+                .and_then(|e| e.lock.clone());
         }
-        let app = App { metadata: app.metadata.clone(), spec, status: app.status.clone() };
-        Self { app, revision: Arc::clone(revision), there }
+        let app = App {
+            metadata: app.metadata.clone(),
+            spec,
+            status: app.status.clone(),
+        };
+        Self {
+            app,
+            revision: Arc::clone(revision),
+            there,
+        }
     }
 
     /// The revision that it is of.
@@ -132,8 +161,12 @@ impl FrozenApp {
         for environment in &mut self.app.spec.environments {
             environment.context.take_if(|context| is_home(context));
         }
-        let inventories =
-            self.app.status.iter_mut().flat_map(|s| s.environments.values_mut()).map(|e| &mut e.inventory);
+        let inventories = self
+            .app
+            .status
+            .iter_mut()
+            .flat_map(|s| s.environments.values_mut())
+            .map(|e| &mut e.inventory);
         for item in inventories.flatten() {
             if place(&item.namespace).0.is_some_and(&is_home) {
                 item.namespace = place(&item.namespace).1.to_owned();
@@ -168,8 +201,16 @@ pub fn short(revision: &str) -> &str {
 }
 
 /// Those of an App's revisions that no release is of any more.
-pub fn unused<'r>(revisions: &'r [ControllerRevision], named: &BTreeSet<String>) -> Vec<&'r ControllerRevision> {
-    let unnamed = |r: &&ControllerRevision| !r.metadata.name.as_ref().is_some_and(|name| named.contains(name));
+pub fn unused<'r>(
+    revisions: &'r [ControllerRevision],
+    named: &BTreeSet<String>,
+) -> Vec<&'r ControllerRevision> {
+    let unnamed = |r: &&ControllerRevision| {
+        !r.metadata
+            .name
+            .as_ref()
+            .is_some_and(|name| named.contains(name))
+    };
     let ours = |r: &&ControllerRevision| {
         let mut owners = r.metadata.owner_references.iter().flatten();
         owners.any(|o| o.kind == "App" && o.api_version.starts_with(GROUP))
@@ -203,11 +244,21 @@ mod tests {
     fn equal_specs_share_a_revision_and_locks_make_no_other() {
         let plain = app("web");
         let mut locked = app("web");
-        locked.spec.environments[0].lock = Some(EnvironmentLock { by: "ann".into(), reason: "x".into() });
+        locked.spec.environments[0].lock = Some(EnvironmentLock {
+            by: "ann".into(),
+            reason: "x".into(),
+        });
         assert_eq!(object(&plain), object(&locked));
-        assert_ne!(Revision::of(&plain).name(), Revision::of(&app("evil/web")).name());
+        assert_ne!(
+            Revision::of(&plain).name(),
+            Revision::of(&app("evil/web")).name()
+        );
         let read = Revision::read(&object(&locked)).unwrap();
-        assert!(!read.is_changed(&plain) && !read.is_changed(&locked) && read.is_changed(&app("evil/web")));
+        assert!(
+            !read.is_changed(&plain)
+                && !read.is_changed(&locked)
+                && read.is_changed(&app("evil/web"))
+        );
         assert_eq!(short(read.name()).len(), "web-".len() + 8);
     }
 
@@ -215,11 +266,23 @@ mod tests {
     fn a_frozen_app_is_its_revision_with_the_locks_and_the_status_of_now() {
         let revision = Arc::new(Revision::of(&app("web")));
         let mut now = app("evil/web");
-        now.spec.environments[0].lock = Some(EnvironmentLock { by: "ann".into(), reason: "x".into() });
-        now.status = Some(crate::api::AppStatus { summary: "now".into(), ..Default::default() });
+        now.spec.environments[0].lock = Some(EnvironmentLock {
+            by: "ann".into(),
+            reason: "x".into(),
+        });
+        now.status = Some(crate::api::AppStatus {
+            summary: "now".into(),
+            ..Default::default()
+        });
         let frozen = FrozenApp::of(&now, &revision);
         assert_eq!(frozen.spec.images["backend"].repository, "web");
-        assert_eq!(frozen.spec.environments[0].lock.as_ref().map(|l| l.by.as_str()), Some("ann"));
+        assert_eq!(
+            frozen.spec.environments[0]
+                .lock
+                .as_ref()
+                .map(|l| l.by.as_str()),
+            Some("ann")
+        );
         assert_eq!(frozen.status.as_ref().unwrap().summary, "now");
         assert!(frozen.still_has("prod"));
         now.spec.environments.clear();
@@ -239,7 +302,10 @@ mod tests {
         for (n, spoil) in spoilt.into_iter().enumerate() {
             let mut wrong = right.clone();
             spoil(&mut wrong);
-            assert!(Revision::read(&wrong).is_err_and(|why| why.contains("is not what its name says")), "case {n}");
+            assert!(
+                Revision::read(&wrong).is_err_and(|why| why.contains("is not what its name says")),
+                "case {n}"
+            );
         }
     }
 

@@ -71,7 +71,10 @@ impl Right {
     pub const fn of(intent: &Intent) -> Option<Self> {
         Some(match intent {
             Intent::StartRelease { .. } | Intent::Teardown { .. } => Self::Start,
-            Intent::Release { wish: ReleaseWish::Decide { .. }, .. } => Self::Approve,
+            Intent::Release {
+                wish: ReleaseWish::Decide { .. },
+                ..
+            } => Self::Approve,
             Intent::Release { .. } | Intent::StopTheLine => Self::Steer,
             Intent::CreateApps { .. } => Self::NewApp,
             Intent::SetLane { seen: None, .. } => Self::NewLane,
@@ -101,7 +104,11 @@ impl fmt::Display for Right {
         if !group.is_empty() {
             write!(f, ".{group}")?;
         }
-        if sub.is_empty() { Ok(()) } else { write!(f, "/{sub}") }
+        if sub.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "/{sub}")
+        }
     }
 }
 
@@ -117,7 +124,9 @@ pub struct Rights {
 impl Rights {
     /// Why it may not be done, in words; nothing when it may, or when nobody knows.
     pub fn missing(&self, right: Right, namespace: &str) -> Option<String> {
-        self.lacking.contains(&(namespace.to_owned(), right)).then(|| right.refusal(namespace))
+        self.lacking
+            .contains(&(namespace.to_owned(), right))
+            .then(|| right.refusal(namespace))
     }
 }
 
@@ -127,11 +136,23 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_as_rbac_writes_it_and_the_unknown_is_allowed() {
-        let rights =
-            Rights { who: None, lacking: [("demo".into(), Right::Approve), ("test".into(), Right::Logs)].into() };
+        let rights = Rights {
+            who: None,
+            lacking: [
+                ("demo".into(), Right::Approve),
+                ("test".into(), Right::Logs),
+            ]
+            .into(),
+        };
         let told = rights.missing(Right::Approve, "demo").unwrap();
-        assert_eq!(told, "not permitted: needs create approvals.graylane.dev in namespace demo");
-        assert_eq!(rights.missing(Right::Logs, "test").unwrap(), "not permitted: needs get pods/log in namespace test");
+        assert_eq!(
+            told,
+            "not permitted: needs create approvals.graylane.dev in namespace demo"
+        );
+        assert_eq!(
+            rights.missing(Right::Logs, "test").unwrap(),
+            "not permitted: needs get pods/log in namespace test"
+        );
         assert_eq!(rights.missing(Right::Approve, "test"), None);
         assert_eq!(Rights::default().missing(Right::Start, "demo"), None);
     }

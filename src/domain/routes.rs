@@ -64,7 +64,11 @@ pub struct Plan {
 /// Plans the routes of one group. Same inputs, same plan, in the same order.
 pub fn plan(inputs: &Inputs) -> Plan {
     let group = inputs.group.metadata.name.as_deref().unwrap_or_default();
-    let mut lanes: Vec<&Lane> = inputs.lanes.iter().filter(|l| l.spec.group == group).collect();
+    let mut lanes: Vec<&Lane> = inputs
+        .lanes
+        .iter()
+        .filter(|l| l.spec.group == group)
+        .collect();
     lanes.sort_by_key(|l| (l.spec.priority, l.metadata.name.clone()));
     let mut plan = Plan::default();
     for lane in &lanes {
@@ -79,14 +83,20 @@ pub fn plan(inputs: &Inputs) -> Plan {
             // They stand in the group's order.
             apps.get(at).is_some_and(|a| a.served == Served::Gray)
         };
-        let mut tags: Vec<String> = lanes.iter().filter(gray).map(|l| l.spec.tag.clone()).collect();
+        let mut tags: Vec<String> = lanes
+            .iter()
+            .filter(gray)
+            .map(|l| l.spec.tag.clone())
+            .collect();
         tags.sort();
         tags.dedup();
         tags
     };
     let (entry, mut problems) = build::entry(inputs.group);
     let all: Vec<Vec<String>> = (0..inputs.group.spec.apps.len()).map(tags_of).collect();
-    let mut routes = entry_routes(inputs.group, inputs.lanes, &|at, tag| all[at].iter().any(|t| t == tag));
+    let mut routes = entry_routes(inputs.group, inputs.lanes, &|at, tag| {
+        all[at].iter().any(|t| t == tag)
+    });
     if let Some(means) = Means::of(inputs.group).filter(|_| entry.is_some()) {
         problems.extend(lanes::group_problems(inputs.group, &means));
     }
@@ -105,7 +115,11 @@ pub fn plan(inputs: &Inputs) -> Plan {
 
 /// The routes of a group at its entry. `serves` tells whether an app (by its place) has a version of a tag, which a
 /// gateway that is not ours is led to directly.
-pub fn entry_routes(group: &LaneGroup, lanes: &[Lane], serves: &dyn Fn(usize, &str) -> bool) -> Vec<HttpRoute> {
+pub fn entry_routes(
+    group: &LaneGroup,
+    lanes: &[Lane],
+    serves: &dyn Fn(usize, &str) -> bool,
+) -> Vec<HttpRoute> {
     let own = build::entry(group).0;
     match Means::of(group).filter(|_| own.is_some()) {
         None => own.into_iter().collect(),
@@ -118,8 +132,13 @@ pub fn entry_routes(group: &LaneGroup, lanes: &[Lane], serves: &dyn Fn(usize, &s
 pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timestamp) {
     let has_come = |since: &String| since.parse::<Timestamp>().is_ok_and(|since| since <= now);
     for app in new {
-        let before = old.iter().find(|o| o.app == app.app && o.served == app.served);
-        app.since = before.and_then(|b| b.since.clone()).filter(has_come).or_else(|| Some(now.to_string()));
+        let before = old
+            .iter()
+            .find(|o| o.app == app.app && o.served == app.served);
+        app.since = before
+            .and_then(|b| b.since.clone())
+            .filter(has_come)
+            .or_else(|| Some(now.to_string()));
     }
 }
 
@@ -138,9 +157,14 @@ fn lane_apps(inputs: &Inputs, lane: &Lane) -> Vec<LaneAppStatus> {
     if lane.spec.on_loss == OnLoss::Close
         && let Some(app) = apps.iter().find(|a| lost(a))
     {
-        return all_base(format!("the lane is closed: {} has lost its last ready {tag} pod", app.app));
+        return all_base(format!(
+            "the lane is closed: {} has lost its last ready {tag} pod",
+            app.app
+        ));
     }
-    apps.iter().map(|app| lane_app(inputs, lane, app, lost(app))).collect()
+    apps.iter()
+        .map(|app| lane_app(inputs, lane, app, lost(app)))
+        .collect()
 }
 
 fn lane_app(inputs: &Inputs, lane: &Lane, app: &LaneApp, lost: bool) -> LaneAppStatus {
@@ -156,7 +180,9 @@ fn lane_app(inputs: &Inputs, lane: &Lane, app: &LaneApp, lost: bool) -> LaneAppS
     if lost && lane.spec.on_loss == OnLoss::Hold {
         return gray(
             &app.app,
-            format!("held: no ready {tag} pod, tagged requests fail rather than reach the baseline"),
+            format!(
+                "held: no ready {tag} pod, tagged requests fail rather than reach the baseline"
+            ),
         );
     }
     base(
@@ -171,17 +197,31 @@ fn lane_app(inputs: &Inputs, lane: &Lane, app: &LaneApp, lost: bool) -> LaneAppS
 }
 
 fn base(app: &str, reason: String) -> LaneAppStatus {
-    LaneAppStatus { app: app.into(), served: Served::Base, reason, since: None }
+    LaneAppStatus {
+        app: app.into(),
+        served: Served::Base,
+        reason,
+        since: None,
+    }
 }
 
 fn gray(app: &str, reason: String) -> LaneAppStatus {
-    LaneAppStatus { app: app.into(), served: Served::Gray, reason, since: None }
+    LaneAppStatus {
+        app: app.into(),
+        served: Served::Gray,
+        reason,
+        since: None,
+    }
 }
 
 fn duplicates(apps: &[LaneApp]) -> Vec<String> {
     let mut seen = BTreeMap::new();
-    apps.iter().for_each(|a| *seen.entry(a.app.as_str()).or_insert(0_usize) += 1);
-    seen.iter().filter(|(_, n)| **n > 1).map(|(app, n)| format!("{app} stands {n} times among the apps")).collect()
+    apps.iter()
+        .for_each(|a| *seen.entry(a.app.as_str()).or_insert(0_usize) += 1);
+    seen.iter()
+        .filter(|(_, n)| **n > 1)
+        .map(|(app, n)| format!("{app} stands {n} times among the apps"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -54,20 +54,48 @@ enum Value {
 }
 
 /// Gateway API's order: host, path, method, headers, parameters, then the older route, its name, its order.
-pub type Order =
-    (Reverse<(u8, usize)>, Reverse<(u8, usize)>, Reverse<(bool, usize, usize)>, String, String, usize, usize);
+pub type Order = (
+    Reverse<(u8, usize)>,
+    Reverse<(u8, usize)>,
+    Reverse<(bool, usize, usize)>,
+    String,
+    String,
+    usize,
+    usize,
+);
 
 /// The matches of a route at one of its hosts, each with its place in the order; what is not served is left out.
 /// `lead` makes what a rule (by its place) leads to.
-pub fn matches<R>(route: &HttpRoute, host: &Host, lead: &dyn Fn(usize) -> R) -> Vec<(Order, Match<R>)> {
-    let created = route.creation_timestamp().map(|t| t.0.to_string()).unwrap_or_default();
-    let name = format!("{}/{}", route.namespace().unwrap_or_default(), route.name_any());
+pub fn matches<R>(
+    route: &HttpRoute,
+    host: &Host,
+    lead: &dyn Fn(usize) -> R,
+) -> Vec<(Order, Match<R>)> {
+    let created = route
+        .creation_timestamp()
+        .map(|t| t.0.to_string())
+        .unwrap_or_default();
+    let name = format!(
+        "{}/{}",
+        route.namespace().unwrap_or_default(),
+        route.name_any()
+    );
     let mut all = vec![];
     for (r, rule) in route.spec.rules.iter().enumerate() {
         for (m, wanted) in of_rule(&rule.matches).iter().enumerate() {
-            let Ok(made) = Match::compile(wanted, host.clone(), lead(r)) else { continue };
+            let Ok(made) = Match::compile(wanted, host.clone(), lead(r)) else {
+                continue;
+            };
             let (by_host, by_path, by_rest) = made.rank();
-            let order = (Reverse(by_host), Reverse(by_path), Reverse(by_rest), created.clone(), name.clone(), r, m);
+            let order = (
+                Reverse(by_host),
+                Reverse(by_path),
+                Reverse(by_rest),
+                created.clone(),
+                name.clone(),
+                r,
+                m,
+            );
             all.push((order, made));
         }
     }
@@ -76,7 +104,11 @@ pub fn matches<R>(route: &HttpRoute, host: &Host, lead: &dyn Fn(usize) -> R) -> 
 
 /// The matches of a rule; one without any takes everything.
 pub fn of_rule(matches: &[RouteMatch]) -> Vec<RouteMatch> {
-    if matches.is_empty() { vec![RouteMatch::default()] } else { matches.to_vec() }
+    if matches.is_empty() {
+        vec![RouteMatch::default()]
+    } else {
+        matches.to_vec()
+    }
 }
 
 /// Matches in the order of asking.
@@ -91,7 +123,11 @@ type Rank = ((u8, usize), (u8, usize), (bool, usize, usize));
 impl<R> Match<R> {
     /// Compiles a match; in words what is not served.
     pub fn compile(wanted: &RouteMatch, host: Host, rule: R) -> Result<Self, String> {
-        let path = match wanted.path.as_ref().map(|p| (p.kind.as_str(), p.value.as_str())) {
+        let path = match wanted
+            .path
+            .as_ref()
+            .map(|p| (p.kind.as_str(), p.value.as_str()))
+        {
             None => Path::Prefix("/".into()),
             Some(("PathPrefix", p)) => Path::Prefix(p.into()),
             Some(("Exact", p)) => Path::Exact(p.into()),
@@ -99,11 +135,20 @@ impl<R> Match<R> {
             Some((other, _)) => return Err(format!("the path match {other} is not served")),
         };
         let headers = wanted.headers.iter().map(|h| {
-            let name = h.name.parse().map_err(|_| format!("{:?} cannot be the name of a header", h.name))?;
+            let name = h
+                .name
+                .parse()
+                .map_err(|_| format!("{:?} cannot be the name of a header", h.name))?;
             Ok((name, value(h)?))
         });
-        let query = wanted.query_params.iter().map(|q| Ok((q.name.clone(), value(q)?)));
-        let method = wanted.method.as_deref().map(|m| m.parse().map_err(|_| format!("{m:?} is no method")));
+        let query = wanted
+            .query_params
+            .iter()
+            .map(|q| Ok((q.name.clone(), value(q)?)));
+        let method = wanted
+            .method
+            .as_deref()
+            .map(|m| m.parse().map_err(|_| format!("{m:?} is no method")));
         Ok(Self {
             host,
             path,
@@ -118,9 +163,18 @@ impl<R> Match<R> {
     pub fn takes(&self, host: &str, request: &impl Look) -> bool {
         self.host.takes(host)
             && self.path.takes(request.path())
-            && self.method.as_ref().is_none_or(|m| m.as_str() == request.method())
-            && self.headers.iter().all(|(name, value)| request.named(name).is_some_and(|v| value.takes(v)))
-            && self.query.iter().all(|(name, value)| request.parameter(name).is_some_and(|v| value.takes(&v)))
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|m| m.as_str() == request.method())
+            && self
+                .headers
+                .iter()
+                .all(|(name, value)| request.named(name).is_some_and(|v| value.takes(v)))
+            && self
+                .query
+                .iter()
+                .all(|(name, value)| request.parameter(name).is_some_and(|v| value.takes(&v)))
     }
 
     fn rank(&self) -> Rank {
@@ -134,7 +188,11 @@ impl<R> Match<R> {
             Path::Regex(p) => (1, p.as_str().len()),
             Path::Prefix(p) => (0, p.trim_end_matches('/').len()),
         };
-        (by_host, by_path, (self.method.is_some(), self.headers.len(), self.query.len()))
+        (
+            by_host,
+            by_path,
+            (self.method.is_some(), self.headers.len(), self.query.len()),
+        )
     }
 }
 
@@ -155,7 +213,9 @@ fn regex(pattern: &str) -> Result<Regex, String> {
 
 /// A host without its port.
 pub fn without_port(host: &str) -> &str {
-    let port = host.rfind(':').filter(|i| host[i + 1..].bytes().all(|b| b.is_ascii_digit()));
+    let port = host
+        .rfind(':')
+        .filter(|i| host[i + 1..].bytes().all(|b| b.is_ascii_digit()));
     port.map_or(host, |i| &host[..i])
 }
 
@@ -165,7 +225,10 @@ impl Host {
         match text.map(str::to_ascii_lowercase) {
             None => Self::Any,
             Some(t) if t.is_empty() => Self::Any,
-            Some(t) => t.strip_prefix('*').map_or_else(|| Self::Exact(t.clone()), |rest| Self::Under(rest.to_owned())),
+            Some(t) => t.strip_prefix('*').map_or_else(
+                || Self::Exact(t.clone()),
+                |rest| Self::Under(rest.to_owned()),
+            ),
         }
     }
 
@@ -174,7 +237,10 @@ impl Host {
             Self::Any => true,
             Self::Exact(h) => h.eq_ignore_ascii_case(host),
             Self::Under(h) => {
-                host.len() > h.len() && host.get(host.len() - h.len()..).is_some_and(|end| end.eq_ignore_ascii_case(h))
+                host.len() > h.len()
+                    && host
+                        .get(host.len() - h.len()..)
+                        .is_some_and(|end| end.eq_ignore_ascii_case(h))
             }
         }
     }
@@ -186,7 +252,8 @@ impl Host {
             (Self::Exact(a), h) | (h, Self::Exact(a)) => h.takes(a).then(|| Self::Exact(a.clone())),
             (Self::Under(a), Self::Under(b)) => {
                 let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-                long.ends_with(short.as_str()).then(|| Self::Under(long.clone()))
+                long.ends_with(short.as_str())
+                    .then(|| Self::Under(long.clone()))
             }
         }
     }
@@ -218,11 +285,21 @@ mod tests {
     #[test]
     fn hosts_meet_or_not() {
         let host = |t| Host::of(Some(t));
-        assert!(host("*.a.com").takes("x.A.com") && !host("*.a.com").takes("a.com") && !host("a.com").takes("b.com"));
+        assert!(
+            host("*.a.com").takes("x.A.com")
+                && !host("*.a.com").takes("a.com")
+                && !host("a.com").takes("b.com")
+        );
         assert_eq!(host("*.a.com").and(&host("x.a.com")), Some(host("x.a.com")));
-        assert_eq!(host("*.a.com").and(&host("*.x.a.com")), Some(host("*.x.a.com")));
+        assert_eq!(
+            host("*.a.com").and(&host("*.x.a.com")),
+            Some(host("*.x.a.com"))
+        );
         assert_eq!(host("a.com").and(&host("b.com")), None);
         assert_eq!(Host::Any.and(&host("b.com")), Some(host("b.com")));
-        assert_eq!(["a", "a:80", "[::1]:80", "[::1]", "a:"].map(without_port), ["a", "a", "[::1]", "[::1]", "a"]);
+        assert_eq!(
+            ["a", "a:80", "[::1]:80", "[::1]", "a:"].map(without_port),
+            ["a", "a", "[::1]", "[::1]", "a"]
+        );
     }
 }

@@ -51,12 +51,20 @@ pub enum Version {
 impl Version {
     /// Whose pod answered a hop.
     pub fn of(hop: &Hop, world: &World) -> Self {
-        let Some(pod) = &hop.pod else { return Self::Nobody };
+        let Some(pod) = &hop.pod else {
+            return Self::Nobody;
+        };
         if let Some(tag) = &hop.pod_tag {
             return Self::Lane(tag.clone());
         }
-        let known = world.pods.get(&Key { namespace: hop.namespace.clone(), name: pod.clone() });
-        Self::Base { environment: known.and_then(|p| p.environment.clone()), hash: known.and_then(|p| p.hash.clone()) }
+        let known = world.pods.get(&Key {
+            namespace: hop.namespace.clone(),
+            name: pod.clone(),
+        });
+        Self::Base {
+            environment: known.and_then(|p| p.environment.clone()),
+            hash: known.and_then(|p| p.hash.clone()),
+        }
     }
 
     /// Baseline pods, of whatever template.
@@ -68,7 +76,12 @@ impl Version {
 impl Request {
     /// A hop as it is counted.
     pub fn of(hop: &Hop) -> Self {
-        Self { time: hop.time, micros: hop.micros, failed: hop.has_failed(), sampled: is_sampled(hop) }
+        Self {
+            time: hop.time,
+            micros: hop.micros,
+            failed: hop.has_failed(),
+            sampled: is_sampled(hop),
+        }
     }
 }
 
@@ -97,7 +110,11 @@ pub struct Signals {
 impl Signals {
     /// Counts only what came in from then on.
     pub fn since(begun: Timestamp) -> Self {
-        Self { from: Some(begun), since: Some(begun), ..Self::default() }
+        Self {
+            from: Some(begun),
+            since: Some(begun),
+            ..Self::default()
+        }
     }
 
     /// Counts the hops that are new in a world. True when there were any.
@@ -116,20 +133,32 @@ impl Signals {
 
     /// Counts one request. False for one of another time.
     pub fn add(&mut self, app: &str, version: Version, request: Request, now: Timestamp) -> bool {
-        if !series::is_within(request.time, now) || self.from.is_some_and(|from| request.time < from) {
+        if !series::is_within(request.time, now)
+            || self.from.is_some_and(|from| request.time < from)
+        {
             return false;
         }
         if !self.apps.contains_key(app) {
             self.apps.insert(app.to_owned(), vec![]);
         }
-        let Some(versions) = self.apps.get_mut(app) else { return false };
-        let at = versions.iter().position(|(v, _)| *v == version).unwrap_or_else(|| {
-            versions.push((version, Series::default()));
-            self.versions += 1;
-            versions.len() - 1
-        });
-        let counted = versions.get_mut(at).is_some_and(|(_, series)| series.add(request, now));
-        self.since = Some(self.since.map_or(request.time, |since| since.min(request.time)));
+        let Some(versions) = self.apps.get_mut(app) else {
+            return false;
+        };
+        let at = versions
+            .iter()
+            .position(|(v, _)| *v == version)
+            .unwrap_or_else(|| {
+                versions.push((version, Series::default()));
+                self.versions += 1;
+                versions.len() - 1
+            });
+        let counted = versions
+            .get_mut(at)
+            .is_some_and(|(_, series)| series.add(request, now));
+        self.since = Some(
+            self.since
+                .map_or(request.time, |since| since.min(request.time)),
+        );
         self.forget();
         counted
     }
@@ -137,8 +166,13 @@ impl Signals {
     /// Forgets whoever was silent for longest while there are too many.
     fn forget(&mut self) {
         while self.versions > MOST {
-            let all = self.apps.iter().flat_map(|(app, of)| of.iter().map(move |(v, s)| (s.newest(), app, v)));
-            let Some((_, app, version)) = all.min() else { return };
+            let all = self
+                .apps
+                .iter()
+                .flat_map(|(app, of)| of.iter().map(move |(v, s)| (s.newest(), app, v)));
+            let Some((_, app, version)) = all.min() else {
+                return;
+            };
             let (app, version) = (app.clone(), version.clone());
             let left = self.apps.get_mut(&app).map(|of| {
                 of.retain(|(v, _)| *v != version);
@@ -158,7 +192,9 @@ impl Signals {
 
     /// The versions of an app that were asked within five minutes.
     pub fn versions(&self, app: &str, now: Timestamp) -> impl Iterator<Item = &Version> {
-        self.of(app).filter(move |(_, series)| series.is_alive(now)).map(|(version, _)| version)
+        self.of(app)
+            .filter(move |(_, series)| series.is_alive(now))
+            .map(|(version, _)| version)
     }
 
     fn of(&self, app: &str) -> impl Iterator<Item = &(Version, Series)> {
@@ -166,7 +202,13 @@ impl Signals {
     }
 
     /// Reads some versions of an app together.
-    pub fn read(&self, app: &str, which: impl Fn(&Version) -> bool, window: Window, now: Timestamp) -> Reading {
+    pub fn read(
+        &self,
+        app: &str,
+        which: impl Fn(&Version) -> bool,
+        window: Window,
+        now: Timestamp,
+    ) -> Reading {
         let mut reading = Reading::of(self.seconds(window, now));
         for (_, series) in self.of(app).filter(|(version, _)| which(version)) {
             series.read(&mut reading, window, now);
@@ -176,7 +218,13 @@ impl Signals {
     }
 
     /// What some versions of an app got in the last so many complete slots of ten seconds, oldest first.
-    pub fn columns(&self, app: &str, which: impl Fn(&Version) -> bool, slots: usize, now: Timestamp) -> Vec<Column> {
+    pub fn columns(
+        &self,
+        app: &str,
+        which: impl Fn(&Version) -> bool,
+        slots: usize,
+        now: Timestamp,
+    ) -> Vec<Column> {
         let mut columns = vec![Column::default(); slots];
         for (_, series) in self.of(app).filter(|(version, _)| which(version)) {
             series.columns(&mut columns, now);
@@ -186,7 +234,8 @@ impl Signals {
 
     /// Hops were lost on their way here within five minutes.
     fn has_lost(&self, now: Timestamp) -> bool {
-        self.lost.is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(5))
+        self.lost
+            .is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(5))
     }
 
     /// Seconds of the window that somebody listened in.

@@ -67,7 +67,9 @@ pub struct Span {
 }
 
 /// Whose view of a request a span is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Neither called nor was called: work within a service. It only ties others.
@@ -82,7 +84,9 @@ pub enum Side {
 }
 
 /// Where a span was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// OTLP, received.
@@ -204,7 +208,8 @@ impl Serialize for Tag {
 
 impl<'de> Deserialize<'de> for Tag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.map_or(Self::Absent, |tag| Self::told(&tag)))
+        Ok(Option::<String>::deserialize(deserializer)?
+            .map_or(Self::Absent, |tag| Self::told(&tag)))
     }
 }
 
@@ -225,15 +230,40 @@ impl Span {
 
     /// The texts that foreign programs wrote.
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let Emitter { service, namespace, pod, uid, address } = &mut self.by;
-        let tags = [&mut self.tag, &mut self.tag_came].into_iter().filter_map(|tag| match tag {
-            Tag::Value(tag) => Some(tag),
-            Tag::Unknown | Tag::Absent => None,
-        });
-        let always = [&mut self.trace, &mut self.span, service, &mut self.method, &mut self.path];
-        let perhaps = [&mut self.parent, namespace, pod, uid, address, &mut self.peer, &mut self.caller];
+        let Emitter {
+            service,
+            namespace,
+            pod,
+            uid,
+            address,
+        } = &mut self.by;
+        let tags = [&mut self.tag, &mut self.tag_came]
+            .into_iter()
+            .filter_map(|tag| match tag {
+                Tag::Value(tag) => Some(tag),
+                Tag::Unknown | Tag::Absent => None,
+            });
+        let always = [
+            &mut self.trace,
+            &mut self.span,
+            service,
+            &mut self.method,
+            &mut self.path,
+        ];
+        let perhaps = [
+            &mut self.parent,
+            namespace,
+            pod,
+            uid,
+            address,
+            &mut self.peer,
+            &mut self.caller,
+        ];
         let words = [&mut self.route, &mut self.error];
-        always.into_iter().chain(perhaps.into_iter().chain(words).flatten()).chain(tags)
+        always
+            .into_iter()
+            .chain(perhaps.into_iter().chain(words).flatten())
+            .chain(tags)
     }
 }
 
@@ -243,10 +273,16 @@ mod tests {
 
     #[test]
     fn the_wire_tells_an_absent_tag_from_one_that_nobody_told() {
-        for (tag, wire) in
-            [(Tag::Unknown, ""), (Tag::Absent, r#""tag":null"#), (Tag::Value("gray".into()), r#""tag":"gray""#)]
-        {
-            let span = Span { tag, span: "1".into(), ..Span::default() };
+        for (tag, wire) in [
+            (Tag::Unknown, ""),
+            (Tag::Absent, r#""tag":null"#),
+            (Tag::Value("gray".into()), r#""tag":"gray""#),
+        ] {
+            let span = Span {
+                tag,
+                span: "1".into(),
+                ..Span::default()
+            };
             let line = serde_json::to_string(&span).unwrap();
             assert!(line.starts_with(r#"{"side":"inner""#), "{line}");
             assert_eq!(line.contains("tag"), !wire.is_empty(), "{line}");

@@ -48,7 +48,12 @@ pub struct Context {
 
 impl Context {
     /// What an App's templates can ask for in one of its environments; `shared` is what its variable groups give it.
-    pub fn of(app: &str, environment: &Environment, shared: &Values, images: BTreeMap<String, String>) -> Self {
+    pub fn of(
+        app: &str,
+        environment: &Environment,
+        shared: &Values,
+        images: BTreeMap<String, String>,
+    ) -> Self {
         let mut values = shared.clone();
         values.extend(environment.values.clone());
         Self {
@@ -103,7 +108,11 @@ impl std::error::Error for TemplateError {}
 
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.template, self.line, self.column, self.message)?;
+        write!(
+            f,
+            "{}:{}:{}: {}",
+            self.template, self.line, self.column, self.message
+        )?;
         if let Some(line) = self.rendered_line {
             write!(f, " (line {line} of the rendered manifest)")?;
         }
@@ -124,7 +133,11 @@ struct Problem {
 
 impl Problem {
     fn new(offset: usize, message: impl Into<String>) -> Problem {
-        Problem { offset, message: message.into(), help: None }
+        Problem {
+            offset,
+            message: message.into(),
+            help: None,
+        }
     }
 
     fn help(mut self, help: impl Into<String>) -> Problem {
@@ -154,18 +167,26 @@ fn errors(name: &str, source: &str, mut problems: Vec<Problem>) -> Vec<TemplateE
 fn line_column(source: &str, offset: usize) -> (usize, usize) {
     let before = &source[..source.floor_char_boundary(offset)];
     let start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+    (
+        before.matches('\n').count() + 1,
+        before[start..].chars().count() + 1,
+    )
 }
 
 /// The rendered text, or every error.
 pub fn render(name: &str, source: &str, context: &Context) -> Result<String, Vec<TemplateError>> {
     let done = parse::parse(source).and_then(|parsed| exec::run(source, &parsed, context));
-    done.map(|rendered| rendered.text).map_err(|problems| errors(name, source, problems))
+    done.map(|rendered| rendered.text)
+        .map_err(|problems| errors(name, source, problems))
 }
 
 /// The Kubernetes objects of a rendered template, in their order. Mistakes in the YAML are told at the template's line that
 /// wrote it.
-pub fn manifests(name: &str, source: &str, context: &Context) -> Result<Vec<Value>, Vec<TemplateError>> {
+pub fn manifests(
+    name: &str,
+    source: &str,
+    context: &Context,
+) -> Result<Vec<Value>, Vec<TemplateError>> {
     let done = parse::parse(source).and_then(|parsed| exec::run(source, &parsed, context));
     let done = done.map_err(|problems| errors(name, source, problems))?;
     let objects = yaml::objects(name, &done.text).map_err(|found| {

@@ -26,7 +26,11 @@ pub struct Clean(String);
 impl Clean {
     /// On one line: line breaks become `⏎`, those at the end go.
     pub fn from_untrusted(text: &str) -> Clean {
-        Clean(clean(text, BREAK, usize::MAX).trim_end_matches(BREAK).to_owned())
+        Clean(
+            clean(text, BREAK, usize::MAX)
+                .trim_end_matches(BREAK)
+                .to_owned(),
+        )
     }
 
     /// Keeps the lines, each ended by a plain newline.
@@ -129,23 +133,36 @@ fn is_hidden(c: char) -> bool {
 }
 
 fn is_break(c: char) -> bool {
-    matches!(c, '\n' | '\u{B}' | '\u{C}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    matches!(
+        c,
+        '\n' | '\u{B}' | '\u{C}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'
+    )
 }
 
 fn clean(text: &str, line_break: char, enough: usize) -> String {
-    let plain = |c: char| !c.is_control() && !is_hidden(c) && !is_break(c) || c == '\n' && line_break == '\n';
+    let plain = |c: char| {
+        !c.is_control() && !is_hidden(c) && !is_break(c) || c == '\n' && line_break == '\n'
+    };
     if text.len() <= enough && text.chars().all(plain) {
         return text.to_owned();
     }
-    let mut out = Cleaner { out: String::new(), column: 0, left: enough };
+    let mut out = Cleaner {
+        out: String::new(),
+        column: 0,
+        left: enough,
+    };
     let mut rest = text;
     loop {
         // A sequence that is never closed must not swallow the lines after it: each line is parsed on its own.
         let end = rest.find(is_break).unwrap_or(rest.len());
         out.line(&rest[..end]);
         rest = &rest[end..];
-        let Some(found) = rest.chars().next() else { return out.out };
-        rest = rest.strip_prefix("\r\n").unwrap_or(&rest[found.len_utf8()..]);
+        let Some(found) = rest.chars().next() else {
+            return out.out;
+        };
+        rest = rest
+            .strip_prefix("\r\n")
+            .unwrap_or(&rest[found.len_utf8()..]);
         out.push(line_break);
         out.column = 0;
         if out.left == 0 {
@@ -237,7 +254,10 @@ mod tests {
 
     #[test]
     fn an_open_sequence_ends_with_its_line() {
-        assert_eq!(Clean::lines_from("a\x1b]0;never closed\nb\x1b[\nc"), "a\nb\nc");
+        assert_eq!(
+            Clean::lines_from("a\x1b]0;never closed\nb\x1b[\nc"),
+            "a\nb\nc"
+        );
     }
 
     #[test]
@@ -253,13 +273,20 @@ mod tests {
         assert_eq!(Clean::bounded("abcdef", 5), "abcd…");
         assert_eq!(Clean::bounded("abcdef", 1), "…");
         assert_eq!(Clean::bounded("abcdef", 0), "");
-        assert_eq!(Clean::bounded("ae\u{301}e\u{301}", 4), "ae\u{301}…", "a letter is not torn from its accent");
+        assert_eq!(
+            Clean::bounded("ae\u{301}e\u{301}", 4),
+            "ae\u{301}…",
+            "a letter is not torn from its accent"
+        );
         assert_eq!(Clean::bounded(&"x".repeat(10_000_000), 3), "xx…");
     }
 
     #[test]
     fn bytes_that_are_no_text_stay_visible() {
-        assert_eq!(Clean::from_untrusted(&String::from_utf8_lossy(b"ok \xff\x1b[1m!")), "ok \u{fffd}!");
+        assert_eq!(
+            Clean::from_untrusted(&String::from_utf8_lossy(b"ok \xff\x1b[1m!")),
+            "ok \u{fffd}!"
+        );
     }
 
     #[test]
@@ -282,7 +309,8 @@ mod tests {
     }
 
     fn harmless(text: &str, newline: bool) -> bool {
-        text.chars().all(|c| (newline && c == '\n') || !c.is_control() && !is_hidden(c) && !is_break(c))
+        text.chars()
+            .all(|c| (newline && c == '\n') || !c.is_control() && !is_hidden(c) && !is_break(c))
     }
 
     proptest! {

@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::{App, AppSpec, Environment, EnvironmentState, Release, VariableGroup, VariableGroupSpec};
+use crate::api::{
+    App, AppSpec, Environment, EnvironmentState, Release, VariableGroup, VariableGroupSpec,
+};
 
 /// Finds a variable group by its name.
 pub type GroupOf<'a> = &'a (dyn Fn(&str) -> Option<&'a VariableGroup> + Sync);
@@ -71,14 +73,22 @@ pub struct Unresolved {
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { app, environment, path, why } = self;
+        let Self {
+            app,
+            environment,
+            path,
+            why,
+        } = self;
         write!(f, "app {app}, environment {environment}, {path}: {why}")
     }
 }
 
 /// All of them, one a line.
 pub fn lines(all: &[Unresolved]) -> String {
-    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    all.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The groups that an environment names, the weakest first. Errors name the place in the App, all at once.
@@ -88,7 +98,11 @@ fn layers<'g>(
     environment: &Environment,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
 ) -> Result<Vec<(Origin, &'g Values)>, Vec<Unresolved>> {
-    let at = spec.environments.iter().position(|e| e.name == environment.name).unwrap_or(0);
+    let at = spec
+        .environments
+        .iter()
+        .position(|e| e.name == environment.name)
+        .unwrap_or(0);
     let (mut found, mut problems) = (vec![], vec![]);
     for (n, name) in environment.variable_groups.iter().enumerate() {
         let mut wrong = |why: String| {
@@ -118,21 +132,33 @@ fn layers<'g>(
             wrong(format!("variable group {name}: {why}"));
             continue;
         }
-        let origin =
-            if owner.is_some() { Origin::AppGroup(name.clone()) } else { Origin::NamespaceGroup(name.clone()) };
+        let origin = if owner.is_some() {
+            Origin::AppGroup(name.clone())
+        } else {
+            Origin::NamespaceGroup(name.clone())
+        };
         found.push((origin, &group.spec.values));
     }
     // Stable: among equals the order of the environment stays.
     found.sort_by_key(|(origin, _)| matches!(origin, Origin::AppGroup(_)));
-    if problems.is_empty() { Ok(found) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(found)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Why a group can be used by nobody.
 pub fn unusable(group: &VariableGroupSpec) -> Option<String> {
     if group.values.contains_key(NAMESPACE) {
-        return Some(format!("{NAMESPACE:?} is the environment's own: set it there"));
+        return Some(format!(
+            "{NAMESPACE:?} is the environment's own: set it there"
+        ));
     }
-    group.values.contains_key("").then(|| "a value has an empty key".into())
+    group
+        .values
+        .contains_key("")
+        .then(|| "a value has an empty key".into())
 }
 
 /// What the groups of an environment give it, without its own values.
@@ -143,7 +169,10 @@ pub fn shared<'g>(
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
 ) -> Result<Values, Vec<Unresolved>> {
     let layers = layers(app, spec, environment, group_of)?;
-    Ok(layers.into_iter().flat_map(|(_, values)| values.clone()).collect())
+    Ok(layers
+        .into_iter()
+        .flat_map(|(_, values)| values.clone())
+        .collect())
 }
 
 /// All that the manifests read in an environment, in order of the keys, and where each value comes from.
@@ -162,8 +191,16 @@ pub fn effective<'g>(
     let mut all: BTreeMap<&String, Effective> = BTreeMap::new();
     for (origin, values) in layers {
         for (key, value) in values {
-            let before = all.remove(key).map(|e| [e.over, vec![e.from]].concat()).unwrap_or_default();
-            let now = Effective { key: key.clone(), value: value.clone(), from: origin.clone(), over: before };
+            let before = all
+                .remove(key)
+                .map(|e| [e.over, vec![e.from]].concat())
+                .unwrap_or_default();
+            let now = Effective {
+                key: key.clone(),
+                value: value.clone(),
+                from: origin.clone(),
+                over: before,
+            };
             all.insert(key, now);
         }
     }
@@ -192,7 +229,11 @@ impl Reached {
 impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.place())?;
-        if self.hidden.is_empty() { Ok(()) } else { write!(f, " (not its {})", self.hidden.join(", ")) }
+        if self.hidden.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " (not its {})", self.hidden.join(", "))
+        }
     }
 }
 
@@ -209,10 +250,23 @@ pub fn reached<'a, 'g>(
     let mut all = vec![];
     for app in apps {
         let name = app.metadata.name.clone().unwrap_or_default();
-        for environment in app.spec.environments.iter().filter(|e| e.variable_groups.iter().any(|g| g == group)) {
+        for environment in app
+            .spec
+            .environments
+            .iter()
+            .filter(|e| e.variable_groups.iter().any(|g| g == group))
+        {
             let found = effective(&name, &app.spec, environment, group_of).unwrap_or_default();
-            let hidden = found.into_iter().filter(|e| e.over.iter().any(is_it)).map(|e| e.key).collect();
-            all.push(Reached { app: name.clone(), environment: environment.name.clone(), hidden });
+            let hidden = found
+                .into_iter()
+                .filter(|e| e.over.iter().any(is_it))
+                .map(|e| e.key)
+                .collect();
+            all.push(Reached {
+                app: name.clone(),
+                environment: environment.name.clone(),
+                hidden,
+            });
         }
     }
     all.sort();
@@ -234,7 +288,13 @@ pub struct Pending {
 impl fmt::Display for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let say = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".into(), shown);
-        write!(f, "{}: {} → {}", self.key, say(&self.deployed), say(&self.next))
+        write!(
+            f,
+            "{}: {} → {}",
+            self.key,
+            say(&self.deployed),
+            say(&self.next)
+        )
     }
 }
 
@@ -249,21 +309,44 @@ pub fn shown(value: &Value) -> String {
 /// The release that what runs in an environment is of.
 pub fn deployed_by<'a>(app: &'a App, environment: &str) -> Option<&'a str> {
     let status = app.status.as_ref()?.environments.get(environment)?;
-    let runs =
-        matches!(status.state, EnvironmentState::Running | EnvironmentState::Deploying | EnvironmentState::Error);
+    let runs = matches!(
+        status.state,
+        EnvironmentState::Running | EnvironmentState::Deploying | EnvironmentState::Error
+    );
     status.release.as_deref().filter(|_| runs)
 }
 
 /// What the next release to an environment would change of the values of its groups; `last` is the release that what
 /// runs there is of. Nothing where that is not known.
 pub fn pending(now: &[Effective], last: Option<&Release>, environment: &str) -> Vec<Pending> {
-    let Some(status) = last.and_then(|r| r.status.as_ref()).filter(|s| !s.tasks.is_empty()) else { return vec![] };
-    let deployed = status.variables.get(environment).cloned().unwrap_or_default();
-    let own = |key: &String| now.iter().any(|e| e.key == *key && e.from == Origin::Environment);
+    let Some(status) = last
+        .and_then(|r| r.status.as_ref())
+        .filter(|s| !s.tasks.is_empty())
+    else {
+        return vec![];
+    };
+    let deployed = status
+        .variables
+        .get(environment)
+        .cloned()
+        .unwrap_or_default();
+    let own = |key: &String| {
+        now.iter()
+            .any(|e| e.key == *key && e.from == Origin::Environment)
+    };
     let of_groups = now.iter().filter(|e| e.from != Origin::Environment);
-    let next: Values = of_groups.map(|e| (e.key.clone(), e.value.clone())).collect();
-    let keys = changed_keys(&deployed, &next).into_iter().filter(|k| !own(k));
-    keys.map(|key| Pending { deployed: deployed.get(&key).cloned(), next: next.get(&key).cloned(), key }).collect()
+    let next: Values = of_groups
+        .map(|e| (e.key.clone(), e.value.clone()))
+        .collect();
+    let keys = changed_keys(&deployed, &next)
+        .into_iter()
+        .filter(|k| !own(k));
+    keys.map(|key| Pending {
+        deployed: deployed.get(&key).cloned(),
+        next: next.get(&key).cloned(),
+        key,
+    })
+    .collect()
 }
 
 /// Keys whose values differ, or that only one side has.
@@ -271,7 +354,10 @@ pub fn changed_keys(before: &Values, after: &Values) -> Vec<String> {
     let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
     keys.sort();
     keys.dedup();
-    keys.into_iter().filter(|k| before.get(*k) != after.get(*k)).cloned().collect()
+    keys.into_iter()
+        .filter(|k| before.get(*k) != after.get(*k))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]

@@ -38,7 +38,11 @@ pub struct Templates {
 
 impl Templates {
     /// Those of these pods, also of pods that are on their way out: they may still answer.
-    pub fn of<'a>(task: Option<&TaskStatus>, workloads: &[&Workload], pods: impl Iterator<Item = &'a Pod>) -> Self {
+    pub fn of<'a>(
+        task: Option<&TaskStatus>,
+        workloads: &[&Workload],
+        pods: impl Iterator<Item = &'a Pod>,
+    ) -> Self {
         let mut told = Self::default();
         for (is_new, pod) in told_apart(task, workloads, pods.collect()) {
             let set = if is_new { &mut told.new } else { &mut told.old };
@@ -69,9 +73,19 @@ impl Templates {
 }
 
 /// Counts new pods and old ones.
-pub fn split<'a>(task: Option<&TaskStatus>, workloads: &[&Workload], pods: impl Iterator<Item = &'a Pod>) -> Split {
-    let wanted = workloads.iter().map(|w| w.replicas).fold(0, u32::saturating_add);
-    let mut out = Split { wanted, ..Split::default() };
+pub fn split<'a>(
+    task: Option<&TaskStatus>,
+    workloads: &[&Workload],
+    pods: impl Iterator<Item = &'a Pod>,
+) -> Split {
+    let wanted = workloads
+        .iter()
+        .map(|w| w.replicas)
+        .fold(0, u32::saturating_add);
+    let mut out = Split {
+        wanted,
+        ..Split::default()
+    };
     for (is_new, pod) in told_apart(task, workloads, pods.filter(|p| !p.terminating).collect()) {
         match (is_new, pod.ready) {
             (true, true) => out.new_ready += 1,
@@ -84,9 +98,15 @@ pub fn split<'a>(task: Option<&TaskStatus>, workloads: &[&Workload], pods: impl 
 
 /// Tells new pods from old ones: by the task's images where these differ; else by what a StatefulSet's controller calls
 /// its update revision, and by the youngest template hash among a Deployment's pods of the newest template's images.
-fn told_apart<'a>(task: Option<&TaskStatus>, workloads: &[&Workload], pods: Vec<&'a Pod>) -> Vec<(bool, &'a Pod)> {
-    let pods: Vec<(Option<usize>, &Pod)> =
-        pods.into_iter().map(|p| (workloads.iter().position(|w| owns(w, p)), p)).collect();
+fn told_apart<'a>(
+    task: Option<&TaskStatus>,
+    workloads: &[&Workload],
+    pods: Vec<&'a Pod>,
+) -> Vec<(bool, &'a Pod)> {
+    let pods: Vec<(Option<usize>, &Pod)> = pods
+        .into_iter()
+        .map(|p| (workloads.iter().position(|w| owns(w, p)), p))
+        .collect();
     let workload = |of: Option<usize>| of.and_then(|of| workloads.get(of));
     let by_images = task.filter(|t| t.new_images != t.old_images && !t.new_images.is_empty());
     let rolled = task.is_none_or(|t| !t.batches.is_empty());
@@ -100,22 +120,39 @@ fn told_apart<'a>(task: Option<&TaskStatus>, workloads: &[&Workload], pods: Vec<
             }
         }
     }
-    let is_new = |of: Option<usize>, pod: &Pod| match (by_images, workload(of).and_then(|w| w.revision.as_ref())) {
-        (Some(task), _) => pod.images.iter().any(|i| task.new_images.values().any(|n| n.as_str() == &**i)),
+    let is_new = |of: Option<usize>, pod: &Pod| match (
+        by_images,
+        workload(of).and_then(|w| w.revision.as_ref()),
+    ) {
+        (Some(task), _) => pod
+            .images
+            .iter()
+            .any(|i| task.new_images.values().any(|n| n.as_str() == &**i)),
         (None, Some(revision)) => rolled && pod.hash.as_ref() == Some(revision),
-        (None, None) => rolled && pod.hash.is_some() && youngest.get(&of).is_some_and(|y| y.hash == pod.hash),
+        (None, None) => {
+            rolled && pod.hash.is_some() && youngest.get(&of).is_some_and(|y| y.hash == pod.hash)
+        }
     };
-    pods.iter().map(|(of, pod)| (is_new(*of, pod), *pod)).collect()
+    pods.iter()
+        .map(|(of, pod)| (is_new(*of, pod), *pod))
+        .collect()
 }
 
 /// A StatefulSet owns its pods itself, a Deployment by a ReplicaSet that is called after it and the pods' hash.
 fn owns(workload: &Workload, pod: &Pod) -> bool {
-    let Some(owner) = pod.owner.as_deref().filter(|_| workload.key.namespace == pod.key.namespace) else {
+    let Some(owner) = pod
+        .owner
+        .as_deref()
+        .filter(|_| workload.key.namespace == pod.key.namespace)
+    else {
         return false;
     };
     let name = match workload.kind {
         WorkloadKind::StatefulSet => Some(owner),
-        WorkloadKind::Deployment => pod.hash.as_deref().and_then(|h| owner.strip_suffix(h)?.strip_suffix('-')),
+        WorkloadKind::Deployment => pod
+            .hash
+            .as_deref()
+            .and_then(|h| owner.strip_suffix(h)?.strip_suffix('-')),
     };
     name == Some(workload.key.name.as_str())
 }
@@ -128,7 +165,10 @@ mod tests {
     use crate::domain::{text::Clean, world::Key};
 
     fn key(name: &str) -> Key {
-        Key { namespace: "demo".into(), name: name.into() }
+        Key {
+            namespace: "demo".into(),
+            name: name.into(),
+        }
     }
 
     fn pod(owner: &str, hash: &str, born: i64) -> Pod {
@@ -146,14 +186,32 @@ mod tests {
     #[test]
     fn of_two_templates_one_is_new_and_what_is_gone_was_old() {
         let images = vec![Clean::from("i:2")];
-        let web = Workload { key: key("web"), replicas: 2, images: images.clone(), ..Workload::default() };
-        let old = Pod { images: vec![Clean::from("i:1")], terminating: true, ..pod("web-f1", "f1", 20) };
-        let new = Pod { images, ..pod("web-f2", "f2", 30) };
+        let web = Workload {
+            key: key("web"),
+            replicas: 2,
+            images: images.clone(),
+            ..Workload::default()
+        };
+        let old = Pod {
+            images: vec![Clean::from("i:1")],
+            terminating: true,
+            ..pod("web-f1", "f1", 20)
+        };
+        let new = Pod {
+            images,
+            ..pod("web-f2", "f2", 30)
+        };
         let both = Templates::of(None, &[&web], [&old, &new].into_iter());
-        assert_eq!(["f1", "f2", "f0"].map(|hash| both.age(Some(hash))), [Age::Old, Age::New, Age::Old]);
+        assert_eq!(
+            ["f1", "f2", "f0"].map(|hash| both.age(Some(hash))),
+            [Age::Old, Age::New, Age::Old]
+        );
         assert_eq!((both.age(None), both.are_two()), (Age::Only, true));
         let one = Templates::of(None, &[&web], [&new].into_iter());
-        assert_eq!(["f1", "f2"].map(|hash| one.age(Some(hash))), [Age::Old, Age::Only]);
+        assert_eq!(
+            ["f1", "f2"].map(|hash| one.age(Some(hash))),
+            [Age::Old, Age::Only]
+        );
         assert_eq!(Templates::default().age(Some("f1")), Age::Only);
     }
 
@@ -163,15 +221,43 @@ mod tests {
         let images = vec![Clean::from("i:1")];
         let kind = WorkloadKind::StatefulSet;
         let revision = Some("db-new".to_owned());
-        let db =
-            Workload { kind, key: key("db"), revision, replicas: 3, images: images.clone(), ..Workload::default() };
-        let web = Workload { key: key("web"), replicas: 2, images, ..Workload::default() };
-        let pods = [pod("db", "db-old", 90), pod("db", "db-old", 10), pod("db", "db-new", 50)];
-        let expected = Split { new_ready: 1, new_coming: 0, old: 2, wanted: 3 };
+        let db = Workload {
+            kind,
+            key: key("db"),
+            revision,
+            replicas: 3,
+            images: images.clone(),
+            ..Workload::default()
+        };
+        let web = Workload {
+            key: key("web"),
+            replicas: 2,
+            images,
+            ..Workload::default()
+        };
+        let pods = [
+            pod("db", "db-old", 90),
+            pod("db", "db-old", 10),
+            pod("db", "db-new", 50),
+        ];
+        let expected = Split {
+            new_ready: 1,
+            new_coming: 0,
+            old: 2,
+            wanted: 3,
+        };
         assert_eq!(split(None, &[&db], pods.iter()), expected);
         // Beside it a Deployment, of which the youngest pod is the new one.
         let more = [pod("web-f1", "f1", 20), pod("web-f2", "f2", 30)];
-        let expected = Split { new_ready: 2, new_coming: 0, old: 3, wanted: 5 };
-        assert_eq!(split(None, &[&db, &web], pods.iter().chain(&more)), expected);
+        let expected = Split {
+            new_ready: 2,
+            new_coming: 0,
+            old: 3,
+            wanted: 5,
+        };
+        assert_eq!(
+            split(None, &[&db, &web], pods.iter().chain(&more)),
+            expected
+        );
     }
 }

@@ -6,7 +6,10 @@
 mod resolve;
 
 use crate::{
-    api::{Approval, BatchPhase, Control, MOST_RETRIES, Release, ReleasePhase, ReleaseStatus, TaskPhase, TaskStatus},
+    api::{
+        Approval, BatchPhase, Control, MOST_RETRIES, Release, ReleasePhase, ReleaseStatus,
+        TaskPhase, TaskStatus,
+    },
     domain::{intent::ReleaseWish, workflow::is_undecided},
 };
 
@@ -26,7 +29,11 @@ pub fn as_wished(release: &Release) -> ReleaseStatus {
     let mut status = release.status.clone().unwrap_or_default();
     let (phase, tasks) = phases(release);
     status.phase = phase;
-    status.tasks.iter_mut().zip(tasks).for_each(|(task, phase)| task.phase = phase);
+    status
+        .tasks
+        .iter_mut()
+        .zip(tasks)
+        .for_each(|(task, phase)| task.phase = phase);
     status
 }
 
@@ -39,12 +46,18 @@ pub fn is_followed(release: &Release, approvals: &[Approval]) -> bool {
 /// The phases of [`as_wished`]: the release's, and its tasks'.
 pub fn phases(release: &Release) -> (ReleasePhase, Vec<TaskPhase>) {
     let control = &release.spec.control;
-    let Some(status) = &release.status else { return (ReleasePhase::Pending, vec![]) };
+    let Some(status) = &release.status else {
+        return (ReleasePhase::Pending, vec![]);
+    };
     if status.phase.is_final() {
         return (status.phase, status.tasks.iter().map(|t| t.phase).collect());
     }
     let current = status.tasks.iter().position(|t| !t.phase.is_passed());
-    let wished = status.tasks.iter().enumerate().map(|(i, task)| phase(task, control, Some(i) == current));
+    let wished = status
+        .tasks
+        .iter()
+        .enumerate()
+        .map(|(i, task)| phase(task, control, Some(i) == current));
     let wished: Vec<TaskPhase> = wished.collect();
     let phase = match (status.phase, current.and_then(|i| wished.get(i))) {
         _ if control.abort => ReleasePhase::Aborting,
@@ -62,12 +75,16 @@ pub fn phases(release: &Release) -> (ReleasePhase, Vec<TaskPhase>) {
 fn phase(task: &TaskStatus, control: &Control, is_current: bool) -> TaskPhase {
     use TaskPhase::{Failed, Paused, Pending, Running, Skipped, Succeeded, Waiting};
     let told = task.phase;
-    if !is_current || control.abort || !matches!(told, Failed | Paused | Pending | Running | Waiting) {
+    if !is_current
+        || control.abort
+        || !matches!(told, Failed | Paused | Pending | Running | Waiting)
+    {
         return told;
     }
     let is_retried = is_retried(task, control);
-    let is_skipped =
-        control.skip.contains(&task.name) && matches!(told, Failed | Paused | Waiting) && is_skippable(task);
+    let is_skipped = control.skip.contains(&task.name)
+        && matches!(told, Failed | Paused | Waiting)
+        && is_skippable(task);
     match told {
         _ if is_skipped && !control.paused && !is_retried => Skipped,
         Failed if !is_retried => Failed,
@@ -90,12 +107,17 @@ fn phase(task: &TaskStatus, control: &Control, is_current: bool) -> TaskPhase {
 /// Another attempt is asked for than the one that failed.
 pub(super) fn is_retried(task: &TaskStatus, control: &Control) -> bool {
     let attempt = task.attempt.max(1);
-    attempt <= MOST_RETRIES && control.retry.get(&task.name).is_some_and(|retries| *retries >= attempt)
+    attempt <= MOST_RETRIES
+        && control
+            .retry
+            .get(&task.name)
+            .is_some_and(|retries| *retries >= attempt)
 }
 
 /// Whether the engine would go past it. Of a deploy that has begun to move pods only the engine knows.
 pub(super) fn is_skippable(task: &TaskStatus) -> bool {
-    task.kind != "approval" && !(task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()))
+    task.kind != "approval"
+        && !(task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()))
 }
 
 /// The gate that it stands at has been opened.
@@ -119,7 +141,10 @@ fn waits_for_somebody(task: &TaskStatus) -> bool {
 
 /// The batch before whose gate a deploy stands: not begun, and not the first.
 fn closed_batch(task: &TaskStatus) -> Option<u32> {
-    let at = task.batches.iter().position(|b| b.phase != BatchPhase::Done)?;
+    let at = task
+        .batches
+        .iter()
+        .position(|b| b.phase != BatchPhase::Done)?;
     let batch = &task.batches[at];
     (at > 0 && batch.started_at.is_none()).then_some(batch.number)
 }
@@ -131,7 +156,11 @@ fn by(release: &Release) -> String {
 }
 
 /// Writes a wish into the control levels; what it is called in the history.
-pub fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Result<String, Refusal> {
+pub fn apply(
+    release: &Release,
+    wish: &ReleaseWish,
+    control: &mut Control,
+) -> Result<String, Refusal> {
     let refused = |why: String| Err(Refusal::Senseless(why));
     let name = release.metadata.name.clone().unwrap_or_default();
     let told = release.status.clone().unwrap_or_default();
@@ -155,39 +184,71 @@ pub fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Re
             control.abort = true;
             return Ok("abort".into());
         }
-        ReleaseWish::Decide { .. } => return refused("a decision is an Approval of its own".into()),
-        ReleaseWish::Allow { task, .. } | ReleaseWish::Retry { task, .. } | ReleaseWish::Skip { task } => task,
+        ReleaseWish::Decide { .. } => {
+            return refused("a decision is an Approval of its own".into());
+        }
+        ReleaseWish::Allow { task, .. }
+        | ReleaseWish::Retry { task, .. }
+        | ReleaseWish::Skip { task } => task,
     };
     let Some(task) = status.tasks.iter().find(|t| t.name == *of) else {
         let known: Vec<&str> = status.tasks.iter().map(|t| t.name.as_str()).collect();
-        let known = if known.is_empty() { "none yet".into() } else { known.join(", ") };
+        let known = if known.is_empty() {
+            "none yet".into()
+        } else {
+            known.join(", ")
+        };
         return refused(format!("release {name} has no task {of:?}; it has {known}"));
     };
-    let told = told.tasks.iter().find(|t| t.name == *of).map_or(task.phase, |t| t.phase);
-    let news = if told == task.phase { String::new() } else { by(release) };
-    let nothing =
-        |word: &str| refused(format!("task {of} of {name} is {:?}{news}: there is nothing to {word}", task.phase));
+    let told = told
+        .tasks
+        .iter()
+        .find(|t| t.name == *of)
+        .map_or(task.phase, |t| t.phase);
+    let news = if told == task.phase {
+        String::new()
+    } else {
+        by(release)
+    };
+    let nothing = |word: &str| {
+        refused(format!(
+            "task {of} of {name} is {:?}{news}: there is nothing to {word}",
+            task.phase
+        ))
+    };
     match wish {
         ReleaseWish::Allow { batch, .. } => {
             if told.is_passed() || matches!(task.phase, TaskPhase::Aborted | TaskPhase::Skipped) {
                 return nothing("let through");
             }
             if !matches!(task.kind.as_str(), "proceed" | "deploy") {
-                return refused(format!("task {of} is of kind {}: it waits for nobody's key", task.kind));
+                return refused(format!(
+                    "task {of} is of kind {}: it waits for nobody's key",
+                    task.kind
+                ));
             }
             let last = task.batches.len();
             if task.kind == "deploy" && last > 0 && *batch as usize > last {
                 return refused(format!("task {of} has {last} batches, not {batch}"));
             }
             if control.paused {
-                return refused(format!("release {name} is paused{}: resume it first", by(release)));
+                return refused(format!(
+                    "release {name} is paused{}: resume it first",
+                    by(release)
+                ));
             }
             let level = control.allow.entry(of.clone()).or_default();
             if *level >= *batch {
                 // Two people at one gate: the second one is told that it was not he.
-                let what =
-                    if task.kind == "proceed" { format!("{of} of {name}") } else { format!("batch {batch} of {of}") };
-                return Err(Refusal::Late(what, format!("it is let through already{}", by(release))));
+                let what = if task.kind == "proceed" {
+                    format!("{of} of {name}")
+                } else {
+                    format!("batch {batch} of {of}")
+                };
+                return Err(Refusal::Late(
+                    what,
+                    format!("it is let through already{}", by(release)),
+                ));
             }
             *level = *batch;
             Ok(if task.kind == "proceed" {
@@ -198,7 +259,9 @@ pub fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Re
         }
         ReleaseWish::Retry { force, .. } => {
             // Said twice, it is one.
-            if task.phase != TaskPhase::Failed && !(told == TaskPhase::Failed && is_retried_in(release, of)) {
+            if task.phase != TaskPhase::Failed
+                && !(told == TaskPhase::Failed && is_retried_in(release, of))
+            {
                 return nothing("retry");
             }
             // As many retries as there were attempts.
@@ -212,7 +275,14 @@ pub fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Re
             if *force {
                 control.take_over.insert(of.clone(), retries + 1);
             }
-            Ok(format!("retry {of}{}", if *force { ", taking over what conflicts" } else { "" }))
+            Ok(format!(
+                "retry {of}{}",
+                if *force {
+                    ", taking over what conflicts"
+                } else {
+                    ""
+                }
+            ))
         }
         _ => {
             if task.kind == "approval" {
@@ -221,7 +291,12 @@ pub fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Re
                 ));
             }
             let again = task.phase == TaskPhase::Skipped && told != TaskPhase::Skipped;
-            if !again && !matches!(task.phase, TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused) {
+            if !again
+                && !matches!(
+                    task.phase,
+                    TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused
+                )
+            {
                 return nothing("skip");
             }
             if !control.skip.contains(of) {
@@ -243,7 +318,9 @@ pub fn wished(release: &Release, wish: &ReleaseWish) -> Result<Release, Refusal>
 
 fn is_retried_in(release: &Release, task: &str) -> bool {
     let status = release.status.iter().flat_map(|s| &s.tasks);
-    status.filter(|t| t.name == task).any(|t| is_retried(t, &release.spec.control))
+    status
+        .filter(|t| t.name == task)
+        .any(|t| is_retried(t, &release.spec.control))
 }
 
 /// Whether somebody may say yes or no to this attempt of an approval task now.
@@ -251,20 +328,38 @@ pub fn may_decide(release: &Release, of: &str, attempt: u32) -> Result<(), Refus
     let name = release.metadata.name.clone().unwrap_or_default();
     let status = as_wished(release);
     let what = format!("task {of} of release {name}");
-    let task = status.tasks.iter().find(|t| t.name == of && t.kind == "approval");
+    let task = status
+        .tasks
+        .iter()
+        .find(|t| t.name == of && t.kind == "approval");
     let Some(task) = task else {
-        return Err(Refusal::Senseless(format!("release {name} has no approval task {of:?}")));
+        return Err(Refusal::Senseless(format!(
+            "release {name} has no approval task {of:?}"
+        )));
     };
     if status.phase == ReleasePhase::Aborting {
-        return Err(Refusal::Senseless(format!("release {name} is being aborted{}", by(release))));
+        return Err(Refusal::Senseless(format!(
+            "release {name} is being aborted{}",
+            by(release)
+        )));
     }
     if task.phase != TaskPhase::Waiting || status.phase.is_final() {
-        let held = if task.phase == TaskPhase::Paused { "; resume the release first" } else { "" };
-        let why = format!("{what} does not wait for an approval: it is {:?}{held}", task.phase);
+        let held = if task.phase == TaskPhase::Paused {
+            "; resume the release first"
+        } else {
+            ""
+        };
+        let why = format!(
+            "{what} does not wait for an approval: it is {:?}{held}",
+            task.phase
+        );
         return Err(Refusal::Senseless(why));
     }
     if task.attempt != attempt {
-        return Err(Refusal::Late(what, format!("it is at attempt {}, not {attempt}", task.attempt)));
+        return Err(Refusal::Late(
+            what,
+            format!("it is at attempt {}, not {attempt}", task.attempt),
+        ));
     }
     Ok(())
 }

@@ -38,8 +38,8 @@ use super::{
 };
 use crate::{
     api::{
-        Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleasePhase, ReleaseStatus,
-        RolloutRecord, VariableGroup,
+        Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleasePhase,
+        ReleaseStatus, RolloutRecord, VariableGroup,
     },
     domain::account::Account,
 };
@@ -244,10 +244,23 @@ pub enum Step {
 
 impl Step {
     fn delete_pod(workload: &InventoryItem, pod: PodSeen, why: String, by: Account) -> Self {
-        let PodSeen { name, uid, version, .. } = pod;
+        let PodSeen {
+            name, uid, version, ..
+        } = pod;
         let namespace = workload.namespace.clone();
-        let pod = InventoryItem { api_version: "v1".into(), kind: "Pod".into(), namespace, name, uid };
-        Self::DeletePod { pod, version, why, by }
+        let pod = InventoryItem {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            namespace,
+            name,
+            uid,
+        };
+        Self::DeletePod {
+            pod,
+            version,
+            why,
+            by,
+        }
     }
 }
 
@@ -276,7 +289,8 @@ pub fn decide(observed: &Observed) -> Decision {
     } else if run.status.revision.is_none() {
         run.bind_late();
     }
-    let aborting = observed.release.spec.control.abort || run.status.phase == ReleasePhase::Aborting;
+    let aborting =
+        observed.release.spec.control.abort || run.status.phase == ReleasePhase::Aborting;
     if aborting {
         abort::decide(&mut run);
     } else {

@@ -32,8 +32,12 @@ pub struct Key {
 impl Key {
     /// Of a context; none is home.
     pub fn of(context: Option<&str>, namespace: &str, name: &str) -> Self {
-        let namespace = context.map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
-        Self { namespace, name: name.to_owned() }
+        let namespace =
+            context.map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
+        Self {
+            namespace,
+            name: name.to_owned(),
+        }
     }
 
     /// The context (none: home), and the namespace within it.
@@ -265,16 +269,26 @@ pub struct Event {
 impl World {
     /// Who acts here; empty until it is known.
     pub fn acting(&self) -> &str {
-        self.me.as_deref().or(self.rights.who.as_deref()).unwrap_or_default()
+        self.me
+            .as_deref()
+            .or(self.rights.who.as_deref())
+            .unwrap_or_default()
     }
 
     /// The hops that came since so many were seen, and whether some of them are no longer held.
     pub fn hops_since(&self, seen: u64) -> (&[Arc<Hop>], bool) {
         // A world of another connection counts anew.
-        let fresh = if self.hops_seen < seen { self.hops_seen } else { self.hops_seen - seen };
+        let fresh = if self.hops_seen < seen {
+            self.hops_seen
+        } else {
+            self.hops_seen - seen
+        };
         let fresh = usize::try_from(fresh).unwrap_or(usize::MAX);
         let first = self.hops.len().saturating_sub(fresh);
-        (self.hops.get(first..).unwrap_or_default(), seen > 0 && fresh > self.hops.len())
+        (
+            self.hops.get(first..).unwrap_or_default(),
+            seen > 0 && fresh > self.hops.len(),
+        )
     }
 
     /// The hops of a trace, each as it was told last.
@@ -297,28 +311,44 @@ impl World {
     /// The App as a release has it; none where what it was frozen to is not seen (yet).
     pub fn frozen(&self, release: &Release) -> Option<FrozenApp> {
         let name = release.status.as_ref()?.revision.as_ref()?;
-        Some(FrozenApp::of(self.apps.get(&release.spec.app)?, self.revisions.get(name)?))
+        Some(FrozenApp::of(
+            self.apps.get(&release.spec.app)?,
+            self.revisions.get(name)?,
+        ))
     }
 
     /// The pods of an App's environment.
-    pub fn pods_of<'a>(&'a self, app: &'a str, environment: &'a str) -> impl Iterator<Item = &'a Pod> + 'a {
-        self.pods
-            .values()
-            .filter(move |p| p.app.as_deref() == Some(app) && p.environment.as_deref() == Some(environment))
+    pub fn pods_of<'a>(
+        &'a self,
+        app: &'a str,
+        environment: &'a str,
+    ) -> impl Iterator<Item = &'a Pod> + 'a {
+        self.pods.values().filter(move |p| {
+            p.app.as_deref() == Some(app) && p.environment.as_deref() == Some(environment)
+        })
     }
 
     /// The Deployments and StatefulSets of an App's environment.
-    pub fn workloads_of<'a>(&'a self, app: &'a str, environment: &'a str) -> impl Iterator<Item = &'a Workload> + 'a {
+    pub fn workloads_of<'a>(
+        &'a self,
+        app: &'a str,
+        environment: &'a str,
+    ) -> impl Iterator<Item = &'a Workload> + 'a {
         self.deployments
             .values()
             .chain(self.stateful.values())
-            .filter(move |w| w.app.as_deref() == Some(app) && w.environment.as_deref() == Some(environment))
+            .filter(move |w| {
+                w.app.as_deref() == Some(app) && w.environment.as_deref() == Some(environment)
+            })
     }
 
     /// Whether an App has a pod of that lane that serves now.
     pub fn gray_ready(&self, app: &str, tag: &str) -> bool {
-        self.pods
-            .values()
-            .any(|p| p.app.as_deref() == Some(app) && p.tag.as_deref() == Some(tag) && p.ready && !p.terminating)
+        self.pods.values().any(|p| {
+            p.app.as_deref() == Some(app)
+                && p.tag.as_deref() == Some(tag)
+                && p.ready
+                && !p.terminating
+        })
     }
 }

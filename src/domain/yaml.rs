@@ -57,19 +57,43 @@ pub fn documents(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError
         match read::read(piece) {
             Ok((_, twice)) if !twice.is_empty() => {
                 errors.extend(twice.into_iter().map(|Doubled { line, column, key }| {
-                    let (line, message) = (first + line.saturating_sub(1), format!("duplicate key {key:?}"));
-                    YamlError { label: label.to_owned(), line, column, message }
+                    let (line, message) = (
+                        first + line.saturating_sub(1),
+                        format!("duplicate key {key:?}"),
+                    );
+                    YamlError {
+                        label: label.to_owned(),
+                        line,
+                        column,
+                        message,
+                    }
                 }));
             }
             Ok((Value::Null, _)) => {}
-            Ok((value, _)) => found.push(Document { line: first + leading(piece), value }),
-            Err(read::Wrong { line, column, message }) => {
+            Ok((value, _)) => found.push(Document {
+                line: first + leading(piece),
+                value,
+            }),
+            Err(read::Wrong {
+                line,
+                column,
+                message,
+            }) => {
                 let line = first + line.saturating_sub(1);
-                errors.push(YamlError { label: label.to_owned(), line, column, message });
+                errors.push(YamlError {
+                    label: label.to_owned(),
+                    line,
+                    column,
+                    message,
+                });
             }
         }
     }
-    if errors.is_empty() { Ok(found) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(found)
+    } else {
+        Err(errors)
+    }
 }
 
 /// The first document of a text as Go's decoder takes it: what comes later goes unread, of doubled keys the last counts.
@@ -85,14 +109,22 @@ pub fn first_document(text: &str) -> Result<Value, (usize, usize, String)> {
 /// The same of YAML, with the keys that do not count.
 pub fn first_with_doubled(text: &str) -> Result<(Value, Vec<Doubled>), (usize, usize, String)> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let Some((first, piece)) = pieces(text).into_iter().next() else { return Ok((Value::Null, Vec::new())) };
+    let Some((first, piece)) = pieces(text).into_iter().next() else {
+        return Ok((Value::Null, Vec::new()));
+    };
     let of_text = |line: usize| first + line.saturating_sub(1);
     match read::read(piece) {
         Ok((value, mut twice)) => {
-            twice.iter_mut().for_each(|doubled| doubled.line = of_text(doubled.line));
+            twice
+                .iter_mut()
+                .for_each(|doubled| doubled.line = of_text(doubled.line));
             Ok((value, twice))
         }
-        Err(read::Wrong { line, column, message }) => Err((of_text(line), column, message)),
+        Err(read::Wrong {
+            line,
+            column,
+            message,
+        }) => Err((of_text(line), column, message)),
     }
 }
 
@@ -102,7 +134,8 @@ pub fn objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>>
     let mut errors = Vec::new();
     for document in documents(label, text)? {
         let Document { line, value } = document;
-        let is_list = value["kind"].as_str().is_some_and(|k| k.ends_with("List")) && value["items"].is_array();
+        let is_list = value["kind"].as_str().is_some_and(|k| k.ends_with("List"))
+            && value["items"].is_array();
         let items = match value {
             Value::Object(mut map) if is_list => match map.shift_remove("items") {
                 Some(Value::Array(items)) => items,
@@ -113,24 +146,40 @@ pub fn objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>>
         for value in items {
             match problem(&value) {
                 None => found.push(Document { line, value }),
-                Some(message) => errors.push(YamlError { label: label.to_owned(), line, column: 0, message }),
+                Some(message) => errors.push(YamlError {
+                    label: label.to_owned(),
+                    line,
+                    column: 0,
+                    message,
+                }),
             }
         }
     }
-    if errors.is_empty() { Ok(found) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(found)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Why a value is no Kubernetes object.
 pub(super) fn problem(value: &Value) -> Option<String> {
     let Some(map) = value.as_object() else {
-        return Some(format!("a Kubernetes object is a map, this document is {}", kind_of(value)));
+        return Some(format!(
+            "a Kubernetes object is a map, this document is {}",
+            kind_of(value)
+        ));
     };
     let text = |v: Option<&Value>| v.and_then(Value::as_str).is_some_and(|s| !s.is_empty());
     let meta = map.get("metadata");
     let missing: Vec<&str> = [
         ("apiVersion", text(map.get("apiVersion"))),
         ("kind", text(map.get("kind"))),
-        ("metadata.name", text(meta.and_then(|m| m.get("name"))) || text(meta.and_then(|m| m.get("generateName")))),
+        (
+            "metadata.name",
+            text(meta.and_then(|m| m.get("name")))
+                || text(meta.and_then(|m| m.get("generateName"))),
+        ),
     ]
     .into_iter()
     .filter(|(_, there)| !there)
@@ -139,13 +188,19 @@ pub(super) fn problem(value: &Value) -> Option<String> {
     if missing.is_empty() {
         return None;
     }
-    let which = match (map.get("kind").and_then(Value::as_str), meta.and_then(|m| m["name"].as_str())) {
+    let which = match (
+        map.get("kind").and_then(Value::as_str),
+        meta.and_then(|m| m["name"].as_str()),
+    ) {
         (Some(kind), Some(name)) => format!("{kind} {name}"),
         (Some(kind), None) => kind.to_owned(),
         (None, Some(name)) => format!("the object {name}"),
         (None, None) => "this document".to_owned(),
     };
-    Some(format!("{which} has no {} (a non-empty text)", missing.join(", no ")))
+    Some(format!(
+        "{which} has no {} (a non-empty text)",
+        missing.join(", no ")
+    ))
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -171,7 +226,10 @@ fn json(text: &str) -> Option<Vec<Document>> {
         };
         let start = at + text[at..].len() - text[at..].trim_start().len();
         if !value.is_null() {
-            out.push(Document { line: text[..start].matches('\n').count() + 1, value });
+            out.push(Document {
+                line: text[..start].matches('\n').count() + 1,
+                value,
+            });
         }
     }
 }
@@ -184,18 +242,29 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
     let mut at = 0;
     for (i, line) in text.split_inclusive('\n').enumerate() {
         let marker = line.trim_end();
-        let cuts = matches!(marker, "---" | "...") || marker.starts_with("--- ") || marker.starts_with("---\t");
+        let cuts = matches!(marker, "---" | "...")
+            || marker.starts_with("--- ")
+            || marker.starts_with("---\t");
         if cuts {
             out.push((first, &text[start..at]));
             // What stands behind the dashes belongs to the next document: same line.
-            (start, first) = if marker.len() > 3 { (at + 3, i + 1) } else { (at + line.len(), i + 2) };
+            (start, first) = if marker.len() > 3 {
+                (at + 3, i + 1)
+            } else {
+                (at + line.len(), i + 2)
+            };
         }
         at += line.len();
     }
     out.push((first, &text[start..]));
     // A piece of directives (`%YAML 1.2`) and comments only is no document.
     out.retain(|(_, piece)| {
-        piece.lines().any(|l| !matches!(l.trim_start_matches([' ', '\t', '\r']).chars().next(), None | Some('#' | '%')))
+        piece.lines().any(|l| {
+            !matches!(
+                l.trim_start_matches([' ', '\t', '\r']).chars().next(),
+                None | Some('#' | '%')
+            )
+        })
     });
     out
 }
@@ -204,7 +273,12 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
 fn leading(piece: &str) -> usize {
     piece
         .lines()
-        .take_while(|l| matches!(l.trim_start_matches([' ', '\t', '\r']).chars().next(), None | Some('#')))
+        .take_while(|l| {
+            matches!(
+                l.trim_start_matches([' ', '\t', '\r']).chars().next(),
+                None | Some('#')
+            )
+        })
         .count()
 }
 
@@ -215,22 +289,34 @@ mod tests {
     use serde_json::json;
 
     fn lines(text: &str) -> Vec<(usize, Value)> {
-        documents("f.yaml", text).unwrap().into_iter().map(|d| (d.line, d.value)).collect()
+        documents("f.yaml", text)
+            .unwrap()
+            .into_iter()
+            .map(|d| (d.line, d.value))
+            .collect()
     }
 
     #[test]
     fn documents_know_their_lines() {
-        let text = "# first\n\na: 1\n---\n---\n# only a comment\n---\nb: 2\n--- {c: 3}\n...\nd: 4\n";
+        let text =
+            "# first\n\na: 1\n---\n---\n# only a comment\n---\nb: 2\n--- {c: 3}\n...\nd: 4\n";
         assert_eq!(
             lines(text),
-            [(3, json!({"a": 1})), (8, json!({"b": 2})), (9, json!({"c": 3})), (11, json!({"d": 4}))]
+            [
+                (3, json!({"a": 1})),
+                (8, json!({"b": 2})),
+                (9, json!({"c": 3})),
+                (11, json!({"d": 4}))
+            ]
         );
     }
 
     #[test]
     fn values_read_as_kubectl_reads_them() {
         assert_eq!(
-            lines("mode: 0644\n\"on\": 'on'\nis: on\nno: yes\ntext: \"012\"\nsize: 1.5\nlast: |\n  a\n  ---\n"),
+            lines(
+                "mode: 0644\n\"on\": 'on'\nis: on\nno: yes\ntext: \"012\"\nsize: 1.5\nlast: |\n  a\n  ---\n"
+            ),
             [(
                 1,
                 json!({"mode": 420, "on": "on", "is": true, "false": true, "text": "012", "size": 1.5, "last": "a\n---\n"})
@@ -243,31 +329,59 @@ mod tests {
 
     #[test]
     fn json_documents_follow_each_other() {
-        assert_eq!(lines("{\"a\":\t1}\n\n{\"b\": [2]}"), [(1, json!({"a": 1})), (3, json!({"b": [2]}))]);
-        assert_eq!(lines("{a: 1}"), [(1, json!({"a": 1}))], "YAML's flow form is no JSON");
+        assert_eq!(
+            lines("{\"a\":\t1}\n\n{\"b\": [2]}"),
+            [(1, json!({"a": 1})), (3, json!({"b": [2]}))]
+        );
+        assert_eq!(
+            lines("{a: 1}"),
+            [(1, json!({"a": 1}))],
+            "YAML's flow form is no JSON"
+        );
     }
 
     #[test]
     fn all_errors_come_at_once_with_their_place() {
-        let errors = documents("f.yaml", "a: 1\na: 2\n---\nb: 1\n---\nc: [1\nd: 2\n---\n- e\nf: 1\n").unwrap_err();
+        let errors = documents(
+            "f.yaml",
+            "a: 1\na: 2\n---\nb: 1\n---\nc: [1\nd: 2\n---\n- e\nf: 1\n",
+        )
+        .unwrap_err();
         let places: Vec<(usize, String)> = errors.iter().map(|e| (e.line, e.to_string())).collect();
         assert_eq!(errors.len(), 3, "{places:#?}");
         assert_eq!(errors[0].line, 2);
-        assert!(errors[0].to_string().starts_with("f.yaml:2:1: duplicate"), "{}", errors[0]);
+        assert!(
+            errors[0].to_string().starts_with("f.yaml:2:1: duplicate"),
+            "{}",
+            errors[0]
+        );
         assert!((6..=8).contains(&errors[1].line), "{}", errors[1]);
         assert_eq!(errors[2].line, 10, "{}", errors[2]);
-        assert!(errors.iter().all(|e| !e.message.contains("line ")), "{places:#?}");
+        assert!(
+            errors.iter().all(|e| !e.message.contains("line ")),
+            "{places:#?}"
+        );
     }
 
     #[test]
     fn objects_have_identity_and_lists_are_taken_apart() {
         let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n\
             - {apiVersion: v1, kind: Pod, metadata: {name: b}}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: c}\n";
-        let names: Vec<String> =
-            objects("f", text).unwrap().iter().map(|d| d.value["metadata"]["name"].to_string()).collect();
+        let names: Vec<String> = objects("f", text)
+            .unwrap()
+            .iter()
+            .map(|d| d.value["metadata"]["name"].to_string())
+            .collect();
         assert_eq!(names, ["\"a\"", "\"b\"", "\"c\""]);
-        let errors = objects("f", "kind: Pod\nmetadata: {name: a}\n---\njust text\n---\napiVersion: v1\nkind: Pod\n");
-        let errors: Vec<String> = errors.unwrap_err().iter().map(YamlError::to_string).collect();
+        let errors = objects(
+            "f",
+            "kind: Pod\nmetadata: {name: a}\n---\njust text\n---\napiVersion: v1\nkind: Pod\n",
+        );
+        let errors: Vec<String> = errors
+            .unwrap_err()
+            .iter()
+            .map(YamlError::to_string)
+            .collect();
         assert_eq!(
             errors,
             [
@@ -292,11 +406,13 @@ mod tests {
     /// tags, merges, aliases, block scalars; null where it has an error (and for nothing).
     #[test]
     fn every_scalar_is_what_kubectl_takes_it_for() {
-        let rows: Vec<(String, Value)> = serde_json::from_str(include_str!("yaml/kubectl.json")).unwrap();
+        let rows: Vec<(String, Value)> =
+            serde_json::from_str(include_str!("yaml/kubectl.json")).unwrap();
         assert!(rows.len() > 500);
         for (text, wanted) in rows {
-            let ours = documents("f", &text)
-                .map_or(Value::Null, |all| all.into_iter().next().map_or(Value::Null, |d| d.value));
+            let ours = documents("f", &text).map_or(Value::Null, |all| {
+                all.into_iter().next().map_or(Value::Null, |d| d.value)
+            });
             assert_eq!(normal(&ours), normal(&wanted), "{text:?}");
         }
     }
@@ -308,7 +424,11 @@ mod tests {
             read("a: 123e4567\nb: 12e3\nc: 1e3\nd: 3.0"),
             json!({"a": "123e4567", "b": 12000, "c": 1000, "d": 3})
         );
-        assert!(documents("f", "a: .inf").unwrap_err()[0].message.contains("JSON has no number"));
+        assert!(
+            documents("f", "a: .inf").unwrap_err()[0]
+                .message
+                .contains("JSON has no number")
+        );
     }
 
     #[test]
@@ -316,13 +436,22 @@ mod tests {
         for (text, says) in [
             ("a: {b: 1, b: 2}", "f:1:11: duplicate key \"b\""),
             ("1: a\n\"1\": b", "f:2:1: duplicate key \"1\""),
-            ("a: &a [*a]", "f:1:8: this alias stands within what it names"),
+            (
+                "a: &a [*a]",
+                "f:1:8: this alias stands within what it names",
+            ),
         ] {
             assert_eq!(documents("f", text).unwrap_err()[0].to_string(), says);
         }
-        let bomb: String = (1..9).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{}, ", n - 1).repeat(10))).collect();
+        let bomb: String = (1..9)
+            .map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{}, ", n - 1).repeat(10)))
+            .collect();
         let errors = documents("f", &format!("a0: &a0 x\n{bomb}")).unwrap_err();
-        assert!(errors[0].message.contains("holds more than"), "{}", errors[0]);
+        assert!(
+            errors[0].message.contains("holds more than"),
+            "{}",
+            errors[0]
+        );
         let deep = "[".repeat(5000);
         assert!(documents("f", &deep).unwrap_err()[0].line == 1);
     }
@@ -330,7 +459,8 @@ mod tests {
     /// `written.json` holds what `sigs.k8s.io/yaml` writes for each value.
     #[test]
     fn values_are_written_as_kubectl_writes_them() {
-        let rows: Vec<(Value, String)> = serde_json::from_str(include_str!("yaml/written.json")).unwrap();
+        let rows: Vec<(Value, String)> =
+            serde_json::from_str(include_str!("yaml/written.json")).unwrap();
         assert!(rows.len() > 300);
         for (value, wanted) in rows {
             assert_eq!(text(&value), wanted, "{value}");
@@ -349,7 +479,8 @@ mod tests {
         leaf.prop_recursive(4, 24, 4, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map(text(), inner, 0..4).prop_map(|map| map.into_iter().collect()),
+                prop::collection::btree_map(text(), inner, 0..4)
+                    .prop_map(|map| map.into_iter().collect()),
             ]
         })
     }

@@ -50,42 +50,91 @@ pub(super) async fn steps(
     steps: &[Step],
 ) -> Result<(), NotDone> {
     for step in steps {
-        if let Step::Apply { object: wanted, by, .. } | Step::Patch { patch: wanted, by, .. } = step {
-            let item = if let Step::Patch { workload, .. } = step { workload.clone() } else { key(wanted) };
+        if let Step::Apply {
+            object: wanted, by, ..
+        }
+        | Step::Patch {
+            patch: wanted, by, ..
+        } = step
+        {
+            let item = if let Step::Patch { workload, .. } = step {
+                workload.clone()
+            } else {
+                key(wanted)
+            };
             if let Err(undone) = cache.fights.may(&item, wanted, Instant::now()) {
                 let message = undone.words(&item, &managers(options, &item, by).await);
                 let wait = Some(undone.wait);
-                return Err(NotDone { trouble: Trouble { message, permanent: false }, wait, refused: false });
+                return Err(NotDone {
+                    trouble: Trouble {
+                        message,
+                        permanent: false,
+                    },
+                    wait,
+                    refused: false,
+                });
             }
         }
         let (what, done) = match step {
-            Step::SetEnvironment { environment, status } => {
+            Step::SetEnvironment {
+                environment,
+                status,
+            } => {
                 let done = environment_status(options, cache, release, environment, status).await;
                 (format!("App {}", release.spec.app), done)
             }
             // Never applied over one that is there: that would roll it at once.
             Step::Apply { object, by, .. } if is_rolled(&key(object)) => {
                 let item = key(object);
-                (named(&item), create(&api(options, &item, by), object).await.map(drop))
+                (
+                    named(&item),
+                    create(&api(options, &item, by), object).await.map(drop),
+                )
             }
-            Step::Apply { object, seen, force, by } => {
+            Step::Apply {
+                object,
+                seen,
+                force,
+                by,
+            } => {
                 let item = key(object);
-                let applied = apply(&api(options, &item, by), object, seen.as_deref(), *force).await;
+                let applied =
+                    apply(&api(options, &item, by), object, seen.as_deref(), *force).await;
                 if !matches!(applied, Ok(true)) {
                     cache.fights.forget(&item, object);
                 }
                 (named(&item), applied.map(drop))
             }
-            Step::Patch { workload, patch, why, by } => {
-                let InventoryItem { kind, namespace, name, .. } = workload;
+            Step::Patch {
+                workload,
+                patch,
+                why,
+                by,
+            } => {
+                let InventoryItem {
+                    kind,
+                    namespace,
+                    name,
+                    ..
+                } = workload;
                 tracing::info!(release = release.name_any(), kind, namespace, name, "{why}");
-                match workloads::patch(options.clusters.acting_as(by), place(namespace).1, workload, patch).await {
+                match workloads::patch(
+                    options.clusters.acting_as(by),
+                    place(namespace).1,
+                    workload,
+                    patch,
+                )
+                .await
+                {
                     // It is not as it was seen: look again, decide anew.
                     Err(kube::Error::Api(status)) if status.code == 409 => {
                         cache.fights.forget(workload, patch);
                         return Ok(());
                     }
-                    done => (named(workload), done.map(|written| remember(cache, namespace, written))),
+                    done => (
+                        named(workload),
+                        done.map(|written| remember(cache, namespace, written)),
+                    ),
                 }
             }
             Step::CreateJob(object) => {
@@ -95,25 +144,51 @@ pub(super) async fn steps(
                 if matches!(made, Ok(None))
                     && let Some(message) = somebody_elses(&api, &item, release).await
                 {
-                    return Err(NotDone { trouble: Trouble { message, permanent: true }, wait: None, refused: false });
+                    return Err(NotDone {
+                        trouble: Trouble {
+                            message,
+                            permanent: true,
+                        },
+                        wait: None,
+                        refused: false,
+                    });
                 }
                 (named(&item), made.map(drop))
             }
-            Step::Delete { item, by } => (named(item), delete(&api(options, item, by), item, None).await),
-            Step::DeletePod { pod, version, why, by } => {
-                let InventoryItem { namespace, name, .. } = pod;
+            Step::Delete { item, by } => (
+                named(item),
+                delete(&api(options, item, by), item, None).await,
+            ),
+            Step::DeletePod {
+                pod,
+                version,
+                why,
+                by,
+            } => {
+                let InventoryItem {
+                    namespace, name, ..
+                } = pod;
                 tracing::info!(release = release.name_any(), namespace, name, "{why}");
-                (named(pod), delete(&api(options, pod, by), pod, Some(version.clone())).await)
+                (
+                    named(pod),
+                    delete(&api(options, pod, by), pod, Some(version.clone())).await,
+                )
             }
-            Step::RunProbes { task, attempt, group, probes: specs } => {
+            Step::RunProbes {
+                task,
+                attempt,
+                group,
+                probes: specs,
+            } => {
                 let uid = release.uid().unwrap_or_default();
                 probes.send(&uid, task, *attempt, group, specs.clone());
                 options.telemetry.step(step, false);
                 continue;
             }
-            Step::RemoveEnvironment(name) => {
-                (format!("App {}", release.spec.app), remove_environment(options, release, name).await)
-            }
+            Step::RemoveEnvironment(name) => (
+                format!("App {}", release.spec.app),
+                remove_environment(options, release, name).await,
+            ),
         };
         options.telemetry.step(step, done.is_err());
         if let Err(why) = done {
@@ -121,20 +196,29 @@ pub(super) async fn steps(
             // What another hand has it keeps, until a person decides.
             let kept = matches!(&why, kube::Error::Api(status) if conflicts(status));
             if kept {
-                let retry = CommandLine::graylane("retry").arg(release.name_any()).flag("--force-conflicts");
+                let retry = CommandLine::graylane("retry")
+                    .arg(release.name_any())
+                    .flag("--force-conflicts");
                 message += &format!("; `{retry}` takes these fields over");
             }
             let code = error::code(&why);
             let permanent = kept || code.is_some_and(|code| matches!(code, 400 | 405 | 415 | 422));
             let trouble = Trouble { message, permanent };
-            return Err(NotDone { trouble, wait: None, refused: code == Some(403) });
+            return Err(NotDone {
+                trouble,
+                wait: None,
+                refused: code == Some(403),
+            });
         }
     }
     Ok(())
 }
 
 fn remember(cache: &Cache, namespace: &str, written: Written) {
-    match (cache.elsewhere.of(namespace), cache.elsewhere.known(namespace)) {
+    match (
+        cache.elsewhere.of(namespace),
+        cache.elsewhere.known(namespace),
+    ) {
         (None, _) => cache.workloads.remember(written),
         (Some(_), Some(place)) => place.workloads.remember(written),
         (Some(_), None) => {}
@@ -142,18 +226,34 @@ fn remember(cache: &Cache, namespace: &str, written: Written) {
 }
 
 /// A Job that this release has not made stands under its name, in words.
-async fn somebody_elses(api: &Api<DynamicObject>, item: &InventoryItem, release: &Release) -> Option<String> {
+async fn somebody_elses(
+    api: &Api<DynamicObject>,
+    item: &InventoryItem,
+    release: &Release,
+) -> Option<String> {
     let there = api.get_opt(&item.name).await.ok()??;
-    let ours = there.annotations().get(label::CREATED_BY).is_some_and(|uid| Some(uid) == release.uid().as_ref());
+    let ours = there
+        .annotations()
+        .get(label::CREATED_BY)
+        .is_some_and(|uid| Some(uid) == release.uid().as_ref());
     (!ours).then(|| {
-        format!("{} is there already, and this release has not made it: delete it and retry, or abort", named(item))
+        format!(
+            "{} is there already, and this release has not made it: delete it and retry, or abort",
+            named(item)
+        )
     })
 }
 
 /// Who else writes an object, as far as that can be asked.
 pub(super) async fn managers(options: &Options, item: &InventoryItem, by: &Account) -> Vec<String> {
-    let there = api(options, item, by).get_opt(&item.name).await.ok().flatten();
-    there.map(|o| Marks::of(&o.metadata).managers).unwrap_or_default()
+    let there = api(options, item, by)
+        .get_opt(&item.name)
+        .await
+        .ok()
+        .flatten();
+    there
+        .map(|o| Marks::of(&o.metadata).managers)
+        .unwrap_or_default()
 }
 
 /// The kind of an object, as whoever acts on it sees it.
@@ -168,7 +268,9 @@ pub(super) fn api(options: &Options, item: &InventoryItem, by: &Account) -> Api<
 /// As its own cluster knows it.
 fn at_place(object: &Value) -> Value {
     let mut object = object.clone();
-    let Some((Some(_), namespace)) = object["metadata"]["namespace"].as_str().map(place) else { return object };
+    let Some((Some(_), namespace)) = object["metadata"]["namespace"].as_str().map(place) else {
+        return object;
+    };
     let namespace = namespace.to_owned();
     if let Some(meta) = object["metadata"].as_object_mut() {
         if namespace.is_empty() {
@@ -189,22 +291,33 @@ pub(super) async fn apply(
     seen: Option<&str>,
     force: bool,
 ) -> kube::Result<bool> {
-    let Some(version) = seen else { return make(api, object).await };
-    let (name, params, mut object) = (key(object).name, PatchParams::apply(FIELD_MANAGER), at_place(object));
+    let Some(version) = seen else {
+        return make(api, object).await;
+    };
+    let (name, params, mut object) = (
+        key(object).name,
+        PatchParams::apply(FIELD_MANAGER),
+        at_place(object),
+    );
     if !version.is_empty() {
         object["metadata"]["resourceVersion"] = version.into();
     }
     let object = &object;
     let done = match api.patch(&name, &params, &Patch::Apply(object)).await {
-        Err(kube::Error::Api(status)) if status.code == 409 && !conflicts(&status) => return Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 409 && !conflicts(&status) => {
+            return Ok(false);
+        }
         Err(kube::Error::Api(status)) if force && conflicts(&status) || only_ours(&status) => {
-            api.patch(&name, &params.force(), &Patch::Apply(object)).await?
+            api.patch(&name, &params.force(), &Patch::Apply(object))
+                .await?
         }
         done => done?,
     };
     // An engine that was killed in the middle of making it: the apply has taken over all that is still named.
     let fields = done.metadata.managed_fields.clone().unwrap_or_default();
-    let (made, others): (Vec<_>, Vec<_>) = fields.into_iter().partition(|e| is_making(e) && has_content(e));
+    let (made, others): (Vec<_>, Vec<_>) = fields
+        .into_iter()
+        .partition(|e| is_making(e) && has_content(e));
     if !made.is_empty() {
         rewrite(api, &done, others, None).await?;
     }
@@ -216,12 +329,19 @@ pub(super) async fn apply(
 /// manifests no longer name: before that it is not said to be applied.
 async fn make(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
     let mut first = object.clone();
-    let annotations = first.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let annotations = first
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
     let applied = annotations.and_then(|all| all.shift_remove(label::APPLIED));
-    let Some(mut made) = create(api, &first).await? else { return Ok(false) };
+    let Some(mut made) = create(api, &first).await? else {
+        return Ok(false);
+    };
     for left in (0..TRIES).rev() {
         let mut fields = made.metadata.managed_fields.clone().unwrap_or_default();
-        fields.iter_mut().filter(|e| is_making(e)).for_each(|e| e.operation = Some("Apply".into()));
+        fields
+            .iter_mut()
+            .filter(|e| is_making(e))
+            .for_each(|e| e.operation = Some("Apply".into()));
         match rewrite(api, &made, fields, applied.clone()).await {
             // Its controllers write to it at once.
             Err(kube::Error::Api(status)) if status.code == 409 && left > 0 => {
@@ -240,7 +360,9 @@ async fn make(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
 /// What a create of ours has written of an object.
 fn is_making(entry: &ManagedFieldsEntry) -> bool {
     let whole = entry.subresource.as_deref().is_none_or(str::is_empty);
-    whole && entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Update")
+    whole
+        && entry.manager.as_deref() == Some(FIELD_MANAGER)
+        && entry.operation.as_deref() == Some("Update")
 }
 
 /// It has more than marks: these are written by an adoption too.
@@ -267,9 +389,15 @@ async fn rewrite(
             json!({"op": "add", "path": path, "value": applied})
         }
     }));
-    let patch: json_patch::Patch = serde_json::from_value(patch.into()).map_err(kube::Error::SerdeError)?;
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    api.patch(&seen.name_any(), &params, &Patch::Json::<()>(patch)).await.map(drop)
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch.into()).map_err(kube::Error::SerdeError)?;
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
+    api.patch(&seen.name_any(), &params, &Patch::Json::<()>(patch))
+        .await
+        .map(drop)
 }
 
 /// Every conflict of an apply is with ourselves: a patch is another *operation*, and so another owner.
@@ -280,17 +408,28 @@ fn only_ours(status: &Status) -> bool {
 
 /// Another manager has a field of the apply.
 pub(super) fn conflicts(status: &Status) -> bool {
-    status.code == 409 && causes(status).iter().any(|c| c.reason == "FieldManagerConflict")
+    status.code == 409
+        && causes(status)
+            .iter()
+            .any(|c| c.reason == "FieldManagerConflict")
 }
 
 fn causes(status: &Status) -> &[StatusCause] {
-    status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default()
+    status
+        .details
+        .as_ref()
+        .map(|d| d.causes.as_slice())
+        .unwrap_or_default()
 }
 
 /// None: something of that name is there.
 async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option<DynamicObject>> {
-    let object: DynamicObject = serde_json::from_value(at_place(object)).map_err(kube::Error::SerdeError)?;
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let object: DynamicObject =
+        serde_json::from_value(at_place(object)).map_err(kube::Error::SerdeError)?;
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
     match api.create(&params, &object).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
         done => done.map(Some),
@@ -298,10 +437,20 @@ async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option
 }
 
 /// Deletes it if it still is the very one, and of this version if one is named: a namesake made by somebody else stays.
-async fn delete(api: &Api<DynamicObject>, item: &InventoryItem, version: Option<String>) -> kube::Result<()> {
+async fn delete(
+    api: &Api<DynamicObject>,
+    item: &InventoryItem,
+    version: Option<String>,
+) -> kube::Result<()> {
     let uid = Some(item.uid.clone()).filter(|uid| !uid.is_empty());
-    let preconditions = Some(Preconditions { uid, resource_version: version });
-    let params = DeleteParams { preconditions, ..DeleteParams::background() };
+    let preconditions = Some(Preconditions {
+        uid,
+        resource_version: version,
+    });
+    let params = DeleteParams {
+        preconditions,
+        ..DeleteParams::background()
+    };
     match api.delete(&item.name, &params).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         done => done.map(drop),
@@ -321,12 +470,20 @@ async fn environment_status(
 ) -> kube::Result<()> {
     for left in (0..TRIES).rev() {
         let mut app = apps(options).get(&release.spec.app).await?;
-        if app.status.as_ref().and_then(|s| s.environments.get(environment)) == Some(status) {
+        if app
+            .status
+            .as_ref()
+            .and_then(|s| s.environments.get(environment))
+            == Some(status)
+        {
             cache.apps.remember(app);
             return Ok(());
         }
         app.note(environment, status.clone());
-        match apps(options).replace_status(&release.spec.app, &PostParams::default(), &app).await {
+        match apps(options)
+            .replace_status(&release.spec.app, &PostParams::default(), &app)
+            .await
+        {
             Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
             done => return done.map(|written| cache.apps.remember(written)),
         }
@@ -334,14 +491,21 @@ async fn environment_status(
     Ok(())
 }
 
-async fn remove_environment(options: &Options, release: &Release, environment: &str) -> kube::Result<()> {
+async fn remove_environment(
+    options: &Options,
+    release: &Release,
+    environment: &str,
+) -> kube::Result<()> {
     for left in (0..TRIES).rev() {
         let mut app = apps(options).get(&release.spec.app).await?;
         if app.spec.environment(environment).is_none() {
             return Ok(());
         }
         app.spec.environments.retain(|e| e.name != environment);
-        match apps(options).replace(&release.spec.app, &PostParams::default(), &app).await {
+        match apps(options)
+            .replace(&release.spec.app, &PostParams::default(), &app)
+            .await
+        {
             Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
             done => return done.map(drop),
         }

@@ -31,9 +31,15 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
     let (sets, pods) = (cache.workloads.sets.state(), cache.workloads.pods.state());
     for live in adopted {
         let own = |key: &str| live.labels().get(key).cloned();
-        let labels = json!({label::APP: own(label::APP), label::ENVIRONMENT: own(label::ENVIRONMENT)});
-        for (namespace, name) in unlabelled(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)) {
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let labels =
+            json!({label::APP: own(label::APP), label::ENVIRONMENT: own(label::ENVIRONMENT)});
+        for (namespace, name) in
+            unlabelled(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p))
+        {
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..PatchParams::default()
+            };
             let patch = json!({"metadata": {"labels": labels}});
             let item = InventoryItem {
                 api_version: "v1".into(),
@@ -48,9 +54,17 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
             }
             let by = account(options, cache, &live, &item);
             let api: Api<Pod> = Api::namespaced(options.clusters.acting_as(&by), &namespace);
-            match api.patch_metadata(&name, &params, &Patch::Merge(patch)).await {
+            match api
+                .patch_metadata(&name, &params, &Patch::Merge(patch))
+                .await
+            {
                 Err(why) if error::code(&why) != Some(404) => {
-                    tracing::warn!(namespace, name, "the labels of its App: {}", error::words(&why));
+                    tracing::warn!(
+                        namespace,
+                        name,
+                        "the labels of its App: {}",
+                        error::words(&why)
+                    );
                 }
                 _ => {}
             }
@@ -61,8 +75,16 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
 /// As whom its environment acts.
 fn account(options: &Options, cache: &Cache, live: &Deployment, item: &InventoryItem) -> Account {
     let app = live.labels().get(label::APP);
-    let app = app.and_then(|app| cache.apps.get(&ObjectRef::new(app).within(&options.namespace)));
-    let environment = live.labels().get(label::ENVIRONMENT).map(String::as_str).unwrap_or_default();
+    let app = app.and_then(|app| {
+        cache
+            .apps
+            .get(&ObjectRef::new(app).within(&options.namespace))
+    });
+    let environment = live
+        .labels()
+        .get(label::ENVIRONMENT)
+        .map(String::as_str)
+        .unwrap_or_default();
     Account::for_environment(app.as_deref(), environment, item)
 }
 
@@ -76,14 +98,27 @@ fn concerned(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) -> Vec<A
         match key {
             Key::Workload(namespace, name) => drop(names.insert((namespace.clone(), name.clone()))),
             Key::App(app) => {
-                let app = cache.apps.get(&ObjectRef::new(app).within(&options.namespace));
+                let app = cache
+                    .apps
+                    .get(&ObjectRef::new(app).within(&options.namespace));
                 let status = app.as_ref().and_then(|a| a.status.as_ref());
-                let items = status.into_iter().flat_map(|s| s.environments.values()).flat_map(|e| &e.inventory);
+                let items = status
+                    .into_iter()
+                    .flat_map(|s| s.environments.values())
+                    .flat_map(|e| &e.inventory);
                 let deployments = items.filter(|i| i.kind == "Deployment");
                 names.extend(deployments.map(|i| (i.namespace.clone(), i.name.clone())));
             }
             _ => {}
         }
     }
-    names.iter().filter_map(|(ns, name)| cache.workloads.deployments.get(&ObjectRef::new(name).within(ns))).collect()
+    names
+        .iter()
+        .filter_map(|(ns, name)| {
+            cache
+                .workloads
+                .deployments
+                .get(&ObjectRef::new(name).within(ns))
+        })
+        .collect()
 }

@@ -23,17 +23,35 @@ pub(super) async fn digests(
     release: &Release,
     jobs: &mut BTreeMap<String, JobSeen>,
 ) -> kube::Result<()> {
-    let tasks = release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default();
-    let taken = |name: &String| tasks.iter().any(|t| t.job.as_ref() == Some(name) && t.phase.is_passed());
-    for (name, job) in jobs.iter_mut().filter(|(name, job)| job.succeeded && !taken(name)) {
+    let tasks = release
+        .status
+        .as_ref()
+        .map(|s| s.tasks.as_slice())
+        .unwrap_or_default();
+    let taken = |name: &String| {
+        tasks
+            .iter()
+            .any(|t| t.job.as_ref() == Some(name) && t.phase.is_passed())
+    };
+    for (name, job) in jobs
+        .iter_mut()
+        .filter(|(name, job)| job.succeeded && !taken(name))
+    {
         job.digest = digest_of(options, name, &job.item).await?;
     }
     Ok(())
 }
 
-async fn digest_of(options: &Options, name: &str, job: &InventoryItem) -> kube::Result<Option<String>> {
+async fn digest_of(
+    options: &Options,
+    name: &str,
+    job: &InventoryItem,
+) -> kube::Result<Option<String>> {
     let api: Api<Pod> = Api::namespaced(options.client.clone(), &job.namespace);
-    match api.list(&ListParams::default().labels(&format!("{JOB}={name}"))).await {
+    match api
+        .list(&ListParams::default().labels(&format!("{JOB}={name}")))
+        .await
+    {
         Ok(pods) => Ok(told(&pods.items)),
         // Who may not see pods has no digest, and the image's name is what is approved.
         Err(why) if error::code(&why) == Some(403) => Ok(None),
@@ -43,8 +61,13 @@ async fn digest_of(options: &Options, name: &str, job: &InventoryItem) -> kube::
 
 /// The digest that one of a Job's pods ended with; none when they tell none, or several.
 fn told(pods: &[Pod]) -> Option<String> {
-    let ended = pods.iter().filter_map(|p| p.status.as_ref()).filter(|s| s.phase.as_deref() == Some("Succeeded"));
-    let states = ended.flat_map(|s| s.container_statuses.iter().flatten()).filter_map(|c| c.state.as_ref());
+    let ended = pods
+        .iter()
+        .filter_map(|p| p.status.as_ref())
+        .filter(|s| s.phase.as_deref() == Some("Succeeded"));
+    let states = ended
+        .flat_map(|s| s.container_statuses.iter().flatten())
+        .filter_map(|c| c.state.as_ref());
     let messages = states.filter_map(|s| s.terminated.as_ref()?.message.as_deref());
     let mut digests: Vec<String> = messages.flat_map(digests_in).collect();
     digests.sort();
@@ -55,9 +78,13 @@ fn told(pods: &[Pod]) -> Option<String> {
 fn digests_in(message: &str) -> Vec<String> {
     const PREFIX: &str = "sha256:";
     let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    let words = message.match_indices(PREFIX).map(|(at, _)| &message[at + PREFIX.len()..]);
+    let words = message
+        .match_indices(PREFIX)
+        .map(|(at, _)| &message[at + PREFIX.len()..]);
     let hex = words.map(|rest| &rest[..rest.find(|c: char| !is_hex(c)).unwrap_or(rest.len())]);
-    hex.filter(|hex| hex.len() == 64).map(|hex| format!("{PREFIX}{hex}")).collect()
+    hex.filter(|hex| hex.len() == 64)
+        .map(|hex| format!("{PREFIX}{hex}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -78,13 +105,28 @@ mod tests {
 
     #[test]
     fn a_digest_is_what_a_pod_that_ended_well_says_once() {
-        let (a, b) = (format!("sha256:{}", "a1".repeat(32)), format!("sha256:{}", "b2".repeat(32)));
+        let (a, b) = (
+            format!("sha256:{}", "a1".repeat(32)),
+            format!("sha256:{}", "b2".repeat(32)),
+        );
         let table: [(Vec<Pod>, Option<&String>); 10] = [
             (vec![], None),
             (vec![pod("Succeeded", &[&a])], Some(&a)),
-            (vec![pod("Succeeded", &[&format!("registry/app:1@{a}\n")])], Some(&a)),
-            (vec![pod("Succeeded", &[&format!("{{\"digest\": \"{a}\"}}")]), pod("Succeeded", &[&a])], Some(&a)),
-            (vec![pod("Failed", &[&b]), pod("Succeeded", &["done", &a])], Some(&a)),
+            (
+                vec![pod("Succeeded", &[&format!("registry/app:1@{a}\n")])],
+                Some(&a),
+            ),
+            (
+                vec![
+                    pod("Succeeded", &[&format!("{{\"digest\": \"{a}\"}}")]),
+                    pod("Succeeded", &[&a]),
+                ],
+                Some(&a),
+            ),
+            (
+                vec![pod("Failed", &[&b]), pod("Succeeded", &["done", &a])],
+                Some(&a),
+            ),
             (vec![pod("Failed", &[&a])], None),
             (vec![pod("Succeeded", &[&a, &b])], None),
             (vec![pod("Succeeded", &[&a[..70]])], None),

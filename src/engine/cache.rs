@@ -32,7 +32,10 @@ use super::{
     since::Since,
     steady::steady,
     trim,
-    wake::{Key, Wake, of_app, of_approval, of_job, of_own_app, of_pod, of_release, of_route, of_set, of_workload},
+    wake::{
+        Key, Wake, of_app, of_approval, of_job, of_own_app, of_pod, of_release, of_route, of_set,
+        of_workload,
+    },
     workloads::{Readiness, Workloads},
 };
 use crate::{
@@ -51,7 +54,13 @@ pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 
 /// A kind that has namespaces.
 pub(super) trait Namespaced:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
 {
 }
 
@@ -109,7 +118,11 @@ where
     }
 
     pub(super) fn state(&self) -> Vec<Arc<K>> {
-        if self.is_absent() { vec![] } else { self.store.state() }
+        if self.is_absent() {
+            vec![]
+        } else {
+            self.store.state()
+        }
     }
 
     pub(super) fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
@@ -147,11 +160,19 @@ where
     }
 
     fn trimmed(store: Store<K>, trim: fn(&mut K)) -> Self {
-        Self { store, own: Mutex::default(), trim }
+        Self {
+            store,
+            own: Mutex::default(),
+            trim,
+        }
     }
 
     pub(super) fn state(&self) -> Vec<Arc<K>> {
-        self.store.state().into_iter().map(|watched| self.newest(watched)).collect()
+        self.store
+            .state()
+            .into_iter()
+            .map(|watched| self.newest(watched))
+            .collect()
     }
 
     pub(super) fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
@@ -162,16 +183,24 @@ where
     pub(super) fn remember(&self, mut written: K) {
         (self.trim)(&mut written);
         if let Some(uid) = written.uid() {
-            self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, Arc::new(written));
+            self.own
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(uid, Arc::new(written));
         }
     }
 
     fn newest(&self, watched: Arc<K>) -> Arc<K> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(uid) = watched.uid() else { return watched };
+        let Some(uid) = watched.uid() else {
+            return watched;
+        };
         // Versions of one object are numbers that grow; of others the watch has the last word.
         let version = |o: &K| o.resource_version().and_then(|v| v.parse::<u64>().ok());
-        let newer = own.get(&uid).filter(|o| version(o) > version(&watched)).cloned();
+        let newer = own
+            .get(&uid)
+            .filter(|o| version(o) > version(&watched))
+            .cloned();
         newer.unwrap_or_else(|| {
             own.remove(&uid);
             watched
@@ -191,7 +220,12 @@ struct Watches<'a> {
 }
 
 impl Watches<'_> {
-    fn store<K>(&self, api: Api<K>, config: watcher::Config, concerns: fn(&K) -> Vec<Key>) -> Store<K>
+    fn store<K>(
+        &self,
+        api: Api<K>,
+        config: watcher::Config,
+        concerns: fn(&K) -> Vec<Key>,
+    ) -> Store<K>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
@@ -204,10 +238,16 @@ impl Watches<'_> {
         K: Namespaced,
     {
         let api = Api::namespaced(client.clone(), home);
-        self.light(api, watcher::Config::default(), trim::writers, concerns).store
+        self.light(api, watcher::Config::default(), trim::writers, concerns)
+            .store
     }
 
-    fn optional<K>(&self, api: Api<K>, config: watcher::Config, concerns: fn(&K) -> Vec<Key>) -> Optional<K>
+    fn optional<K>(
+        &self,
+        api: Api<K>,
+        config: watcher::Config,
+        concerns: fn(&K) -> Vec<Key>,
+    ) -> Optional<K>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
@@ -228,27 +268,33 @@ impl Watches<'_> {
         let (unknown, absent) = watch::channel(false);
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
-        let stream = steady(api, config).modify(trim).reflect(writer).for_each(move |event| {
-            let told = absence(&event);
-            let news = told.is_some_and(|absent| unknown.send_replace(absent) != absent);
-            if news {
-                wake.add([Key::All]);
-            }
-            match event {
-                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => wake.add(concerns(&object)),
-                Ok(watcher::Event::InitDone) => wake.add([Key::All]),
-                // That the kind is still not there is no news.
-                Err(_) if told == Some(true) && !news => {}
-                Err(why) => {
-                    let (kind, why) = (K::plural(&()), error::words_of_watch(&why));
-                    tracing::warn!(why, "the engine's watch of {kind}");
+        let stream = steady(api, config)
+            .modify(trim)
+            .reflect(writer)
+            .for_each(move |event| {
+                let told = absence(&event);
+                let news = told.is_some_and(|absent| unknown.send_replace(absent) != absent);
+                if news {
+                    wake.add([Key::All]);
                 }
-            }
-            future::ready(())
-        });
+                match event {
+                    Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                    Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
+                        wake.add(concerns(&object))
+                    }
+                    Ok(watcher::Event::InitDone) => wake.add([Key::All]),
+                    // That the kind is still not there is no news.
+                    Err(_) if told == Some(true) && !news => {}
+                    Err(why) => {
+                        let (kind, why) = (K::plural(&()), error::words_of_watch(&why));
+                        tracing::warn!(why, "the engine's watch of {kind}");
+                    }
+                }
+                future::ready(())
+            });
         let stop = self.stop.clone();
-        self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
+        self.tasks
+            .spawn(async move { stop.run_until_cancelled(stream).await });
         Optional { store, absent }
     }
 }
@@ -264,7 +310,12 @@ fn absence<K>(event: &watcher::Result<watcher::Event<K>>) -> Option<bool> {
 }
 
 impl Cache {
-    pub(super) fn start(options: &Options, wake: &Arc<Wake>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+    pub(super) fn start(
+        options: &Options,
+        wake: &Arc<Wake>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         let w = Watches { wake, tasks, stop };
         let client = &options.client;
         let all = watcher::Config::default;
@@ -276,25 +327,45 @@ impl Cache {
             releases: Kept::trimmed(w.ours(client, home, of_release), trim::writers),
             approvals: w.ours(client, home, of_approval),
             groups: w.ours(client, home, |g: &LaneGroup| vec![Key::Group(g.name_any())]),
-            lanes: w.ours(client, home, |l: &Lane| vec![Key::Group(l.spec.group.clone())]),
+            lanes: w.ours(client, home, |l: &Lane| {
+                vec![Key::Group(l.spec.group.clone())]
+            }),
             workloads: Workloads {
                 deployments: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
                 stateful: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
-                sets: w.light(Api::all(client.clone()), all(), trim::writers, of_set).store,
-                pods: w.light(Api::all(client.clone()), all(), trim::pod, of_pod).store,
+                sets: w
+                    .light(Api::all(client.clone()), all(), trim::writers, of_set)
+                    .store,
+                pods: w
+                    .light(Api::all(client.clone()), all(), trim::pod, of_pod)
+                    .store,
                 ready: Readiness::default(),
             },
             services: w.store(Api::namespaced(client.clone(), home), all(), |s| {
                 [vec![Key::Service(s.name_any())], of_app(s)].concat()
             }),
             slices: w
-                .light(Api::namespaced(client.clone(), home), all(), trim::writers, |s: &EndpointSlice| {
-                    s.labels().get(SERVICE).cloned().map(Key::Service).into_iter().collect()
-                })
+                .light(
+                    Api::namespaced(client.clone(), home),
+                    all(),
+                    trim::writers,
+                    |s: &EndpointSlice| {
+                        s.labels()
+                            .get(SERVICE)
+                            .cloned()
+                            .map(Key::Service)
+                            .into_iter()
+                            .collect()
+                    },
+                )
                 .store,
-            jobs: w.light(Api::all(client.clone()), ours(), trim::writers, of_job).store,
+            jobs: w
+                .light(Api::all(client.clone()), ours(), trim::writers, of_job)
+                .store,
             classes: w.optional(Api::all(client.clone()), all(), |_| vec![Key::Class]),
-            gateways: w.optional(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
+            gateways: w.optional(Api::namespaced(client.clone(), home), all(), |g| {
+                vec![Key::Gateway(g.name_any())]
+            }),
             elsewhere: Elsewhere::new(options, wake, tasks, stop),
             routes: w.optional(Api::all(client.clone()), all(), of_route),
             fights: Fights::default(),
@@ -345,9 +416,22 @@ mod tests {
             Err(Error::InitialListFailed(kube::Error::Api(Box::new(status))))
         };
         // A cluster without the kind, asked again and again; then it is installed.
-        let told = [Ok(Event::Init), refused(404), Ok(Event::Init), refused(404), Ok(Event::Init), Ok(Event::InitDone)]
-            .map(|event| absence::<()>(&event));
-        assert_eq!(told, [None, Some(true), None, Some(true), None, Some(false)]);
-        assert_eq!([refused(403), refused(500)].map(|event| absence::<()>(&event)), [None, None]);
+        let told = [
+            Ok(Event::Init),
+            refused(404),
+            Ok(Event::Init),
+            refused(404),
+            Ok(Event::Init),
+            Ok(Event::InitDone),
+        ]
+        .map(|event| absence::<()>(&event));
+        assert_eq!(
+            told,
+            [None, Some(true), None, Some(true), None, Some(false)]
+        );
+        assert_eq!(
+            [refused(403), refused(500)].map(|event| absence::<()>(&event)),
+            [None, None]
+        );
     }
 }

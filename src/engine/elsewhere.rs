@@ -57,12 +57,22 @@ pub(super) struct Place {
 impl Place {
     /// Why what is seen of it is not as it is now.
     pub(super) fn away(&self) -> Option<String> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()
+        self.wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .next()
+            .cloned()
     }
 }
 
 impl Elsewhere {
-    pub(super) fn new(options: &Options, wake: &Arc<Wake>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+    pub(super) fn new(
+        options: &Options,
+        wake: &Arc<Wake>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         Self {
             clusters: options.clusters.clone(),
             wake: Arc::clone(wake),
@@ -75,23 +85,36 @@ impl Elsewhere {
     /// The context and namespace of such a name; none when it is at home.
     pub(super) fn of<'a>(&self, namespace: &'a str) -> Option<(&'a str, &'a str)> {
         let (context, namespace) = world::place(namespace);
-        self.clusters.canonical(context).map(|context| (context, namespace))
+        self.clusters
+            .canonical(context)
+            .map(|context| (context, namespace))
     }
 
     /// What is seen there; watched from now on.
     pub(super) fn place(&self, name: &str, context: &str, namespace: &str) -> Arc<Place> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(places.entry(name.to_owned()).or_insert_with(|| Arc::new(self.watch(context, namespace))))
+        Arc::clone(
+            places
+                .entry(name.to_owned())
+                .or_insert_with(|| Arc::new(self.watch(context, namespace))),
+        )
     }
 
     /// That place, when it is watched.
     pub(super) fn known(&self, name: &str) -> Option<Arc<Place>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// Watches no longer what no name asks for.
     pub(super) fn keep(&self, asked: impl Fn(&str) -> bool) {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| asked(name));
+        self.places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name, _| asked(name));
     }
 
     fn watch(&self, context: &str, namespace: &str) -> Place {
@@ -124,18 +147,28 @@ impl Elsewhere {
     {
         let kind = K::plural(&()).into_owned();
         let unknown = format!("{kind} of {namespace} have not been listed yet");
-        wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone(), unknown);
+        wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kind.clone(), unknown);
         let (store, writer) = reflector::store();
-        let (wake, wrong, context) = (Arc::clone(&self.wake), Arc::clone(wrong), context.to_owned());
+        let (wake, wrong, context) = (
+            Arc::clone(&self.wake),
+            Arc::clone(wrong),
+            context.to_owned(),
+        );
         // Workloads of the same name elsewhere are others.
         let named = move |key: Key| match key {
-            Key::Workload(namespace, name) => {
-                Key::Workload(world::Key::of(Some(&context), &namespace, "").namespace, name)
-            }
+            Key::Workload(namespace, name) => Key::Workload(
+                world::Key::of(Some(&context), &namespace, "").namespace,
+                name,
+            ),
             key => key,
         };
         let api = Api::<K>::namespaced(client.clone(), namespace);
-        let stream = steady(api, watcher::Config::default()).modify(trim).reflect(writer);
+        let stream = steady(api, watcher::Config::default())
+            .modify(trim)
+            .reflect(writer);
         let stream = stream.for_each(move |event| {
             let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
@@ -159,7 +192,8 @@ impl Elsewhere {
             future::ready(())
         });
         let stop = stop.clone();
-        self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
+        self.tasks
+            .spawn(async move { stop.run_until_cancelled(stream).await });
         store
     }
 }
@@ -194,6 +228,8 @@ mod tests {
         elsewhere.keep(|_| false);
         assert!(elsewhere.known("far/demo").is_none());
         tasks.close();
-        tokio::time::timeout(std::time::Duration::from_secs(60), tasks.wait()).await.expect("its watches end");
+        tokio::time::timeout(std::time::Duration::from_secs(60), tasks.wait())
+            .await
+            .expect("its watches end");
     }
 }

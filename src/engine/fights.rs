@@ -47,7 +47,12 @@ pub(super) struct Undone {
 
 impl Fights {
     /// Whether this may be written over the object now; then it counts as written.
-    pub(super) fn may(&self, item: &InventoryItem, wanted: &Value, now: Instant) -> Result<(), Undone> {
+    pub(super) fn may(
+        &self,
+        item: &InventoryItem,
+        wanted: &Value,
+        now: Instant,
+    ) -> Result<(), Undone> {
         let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Lately { all, swept } = &mut *lately;
         // Releases come and go, and so do the objects that they write.
@@ -55,15 +60,27 @@ impl Fights {
             all.retain(|_, written| now.duration_since(written.last) < FORGOTTEN);
             *swept = Some(now);
         }
-        let key = (InventoryItem { uid: String::new(), ..item.clone() }, digest(&meant(wanted)));
-        let written = all.entry(key).or_insert(Written { times: 0, last: now });
+        let key = (
+            InventoryItem {
+                uid: String::new(),
+                ..item.clone()
+            },
+            digest(&meant(wanted)),
+        );
+        let written = all.entry(key).or_insert(Written {
+            times: 0,
+            last: now,
+        });
         if now.duration_since(written.last) >= FORGOTTEN {
             written.times = 0;
         }
         let pause = pause(written.times);
         let left = pause.saturating_sub(now.duration_since(written.last));
         if !left.is_zero() {
-            return Err(Undone { times: written.times, wait: left });
+            return Err(Undone {
+                times: written.times,
+                wait: left,
+            });
         }
         written.times += 1;
         written.last = now;
@@ -72,7 +89,13 @@ impl Fights {
 
     /// It was not written after all.
     pub(super) fn forget(&self, item: &InventoryItem, wanted: &Value) {
-        let key = (InventoryItem { uid: String::new(), ..item.clone() }, digest(&meant(wanted)));
+        let key = (
+            InventoryItem {
+                uid: String::new(),
+                ..item.clone()
+            },
+            digest(&meant(wanted)),
+        );
         let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(written) = lately.all.get_mut(&key) {
             written.times = written.times.saturating_sub(1);
@@ -82,20 +105,30 @@ impl Fights {
 
 /// The pause after the same has been written so often.
 fn pause(times: u32) -> Duration {
-    if times < FREE { Duration::ZERO } else { (PAUSE.0 * 2u32.saturating_pow((times - FREE).min(10))).min(PAUSE.1) }
+    if times < FREE {
+        Duration::ZERO
+    } else {
+        (PAUSE.0 * 2u32.saturating_pow((times - FREE).min(10))).min(PAUSE.1)
+    }
 }
 
 /// What is wanted, whatever it was made from.
 fn meant(wanted: &Value) -> Value {
     let mut wanted = wanted.clone();
-    wanted["metadata"].as_object_mut().map(|meta| meta.shift_remove("resourceVersion"));
+    wanted["metadata"]
+        .as_object_mut()
+        .map(|meta| meta.shift_remove("resourceVersion"));
     wanted
 }
 
 impl Undone {
     /// In words; `managers` are the others who write it.
     pub(super) fn words(&self, item: &InventoryItem, managers: &[String]) -> String {
-        let by = if managers.is_empty() { "somebody".to_owned() } else { managers.join(" or ") };
+        let by = if managers.is_empty() {
+            "somebody".to_owned()
+        } else {
+            managers.join(" or ")
+        };
         format!(
             "{}: {by} undoes what graylane writes (written {} times); it is written again in {} s. Let one of both have it",
             named(item),
@@ -112,7 +145,11 @@ mod tests {
     use super::*;
 
     fn item(name: &str) -> InventoryItem {
-        InventoryItem { kind: "Service".into(), name: name.into(), ..InventoryItem::default() }
+        InventoryItem {
+            kind: "Service".into(),
+            name: name.into(),
+            ..InventoryItem::default()
+        }
     }
 
     #[test]
@@ -123,14 +160,20 @@ mod tests {
         let mut writes = vec![];
         for second in 0..3600 {
             let now = begin + Duration::from_secs(second);
-            if fights.may(&item("a"), &wanted(u32::try_from(second).unwrap()), now).is_ok() {
+            if fights
+                .may(&item("a"), &wanted(u32::try_from(second).unwrap()), now)
+                .is_ok()
+            {
                 writes.push(second);
             }
         }
         assert_eq!(writes[..4], [0, 1, 2, 7], "{writes:?}");
         assert!(writes.len() < 25, "{writes:?}");
         let gaps: Vec<u64> = writes.windows(2).map(|w| w[1] - w[0]).collect();
-        assert!(gaps.windows(2).all(|g| g[0] <= g[1]) && gaps.last() == Some(&300), "{gaps:?}");
+        assert!(
+            gaps.windows(2).all(|g| g[0] <= g[1]) && gaps.last() == Some(&300),
+            "{gaps:?}"
+        );
     }
 
     #[test]
@@ -139,11 +182,23 @@ mod tests {
         let of = |n: u32| json!({"spec": {"step": n}});
         // Steps forward are each another one.
         assert!((0..50).all(|n| fights.may(&item("a"), &of(n), now).is_ok()));
-        let turns = (0..20).filter(|n| fights.may(&item("b"), &of(n % 2), now).is_ok()).count();
+        let turns = (0..20)
+            .filter(|n| fights.may(&item("b"), &of(n % 2), now).is_ok())
+            .count();
         assert_eq!(turns, 6);
         let undone = fights.may(&item("b"), &of(0), now).unwrap_err();
-        assert_eq!(undone, Undone { times: 3, wait: PAUSE.0 });
-        assert!(undone.words(&item("b"), &["argocd".into()]).starts_with("Service b: argocd undoes"));
+        assert_eq!(
+            undone,
+            Undone {
+                times: 3,
+                wait: PAUSE.0
+            }
+        );
+        assert!(
+            undone
+                .words(&item("b"), &["argocd".into()])
+                .starts_with("Service b: argocd undoes")
+        );
         // Another object has nothing to do with it, and after a while all is forgotten.
         assert!(fights.may(&item("c"), &of(0), now).is_ok());
         assert!(fights.may(&item("b"), &of(0), now + FORGOTTEN).is_ok());
@@ -154,7 +209,15 @@ mod tests {
     fn what_was_written_long_ago_takes_no_place() {
         let (fights, begin) = (Fights::default(), Instant::now());
         for n in 0..1000u32 {
-            assert!(fights.may(&item(&n.to_string()), &json!({}), begin + n * Duration::from_secs(10)).is_ok());
+            assert!(
+                fights
+                    .may(
+                        &item(&n.to_string()),
+                        &json!({}),
+                        begin + n * Duration::from_secs(10)
+                    )
+                    .is_ok()
+            );
         }
         let most = 2 * FORGOTTEN.as_secs() / 10;
         let held = fights.0.lock().unwrap().all.len() as u64;

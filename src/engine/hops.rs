@@ -21,12 +21,19 @@ pub struct HopReport {
 impl HopReport {
     /// Of an engine that writes what it reads to the log of its pod.
     pub fn writing_to(span_log: SpanLog, otlp: bool) -> Self {
-        Self { span_log: Some(span_log), otlp, health: Arc::default() }
+        Self {
+            span_log: Some(span_log),
+            otlp,
+            health: Arc::default(),
+        }
     }
 
     /// Notes how the followed logs do.
     pub fn note(&self, health: &Health) {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone_from(health);
+        self.health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(health);
     }
 
     /// Where cockpits find what was read.
@@ -42,10 +49,20 @@ impl HopReport {
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = access_logs(namespace, group).into_iter().map(|log| {
             let source = log.word();
-            let LogHealth { pods, problem } = health.get(&HopLog::Access(Box::new(log))).cloned().unwrap_or_default();
-            HopSourceStatus { source, pods, problem: problem.map(|p| p.to_string()) }
+            let LogHealth { pods, problem } = health
+                .get(&HopLog::Access(Box::new(log)))
+                .cloned()
+                .unwrap_or_default();
+            HopSourceStatus {
+                source,
+                pods,
+                problem: problem.map(|p| p.to_string()),
+            }
         });
-        let otlp = self.otlp.then(|| HopSourceStatus { source: "otlp".into(), ..HopSourceStatus::default() });
+        let otlp = self.otlp.then(|| HopSourceStatus {
+            source: "otlp".into(),
+            ..HopSourceStatus::default()
+        });
         logs.chain(otlp).collect()
     }
 }
@@ -62,19 +79,47 @@ mod tests {
 
     #[test]
     fn each_source_tells_how_it_does_and_one_that_writes_nothing_tells_nothing() {
-        let log = AccessLog { format: LogFormat::Envoy, ..AccessLog::default() };
-        let hops = vec![HopSource { access_log: Some(log), ..HopSource::default() }];
-        let mut spec = LaneGroupSpec { hops, ..LaneGroupSpec::default() };
+        let log = AccessLog {
+            format: LogFormat::Envoy,
+            ..AccessLog::default()
+        };
+        let hops = vec![HopSource {
+            access_log: Some(log),
+            ..HopSource::default()
+        }];
+        let mut spec = LaneGroupSpec {
+            hops,
+            ..LaneGroupSpec::default()
+        };
         spec.entry.gateway = "gw".into();
         let group = LaneGroup::new("g", spec);
         assert!(HopReport::default().sources("demo", &group).is_empty());
-        let log = SpanLog { namespace: "graylane-system".into(), match_labels: BTreeMap::new() };
+        let log = SpanLog {
+            namespace: "graylane-system".into(),
+            match_labels: BTreeMap::new(),
+        };
         let report = HopReport::writing_to(log.clone(), true);
         let followed = access_logs("demo", &group).remove(0);
-        let health = LogHealth { pods: 0, problem: Some(Clean::from("no pod")) };
-        report.note(&BTreeMap::from([(HopLog::Access(Box::new(followed)), health)]));
-        let told: Vec<_> = report.sources("demo", &group).into_iter().map(|s| (s.source, s.problem)).collect();
-        let expected = [("accessLog envoy of gw".into(), Some("no pod".into())), ("otlp".into(), None)];
-        assert_eq!((told.as_slice(), report.span_log()), (&expected[..], Some(log)));
+        let health = LogHealth {
+            pods: 0,
+            problem: Some(Clean::from("no pod")),
+        };
+        report.note(&BTreeMap::from([(
+            HopLog::Access(Box::new(followed)),
+            health,
+        )]));
+        let told: Vec<_> = report
+            .sources("demo", &group)
+            .into_iter()
+            .map(|s| (s.source, s.problem))
+            .collect();
+        let expected = [
+            ("accessLog envoy of gw".into(), Some("no pod".into())),
+            ("otlp".into(), None),
+        ];
+        assert_eq!(
+            (told.as_slice(), report.span_log()),
+            (&expected[..], Some(log))
+        );
     }
 }

@@ -13,13 +13,17 @@ use versions::{SETTLE, coming, mixed, version};
 use super::{Options, cache::Cache};
 use crate::{
     api::{
-        App, GatewaySeen, Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneStatus, Release, RouteStatus, Served,
+        App, GatewaySeen, Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneStatus, Release,
+        RouteStatus, Served,
         gateway_api::{Gateway, GatewayClass},
         label,
     },
     domain::{
         lanes::{check, elsewhere, others},
-        routes::{Inputs, NEWS, Plan, answered, carry_since, gateway_seen, gateway_words, internal_gateway, plan},
+        routes::{
+            Inputs, NEWS, Plan, answered, carry_since, gateway_seen, gateway_words,
+            internal_gateway, plan,
+        },
         text::Clean,
         workflow::lane_open,
     },
@@ -39,11 +43,23 @@ pub(super) struct Looked {
 
 /// One look at a group. What is refused of one route is told at it, and holds up no other; an error is a server that
 /// does not answer.
-pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) -> kube::Result<Looked> {
+pub(super) async fn look(
+    options: &Options,
+    cache: &Cache,
+    group: &LaneGroup,
+) -> kube::Result<Looked> {
     let lanes: Vec<Lane> = cache.lanes.state().iter().map(|l| (**l).clone()).collect();
     let releases = cache.releases.state();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    self::group(options, cache, group, &lanes, &releases, &cache.apps.state()).await
+    self::group(
+        options,
+        cache,
+        group,
+        &lanes,
+        &releases,
+        &cache.apps.state(),
+    )
+    .await
 }
 
 async fn group(
@@ -74,12 +90,19 @@ async fn group(
         refused.extend(write::gateway(options, cache, told, gateway).await?);
     }
     let own = |labels: &BTreeMap<String, String>| labels.get(label::LANE_GROUP) == Some(&name);
-    let live: Vec<_> =
-        all.iter().filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels())).collect();
+    let live: Vec<_> = all
+        .iter()
+        .filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels()))
+        .collect();
     let wanted = if absent { vec![] } else { planned.routes };
     let not_written = write::routes(options, cache, group, &wanted, &live).await?;
     let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway(group));
-    for gateway in cache.gateways.state().iter().filter(|g| own(g.labels()) && Some(g.name_any()) != inside) {
+    for gateway in cache
+        .gateways
+        .state()
+        .iter()
+        .filter(|g| own(g.labels()) && Some(g.name_any()) != inside)
+    {
         refused.extend(write::no_gateway(options, &gateway.name_any()).await?);
     }
     let is_wanted = |name: &str| wanted.iter().any(|r| r.name_any() == name);
@@ -92,9 +115,15 @@ async fn group(
     let is_refused = !(refused.is_empty() && not_written.is_empty());
     problems_of_group.extend(refused);
     write::tell(&mut routes, not_written, told, now);
-    problems_of_group.extend(if absent { vec![NO_GATEWAY_API.to_owned()] } else { seen.words(cache) });
+    problems_of_group.extend(if absent {
+        vec![NO_GATEWAY_API.to_owned()]
+    } else {
+        seen.words(cache)
+    });
     // It was asked for a moment ago: that it is not there yet is no news.
-    let inside = inside.map(|name| Parent::of(cache, options, &name)).filter(|p| p.gateway.is_some());
+    let inside = inside
+        .map(|name| Parent::of(cache, options, &name))
+        .filter(|p| p.gateway.is_some());
     problems_of_group.extend(inside.iter().flat_map(|p| p.words(cache)));
     problems_of_group.extend(mixed(cache, group));
     let mut problems = check(&name, Some(group), lanes);
@@ -109,37 +138,84 @@ async fn group(
         internal: inside.as_ref().map(Parent::addresses).unwrap_or_default(),
         hops: options.hops.sources(&options.namespace, group),
         span_log: options.hops.span_log(),
-        ..LaneGroupStatus { routes: routes.clone(), ..group.status.clone().unwrap_or_default() }
+        ..LaneGroupStatus {
+            routes: routes.clone(),
+            ..group.status.clone().unwrap_or_default()
+        }
     };
-    let status = LaneGroupStatus { summary: status.summary(), ..status };
+    let status = LaneGroupStatus {
+        summary: status.summary(),
+        ..status
+    };
     tell_group(options, told, status).await?;
-    let unanswered = routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
+    let unanswered =
+        routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
     // What concerns a lane stands at the lane.
-    let of_routes = routes.iter().filter(|r| r.accepted.is_some() || coming.is_empty());
-    let of_routes = of_routes.filter_map(|r| Some(format!("HTTPRoute {}: {}", r.name, r.message.as_ref()?)));
+    let of_routes = routes
+        .iter()
+        .filter(|r| r.accepted.is_some() || coming.is_empty());
+    let of_routes =
+        of_routes.filter_map(|r| Some(format!("HTTPRoute {}: {}", r.name, r.message.as_ref()?)));
     let of_routes: Vec<String> = of_routes.collect();
     for lane in lanes.iter().filter(|l| l.spec.group == name) {
         let own = lane.name_any();
         let mut apps = planned.lanes.get(&own).cloned().unwrap_or_default();
-        carry_since(lane.status.as_ref().map_or(&[], |s| &s.apps), &mut apps, now);
-        let problems = problems.iter().filter(|p| p.lane == own).map(ToString::to_string);
-        let problems = problems.chain(of_routes.iter().filter(|_| lane.spec.enabled).cloned()).collect();
-        let status = LaneStatus { apps, problems, summary: String::new() };
-        tell_lane(options, lane, LaneStatus { summary: status.summary(), ..status }).await?;
+        carry_since(
+            lane.status.as_ref().map_or(&[], |s| &s.apps),
+            &mut apps,
+            now,
+        );
+        let problems = problems
+            .iter()
+            .filter(|p| p.lane == own)
+            .map(ToString::to_string);
+        let problems = problems
+            .chain(of_routes.iter().filter(|_| lane.spec.enabled).cloned())
+            .collect();
+        let status = LaneStatus {
+            apps,
+            problems,
+            summary: String::new(),
+        };
+        tell_lane(
+            options,
+            lane,
+            LaneStatus {
+                summary: status.summary(),
+                ..status
+            },
+        )
+        .await?;
     }
     let later = unanswered.then_some(NEWS);
-    Ok(Looked { again: if settling { Some(SETTLE) } else { later }, refused: is_refused })
+    Ok(Looked {
+        again: if settling { Some(SETTLE) } else { later },
+        refused: is_refused,
+    })
 }
 
 /// What ought to be; and whether some pods are only just there.
-fn planned(cache: &Cache, group: &LaneGroup, lanes: &[Lane], releases: &[&Release], apps: &[Arc<App>]) -> (Plan, bool) {
+fn planned(
+    cache: &Cache,
+    group: &LaneGroup,
+    lanes: &[Lane],
+    releases: &[&Release],
+    apps: &[Arc<App>],
+) -> (Plan, bool) {
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
     let settling = Cell::new(false);
     let version = |app: &str, tag: &str| {
         // What has its route already is known.
         let gray = |l: &&Lane| {
-            let apps = l.status.as_ref().map(|s| s.apps.as_slice()).unwrap_or_default();
-            l.spec.tag == tag && apps.iter().any(|a| a.app == app && a.served == Served::Gray)
+            let apps = l
+                .status
+                .as_ref()
+                .map(|s| s.apps.as_slice())
+                .unwrap_or_default();
+            l.spec.tag == tag
+                && apps
+                    .iter()
+                    .any(|a| a.app == app && a.served == Served::Gray)
         };
         let opens = !lanes.iter().any(|l| gray(&l));
         let (version, unsettled) = version(cache, group, app_of(app), app, tag, opens);
@@ -147,7 +223,12 @@ fn planned(cache: &Cache, group: &LaneGroup, lanes: &[Lane], releases: &[&Releas
         version
     };
     let open = |app: &str, tag: &str| lane_open(app, tag, &app_of, releases);
-    let planned = plan(&Inputs { group, lanes, version: &version, open: &open });
+    let planned = plan(&Inputs {
+        group,
+        lanes,
+        version: &version,
+        open: &open,
+    });
     (planned, settling.get())
 }
 
@@ -160,28 +241,57 @@ struct Parent {
 
 impl Parent {
     fn of(cache: &Cache, options: &Options, name: &str) -> Self {
-        let gateway = cache.gateways.get(&ObjectRef::new(name).within(&options.namespace));
-        let class = gateway.as_ref().and_then(|g| cache.classes.get(&ObjectRef::new(&g.spec.gateway_class_name)));
-        Self { name: name.to_owned(), gateway, class }
+        let gateway = cache
+            .gateways
+            .get(&ObjectRef::new(name).within(&options.namespace));
+        let class = gateway.as_ref().and_then(|g| {
+            cache
+                .classes
+                .get(&ObjectRef::new(&g.spec.gateway_class_name))
+        });
+        Self {
+            name: name.to_owned(),
+            gateway,
+            class,
+        }
     }
 
     fn seen(&self) -> Option<GatewaySeen> {
-        self.gateway.as_ref().map(|g| gateway_seen(g, self.class.as_deref()))
+        self.gateway
+            .as_ref()
+            .map(|g| gateway_seen(g, self.class.as_deref()))
     }
 
     fn words(&self, cache: &Cache) -> Vec<String> {
-        let is_news = self.gateway.as_ref().is_some_and(|g| cache.since.is_news(&g.metadata));
-        gateway_words(&self.name, self.gateway.as_deref(), self.class.as_deref(), is_news)
+        let is_news = self
+            .gateway
+            .as_ref()
+            .is_some_and(|g| cache.since.is_news(&g.metadata));
+        gateway_words(
+            &self.name,
+            self.gateway.as_deref(),
+            self.class.as_deref(),
+            is_news,
+        )
     }
 
     fn is_answered(&self) -> bool {
-        let conditions = self.gateway.as_ref().and_then(|g| g.status.as_ref()).map(|s| s.conditions.as_slice());
-        conditions.unwrap_or_default().iter().any(|c| c.type_ == "Accepted" && c.status != "Unknown")
+        let conditions = self
+            .gateway
+            .as_ref()
+            .and_then(|g| g.status.as_ref())
+            .map(|s| s.conditions.as_slice());
+        conditions
+            .unwrap_or_default()
+            .iter()
+            .any(|c| c.type_ == "Accepted" && c.status != "Unknown")
     }
 
     /// Where requests come in: the Gateway's addresses, with each HTTP listener's port.
     fn addresses(&self) -> Vec<String> {
-        let Some(gateway) = &self.gateway else { return vec![] };
+        let Some(gateway) = &self.gateway else {
+            return vec![];
+        };
         let hosts: Vec<String> = gateway
             .status
             .iter()
@@ -189,19 +299,35 @@ impl Parent {
             .filter_map(|a| a.value.as_deref())
             .map(|a| Clean::from_untrusted(a).to_string())
             .collect();
-        let ports: Vec<_> = gateway.spec.listeners.iter().filter(|l| l.protocol == "HTTP").map(|l| l.port).collect();
-        hosts.iter().flat_map(|h| ports.iter().map(move |p| format!("{h}:{p}"))).collect()
+        let ports: Vec<_> = gateway
+            .spec
+            .listeners
+            .iter()
+            .filter(|l| l.protocol == "HTTP")
+            .map(|l| l.port)
+            .collect();
+        hosts
+            .iter()
+            .flat_map(|h| ports.iter().map(move |p| format!("{h}:{p}")))
+            .collect()
     }
 }
 
-async fn tell_group(options: &Options, group: &LaneGroup, status: LaneGroupStatus) -> kube::Result<()> {
+async fn tell_group(
+    options: &Options,
+    group: &LaneGroup,
+    status: LaneGroupStatus,
+) -> kube::Result<()> {
     if group.status.as_ref() == Some(&status) {
         return Ok(());
     }
     let api: Api<LaneGroup> = Api::namespaced(options.client.clone(), &options.namespace);
     let mut new = group.clone();
     new.status = Some(status);
-    settled(api.replace_status(&group.name_any(), &PostParams::default(), &new).await)
+    settled(
+        api.replace_status(&group.name_any(), &PostParams::default(), &new)
+            .await,
+    )
 }
 
 async fn tell_lane(options: &Options, lane: &Lane, status: LaneStatus) -> kube::Result<()> {
@@ -211,7 +337,10 @@ async fn tell_lane(options: &Options, lane: &Lane, status: LaneStatus) -> kube::
     let api: Api<Lane> = Api::namespaced(options.client.clone(), &options.namespace);
     let mut new = lane.clone();
     new.status = Some(status);
-    settled(api.replace_status(&lane.name_any(), &PostParams::default(), &new).await)
+    settled(
+        api.replace_status(&lane.name_any(), &PostParams::default(), &new)
+            .await,
+    )
 }
 
 /// Somebody wrote in between: the watch wakes us with what.

@@ -96,7 +96,10 @@ impl Lease {
                 Ok(Ok(Taken::By(_))) => return,
                 // Who has it now, the next look tells.
                 Ok(Ok(Taken::Unknown)) => {}
-                Ok(Err(why)) => tracing::warn!("the engine's Lease cannot be renewed: {}", error::words(&why)),
+                Ok(Err(why)) => tracing::warn!(
+                    "the engine's Lease cannot be renewed: {}",
+                    error::words(&why)
+                ),
                 Err(_) => tracing::warn!("the engine's Lease cannot be renewed: no answer"),
             }
         }
@@ -105,16 +108,23 @@ impl Lease {
     /// Gives it up, so that another need not wait.
     pub(super) async fn release(&self) {
         let given_up = async {
-            let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else { return Ok(()) };
+            let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
+                return Ok(());
+            };
             let spec = lease.spec.get_or_insert_default();
             if spec.holder_identity.as_deref() == Some(&self.identity) {
                 spec.holder_identity = None;
-                self.api.replace(ENGINE_LEASE, &PostParams::default(), &lease).await?;
+                self.api
+                    .replace(ENGINE_LEASE, &PostParams::default(), &lease)
+                    .await?;
             }
             Ok::<_, kube::Error>(())
         };
         if let Ok(Err(why)) = tokio::time::timeout(RENEW, given_up).await {
-            tracing::debug!("the engine's Lease was not given up: {}", error::words(&why));
+            tracing::debug!(
+                "the engine's Lease was not given up: {}",
+                error::words(&why)
+            );
         }
     }
 
@@ -130,7 +140,10 @@ impl Lease {
         let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
             let mut lease = Object::default();
             lease.metadata.name = Some(ENGINE_LEASE.into());
-            lease.spec = Some(LeaseSpec { lease_transitions: Some(0), ..self.held(now, now) });
+            lease.spec = Some(LeaseSpec {
+                lease_transitions: Some(0),
+                ..self.held(now, now)
+            });
             return won(self.api.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.clone().unwrap_or_default();
@@ -144,19 +157,39 @@ impl Lease {
         {
             return Ok(Taken::By(Clean::from_untrusted(holder).to_string()));
         }
-        let since = spec.acquire_time.as_ref().filter(|_| ours).map_or(now, |t| t.0);
-        let transitions = spec.lease_transitions.unwrap_or(0).saturating_add(i32::from(!ours));
-        lease.spec = Some(LeaseSpec { lease_transitions: Some(transitions), ..self.held(since, now) });
-        won(self.api.replace(ENGINE_LEASE, &PostParams::default(), &lease).await)
+        let since = spec
+            .acquire_time
+            .as_ref()
+            .filter(|_| ours)
+            .map_or(now, |t| t.0);
+        let transitions = spec
+            .lease_transitions
+            .unwrap_or(0)
+            .saturating_add(i32::from(!ours));
+        lease.spec = Some(LeaseSpec {
+            lease_transitions: Some(transitions),
+            ..self.held(since, now)
+        });
+        won(self
+            .api
+            .replace(ENGINE_LEASE, &PostParams::default(), &lease)
+            .await)
     }
 
     /// How long this renewal has been the holder's last, as seen from here.
     fn silent(&self, holder: &str, renewed: Option<&MicroTime>) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seen) = seen.as_ref().filter(|s| s.holder == holder && s.renewed.as_ref() == renewed) {
+        if let Some(seen) = seen
+            .as_ref()
+            .filter(|s| s.holder == holder && s.renewed.as_ref() == renewed)
+        {
             return seen.since.elapsed();
         }
-        *seen = Some(Seen { holder: holder.to_owned(), renewed: renewed.cloned(), since: Instant::now() });
+        *seen = Some(Seen {
+            holder: holder.to_owned(),
+            renewed: renewed.cloned(),
+            since: Instant::now(),
+        });
         Duration::ZERO
     }
 
@@ -179,7 +212,11 @@ pub fn identity() -> String {
 
 fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if host.trim().is_empty() { "graylane".into() } else { host.trim().into() }
+    if host.trim().is_empty() {
+        "graylane".into()
+    } else {
+        host.trim().into()
+    }
 }
 
 /// A process of this machine that is no more (killed, and not come to give the Lease up): nobody waits for it. In a
@@ -187,10 +224,14 @@ fn host() -> String {
 fn is_gone(holder: &str) -> bool {
     let mut parts = holder.split('/');
     let (at, pid) = (parts.next(), parts.next());
-    let pid = pid.and_then(|p| p.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    let pid = pid
+        .and_then(|p| p.parse().ok())
+        .and_then(rustix::process::Pid::from_raw);
     at == Some(&host())
         && std::env::var_os("KUBERNETES_SERVICE_HOST").is_none()
-        && pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+        && pid.is_some_and(|pid| {
+            rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+        })
 }
 
 fn won<T>(written: kube::Result<T>) -> kube::Result<Taken> {
@@ -224,7 +265,12 @@ mod tests {
 
     fn lease(client: kube::Client, identity: &str) -> Lease {
         let api = Api::namespaced(client, "default");
-        Lease { api, identity: identity.into(), telemetry: Telemetry::default(), seen: Mutex::default() }
+        Lease {
+            api,
+            identity: identity.into(),
+            telemetry: Telemetry::default(),
+            seen: Mutex::default(),
+        }
     }
 
     /// The holder of another machine, whose end nobody here can see, and whose clock may be wrong.
@@ -232,7 +278,10 @@ mod tests {
     async fn a_holder_is_waited_for_as_long_as_its_lease_says_and_no_longer() {
         let dir = tempfile::tempdir().unwrap();
         let server = crate::pocket::rest::ApiServer::open(dir.path()).unwrap();
-        let (there, here) = (lease(server.client(), "elsewhere/1/a"), lease(server.client(), "here/1/b"));
+        let (there, here) = (
+            lease(server.client(), "elsewhere/1/a"),
+            lease(server.client(), "here/1/b"),
+        );
         let of = async || here.api.get(ENGINE_LEASE).await.unwrap().spec.unwrap();
         let known_for = |seconds| {
             let mut seen = here.seen.lock().unwrap();
@@ -241,34 +290,60 @@ mod tests {
         assert!(matches!(there.take().await, Ok(Taken::Ours)));
         assert_eq!(of().await.lease_duration_seconds, Some(12));
         // By a clock that is years slow or fast, as by the right one.
-        for at in ["0001-01-01T00:00:00Z", "9999-12-30T22:00:00.999999Z", &Timestamp::now().to_string()] {
+        for at in [
+            "0001-01-01T00:00:00Z",
+            "9999-12-30T22:00:00.999999Z",
+            &Timestamp::now().to_string(),
+        ] {
             let mut object = here.api.get(ENGINE_LEASE).await.unwrap();
             object.spec.as_mut().unwrap().renew_time = Some(MicroTime(at.parse().unwrap()));
-            here.api.replace(ENGINE_LEASE, &PostParams::default(), &object).await.unwrap();
-            assert!(matches!(here.take().await, Ok(Taken::By(by)) if by == "elsewhere/1/a"), "{at}: just seen");
+            here.api
+                .replace(ENGINE_LEASE, &PostParams::default(), &object)
+                .await
+                .unwrap();
+            assert!(
+                matches!(here.take().await, Ok(Taken::By(by)) if by == "elsewhere/1/a"),
+                "{at}: just seen"
+            );
             known_for(11);
             assert!(matches!(here.take().await, Ok(Taken::By(_))), "{at}");
         }
         assert!(matches!(there.take().await, Ok(Taken::Ours)));
         known_for(8);
-        assert!(matches!(here.take().await, Ok(Taken::By(_))), "renewed, it is waited for anew");
+        assert!(
+            matches!(here.take().await, Ok(Taken::By(_))),
+            "renewed, it is waited for anew"
+        );
         known_for(13);
         assert!(matches!(here.take().await, Ok(Taken::Ours)));
-        assert!(matches!(there.take().await, Ok(Taken::By(by)) if by == "here/1/b"), "it learns that it has lost it");
+        assert!(
+            matches!(there.take().await, Ok(Taken::By(by)) if by == "here/1/b"),
+            "it learns that it has lost it"
+        );
         let spec = of().await;
-        assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("here/1/b"), Some(1)));
+        assert_eq!(
+            (spec.holder_identity.as_deref(), spec.lease_transitions),
+            (Some("here/1/b"), Some(1))
+        );
         // Another hand has written a year and a name into it.
         let mut object = here.api.get(ENGINE_LEASE).await.unwrap();
         let spec = object.spec.as_mut().unwrap();
-        (spec.holder_identity, spec.lease_duration_seconds) = (Some("olga".into()), Some(31_536_000));
-        here.api.replace(ENGINE_LEASE, &PostParams::default(), &object).await.unwrap();
+        (spec.holder_identity, spec.lease_duration_seconds) =
+            (Some("olga".into()), Some(31_536_000));
+        here.api
+            .replace(ENGINE_LEASE, &PostParams::default(), &object)
+            .await
+            .unwrap();
         assert!(matches!(here.take().await, Ok(Taken::By(_))));
         known_for(59);
         assert!(matches!(here.take().await, Ok(Taken::By(_))));
         known_for(2);
         assert!(matches!(here.take().await, Ok(Taken::Ours)));
         here.release().await;
-        assert!(matches!(there.take().await, Ok(Taken::Ours)), "given up, it is free at once");
+        assert!(
+            matches!(there.take().await, Ok(Taken::Ours)),
+            "given up, it is free at once"
+        );
         server.close().await;
     }
 
@@ -279,19 +354,31 @@ mod tests {
         let count = Arc::clone(&puts);
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let put = request.method() == http::Method::PUT;
-            let before = if put { count.fetch_add(1, Ordering::Relaxed) } else { count.load(Ordering::Relaxed) };
-            let spec =
-                json!({"holderIdentity": if before < 3 { "here" } else { "elsewhere" }, "leaseDurationSeconds": 15});
+            let before = if put {
+                count.fetch_add(1, Ordering::Relaxed)
+            } else {
+                count.load(Ordering::Relaxed)
+            };
+            let spec = json!({"holderIdentity": if before < 3 { "here" } else { "elsewhere" }, "leaseDurationSeconds": 15});
             let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                 "metadata": {"name": ENGINE_LEASE, "resourceVersion": "1"}, "spec": spec});
             let conflict = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 409, "message": "m", "reason": "Conflict"});
-            let (code, body) = if put && before == 0 { (409, conflict) } else { (200, lease) };
-            let answer =
-                http::Response::builder().status(code).body(kube::client::Body::from(body.to_string().into_bytes()));
+            let (code, body) = if put && before == 0 {
+                (409, conflict)
+            } else {
+                (200, lease)
+            };
+            let answer = http::Response::builder()
+                .status(code)
+                .body(kube::client::Body::from(body.to_string().into_bytes()));
             std::future::ready(Ok::<_, tower::BoxError>(answer.unwrap()))
         });
         let here = lease(kube::Client::new(service, "default"), "here");
         here.keep(Instant::now()).await;
-        assert_eq!(puts.load(Ordering::Relaxed), 3, "a conflict, two renewals, and then it reads of another");
+        assert_eq!(
+            puts.load(Ordering::Relaxed),
+            3,
+            "a conflict, two renewals, and then it reads of another"
+        );
     }
 }

@@ -125,7 +125,13 @@ impl Looker {
     pub(super) fn new(options: &Options, cache: Cache, probes: Probes, wake: &Arc<Wake>) -> Self {
         let now = Instant::now();
         let memory = Mutex::new(Memory::since(now));
-        Self { options: options.clone(), cache, probes, wake: Arc::clone(wake), memory }
+        Self {
+            options: options.clone(),
+            cache,
+            probes,
+            wake: Arc::clone(wake),
+            memory,
+        }
     }
 
     /// Never held while something is waited for.
@@ -167,14 +173,20 @@ impl Looker {
             }
         };
         if timeout(LIMIT, look).await.is_err() {
-            tracing::warn!(?job, "the API has not answered for {} s: tried again", LIMIT.as_secs());
+            tracing::warn!(
+                ?job,
+                "the API has not answered for {} s: tried again",
+                LIMIT.as_secs()
+            );
             let again = Instant::now() + BLIND;
             let mut memory = self.memory();
             match &job {
                 Job::Adopted => {}
                 Job::Group(name) => drop(memory.groups_due.insert(name.clone(), again)),
                 Job::Prune => memory.prune_due = again,
-                Job::App(_) => memory.due.extend(load.releases.iter().map(|uid| (uid.clone(), again))),
+                Job::App(_) => memory
+                    .due
+                    .extend(load.releases.iter().map(|uid| (uid.clone(), again))),
             }
         }
         self.tell(began.elapsed());
@@ -183,31 +195,43 @@ impl Looker {
 
     fn tell(&self, took: Duration) {
         let phases = self.cache.releases.state();
-        let phases = phases.iter().map(|r| r.status.as_ref().map(|s| s.phase).unwrap_or_default());
+        let phases = phases
+            .iter()
+            .map(|r| r.status.as_ref().map(|s| s.phase).unwrap_or_default());
         self.options.telemetry.looked(took, phases);
     }
 
     async fn group(&self, name: &str) {
         let key = ObjectRef::<LaneGroup>::new(name).within(&self.options.namespace);
-        let Some(group) = self.cache.groups.get(&key) else { return };
+        let Some(group) = self.cache.groups.get(&key) else {
+            return;
+        };
         let looked = lanes::look(&self.options, &self.cache, &group).await;
         if let Err(why) = &looked {
             tracing::warn!(group = name, "lanes: {}", error::words(why));
         }
         let mut memory = self.memory();
         let again = match looked {
-            Ok(Looked { again, refused: false }) => {
+            Ok(Looked {
+                again,
+                refused: false,
+            }) => {
                 memory.groups_wrong.remove(name);
                 again.unwrap_or(IDLE).min(IDLE)
             }
             // What a hand does about it wakes us.
             _ => {
-                let pause = memory.groups_wrong.get(name).map_or(AGAIN.0, |p| (*p * 2).min(AGAIN.1));
+                let pause = memory
+                    .groups_wrong
+                    .get(name)
+                    .map_or(AGAIN.0, |p| (*p * 2).min(AGAIN.1));
                 memory.groups_wrong.insert(name.to_owned(), pause);
                 pause
             }
         };
-        memory.groups_due.insert(name.to_owned(), Instant::now() + again);
+        memory
+            .groups_due
+            .insert(name.to_owned(), Instant::now() + again);
     }
 
     /// Deletes some of the finished releases that no App keeps.
@@ -220,8 +244,13 @@ impl Looker {
                 if more { PRUNE } else { IDLE }
             }
             Err(why) => {
-                let pause = memory.prune_wrong.map_or(UNPRUNED.0, |p| (p * 2).min(UNPRUNED.1));
-                tracing::warn!("finished releases are not pruned (tried again in {} s): {why}", pause.as_secs());
+                let pause = memory
+                    .prune_wrong
+                    .map_or(UNPRUNED.0, |p| (p * 2).min(UNPRUNED.1));
+                tracing::warn!(
+                    "finished releases are not pruned (tried again in {} s): {why}",
+                    pause.as_secs()
+                );
                 memory.prune_wrong = Some(pause);
                 pause
             }
@@ -241,7 +270,11 @@ impl Looker {
             });
             let Some(release) = next else { return };
             let uid = release.uid().unwrap_or_default();
-            let others: Vec<&Release> = all.iter().map(|r| &**r).filter(|r| r.uid() != release.uid()).collect();
+            let others: Vec<&Release> = all
+                .iter()
+                .map(|r| &**r)
+                .filter(|r| r.uid() != release.uid())
+                .collect();
             let again = self.release(release, &others).await;
             self.memory().due.insert(uid.clone(), again);
             done.insert(uid);
@@ -259,7 +292,12 @@ impl Looker {
     async fn release(&self, release: &Release, others: &[&Release]) -> Instant {
         let uid = release.uid().unwrap_or_default();
         let retries = &release.spec.control.retry;
-        let wrong = self.memory().troubles.get(&uid).filter(|w| w.retries == *retries).cloned();
+        let wrong = self
+            .memory()
+            .troubles
+            .get(&uid)
+            .filter(|w| w.retries == *retries)
+            .cloned();
         let told = wrong.as_ref().map(|w| &w.trouble);
         let decision = match self.decided(release, others, told).await {
             // Nothing fails by an App that has been mended meanwhile: watches do not tell in the order of writes.
@@ -274,8 +312,10 @@ impl Looker {
         };
         self.memory().blind.remove(&uid);
         let look_again = decision.look_again.and_then(|d| Duration::try_from(d).ok());
-        let rests =
-            matches!(decision.status.phase, ReleasePhase::Waiting | ReleasePhase::Paused | ReleasePhase::Failed);
+        let rests = matches!(
+            decision.status.phase,
+            ReleasePhase::Waiting | ReleasePhase::Paused | ReleasePhase::Failed
+        );
         let idle = if rests { REST } else { IDLE };
         let mut next = Instant::now() + look_again.unwrap_or(idle).min(idle);
         match self.written(release, &decision).await {
@@ -283,14 +323,26 @@ impl Looker {
             // Somebody wrote in between: the watch wakes us with what.
             Ok(false) => return Instant::now() + AGAIN.0,
             Err(why) => {
-                tracing::warn!(release = release.name_any(), "status: {}", error::words(&why));
+                tracing::warn!(
+                    release = release.name_any(),
+                    "status: {}",
+                    error::words(&why)
+                );
                 return Instant::now() + AGAIN.0;
             }
         }
         if let Some(wrong) = wrong.as_ref().filter(|w| w.at > Instant::now()) {
             return next.min(wrong.at);
         }
-        match act::steps(&self.options, &self.cache, &self.probes, release, &decision.steps).await {
+        match act::steps(
+            &self.options,
+            &self.cache,
+            &self.probes,
+            release,
+            &decision.steps,
+        )
+        .await
+        {
             Ok(()) => {
                 if self.memory().troubles.remove(&uid).is_some() {
                     next = next.min(Instant::now() + GATHER);
@@ -300,12 +352,24 @@ impl Looker {
                     next = next.min(Instant::now() + AGAIN.0);
                 }
             }
-            Err(act::NotDone { mut trouble, wait, refused }) => {
+            Err(act::NotDone {
+                mut trouble,
+                wait,
+                refused,
+            }) => {
                 tracing::warn!(release = release.name_any(), "{}", trouble.message);
                 let pause = wrong.map_or(AGAIN.0, |w| (w.pause * 2).min(AGAIN.1));
                 trouble.permanent |= refused && pause > REFUSED;
                 let at = Instant::now() + wait.map_or(pause, |wait| wait.max(pause));
-                self.memory().troubles.insert(uid, Wrong { trouble, at, pause, retries: retries.clone() });
+                self.memory().troubles.insert(
+                    uid,
+                    Wrong {
+                        trouble,
+                        at,
+                        pause,
+                        retries: retries.clone(),
+                    },
+                );
                 // Once at once, so that the status tells it.
                 next = Instant::now() + GATHER;
             }
@@ -323,7 +387,13 @@ impl Looker {
         self.memory().blind.insert(uid, pause);
         if before.is_some() {
             let status = release.status.clone().unwrap_or_default();
-            let decision = Decision { status: ReleaseStatus { message: Some(words), ..status }, ..Decision::default() };
+            let decision = Decision {
+                status: ReleaseStatus {
+                    message: Some(words),
+                    ..status
+                },
+                ..Decision::default()
+            };
             // Where nothing can be asked nothing can be told.
             let _ = self.written(release, &decision).await;
         }
@@ -341,11 +411,23 @@ impl Looker {
         let now = Timestamp::now();
         let (mut timers, rendered, clock) = {
             let mut memory = self.memory();
-            memory.rolled.extend(facts.rolled().map(|name| (name.clone(), release.spec.app.clone())));
+            memory.rolled.extend(
+                facts
+                    .rolled()
+                    .map(|name| (name.clone(), release.spec.app.clone())),
+            );
             let rendered = Arc::clone(memory.rendered.entry(uid.clone()).or_default());
-            (memory.timers.remove(&uid).unwrap_or_default(), rendered, memory.began.elapsed())
+            (
+                memory.timers.remove(&uid).unwrap_or_default(),
+                rendered,
+                memory.began.elapsed(),
+            )
         };
-        timers.follow(release.status.as_ref().unwrap_or(&ReleaseStatus::default()), clock, now);
+        timers.follow(
+            release.status.as_ref().unwrap_or(&ReleaseStatus::default()),
+            clock,
+            now,
+        );
         let probes = self.probes.seen(&uid);
         let approvals = facts.approvals();
         let known = (&timers, &*rendered, clock, now);
@@ -353,10 +435,15 @@ impl Looker {
         let decision = observe::apart(|| decide(&observed));
         timers.follow(&decision.status, clock, now);
         let revision = decision.status.revision.as_ref();
-        if let Some(app) = facts.app().filter(|_| release.status.as_ref().and_then(|s| s.revision.as_ref()) != revision)
+        if let Some(app) = facts
+            .app()
+            .filter(|_| release.status.as_ref().and_then(|s| s.revision.as_ref()) != revision)
         {
             // It is there before a release names it.
-            self.cache.revisions.keep(&self.options, app, &self.cache.releases.state()).await?;
+            self.cache
+                .revisions
+                .keep(&self.options, app, &self.cache.releases.state())
+                .await?;
         }
         let mut memory = self.memory();
         memory.timers.insert(uid.clone(), timers);
@@ -367,8 +454,13 @@ impl Looker {
     /// Whether the App is another than the one that is known; then it is known.
     async fn app_moved_on(&self, release: &Release) -> bool {
         let api: Api<App> = Api::namespaced(self.options.client.clone(), &self.options.namespace);
-        let Ok(app) = api.get(&release.spec.app).await else { return false };
-        let known = self.cache.apps.get(&ObjectRef::new(&release.spec.app).within(&self.options.namespace));
+        let Ok(app) = api.get(&release.spec.app).await else {
+            return false;
+        };
+        let known = self
+            .cache
+            .apps
+            .get(&ObjectRef::new(&release.spec.app).within(&self.options.namespace));
         let moved_on = known.is_none_or(|k| k.resource_version() != app.resource_version());
         self.cache.apps.remember(app);
         moved_on
@@ -379,11 +471,15 @@ impl Looker {
         if release.status.as_ref() == Some(&decision.status) {
             return Ok(true);
         }
-        let api: Api<Release> = Api::namespaced(self.options.client.clone(), &self.options.namespace);
+        let api: Api<Release> =
+            Api::namespaced(self.options.client.clone(), &self.options.namespace);
         let mut new = release.clone();
         new.status = Some(decision.status.clone());
         new.metadata.managed_fields = None;
-        match api.replace_status(&release.name_any(), &PostParams::default(), &new).await {
+        match api
+            .replace_status(&release.name_any(), &PostParams::default(), &new)
+            .await
+        {
             Ok(written) => {
                 self.cache.releases.remember(written);
                 Ok(true)
@@ -396,7 +492,8 @@ impl Looker {
 
 /// It did not stand failed like this before.
 fn fails(release: &Release, decision: &Decision) -> bool {
-    decision.status.phase == ReleasePhase::Failed && release.status.as_ref() != Some(&decision.status)
+    decision.status.phase == ReleasePhase::Failed
+        && release.status.as_ref() != Some(&decision.status)
 }
 
 #[cfg(test)]
@@ -418,11 +515,21 @@ mod tests {
     async fn what_cannot_be_looked_at_for_longer_is_told() {
         let rig = crate::engine::tests::Rig::new().await;
         let api = rig.api::<Release>();
-        let release = api.create(&PostParams::default(), &release("a", "")).await.unwrap();
+        let release = api
+            .create(&PostParams::default(), &release("a", ""))
+            .await
+            .unwrap();
         let (wake, stop) = (Arc::new(Wake::default()), CancellationToken::new());
-        let probes = Probes::new(rig.options.prober.clone(), Arc::clone(&wake), TaskTracker::new(), stop);
+        let probes = Probes::new(
+            rig.options.prober.clone(),
+            Arc::clone(&wake),
+            TaskTracker::new(),
+            stop,
+        );
         let looker = Looker::new(&rig.options, rig.cache, probes, &wake);
-        let why = kube::Error::Api(Box::new(Status::failure("etcd is full", "InternalError").with_code(500)));
+        let why = kube::Error::Api(Box::new(
+            Status::failure("etcd is full", "InternalError").with_code(500),
+        ));
         let told = async || api.get("a-1").await.unwrap().status.and_then(|s| s.message);
         let mut pauses = vec![];
         for message in [None, Some("cannot be looked at: etcd is full".to_owned())] {

@@ -17,8 +17,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use super::{Options, act, built, cache::Cache};
 use crate::{
     api::{
-        App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release,
-        ReleasePhase::Aborting, RolloutRecord, Served, TaskPhase, VariableGroup, gateway_api::RouteParentStatus, label,
+        App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode,
+        Release, ReleasePhase::Aborting, RolloutRecord, Served, TaskPhase, VariableGroup,
+        gateway_api::RouteParentStatus, label,
     },
     cluster::error,
     domain::{
@@ -28,8 +29,8 @@ use crate::{
         revision::{FrozenApp, Revision},
         text::Clean,
         workflow::{
-            Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, Rendered, RoutesSeen, Timers, Trouble,
-            group_names, lane_open, looked_at,
+            Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, Rendered, RoutesSeen, Timers,
+            Trouble, group_names, lane_open, looked_at,
         },
     },
 };
@@ -63,15 +64,23 @@ pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
+pub(super) async fn facts(
+    options: &Options,
+    cache: &Cache,
+    release: &Release,
+) -> kube::Result<Facts> {
     let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
     let (app, groups) = if release.status.as_ref().is_none_or(|s| s.tasks.is_empty()) {
         beginning(options, cache, release).await?
     } else {
         (frozen(options, cache, release).await?, BTreeMap::new())
     };
-    let app = app.map(|app| app.at_home(|context| options.clusters.canonical(Some(context)).is_none()));
-    let wanted = app.as_ref().map(|a| apart(|| looked_at(release, a, &groups))).unwrap_or_default();
+    let app =
+        app.map(|app| app.at_home(|context| options.clusters.canonical(Some(context)).is_none()));
+    let wanted = app
+        .as_ref()
+        .map(|a| apart(|| looked_at(release, a, &groups)))
+        .unwrap_or_default();
     let home = cache.workloads.look();
     let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
     let (mut away, mut places, mut unseen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -96,9 +105,9 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         if is_rolled(item) {
             rolled.push((item.namespace.clone(), item.name.clone()));
             let seen = match elsewhere {
-                Some((_, namespace)) => {
-                    places.get(&item.namespace).and_then(|p| p.workloads.look().seen(item, namespace))
-                }
+                Some((_, namespace)) => places
+                    .get(&item.namespace)
+                    .and_then(|p| p.workloads.look().seen(item, namespace)),
                 None => home.seen(item, &item.namespace),
             };
             if let Some(mut seen) = seen {
@@ -112,10 +121,20 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
                 continue;
             }
         }
-        asked.push((item.clone(), by.clone(), elsewhere.map(|(context, _)| context.to_owned())));
+        asked.push((
+            item.clone(),
+            by.clone(),
+            elsewhere.map(|(context, _)| context.to_owned()),
+        ));
     }
     let asked = asked.into_iter().map(|(item, by, context)| async move {
-        (act::api(options, &item, &by).get_metadata_opt(&item.name).await, item, context)
+        (
+            act::api(options, &item, &by)
+                .get_metadata_opt(&item.name)
+                .await,
+            item,
+            context,
+        )
     });
     let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
     while let Some((answer, item, context)) = answers.next().await {
@@ -129,9 +148,18 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     }
     drop(answers);
     let mut alive = BTreeMap::new();
-    let afar: Vec<_> = places.values().flat_map(|p| p.workloads.pods.state()).collect();
-    let near = home.pods.iter().filter(|p| p.namespace().is_some_and(|n| own.contains(&n)));
-    for pod in near.chain(&afar).filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
+    let afar: Vec<_> = places
+        .values()
+        .flat_map(|p| p.workloads.pods.state())
+        .collect();
+    let near = home
+        .pods
+        .iter()
+        .filter(|p| p.namespace().is_some_and(|n| own.contains(&n)));
+    for pod in near
+        .chain(&afar)
+        .filter(|p| p.labels().get(label::APP) == Some(&release.spec.app))
+    {
         if let Some(environment) = pod.labels().get(label::ENVIRONMENT) {
             *alive.entry(environment.clone()).or_insert(0) += 1;
         }
@@ -139,7 +167,9 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     let mut approvals = cache.approvals.state();
     approvals.retain(|a| a.spec.release == name);
     let jobs = cache.jobs.state();
-    let jobs = jobs.iter().filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
+    let jobs = jobs
+        .iter()
+        .filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
     let mut jobs = jobs.map(|j| (j.name_any(), job(j))).collect();
     built::digests(options, release, &mut jobs).await?;
     let closed = closed(cache, release, app.as_deref().ok());
@@ -184,20 +214,31 @@ async fn beginning(
 }
 
 /// The App as a release that has begun has it; or why that is not known.
-async fn frozen(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Result<FrozenApp, String>> {
-    let Some(app) = cache.apps.get(&ObjectRef::new(&release.spec.app).within(&options.namespace)) else {
+async fn frozen(
+    options: &Options,
+    cache: &Cache,
+    release: &Release,
+) -> kube::Result<Result<FrozenApp, String>> {
+    let Some(app) = cache
+        .apps
+        .get(&ObjectRef::new(&release.spec.app).within(&options.namespace))
+    else {
         return Ok(Err(missing(options, release)));
     };
     let Some(name) = release.status.as_ref().and_then(|s| s.revision.as_ref()) else {
         return Ok(Ok(FrozenApp::beginning(&app)));
     };
-    let aborting = release.spec.control.abort || release.status.as_ref().is_some_and(|s| s.phase == Aborting);
+    let aborting =
+        release.spec.control.abort || release.status.as_ref().is_some_and(|s| s.phase == Aborting);
     Ok(match cache.revisions.get(options, name).await? {
         Ok(revision) => Ok(FrozenApp::of(&app, &revision)),
         // What its name says the App still says.
         Err(_) if Revision::of(&app).name() == name => {
             let app = FrozenApp::beginning(&app);
-            cache.revisions.keep(options, &app, &cache.releases.state()).await?;
+            cache
+                .revisions
+                .keep(options, &app, &cache.releases.state())
+                .await?;
             Ok(app)
         }
         // The way back goes by what the rollouts have kept themselves.
@@ -207,19 +248,28 @@ async fn frozen(options: &Options, cache: &Cache, release: &Release) -> kube::Re
 }
 
 fn missing(options: &Options, release: &Release) -> String {
-    format!("there is no app {:?} in namespace {}", release.spec.app, options.namespace)
+    format!(
+        "there is no app {:?} in namespace {}",
+        release.spec.app, options.namespace
+    )
 }
 
 /// Something is waited for that pods may tell of.
 fn is_under_way(release: &Release) -> bool {
     let tasks = release.status.iter().flat_map(|s| &s.tasks);
     let mut deploys = tasks.filter(|t| t.kind == "deploy" && t.started_at.is_some());
-    deploys.any(|t| matches!(t.phase, TaskPhase::Running | TaskPhase::Paused | TaskPhase::Failed))
+    deploys.any(|t| {
+        matches!(
+            t.phase,
+            TaskPhase::Running | TaskPhase::Paused | TaskPhase::Failed
+        )
+    })
 }
 
 /// The server has answered, and will not show it: no right, no such method. That it has no time, is no such answer.
 fn is_refusal(why: &kube::Error) -> bool {
-    error::code(why).is_some_and(|code| (400..500).contains(&code) && !matches!(code, 401 | 408 | 429))
+    error::code(why)
+        .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 401 | 408 | 429))
 }
 
 impl Facts {
@@ -278,32 +328,57 @@ impl Facts {
 }
 
 /// Whose inventory holds what bears no mark itself: applied before there were any.
-fn claims(cache: &Cache, own: &str, objects: &BTreeMap<InventoryItem, ObjectSeen>) -> BTreeMap<InventoryItem, Owner> {
-    let unmarked: Vec<_> = objects.iter().filter(|(_, seen)| seen.marks.app.is_none()).collect();
+fn claims(
+    cache: &Cache,
+    own: &str,
+    objects: &BTreeMap<InventoryItem, ObjectSeen>,
+) -> BTreeMap<InventoryItem, Owner> {
+    let unmarked: Vec<_> = objects
+        .iter()
+        .filter(|(_, seen)| seen.marks.app.is_none())
+        .collect();
     if unmarked.is_empty() {
         return BTreeMap::new();
     }
     let mut others = cache.apps.state();
     others.retain(|app| app.name_any() != own);
     let found = |(item, seen): (&InventoryItem, &ObjectSeen)| {
-        Some((item.clone(), owner::noted(others.iter().map(|a| &**a), item, &seen.uid)?))
+        Some((
+            item.clone(),
+            owner::noted(others.iter().map(|a| &**a), item, &seen.uid)?,
+        ))
     };
     unmarked.into_iter().filter_map(found).collect()
 }
 
 /// What earlier releases have kept of workloads whose latch is on with no annotation to tell whose it is: the newest
 /// record of each.
-fn records(cache: &Cache, workloads: &BTreeMap<InventoryItem, WorkloadSeen>) -> BTreeMap<InventoryItem, RolloutRecord> {
-    let nobodys: Vec<_> = workloads.iter().filter(|(_, seen)| seen.is_nobodys()).collect();
+fn records(
+    cache: &Cache,
+    workloads: &BTreeMap<InventoryItem, WorkloadSeen>,
+) -> BTreeMap<InventoryItem, RolloutRecord> {
+    let nobodys: Vec<_> = workloads
+        .iter()
+        .filter(|(_, seen)| seen.is_nobodys())
+        .collect();
     if nobodys.is_empty() {
         return BTreeMap::new();
     }
     let mut releases = cache.releases.state();
     releases.sort_by_key(|r| r.creation_timestamp().map(|t| t.0));
     let mut found = BTreeMap::new();
-    for record in releases.iter().flat_map(|r| r.status.iter()).flat_map(|s| &s.tasks).flat_map(|t| &t.rollouts) {
+    for record in releases
+        .iter()
+        .flat_map(|r| r.status.iter())
+        .flat_map(|s| &s.tasks)
+        .flat_map(|t| &t.rollouts)
+    {
         let is = |(item, seen): &&(&InventoryItem, &WorkloadSeen)| {
-            **item == InventoryItem { uid: String::new(), ..record.workload.clone() }
+            **item
+                == InventoryItem {
+                    uid: String::new(),
+                    ..record.workload.clone()
+                }
                 && seen.meta().uid.as_ref() == Some(&record.workload.uid)
         };
         if let Some((item, _)) = nobodys.iter().find(is) {
@@ -328,18 +403,46 @@ fn object(meta: &ObjectMeta) -> ObjectSeen {
 /// Which Services the lanes' routes name, and whether every gateway has answered to what was written last for the
 /// groups that an App is in.
 fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesSeen {
-    let groups: BTreeMap<_, _> = cache.groups.state().into_iter().map(|g| (g.name_any(), g)).collect();
+    let groups: BTreeMap<_, _> = cache
+        .groups
+        .state()
+        .into_iter()
+        .map(|g| (g.name_any(), g))
+        .collect();
     let (mut backends, mut troubles) = (BTreeSet::new(), BTreeMap::new());
     let mut pending = false;
     // Routes of others are not in a lane's hands.
-    for route in cache.routes.state().iter().filter(|r| r.labels().contains_key(label::LANE_GROUP)) {
+    for route in cache
+        .routes
+        .state()
+        .iter()
+        .filter(|r| r.labels().contains_key(label::LANE_GROUP))
+    {
         let home = route.namespace().unwrap_or_default();
-        let group = route.labels().get(label::LANE_GROUP).and_then(|own| groups.get(own));
-        let told = group.and_then(|g| g.status.as_ref()).map(|s| s.routes.as_slice()).unwrap_or_default();
-        let trouble = told.iter().find(|r| r.name == route.name_any()).and_then(|r| r.message.as_deref());
+        let group = route
+            .labels()
+            .get(label::LANE_GROUP)
+            .and_then(|own| groups.get(own));
+        let told = group
+            .and_then(|g| g.status.as_ref())
+            .map(|s| s.routes.as_slice())
+            .unwrap_or_default();
+        let trouble = told
+            .iter()
+            .find(|r| r.name == route.name_any())
+            .and_then(|r| r.message.as_deref());
         for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
-            let service = (backend.namespace.clone().unwrap_or_else(|| home.clone()), backend.name.clone());
-            let trouble = trouble.map(|why| format!("HTTPRoute {}: {}", route.name_any(), Clean::from_untrusted(why)));
+            let service = (
+                backend.namespace.clone().unwrap_or_else(|| home.clone()),
+                backend.name.clone(),
+            );
+            let trouble = trouble.map(|why| {
+                format!(
+                    "HTTPRoute {}: {}",
+                    route.name_any(),
+                    Clean::from_untrusted(why)
+                )
+            });
             troubles.extend(trouble.map(|why| (service.clone(), why)));
             backends.insert(service);
         }
@@ -353,20 +456,36 @@ fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesS
             taken.any(|c| c.observed_generation < generation)
         };
         let wanted = |p: &&RouteParentStatus| route.spec.parent_refs.contains(&p.parent_ref);
-        pending |= route.status.iter().flat_map(|s| &s.parents).filter(wanted).any(late);
+        pending |= route
+            .status
+            .iter()
+            .flat_map(|s| &s.parents)
+            .filter(wanted)
+            .any(late);
     }
-    RoutesSeen { backends, troubles, pending, closed }
+    RoutesSeen {
+        backends,
+        troubles,
+        pending,
+        closed,
+    }
 }
 
 /// Enabled lanes that do not lead to the versions which this release has brought up, by their group.
 fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<String, Closed> {
-    let Some(app) = app else { return BTreeMap::new() };
+    let Some(app) = app else {
+        return BTreeMap::new();
+    };
     let name = app.name_any();
     let ours = |status: &EnvironmentStatus| {
-        status.state == EnvironmentState::Running && status.release.as_deref() == Some(&release.name_any())
+        status.state == EnvironmentState::Running
+            && status.release.as_deref() == Some(&release.name_any())
     };
     let brought = |environment: &Environment| {
-        let status = app.status.as_ref().and_then(|s| s.environments.get(&environment.name));
+        let status = app
+            .status
+            .as_ref()
+            .and_then(|s| s.environments.get(&environment.name));
         environment.lane.is_some() && status.is_some_and(ours)
     };
     // Most looks are at releases that have no gray version up.
@@ -387,13 +506,27 @@ fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<Strin
         if !lane.spec.enabled || !up || !routed.iter().any(|g| g.name_any() == *group) {
             continue;
         }
-        let told = lane.status.iter().flat_map(|s| &s.apps).find(|a| a.app == name);
+        let told = lane
+            .status
+            .iter()
+            .flat_map(|s| &s.apps)
+            .find(|a| a.app == name);
         if told.is_some_and(|a| a.served == Served::Gray) {
             continue;
         }
         let reason = told.map_or("its routes are not written yet", |a| a.reason.as_str());
-        let why = format!("lane {} does not lead to {name} yet: {}", lane.name_any(), Clean::from_untrusted(reason));
-        all.insert(group.clone(), Closed { why, waits: lane_open(&name, tag, &app_of, &releases).is_err() });
+        let why = format!(
+            "lane {} does not lead to {name} yet: {}",
+            lane.name_any(),
+            Clean::from_untrusted(reason)
+        );
+        all.insert(
+            group.clone(),
+            Closed {
+                why,
+                waits: lane_open(&name, tag, &app_of, &releases).is_err(),
+            },
+        );
     }
     all
 }
@@ -405,8 +538,16 @@ fn job(job: &Job) -> JobSeen {
         all.find(|c| c.type_ == kind && c.status == "True").cloned()
     };
     let words = |c: k8s_openapi::api::batch::v1::JobCondition| {
-        let told: Vec<String> = [c.reason, c.message].into_iter().flatten().filter(|w| !w.is_empty()).collect();
-        if told.is_empty() { "it failed".into() } else { told.join(": ") }
+        let told: Vec<String> = [c.reason, c.message]
+            .into_iter()
+            .flatten()
+            .filter(|w| !w.is_empty())
+            .collect();
+        if told.is_empty() {
+            "it failed".into()
+        } else {
+            told.join(": ")
+        }
     };
     let running = status.active.unwrap_or(0);
     JobSeen {

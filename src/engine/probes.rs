@@ -36,15 +36,36 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    pub(super) fn new(prober: Prober, wake: Arc<Wake>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { prober, wake, tasks, stop, seen: Arc::default() }
+    pub(super) fn new(
+        prober: Prober,
+        wake: Arc<Wake>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            prober,
+            wake,
+            tasks,
+            stop,
+            seen: Arc::default(),
+        }
     }
 
     /// What the last probes of a release saw.
     pub(super) fn seen(&self, release_uid: &str) -> Option<ProbesSeen> {
-        let Sent { task, attempt, running, last } = self.lock().get(release_uid).cloned()?;
+        let Sent {
+            task,
+            attempt,
+            running,
+            last,
+        } = self.lock().get(release_uid).cloned()?;
         let last = last.map(|(at, results)| (at.elapsed(), results));
-        Some(ProbesSeen { task, attempt, running, last })
+        Some(ProbesSeen {
+            task,
+            attempt,
+            running,
+            last,
+        })
     }
 
     /// Forgets releases that are over.
@@ -53,14 +74,28 @@ impl Probes {
     }
 
     /// Sends them, one after the other, unless some of this release are under way.
-    pub(super) fn send(&self, release_uid: &str, task: &str, attempt: u32, group: &str, probes: Vec<ProbeSpec>) {
+    pub(super) fn send(
+        &self,
+        release_uid: &str,
+        task: &str,
+        attempt: u32,
+        group: &str,
+        probes: Vec<ProbeSpec>,
+    ) {
         let mut all = self.lock();
         if all.get(release_uid).is_some_and(|p| p.running) {
             return;
         }
-        let before = all.remove(release_uid).filter(|p| p.task == task && p.attempt == attempt);
+        let before = all
+            .remove(release_uid)
+            .filter(|p| p.task == task && p.attempt == attempt);
         let last = before.and_then(|p| p.last);
-        let seen = Sent { task: task.into(), attempt, running: true, last };
+        let seen = Sent {
+            task: task.into(),
+            attempt,
+            running: true,
+            last,
+        };
         all.insert(release_uid.into(), seen);
         drop(all);
         let (this, uid, group) = (self.clone(), release_uid.to_owned(), group.to_owned());
@@ -72,7 +107,9 @@ impl Probes {
                 }
                 Ok(results)
             };
-            let Some(results) = this.stop.run_until_cancelled(round).await else { return };
+            let Some(results) = this.stop.run_until_cancelled(round).await else {
+                return;
+            };
             if let Some(seen) = this.lock().get_mut(&uid) {
                 seen.running = false;
                 seen.last = Some((Instant::now(), results));

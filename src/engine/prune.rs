@@ -46,25 +46,51 @@ pub(super) async fn look(options: &Options, cache: &Cache) -> Result<Pruned, Str
     let dependents = Dependents::of(options, cache, &releases);
     let over = over(cache, &releases);
     let mut more = over.len() > MOST;
-    let over = over.into_iter().take(MOST).map(|(release, why)| delete_release(options, &dependents, release, why));
-    stream::iter(over).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+    let over = over
+        .into_iter()
+        .take(MOST)
+        .map(|(release, why)| delete_release(options, &dependents, release, why));
+    stream::iter(over)
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<()>>()
+        .await?;
     // Of releases that somebody else has deleted.
     let orphans = dependents.orphans();
     more |= orphans.len() > MOST;
-    let orphans = orphans.into_iter().take(MOST).map(|one| delete_orphan(options, one));
-    stream::iter(orphans).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+    let orphans = orphans
+        .into_iter()
+        .take(MOST)
+        .map(|one| delete_orphan(options, one));
+    stream::iter(orphans)
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<()>>()
+        .await?;
     Ok(Pruned { more })
 }
 
 fn over(cache: &Cache, releases: &[Arc<Release>]) -> Vec<(Arc<Release>, prune::Reason)> {
-    let apps: BTreeMap<String, Arc<App>> = cache.apps.state().into_iter().map(|a| (a.name_any(), a)).collect();
+    let apps: BTreeMap<String, Arc<App>> = cache
+        .apps
+        .state()
+        .into_iter()
+        .map(|a| (a.name_any(), a))
+        .collect();
     let app_of = |name: &str| apps.get(name).map(|a| &**a);
     let stands = |item: &InventoryItem| stands(cache, &apps, item);
-    let around = prune::Surroundings { app_of: &app_of, stands: &stands, now: Timestamp::now() };
+    let around = prune::Surroundings {
+        app_of: &app_of,
+        stands: &stands,
+        now: Timestamp::now(),
+    };
     let all: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    let found: BTreeMap<String, prune::Reason> =
-        observe::apart(|| prune::prune(&all, &around)).into_iter().map(|(r, why)| (r.name_any(), why)).collect();
-    let mut over: Vec<_> = releases.iter().filter_map(|r| Some((Arc::clone(r), *found.get(&r.name_any())?))).collect();
+    let found: BTreeMap<String, prune::Reason> = observe::apart(|| prune::prune(&all, &around))
+        .into_iter()
+        .map(|(r, why)| (r.name_any(), why))
+        .collect();
+    let mut over: Vec<_> = releases
+        .iter()
+        .filter_map(|r| Some((Arc::clone(r), *found.get(&r.name_any())?)))
+        .collect();
     over.sort_by_key(|(r, _)| (r.creation_timestamp().map(|t| t.0), r.name_any()));
     over
 }
@@ -72,14 +98,27 @@ fn over(cache: &Cache, releases: &[Arc<Release>]) -> Vec<(Arc<Release>, prune::R
 /// At home the watch knows; elsewhere nothing is watched for this, and what stands in an inventory may well be there.
 fn stands(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem) -> bool {
     if cache.elsewhere.of(&item.namespace).is_some() {
-        let environments = apps.values().flat_map(|a| &a.status).flat_map(|s| s.environments.values());
-        return environments.flat_map(|e| &e.inventory).any(|held| is_same(held, item));
+        let environments = apps
+            .values()
+            .flat_map(|a| &a.status)
+            .flat_map(|s| s.environments.values());
+        return environments
+            .flat_map(|e| &e.inventory)
+            .any(|held| is_same(held, item));
     }
     let (_, namespace) = crate::domain::world::place(&item.namespace);
     let uid = if item.kind == "StatefulSet" {
-        cache.workloads.stateful.get(&ObjectRef::new(&item.name).within(namespace)).map(|s| s.uid())
+        cache
+            .workloads
+            .stateful
+            .get(&ObjectRef::new(&item.name).within(namespace))
+            .map(|s| s.uid())
     } else {
-        cache.workloads.deployments.get(&ObjectRef::new(&item.name).within(namespace)).map(|d| d.uid())
+        cache
+            .workloads
+            .deployments
+            .get(&ObjectRef::new(&item.name).within(namespace))
+            .map(|d| d.uid())
     };
     uid.is_some_and(|uid| item.uid.is_empty() || uid.as_ref() == Some(&item.uid))
 }
@@ -104,7 +143,8 @@ impl Dependent {
             Self::Job(job) => {
                 let told = |key: &str| job.annotations().get(key).map(String::as_str);
                 // Jobs of manifests bear these too: they are an environment's, and stay.
-                let is_build = told(label::APPLIED).is_none() && !job.labels().contains_key(label::ENVIRONMENT);
+                let is_build = told(label::APPLIED).is_none()
+                    && !job.labels().contains_key(label::ENVIRONMENT);
                 Some((told(label::RELEASE)?, told(label::CREATED_BY)?)).filter(|_| is_build)
             }
         }
@@ -122,7 +162,12 @@ impl Dependent {
             Self::Approval(approval) => delete(own(options), &**approval, false).await,
             Self::Job(job) => {
                 let by = Account::deployer(&options.namespace);
-                delete(Api::namespaced(options.clusters.acting_as(&by), &options.namespace), &**job, false).await
+                delete(
+                    Api::namespaced(options.clusters.acting_as(&by), &options.namespace),
+                    &**job,
+                    false,
+                )
+                .await
             }
         }
         .map(drop)
@@ -137,17 +182,28 @@ impl Dependents {
         let mut by_uid: BTreeMap<String, Vec<Dependent>> = BTreeMap::new();
         for dependent in approvals.chain(jobs.into_iter().map(Dependent::Job)) {
             let meta = dependent.meta();
-            let Some((_, uid)) = dependent.of().filter(|_| meta.deletion_timestamp.is_none()) else { continue };
+            let Some((_, uid)) = dependent.of().filter(|_| meta.deletion_timestamp.is_none())
+            else {
+                continue;
+            };
             if !meta.owner_references.iter().flatten().any(|o| o.uid == uid) {
                 by_uid.entry(uid.to_owned()).or_default().push(dependent);
             }
         }
-        Self { by_uid, known: releases.iter().filter_map(|r| r.uid()).collect() }
+        Self {
+            by_uid,
+            known: releases.iter().filter_map(|r| r.uid()).collect(),
+        }
     }
 
     fn orphans(&self) -> Vec<Dependent> {
-        let gone = self.by_uid.iter().filter(|(uid, _)| !self.known.contains(*uid));
-        gone.flat_map(|(_, dependents)| dependents).cloned().collect()
+        let gone = self
+            .by_uid
+            .iter()
+            .filter(|(uid, _)| !self.known.contains(*uid));
+        gone.flat_map(|(_, dependents)| dependents)
+            .cloned()
+            .collect()
     }
 }
 
@@ -163,7 +219,12 @@ async fn delete_release(
     options.telemetry.pruned();
     tracing::info!(app = release.spec.app, release = release.name_any(), %why, "a finished release is pruned");
     // Whatever comes in between, the next look finds them.
-    for dependent in dependents.by_uid.get(&release.uid().unwrap_or_default()).into_iter().flatten() {
+    for dependent in dependents
+        .by_uid
+        .get(&release.uid().unwrap_or_default())
+        .into_iter()
+        .flatten()
+    {
         dependent.delete(options).await?;
     }
     Ok(())
@@ -171,9 +232,14 @@ async fn delete_release(
 
 /// The watches of two kinds do not tell in the order of writes: whether a release is gone is asked for.
 async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), String> {
-    let Some((name, uid)) = orphan.of() else { return Ok(()) };
+    let Some((name, uid)) = orphan.of() else {
+        return Ok(());
+    };
     let api: Api<Release> = own(options);
-    let there = api.get_metadata_opt(name).await.map_err(|why| words("reading", &format!("release {name}"), &why))?;
+    let there = api
+        .get_metadata_opt(name)
+        .await
+        .map_err(|why| words("reading", &format!("release {name}"), &why))?;
     if there.is_some_and(|r| r.metadata.uid.as_deref() == Some(uid)) {
         return Ok(());
     }
@@ -189,10 +255,16 @@ fn own<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(options: &
 /// first, or it is another one now.
 async fn delete<K>(api: Api<K>, object: &K, as_seen: bool) -> Result<bool, String>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let resource_version = object.resource_version().filter(|_| as_seen);
-    let params = DeleteParams::background().preconditions(Preconditions { uid: object.uid(), resource_version });
+    let params = DeleteParams::background().preconditions(Preconditions {
+        uid: object.uid(),
+        resource_version,
+    });
     match api.delete(&object.name_any(), &params).await {
         Ok(_) => Ok(true),
         Err(why) if matches!(error::code(&why), Some(404 | 409)) => Ok(false),
@@ -204,6 +276,10 @@ where
 }
 
 fn words(doing: &str, what: &str, why: &kube::Error) -> String {
-    let remedy = if error::code(why) == Some(403) { "; `graylane install` gives the engine this right" } else { "" };
+    let remedy = if error::code(why) == Some(403) {
+        "; `graylane install` gives the engine this right"
+    } else {
+        ""
+    };
     format!("{doing} {what}: {}{remedy}", error::words(why))
 }

@@ -28,8 +28,17 @@ pub(super) struct Revisions(Mutex<HashMap<String, Arc<Revision>>>);
 
 impl Revisions {
     /// The revision of that name; or why there is none, in words.
-    pub(super) async fn get(&self, options: &Options, name: &str) -> kube::Result<Result<Arc<Revision>, String>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+    pub(super) async fn get(
+        &self,
+        options: &Options,
+        name: &str,
+    ) -> kube::Result<Result<Arc<Revision>, String>> {
+        let known = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
         if let Some(known) = known {
             return Ok(Ok(known));
         }
@@ -51,22 +60,42 @@ impl Revisions {
 
     /// Makes the revision of an App, and takes away those of the App that none of these releases is of. Of one App only
     /// one look at a time does so.
-    pub(super) async fn keep(&self, options: &Options, app: &FrozenApp, releases: &[Arc<Release>]) -> kube::Result<()> {
+    pub(super) async fn keep(
+        &self,
+        options: &Options,
+        app: &FrozenApp,
+        releases: &[Arc<Release>],
+    ) -> kube::Result<()> {
         let revision = app.revision();
         self.make(options, app, &revision.object(app)).await?;
         self.remember(revision);
-        let mut named: BTreeSet<String> = releases.iter().filter_map(|r| r.status.as_ref()?.revision.clone()).collect();
+        let mut named: BTreeSet<String> = releases
+            .iter()
+            .filter_map(|r| r.status.as_ref()?.revision.clone())
+            .collect();
         named.insert(revision.name().to_owned());
         // What is left lying about hurts nobody, and is found the next time.
         if let Err(why) = prune(options, app, &named).await {
-            tracing::warn!(app = app.name_any(), "old revisions: {}", error::words(&why));
+            tracing::warn!(
+                app = app.name_any(),
+                "old revisions: {}",
+                error::words(&why)
+            );
         }
         Ok(())
     }
 
-    async fn make(&self, options: &Options, app: &FrozenApp, object: &ControllerRevision) -> kube::Result<()> {
+    async fn make(
+        &self,
+        options: &Options,
+        app: &FrozenApp,
+        object: &ControllerRevision,
+    ) -> kube::Result<()> {
         let api = api(options);
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PostParams::default()
+        };
         match api.create(&params, object).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             done => return done.map(drop),
@@ -74,7 +103,10 @@ impl Revisions {
         let Some(there) = api.get_opt(&object.name_any()).await? else {
             return api.create(&params, object).await.map(drop);
         };
-        let is_its = there.owner_references().iter().any(|o| Some(&o.uid) == app.metadata.uid.as_ref());
+        let is_its = there
+            .owner_references()
+            .iter()
+            .any(|o| Some(&o.uid) == app.metadata.uid.as_ref());
         if is_its && Revision::read(&there).is_ok() {
             return Ok(());
         }
@@ -95,8 +127,14 @@ async fn prune(options: &Options, app: &FrozenApp, named: &BTreeSet<String>) -> 
 }
 
 async fn delete(api: &Api<ControllerRevision>, object: &ControllerRevision) -> kube::Result<()> {
-    let preconditions = Some(Preconditions { uid: object.uid(), resource_version: None });
-    let params = DeleteParams { preconditions, ..DeleteParams::background() };
+    let preconditions = Some(Preconditions {
+        uid: object.uid(),
+        resource_version: None,
+    });
+    let params = DeleteParams {
+        preconditions,
+        ..DeleteParams::background()
+    };
     match api.delete(&object.name_any(), &params).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         done => done.map(drop),

@@ -48,8 +48,11 @@ pub async fn serve(
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 let mut server = http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-                stop.run_until_cancelled(server.serve_connection(TokioIo::new(stream), service)).await
+                server
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(PATIENCE);
+                stop.run_until_cancelled(server.serve_connection(TokioIo::new(stream), service))
+                    .await
             });
         }
     }))
@@ -57,7 +60,11 @@ pub async fn serve(
 
 fn answer(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET is served here\n".into());
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "text/plain",
+            "only GET is served here\n".into(),
+        );
     }
     let health = |why: Option<String>| match why {
         None => text(StatusCode::OK, "text/plain", "ok\n".into()),
@@ -67,13 +74,19 @@ fn answer(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<B
         "/healthz" | "/livez" => health(telemetry.sick()),
         "/readyz" => health(telemetry.unready()),
         "/metrics" => text(StatusCode::OK, OPEN_METRICS, telemetry.text()),
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "there are /healthz, /readyz and /metrics\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "there are /healthz, /readyz and /metrics\n".into(),
+        ),
     }
 }
 
 fn text(code: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = code;
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     answer
 }

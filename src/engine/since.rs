@@ -20,7 +20,10 @@ pub(super) struct Since {
 
 impl Default for Since {
     fn default() -> Self {
-        Self { began: Instant::now(), seen: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            seen: Mutex::default(),
+        }
     }
 }
 

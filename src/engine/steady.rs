@@ -31,7 +31,10 @@ struct Watch<K> {
 }
 
 /// All that is seen of these objects, for good.
-pub(super) fn steady<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+pub(super) fn steady<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -41,7 +44,11 @@ where
 fn again<K: Send + 'static>(
     begin: impl Fn() -> Events<K> + Send,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
-    let watch = Watch { events: None, pauses: Pauses::up_to(MOST), broken: false };
+    let watch = Watch {
+        events: None,
+        pauses: Pauses::up_to(MOST),
+        broken: false,
+    };
     stream::unfold((watch, begin), |(mut watch, begin)| async move {
         loop {
             if std::mem::take(&mut watch.broken) {
@@ -90,9 +97,13 @@ mod tests {
                 tokio::time::sleep(lives).await;
                 Err(refused())
             };
-            stream::iter(whole.into_iter().filter(move |_| lists)).chain(stream::once(broken)).boxed()
+            stream::iter(whole.into_iter().filter(move |_| lists))
+                .chain(stream::once(broken))
+                .boxed()
         });
-        let broken = events.filter(|e| std::future::ready(e.is_err())).take(breaks);
+        let broken = events
+            .filter(|e| std::future::ready(e.is_err()))
+            .take(breaks);
         assert_eq!(broken.count().await, breaks);
         (begun.load(Ordering::Relaxed), count.elapsed())
     }
@@ -101,7 +112,10 @@ mod tests {
     async fn after_each_break_it_begins_anew() {
         let (begun, took) = after(20, true, WELL).await;
         assert_eq!(begun, 20);
-        assert!(took < 20 * (WELL + FIRST * 2), "one that was well begins soon: {took:?}");
+        assert!(
+            took < 20 * (WELL + FIRST * 2),
+            "one that was well begins soon: {took:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

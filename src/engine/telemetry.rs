@@ -81,26 +81,60 @@ impl Telemetry {
             steps: Family::default(),
             errors: Family::default(),
             pruned: Counter::default(),
-            looks: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+            looks: Histogram::new([
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+            ]),
             requests: Family::default(),
             held: Gauge::default(),
             queue: Gauge::default(),
-            beat: Arc::new(Mutex::new(Beat { tried: Instant::now(), answered: None, looked: None, knows: false })),
+            beat: Arc::new(Mutex::new(Beat {
+                tried: Instant::now(),
+                answered: None,
+                looked: None,
+                knows: false,
+            })),
         };
-        registry.register("releases", "Releases by phase, while this engine acts", this.releases.clone());
+        registry.register(
+            "releases",
+            "Releases by phase, while this engine acts",
+            this.releases.clone(),
+        );
         registry.register("steps", "Steps taken", this.steps.clone());
-        registry.register("step_errors", "Steps that failed; they are tried again", this.errors.clone());
-        registry.register("pruned_releases", "Finished releases deleted by their App's history", this.pruned.clone());
-        registry.register("look_duration_seconds", "Time of one look at what changed", this.looks.clone());
+        registry.register(
+            "step_errors",
+            "Steps that failed; they are tried again",
+            this.errors.clone(),
+        );
+        registry.register(
+            "pruned_releases",
+            "Finished releases deleted by their App's history",
+            this.pruned.clone(),
+        );
+        registry.register(
+            "look_duration_seconds",
+            "Time of one look at what changed",
+            this.looks.clone(),
+        );
         registry.register(
             "api_requests",
             "Requests to the Kubernetes API by verb and HTTP code",
             this.requests.clone(),
         );
-        registry.register("lease_held", "1 while this engine acts, 0 while it stands by", this.held.clone());
-        registry.register("queue_length", "Changes that wait for the next look", this.queue.clone());
+        registry.register(
+            "lease_held",
+            "1 while this engine acts, 0 while it stands by",
+            this.held.clone(),
+        );
+        registry.register(
+            "queue_length",
+            "Changes that wait for the next look",
+            this.queue.clone(),
+        );
         more(&mut registry);
-        Self { registry: Arc::new(registry), ..this }
+        Self {
+            registry: Arc::new(registry),
+            ..this
+        }
     }
 
     fn beat(&self) -> std::sync::MutexGuard<'_, Beat> {
@@ -135,8 +169,12 @@ impl Telemetry {
         self.looks.observe(took.as_secs_f64());
         let mut counts: HashMap<String, i64> = HashMap::new();
         phases.for_each(|p| *counts.entry(format!("{p:?}")).or_default() += 1);
-        use ReleasePhase::{Aborted, Aborting, Failed, Paused, Pending, Running, Succeeded, Waiting};
-        for phase in [Pending, Running, Waiting, Paused, Aborting, Succeeded, Failed, Aborted] {
+        use ReleasePhase::{
+            Aborted, Aborting, Failed, Paused, Pending, Running, Succeeded, Waiting,
+        };
+        for phase in [
+            Pending, Running, Waiting, Paused, Aborting, Succeeded, Failed, Aborted,
+        ] {
             let phase = format!("{phase:?}");
             let count = counts.get(&phase).copied().unwrap_or_default();
             self.releases.get_or_create(&Phase { phase }).set(count);
@@ -183,10 +221,13 @@ impl Telemetry {
         let beat = self.beat().clone();
         match beat.answered {
             None => Some("the API has not answered yet".into()),
-            Some(at) if at.elapsed() > ANSWERED => {
-                Some(format!("the API has not answered for {} s", at.elapsed().as_secs()))
+            Some(at) if at.elapsed() > ANSWERED => Some(format!(
+                "the API has not answered for {} s",
+                at.elapsed().as_secs()
+            )),
+            Some(_) if beat.looked.is_some() && !beat.knows => {
+                Some("the cluster is being read".into())
             }
-            Some(_) if beat.looked.is_some() && !beat.knows => Some("the cluster is being read".into()),
             Some(_) => None,
         }
     }
@@ -208,7 +249,9 @@ impl Telemetry {
             async move {
                 let verb = verb(&request);
                 let answer = client.send(request).await;
-                let code = answer.as_ref().map_or_else(|_| "none".to_owned(), |a| a.status().as_str().to_owned());
+                let code = answer
+                    .as_ref()
+                    .map_or_else(|_| "none".to_owned(), |a| a.status().as_str().to_owned());
                 requests.get_or_create(&Asked { verb, code }).inc();
                 answer
             }
@@ -218,7 +261,10 @@ impl Telemetry {
 }
 
 fn verb<B>(request: &http::Request<B>) -> &'static str {
-    let watches = request.uri().query().is_some_and(|q| q.split('&').any(|p| p == "watch=true"));
+    let watches = request
+        .uri()
+        .query()
+        .is_some_and(|q| q.split('&').any(|p| p == "watch=true"));
     match *request.method() {
         http::Method::GET if watches => "watch",
         http::Method::GET => "get",
@@ -242,7 +288,10 @@ mod tests {
         assert_eq!(t.unready(), None, "standing by is of use");
         t.acts(true);
         assert!(t.unready().is_some(), "it does not know the cluster yet");
-        t.looked(Duration::from_millis(3), [ReleasePhase::Failed, ReleasePhase::Failed].into_iter());
+        t.looked(
+            Duration::from_millis(3),
+            [ReleasePhase::Failed, ReleasePhase::Failed].into_iter(),
+        );
         assert_eq!(t.unready(), None);
 
         tokio::time::advance(ANSWERED + Duration::from_secs(1)).await;
@@ -261,11 +310,17 @@ mod tests {
 
     #[test]
     fn the_text_has_the_numbers() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         let text = runtime.block_on(async {
             let t = Telemetry::default();
             t.acts(true);
-            t.looked(Duration::from_millis(3), [ReleasePhase::Failed, ReleasePhase::Failed].into_iter());
+            t.looked(
+                Duration::from_millis(3),
+                [ReleasePhase::Failed, ReleasePhase::Failed].into_iter(),
+            );
             t.step(&Step::RemoveEnvironment("gray".into()), true);
             t.text()
         });

@@ -60,7 +60,9 @@ impl Rig {
         let all: Api<CustomResourceDefinition> = Api::all(client);
         for definition in crate::api::gateway_api::definitions() {
             let (name, params) = (definition.name_any(), PatchParams::apply("test").force());
-            all.patch(&name, &params, &Patch::Apply(&definition)).await.unwrap();
+            all.patch(&name, &params, &Patch::Apply(&definition))
+                .await
+                .unwrap();
         }
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
@@ -69,7 +71,9 @@ impl Rig {
                     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                         "message": "that is forbidden", "reason": "Forbidden", "code": 403});
                     let body = Either::Left(Full::<Bytes>::from(status.to_string()));
-                    return Ok::<_, tower::BoxError>(Response::builder().status(403).body(body).unwrap());
+                    return Ok::<_, tower::BoxError>(
+                        Response::builder().status(403).body(body).unwrap(),
+                    );
                 }
                 Ok(server.handle(request).await.map(Either::Right))
             }
@@ -77,7 +81,13 @@ impl Rig {
         let client = Client::new(service, HOME);
         let options = Options {
             client: client.clone(),
-            clusters: Clusters::new(client, Some("home".into()), None, Arc::default(), Agent::Engine),
+            clusters: Clusters::new(
+                client,
+                Some("home".into()),
+                None,
+                Arc::default(),
+                Agent::Engine,
+            ),
             namespace: HOME.into(),
             identity: "test".into(),
             prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
@@ -85,12 +95,24 @@ impl Rig {
             hops: crate::engine::HopReport::default(),
         };
         let stop = CancellationToken::new();
-        let cache = Cache::start(&options, &Arc::new(Wake::default()), &TaskTracker::new(), &stop);
+        let cache = Cache::start(
+            &options,
+            &Arc::new(Wake::default()),
+            &TaskTracker::new(),
+            &stop,
+        );
         cache.ready().await;
-        Self { options, cache, _stop: stop.drop_guard(), _dir: dir }
+        Self {
+            options,
+            cache,
+            _stop: stop.drop_guard(),
+            _dir: dir,
+        }
     }
 
-    pub(super) fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+    pub(super) fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+        &self,
+    ) -> Api<K> {
         Api::namespaced(self.options.client.clone(), HOME)
     }
 
@@ -102,8 +124,14 @@ impl Rig {
             + Serialize
             + DeserializeOwned,
     {
-        let params = PatchParams { field_manager: Some(by.into()), ..PatchParams::default() };
-        self.api::<K>().patch(name, &params, &Patch::Merge(patch)).await.unwrap();
+        let params = PatchParams {
+            field_manager: Some(by.into()),
+            ..PatchParams::default()
+        };
+        self.api::<K>()
+            .patch(name, &params, &Patch::Merge(patch))
+            .await
+            .unwrap();
     }
 
     /// Waits until the caches show this.
@@ -113,20 +141,26 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("never {what}"));
+        tokio::time::timeout(Duration::from_secs(60), wait)
+            .await
+            .unwrap_or_else(|_| panic!("never {what}"));
     }
 
     /// One look at the lane group that is there.
     pub(super) async fn look(&self) -> lanes::Looked {
         let group = self.cache.groups.state().pop().unwrap();
-        lanes::look(&self.options, &self.cache, &group).await.unwrap_or_else(|e| panic!("{e}"))
+        lanes::look(&self.options, &self.cache, &group)
+            .await
+            .unwrap_or_else(|e| panic!("{e}"))
     }
 }
 
 /// An environment that names home by its context, a ConfigMap that the engine may not see, and a namesake elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
-    let rig = Rig::barred(|method, path| method == Method::GET && path.ends_with("/configmaps/conf")).await;
+    let rig =
+        Rig::barred(|method, path| method == Method::GET && path.ends_with("/configmaps/conf"))
+            .await;
     let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\n";
     let app = json!({
         "manifests": [{"name": "a.yaml", "template": template}],
@@ -134,25 +168,60 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
         "workflow": {"stages": [{"name": "s", "tasks": [{"name": "deploy", "deploy": {"environment": "e"}}]}]},
     });
     let app = App::new("a", serde_json::from_value(app).unwrap());
-    rig.api().create(&PostParams::default(), &app).await.unwrap();
+    rig.api()
+        .create(&PostParams::default(), &app)
+        .await
+        .unwrap();
     let other: Namespace = serde_json::from_value(json!({"metadata": {"name": "other"}})).unwrap();
-    Api::all(rig.options.client.clone()).create(&PostParams::default(), &other).await.unwrap();
+    Api::all(rig.options.client.clone())
+        .create(&PostParams::default(), &other)
+        .await
+        .unwrap();
     for (namespace, name) in [(HOME, "ours"), ("other", "theirs")] {
         let labels = json!({label::APP: "a", label::ENVIRONMENT: "e"});
         let pod = json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        Api::namespaced(rig.options.client.clone(), namespace).create(&PostParams::default(), &pod).await.unwrap();
+        Api::namespaced(rig.options.client.clone(), namespace)
+            .create(&PostParams::default(), &pod)
+            .await
+            .unwrap();
     }
-    rig.shown("both pods", |c| c.workloads.pods.state().len() == 2 && !c.apps.state().is_empty()).await;
-    let release = Release::new("a-1", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
-    let facts = observe::facts(&rig.options, &rig.cache, &release).await.unwrap_or_else(|e| panic!("{e}"));
+    rig.shown("both pods", |c| {
+        c.workloads.pods.state().len() == 2 && !c.apps.state().is_empty()
+    })
+    .await;
+    let release = Release::new(
+        "a-1",
+        serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap(),
+    );
+    let facts = observe::facts(&rig.options, &rig.cache, &release)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
     let now = Timestamp::now();
-    let (timers, rendered) = <(crate::domain::workflow::Timers, crate::domain::workflow::Rendered)>::default();
-    let seen = facts.observed(&release, &[], &[], None, None, (&timers, &rendered, Duration::ZERO, now));
+    let (timers, rendered) = <(
+        crate::domain::workflow::Timers,
+        crate::domain::workflow::Rendered,
+    )>::default();
+    let seen = facts.observed(
+        &release,
+        &[],
+        &[],
+        None,
+        None,
+        (&timers, &rendered, Duration::ZERO, now),
+    );
     assert_eq!(*seen.pods, BTreeMap::from([("e".to_owned(), 1)]));
-    assert_eq!(seen.app.unwrap().spec.environments[0].context, None, "it is home");
+    assert_eq!(
+        seen.app.unwrap().spec.environments[0].context,
+        None,
+        "it is home"
+    );
     assert!(seen.away.is_empty() && seen.objects.is_empty());
-    let unseen: Vec<_> = seen.unseen.iter().map(|(i, why)| (&*i.namespace, &*i.name, &**why)).collect();
+    let unseen: Vec<_> = seen
+        .unseen
+        .iter()
+        .map(|(i, why)| (&*i.namespace, &*i.name, &**why))
+        .collect();
     assert_eq!(unseen, [(HOME, "conf", "that is forbidden")]);
 }
 
@@ -168,7 +237,10 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
         "workflow": {"stages": [{"name": "s", "tasks": [{"name": "deploy", "deploy": {"environment": "e"}}]}]},
     });
     let app = App::new("a", serde_json::from_value(app).unwrap());
-    let release = Release::new("a-1", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
+    let release = Release::new(
+        "a-1",
+        serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap(),
+    );
     let pod = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let deployment = json!({"metadata": {"name": "a"},
         "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": pod}});
@@ -178,14 +250,22 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
     let deployment: Deployment = serde_json::from_value(deployment).unwrap();
     rig.api().create(&params, &deployment).await.unwrap();
     rig.shown("them", |c| {
-        !c.apps.state().is_empty() && !c.releases.state().is_empty() && !c.workloads.deployments.state().is_empty()
+        !c.apps.state().is_empty()
+            && !c.releases.state().is_empty()
+            && !c.workloads.deployments.state().is_empty()
     })
     .await;
     fn writers<K: Resource>(all: &[Arc<K>]) -> usize {
-        all.iter().filter_map(|o| o.meta().managed_fields.as_ref()).map(Vec::len).sum()
+        all.iter()
+            .filter_map(|o| o.meta().managed_fields.as_ref())
+            .map(Vec::len)
+            .sum()
     }
     let held = |c: &Cache| (writers(&c.apps.state()), writers(&c.releases.state()));
-    assert_eq!((writers(&[Arc::new(written.clone())]), held(&rig.cache)), (1, (0, 0)));
+    assert_eq!(
+        (writers(&[Arc::new(written.clone())]), held(&rig.cache)),
+        (1, (0, 0))
+    );
     assert_eq!(writers(&rig.cache.workloads.deployments.state()), 1);
     // What the server answered to a write of our own counts until the watch has told of it.
     let mut newer = (written, app);
@@ -193,7 +273,10 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
     newer.1.metadata.resource_version = Some("1000000".into());
     rig.cache.releases.remember(newer.0);
     rig.cache.apps.remember(newer.1);
-    assert_eq!(rig.cache.releases.state()[0].resource_version().as_deref(), Some("1000000"));
+    assert_eq!(
+        rig.cache.releases.state()[0].resource_version().as_deref(),
+        Some("1000000")
+    );
     assert_eq!(held(&rig.cache), (0, 0));
 }
 
@@ -202,7 +285,10 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
 async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both() {
     let rig = Rig::new().await;
     let group = |level: &str| {
-        VariableGroup::new("shared", serde_json::from_value(json!({"values": {"level": level}})).unwrap())
+        VariableGroup::new(
+            "shared",
+            serde_json::from_value(json!({"values": {"level": level}})).unwrap(),
+        )
     };
     let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {level: '{{ .Values.level }}'}\n";
     let app = json!({
@@ -211,8 +297,13 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
         "workflow": {"stages": [{"name": "s", "tasks": [{"name": "go", "proceed": {}}, {"name": "up", "deploy": {"environment": "e"}}]}]},
     });
     let look = async |release: &Release| {
-        let facts = observe::facts(&rig.options, &rig.cache, release).await.unwrap_or_else(|e| panic!("{e}"));
-        let (timers, rendered) = <(crate::domain::workflow::Timers, crate::domain::workflow::Rendered)>::default();
+        let facts = observe::facts(&rig.options, &rig.cache, release)
+            .await
+            .unwrap_or_else(|e| panic!("{e}"));
+        let (timers, rendered) = <(
+            crate::domain::workflow::Timers,
+            crate::domain::workflow::Rendered,
+        )>::default();
         let decision = decide(&facts.observed(
             release,
             &[],
@@ -221,27 +312,52 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
             None,
             (&timers, &rendered, Duration::ZERO, Timestamp::now()),
         ));
-        if release.status.as_ref().and_then(|s| s.revision.as_ref()) != decision.status.revision.as_ref() {
+        if release.status.as_ref().and_then(|s| s.revision.as_ref())
+            != decision.status.revision.as_ref()
+        {
             let app = facts.app().expect("it is frozen to something");
-            rig.cache.revisions.keep(&rig.options, app, &[]).await.unwrap_or_else(|e| panic!("{e}"));
+            rig.cache
+                .revisions
+                .keep(&rig.options, app, &[])
+                .await
+                .unwrap_or_else(|e| panic!("{e}"));
         }
         decision
     };
     let revisions = async || {
-        let all = rig.api::<ControllerRevision>().list(&ListParams::default()).await.unwrap().items;
+        let all = rig
+            .api::<ControllerRevision>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
         all.into_iter().map(|r| r.name_any()).collect::<Vec<_>>()
     };
     // No watch has told anything of it when the release comes.
     let app = App::new("a", serde_json::from_value(app).unwrap());
-    rig.api().create(&PostParams::default(), &app).await.unwrap();
-    let mut release = Release::new("a-1", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
+    rig.api()
+        .create(&PostParams::default(), &app)
+        .await
+        .unwrap();
+    let mut release = Release::new(
+        "a-1",
+        serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap(),
+    );
     let told = look(&release).await.status.message.unwrap_or_default();
     assert!(told.contains("there is no variable group shared"), "{told}");
-    rig.api().create(&PostParams::default(), &group("old")).await.unwrap();
+    rig.api()
+        .create(&PostParams::default(), &group("old"))
+        .await
+        .unwrap();
     release.status = Some(look(&release).await.status);
     let begun = json!({"e": {"level": "old"}});
     assert_eq!(json!(release.status.as_ref().unwrap().variables), begun);
-    rig.patch::<VariableGroup>("shared", "ann", json!({"spec": {"values": {"level": "new"}}})).await;
+    rig.patch::<VariableGroup>(
+        "shared",
+        "ann",
+        json!({"spec": {"values": {"level": "new"}}}),
+    )
+    .await;
     let first = release.status.as_ref().unwrap().revision.clone().unwrap();
     assert_eq!(revisions().await, [first.as_str()]);
     // An operator takes the gate out, and puts something else into the manifest.
@@ -250,8 +366,18 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
         "workflow": {"stages": [{"name": "s", "tasks": [{"name": "up", "deploy": {"environment": "e"}}]}]},
     }});
     rig.patch::<App>("a", "eve", evil).await;
-    rig.shown("the edit", |c| c.apps.state().iter().any(|a| a.spec.workflow.stages[0].tasks.len() == 1)).await;
-    assert_eq!(look(&release).await.status.tasks.len(), 2, "it still waits at its gate");
+    rig.shown("the edit", |c| {
+        c.apps
+            .state()
+            .iter()
+            .any(|a| a.spec.workflow.stages[0].tasks.len() == 1)
+    })
+    .await;
+    assert_eq!(
+        look(&release).await.status.tasks.len(),
+        2,
+        "it still waits at its gate"
+    );
     release.spec.control.allow.insert("go".into(), 1);
     let mut steps = vec![];
     for _ in 0..3 {
@@ -264,14 +390,25 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
         _ => None,
     };
     let levels: Vec<Value> = steps.iter().filter_map(applied).collect();
-    assert!(!levels.is_empty() && levels.iter().all(|l| l == "old"), "{levels:?}");
+    assert!(
+        !levels.is_empty() && levels.iter().all(|l| l == "old"),
+        "{levels:?}"
+    );
     assert_eq!(json!(release.status.unwrap().variables), begun);
     // Nobody changes what it was frozen to; and no release is of it any more when the next one begins.
     let params = PatchParams::default();
     let edit = Patch::Merge(json!({"data": {"manifests": []}}));
-    let told = rig.api::<ControllerRevision>().patch(&first, &params, &edit).await.unwrap_err().to_string();
+    let told = rig
+        .api::<ControllerRevision>()
+        .patch(&first, &params, &edit)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(told.contains("immutable"), "{told}");
-    let next = Release::new("a-2", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
+    let next = Release::new(
+        "a-2",
+        serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap(),
+    );
     let second = look(&next).await.status.revision.unwrap();
     assert_ne!(second, first);
     assert_eq!(revisions().await, [second]);
@@ -290,7 +427,11 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
             "annotations": {label::HOME: app, label::APPLIED: data.to_string()}}, "data": data})
     };
     let written = |object: &Value| {
-        act::api(&rig.options, &crate::domain::workflow::key(object), &crate::domain::account::Account::deployer(HOME))
+        act::api(
+            &rig.options,
+            &crate::domain::workflow::key(object),
+            &crate::domain::account::Account::deployer(HOME),
+        )
     };
     for n in 0..10 {
         let put = async |app: &'static str| {
@@ -304,23 +445,50 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
         let there = rig.api::<ConfigMap>().get(&format!("c-{n}")).await.unwrap();
         let wanted = json!({"by": app, app: "x"});
         let data = |c: &ConfigMap| serde_json::to_value(&c.data).unwrap();
-        assert_eq!((there.labels()[label::APP].as_str(), data(&there)), (app, wanted.clone()));
+        assert_eq!(
+            (there.labels()[label::APP].as_str(), data(&there)),
+            (app, wanted.clone())
+        );
         assert_eq!(there.annotations()[label::APPLIED], wanted.to_string());
         let fewer = object(app, n, json!({"by": app}));
         let (api, version) = (written(&fewer), there.resource_version());
-        assert!(act::apply(&api, &fewer, version.as_deref(), false).await.unwrap());
+        assert!(
+            act::apply(&api, &fewer, version.as_deref(), false)
+                .await
+                .unwrap()
+        );
         let there = rig.api::<ConfigMap>().get(&format!("c-{n}")).await.unwrap();
-        assert_eq!(data(&there), json!({"by": app}), "{:#?}", there.metadata.managed_fields);
+        assert_eq!(
+            data(&there),
+            json!({"by": app}),
+            "{:#?}",
+            there.metadata.managed_fields
+        );
     }
     // An engine killed in the middle of making it, and another that goes on.
     let killed = object("a", 99, json!({"by": "a", "x": "y"}));
-    let params = PostParams { field_manager: Some(crate::api::FIELD_MANAGER.into()), ..PostParams::default() };
-    rig.api::<ConfigMap>().create(&params, &serde_json::from_value(killed.clone()).unwrap()).await.unwrap();
+    let params = PostParams {
+        field_manager: Some(crate::api::FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
+    rig.api::<ConfigMap>()
+        .create(&params, &serde_json::from_value(killed.clone()).unwrap())
+        .await
+        .unwrap();
     for data in [json!({"by": "a", "x": "y"}), json!({"by": "a"})] {
-        let version = rig.api::<ConfigMap>().get("c-99").await.unwrap().resource_version();
+        let version = rig
+            .api::<ConfigMap>()
+            .get("c-99")
+            .await
+            .unwrap()
+            .resource_version();
         let wanted = object("a", 99, data.clone());
         let api = written(&wanted);
-        assert!(act::apply(&api, &wanted, version.as_deref(), false).await.unwrap());
+        assert!(
+            act::apply(&api, &wanted, version.as_deref(), false)
+                .await
+                .unwrap()
+        );
         let there = rig.api::<ConfigMap>().get("c-99").await.unwrap();
         assert_eq!(serde_json::to_value(&there.data).unwrap(), data);
     }

@@ -52,13 +52,17 @@ pub(super) struct Wake {
 
 impl Wake {
     pub(super) fn told_by(queue: Gauge) -> Self {
-        Self { queue, ..Self::default() }
+        Self {
+            queue,
+            ..Self::default()
+        }
     }
 
     pub(super) fn add(&self, keys: impl IntoIterator<Item = Key>) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.extend(keys);
-        self.queue.set(i64::try_from(changed.len()).unwrap_or(i64::MAX));
+        self.queue
+            .set(i64::try_from(changed.len()).unwrap_or(i64::MAX));
         drop(changed);
         self.notify.notify_one();
     }
@@ -76,7 +80,12 @@ impl Wake {
 
 /// The App by the label, else the workload by name.
 fn app_or(object: &impl ResourceExt, workload: Option<&str>) -> Vec<Key> {
-    let key = || Some(Key::Workload(object.namespace().unwrap_or_default(), workload?.to_owned()));
+    let key = || {
+        Some(Key::Workload(
+            object.namespace().unwrap_or_default(),
+            workload?.to_owned(),
+        ))
+    };
     labelled(object).or_else(key).into_iter().collect()
 }
 
@@ -87,7 +96,10 @@ fn labelled(object: &impl ResourceExt) -> Option<Key> {
 /// One that is over may be one too many, and may have needed another one until now.
 pub(super) fn of_release(release: &Release) -> Vec<Key> {
     let is_over = release.status.as_ref().is_some_and(|s| s.phase.is_final());
-    [Key::App(release.spec.app.clone())].into_iter().chain(is_over.then_some(Key::History)).collect()
+    [Key::App(release.spec.app.clone())]
+        .into_iter()
+        .chain(is_over.then_some(Key::History))
+        .collect()
 }
 
 /// Its limits, and the releases that its environments are of.
@@ -102,8 +114,12 @@ pub(super) fn of_approval(approval: &Approval) -> Vec<Key> {
 
 /// As [`of_approval`], where it is a release's and no manifest's.
 pub(super) fn of_job(job: &Job) -> Vec<Key> {
-    let left = job.annotations().contains_key(label::RELEASE) && !job.labels().contains_key(label::ENVIRONMENT);
-    labelled(job).into_iter().chain(left.then_some(Key::History)).collect()
+    let left = job.annotations().contains_key(label::RELEASE)
+        && !job.labels().contains_key(label::ENVIRONMENT);
+    labelled(job)
+        .into_iter()
+        .chain(left.then_some(Key::History))
+        .collect()
 }
 
 /// Its lane group, or else those whose Gateway it is at.
@@ -132,14 +148,22 @@ pub(super) fn of_set(set: &ReplicaSet) -> Vec<Key> {
 pub(super) fn of_pod(pod: &Pod) -> Vec<Key> {
     let workload = owner(pod).and_then(|owner| match &*owner.kind {
         // A ReplicaSet is named `DEPLOYMENT-HASH`.
-        "ReplicaSet" => owner.name.rsplit_once('-').map(|(deployment, _)| deployment),
+        "ReplicaSet" => owner
+            .name
+            .rsplit_once('-')
+            .map(|(deployment, _)| deployment),
         _ => Some(&*owner.name),
     });
     app_or(pod, workload)
 }
 
 fn owner(object: &impl Resource) -> Option<&OwnerReference> {
-    object.meta().owner_references.iter().flatten().find(|r| r.controller == Some(true))
+    object
+        .meta()
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|r| r.controller == Some(true))
 }
 
 #[cfg(test)]
@@ -156,14 +180,24 @@ mod tests {
     fn a_pod_concerns_its_app_or_the_workload_it_comes_from() {
         let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a-prod-7f", "uid": "u", "controller": true}]);
         let plain = json!({"metadata": {"name": "p", "namespace": "n", "ownerReferences": owner}});
-        assert_eq!(keys(plain.clone()), [Key::Workload("n".into(), "a-prod".into())]);
+        assert_eq!(
+            keys(plain.clone()),
+            [Key::Workload("n".into(), "a-prod".into())]
+        );
         let mut placed = plain.clone();
         placed["metadata"]["ownerReferences"][0]["kind"] = "StatefulSet".into();
-        assert_eq!(keys(placed), [Key::Workload("n".into(), "a-prod-7f".into())], "its own name has no hash");
+        assert_eq!(
+            keys(placed),
+            [Key::Workload("n".into(), "a-prod-7f".into())],
+            "its own name has no hash"
+        );
         let mut ours = plain;
         ours["metadata"]["labels"] = json!({label::APP: "a"});
         assert_eq!(keys(ours), [Key::App("a".into())]);
-        assert_eq!(keys(json!({"metadata": {"name": "alone", "namespace": "n"}})), []);
+        assert_eq!(
+            keys(json!({"metadata": {"name": "alone", "namespace": "n"}})),
+            []
+        );
     }
 
     /// A look at all finished releases costs as much as there are: nothing brings it that it does not read.
@@ -180,22 +214,52 @@ mod tests {
         let of_app = |meta: Value| json!({"metadata": meta});
         let app = json!({label::APP: "a"});
         for (what, reads, want) in [
-            ("a release under way", read(release("Running"), of_release), false),
-            ("one that is over", read(release("Succeeded"), of_release), true),
-            ("one that went back", read(release("Aborted"), of_release), true),
             (
-                "a build's Job",
-                read(job(json!({"name": "j", "labels": app, "annotations": {label::RELEASE: "a-1"}})), of_job),
+                "a release under way",
+                read(release("Running"), of_release),
+                false,
+            ),
+            (
+                "one that is over",
+                read(release("Succeeded"), of_release),
                 true,
             ),
-            ("a Job of the manifests", read(job(json!({"name": "j", "labels": app})), of_job), false),
-            ("a pod", read(of_app(json!({"name": "p", "labels": app})), of_pod), false),
-            ("a set", read(of_app(json!({"name": "s", "labels": app})), of_set), false),
+            (
+                "one that went back",
+                read(release("Aborted"), of_release),
+                true,
+            ),
+            (
+                "a build's Job",
+                read(
+                    job(
+                        json!({"name": "j", "labels": app, "annotations": {label::RELEASE: "a-1"}}),
+                    ),
+                    of_job,
+                ),
+                true,
+            ),
+            (
+                "a Job of the manifests",
+                read(job(json!({"name": "j", "labels": app})), of_job),
+                false,
+            ),
+            (
+                "a pod",
+                read(of_app(json!({"name": "p", "labels": app})), of_pod),
+                false,
+            ),
+            (
+                "a set",
+                read(of_app(json!({"name": "s", "labels": app})), of_set),
+                false,
+            ),
             (
                 "a workload",
-                read(of_app(json!({"name": "w", "labels": app})), |p: &k8s_openapi::api::apps::v1::Deployment| {
-                    of_workload(p)
-                }),
+                read(
+                    of_app(json!({"name": "w", "labels": app})),
+                    |p: &k8s_openapi::api::apps::v1::Deployment| of_workload(p),
+                ),
                 false,
             ),
         ] {
@@ -210,7 +274,10 @@ mod tests {
             wake.add([Key::App(name.into())]);
         }
         wake.woken().await;
-        assert_eq!(wake.take(), [Key::App("a".into()), Key::App("b".into())].into());
+        assert_eq!(
+            wake.take(),
+            [Key::App("a".into()), Key::App("b".into())].into()
+        );
         assert!(wake.take().is_empty());
     }
 }

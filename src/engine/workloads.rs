@@ -60,7 +60,10 @@ pub(super) enum Written {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self { began: Instant::now(), watch: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            watch: Mutex::default(),
+        }
     }
 }
 
@@ -73,7 +76,10 @@ impl Readiness {
     fn forget(&self, there: &[Arc<Pod>]) {
         let mut watch = self.watch();
         if watch.len() > 64 + 2 * there.len() {
-            let uids: HashSet<&str> = there.iter().filter_map(|p| p.metadata.uid.as_deref()).collect();
+            let uids: HashSet<&str> = there
+                .iter()
+                .filter_map(|p| p.metadata.uid.as_deref())
+                .collect();
             watch.keep(|uid| uids.contains(uid));
         }
     }
@@ -87,7 +93,11 @@ impl Workloads {
     pub(super) fn look(&self) -> View<'_> {
         let pods = self.pods.state();
         self.ready.forget(&pods);
-        View { of: self, sets: self.sets.state(), pods }
+        View {
+            of: self,
+            sets: self.sets.state(),
+            pods,
+        }
     }
 
     /// Our own write counts at once.
@@ -116,11 +126,22 @@ impl View<'_> {
         let pods = || self.pods.iter().map(|p| &**p);
         let ready = |pod: &Pod| self.of.ready.lasted(pod);
         Some(if item.kind == "StatefulSet" {
-            let live = self.of.stateful.get(&ObjectRef::new(&item.name).within(namespace))?;
+            let live = self
+                .of
+                .stateful
+                .get(&ObjectRef::new(&item.name).within(namespace))?;
             WorkloadSeen::StatefulSet(Box::new(stateful(&live, pods(), &ready)))
         } else {
-            let live = self.of.deployments.get(&ObjectRef::new(&item.name).within(namespace))?;
-            WorkloadSeen::Deployment(Box::new(deployment(&live, self.sets.iter().map(|s| &**s), pods(), &ready)))
+            let live = self
+                .of
+                .deployments
+                .get(&ObjectRef::new(&item.name).within(namespace))?;
+            WorkloadSeen::Deployment(Box::new(deployment(
+                &live,
+                self.sets.iter().map(|s| &**s),
+                pods(),
+                &ready,
+            )))
         })
     }
 }
@@ -133,16 +154,28 @@ pub(super) async fn patch(
     patch: &Value,
 ) -> kube::Result<Written> {
     if item.kind == "StatefulSet" {
-        merge(client, namespace, &item.name, patch).await.map(Written::StatefulSet)
+        merge(client, namespace, &item.name, patch)
+            .await
+            .map(Written::StatefulSet)
     } else {
-        merge(client, namespace, &item.name, patch).await.map(Written::Deployment)
+        merge(client, namespace, &item.name, patch)
+            .await
+            .map(Written::Deployment)
     }
 }
 
 async fn merge<K>(client: Client, namespace: &str, name: &str, patch: &Value) -> kube::Result<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    Api::<K>::namespaced(client, namespace).patch(name, &params, &Patch::Merge(patch)).await
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
+    Api::<K>::namespaced(client, namespace)
+        .patch(name, &params, &Patch::Merge(patch))
+        .await
 }

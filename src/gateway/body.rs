@@ -33,12 +33,19 @@ pub struct Upload {
 impl Upload {
     /// At most `most` bytes of a body.
     pub(super) fn new(inner: Incoming, most: u64) -> Self {
-        let inner = if inner.is_end_stream() { None } else { Some(inner) };
+        let inner = if inner.is_end_stream() {
+            None
+        } else {
+            Some(inner)
+        };
         Self { inner, left: most }
     }
 
     pub(super) fn none() -> Self {
-        Self { inner: None, left: 0 }
+        Self {
+            inner: None,
+            left: 0,
+        }
     }
 }
 
@@ -55,8 +62,14 @@ pub(super) struct CallerBroke(hyper::Error);
 impl CallerBroke {
     /// It was there to the end, and sent what cannot be read; else it went away.
     pub(super) fn is_malformed(&self) -> bool {
-        let io = std::iter::successors(self.0.source(), |e| (**e).source()).find_map(|e| e.downcast_ref::<io::Error>());
-        io.is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+        let io = std::iter::successors(self.0.source(), |e| (**e).source())
+            .find_map(|e| e.downcast_ref::<io::Error>());
+        io.is_some_and(|e| {
+            matches!(
+                e.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+            )
+        })
     }
 }
 
@@ -64,9 +77,16 @@ impl Body for Upload {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let polled = Pin::new(inner).poll_frame(cx).map_err(|e| BoxError::from(CallerBroke(e)));
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(inner)
+            .poll_frame(cx)
+            .map_err(|e| BoxError::from(CallerBroke(e)));
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let size = frame.data_ref().map_or(0, |d| d.remaining() as u64);
             match self.left.checked_sub(size) {
@@ -82,7 +102,9 @@ impl Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -106,7 +128,13 @@ impl Download {
         pending: Pending,
         cut: Option<Arc<AtomicBool>>,
     ) -> Self {
-        let mut body = Self { inner, record: Some(record), connection: Some((sender, pooled)), pending, cut };
+        let mut body = Self {
+            inner,
+            record: Some(record),
+            connection: Some((sender, pooled)),
+            pending,
+            cut,
+        };
         if body.inner.is_end_stream() {
             body.finish(None);
         }
@@ -134,12 +162,19 @@ impl Body for Download {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx).map_err(BoxError::from);
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.inner)
+            .poll_frame(cx)
+            .map_err(BoxError::from);
         match &polled {
             Poll::Ready(None) => self.finish(None),
             // Told before the caller can have all of it: so a callee's hop comes before its caller's.
-            Poll::Ready(Some(Ok(f))) if self.inner.is_end_stream() || f.is_trailers() => self.finish(None),
+            Poll::Ready(Some(Ok(f))) if self.inner.is_end_stream() || f.is_trailers() => {
+                self.finish(None)
+            }
             Poll::Ready(Some(Err(e))) => self.finish(Some(format!("the response broke off: {e}"))),
             _ => {}
         }
@@ -170,7 +205,10 @@ impl Body for Untold {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Poll::Ready(None)
     }
 }
@@ -181,5 +219,7 @@ pub(super) fn untold() -> Answer {
 
 /// A short text as a body.
 pub(super) fn text(text: String) -> Answer {
-    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
+    Full::new(Bytes::from(text))
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }

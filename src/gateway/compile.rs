@@ -64,25 +64,51 @@ struct Entry<'a> {
 /// Compiles everything. `known` carries the endpoints from table to table.
 pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Verdicts) {
     let mut verdicts = Verdicts::default();
-    let mut table = Table { ports: ports(objects, known), ..Table::default() };
-    let index: HashMap<(String, String, u16), usize> =
-        table.ports.iter().enumerate().map(|(i, p)| ((p.namespace.clone(), p.service.clone(), p.port), i)).collect();
+    let mut table = Table {
+        ports: ports(objects, known),
+        ..Table::default()
+    };
+    let index: HashMap<(String, String, u16), usize> = table
+        .ports
+        .iter()
+        .enumerate()
+        .map(|(i, p)| ((p.namespace.clone(), p.service.clone(), p.port), i))
+        .collect();
     let colours = colours(objects);
-    table.tags = colours.values().map(|c| c.header.clone()).chain([HeaderName::from_static("x-mse-tag")]).collect();
+    table.tags = colours
+        .values()
+        .map(|c| c.header.clone())
+        .chain([HeaderName::from_static("x-mse-tag")])
+        .collect();
     table.tags.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     table.tags.dedup();
     for service in &objects.services {
-        let ip: Option<IpAddr> =
-            service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).and_then(|ip| ip.parse().ok());
+        let ip: Option<IpAddr> = service
+            .spec
+            .as_ref()
+            .and_then(|s| s.cluster_ip.as_deref())
+            .and_then(|ip| ip.parse().ok());
         let Some(ip) = ip else { continue };
         let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
         // The API listens at its Service's address by itself.
         if (namespace.as_str(), name.as_str()) == ("default", "kubernetes") {
             continue;
         }
-        for (i, port) in table.ports.iter().enumerate().filter(|(_, p)| p.namespace == namespace && p.service == name) {
+        for (i, port) in table
+            .ports
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| p.namespace == namespace && p.service == name)
+        {
             let at = SocketAddr::new(ip, port.port);
-            table.listeners.insert(at, if port.raw { Frontend::Raw(i) } else { Frontend::Service(i) });
+            table.listeners.insert(
+                at,
+                if port.raw {
+                    Frontend::Raw(i)
+                } else {
+                    Frontend::Service(i)
+                },
+            );
             if let Ok(Some(idle)) = idle_of(service.annotations()) {
                 table.tunnel_idle.insert(at, idle);
             }
@@ -104,24 +130,45 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
                     Some(Ok(places)) => {
                         for (address, host, listener) in places {
                             bump(&mut verdicts, objects, parent, &namespace, &listener);
-                            matches.entry(address).or_default().extend(routing::matches(route, &host, &lead));
+                            matches
+                                .entry(address)
+                                .or_default()
+                                .extend(routing::matches(route, &host, &lead));
                         }
                         ("Accepted", "requests are routed".to_owned())
                     }
                 }
             } else if parent.is_service() {
                 if parent.namespace.as_ref().is_some_and(|n| *n != namespace) {
-                    ("NotAllowedByListeners", "a route of another namespace is not taken".to_owned())
+                    (
+                        "NotAllowedByListeners",
+                        "a route of another namespace is not taken".to_owned(),
+                    )
                 } else {
                     let own = |(_, p): &(usize, &super::table::Port)| {
-                        p.namespace == namespace && p.service == parent.name && parent.port.is_none_or(|n| n == p.port)
+                        p.namespace == namespace
+                            && p.service == parent.name
+                            && parent.port.is_none_or(|n| n == p.port)
                     };
-                    let found: Vec<usize> = table.ports.iter().enumerate().filter(own).map(|(i, _)| i).collect();
+                    let found: Vec<usize> = table
+                        .ports
+                        .iter()
+                        .enumerate()
+                        .filter(own)
+                        .map(|(i, _)| i)
+                        .collect();
                     for &i in &found {
-                        meshes.entry(i).or_default().extend(routing::matches(route, &Host::Any, &lead));
+                        meshes.entry(i).or_default().extend(routing::matches(
+                            route,
+                            &Host::Any,
+                            &lead,
+                        ));
                     }
                     match found.is_empty() {
-                        true => ("NoMatchingParent", format!("there is no Service {} with that port", parent.name)),
+                        true => (
+                            "NoMatchingParent",
+                            format!("there is no Service {} with that port", parent.name),
+                        ),
                         false => ("Accepted", "requests are routed".to_owned()),
                     }
                 }
@@ -132,7 +179,10 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
                 (Some(words), ("Accepted", _)) => ("UnsupportedValue", words.clone()),
                 (_, accepted) => accepted,
             };
-            let verdict = RouteVerdict { accepted, resolved: compiled.resolved.clone() };
+            let verdict = RouteVerdict {
+                accepted,
+                resolved: compiled.resolved.clone(),
+            };
             verdicts.routes.push((r, parent.clone(), verdict));
         }
     }
@@ -151,51 +201,101 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
 fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colouring>> {
     let colour = |group: &Arc<crate::api::LaneGroup>| {
         let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
-        let own = |l: &&Arc<crate::api::Lane>| l.namespace().unwrap_or_default() == namespace && l.spec.group == name;
-        let lanes: Vec<crate::api::Lane> = objects.lanes.iter().filter(own).map(|l| (**l).clone()).collect();
+        let own = |l: &&Arc<crate::api::Lane>| {
+            l.namespace().unwrap_or_default() == namespace && l.spec.group == name
+        };
+        let lanes: Vec<crate::api::Lane> = objects
+            .lanes
+            .iter()
+            .filter(own)
+            .map(|l| (**l).clone())
+            .collect();
         ((namespace, name), Arc::new(Colouring::new(group, &lanes)))
     };
     objects.groups.iter().map(colour).collect()
 }
 
 fn ours(objects: &Objects, gateway: &Gateway) -> bool {
-    let class = objects.classes.iter().find(|c| c.name_any() == gateway.spec.gateway_class_name);
+    let class = objects
+        .classes
+        .iter()
+        .find(|c| c.name_any() == gateway.spec.gateway_class_name);
     class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY)
 }
 
-fn entries<'a>(objects: &'a Objects, node: IpAddr, table: &mut Table, verdicts: &mut Verdicts) -> Vec<Entry<'a>> {
+fn entries<'a>(
+    objects: &'a Objects,
+    node: IpAddr,
+    table: &mut Table,
+    verdicts: &mut Verdicts,
+) -> Vec<Entry<'a>> {
     let mut entries = vec![];
-    for (g, gateway) in objects.gateways.iter().enumerate().filter(|(_, g)| ours(objects, g)) {
-        let full = format!("{}/{}", gateway.namespace().unwrap_or_default(), gateway.name_any());
+    for (g, gateway) in objects
+        .gateways
+        .iter()
+        .enumerate()
+        .filter(|(_, g)| ours(objects, g))
+    {
+        let full = format!(
+            "{}/{}",
+            gateway.namespace().unwrap_or_default(),
+            gateway.name_any()
+        );
         let mut listeners = vec![];
-        let asked: Vec<&str> = gateway.spec.addresses.iter().filter_map(|a| a.value.as_deref()).collect();
+        let asked: Vec<&str> = gateway
+            .spec
+            .addresses
+            .iter()
+            .filter_map(|a| a.value.as_deref())
+            .collect();
         let ips: Result<Vec<IpAddr>, _> = asked.iter().map(|a| a.parse()).collect();
         for listener in &gateway.spec.listeners {
-            let mut verdict =
-                ListenerVerdict { name: listener.name.clone(), routes: 0, addresses: vec![], refused: None };
+            let mut verdict = ListenerVerdict {
+                name: listener.name.clone(),
+                routes: 0,
+                addresses: vec![],
+                refused: None,
+            };
             match &ips {
                 _ if listener.protocol != "HTTP" => {
                     let words = format!("{} is not served, only HTTP", listener.protocol);
                     verdict.refused = Some(("UnsupportedProtocol", words));
                 }
-                Err(_) => verdict.refused = Some(("UnsupportedAddress", format!("{asked:?}: no IP addresses"))),
+                Err(_) => {
+                    verdict.refused =
+                        Some(("UnsupportedAddress", format!("{asked:?}: no IP addresses")))
+                }
                 Ok(ips) => {
-                    let ips = if ips.is_empty() { vec![node] } else { ips.clone() };
-                    verdict.addresses = ips.iter().map(|ip| SocketAddr::new(*ip, listener.port)).collect();
+                    let ips = if ips.is_empty() {
+                        vec![node]
+                    } else {
+                        ips.clone()
+                    };
+                    verdict.addresses = ips
+                        .iter()
+                        .map(|ip| SocketAddr::new(*ip, listener.port))
+                        .collect();
                 }
             }
             for address in &verdict.addresses {
                 match table.listeners.get(address) {
                     Some(Frontend::Entry { gateway, .. }) if *gateway == full => {}
                     Some(Frontend::Entry { gateway, .. }) => {
-                        verdict.refused = Some(("PortUnavailable", format!("{address} belongs to Gateway {gateway}")));
+                        verdict.refused = Some((
+                            "PortUnavailable",
+                            format!("{address} belongs to Gateway {gateway}"),
+                        ));
                     }
                     Some(Frontend::Service(i) | Frontend::Raw(i)) => {
-                        let words = format!("{address} belongs to Service {}", table.ports[*i].name());
+                        let words =
+                            format!("{address} belongs to Service {}", table.ports[*i].name());
                         verdict.refused = Some(("PortUnavailable", words));
                     }
                     None => {
-                        let frontend = Frontend::Entry { gateway: full.clone(), routes: vec![] };
+                        let frontend = Frontend::Entry {
+                            gateway: full.clone(),
+                            routes: vec![],
+                        };
                         table.listeners.insert(*address, frontend);
                         if let Ok(Some(idle)) = idle_of(gateway.annotations()) {
                             table.tunnel_idle.insert(*address, idle);
@@ -204,7 +304,10 @@ fn entries<'a>(objects: &'a Objects, node: IpAddr, table: &mut Table, verdicts: 
                 }
             }
             if verdict.refused.is_none() {
-                let from = listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()?.from.clone());
+                let from = listener
+                    .allowed_routes
+                    .as_ref()
+                    .and_then(|a| a.namespaces.as_ref()?.from.clone());
                 entries.push(Entry {
                     gateway,
                     hosts: Host::of(listener.hostname.as_deref()),
@@ -233,7 +336,10 @@ fn at_gateway(
 ) -> Option<Result<Vec<Place>, (&'static str, String)>> {
     let of = parent.namespace.as_deref().unwrap_or(namespace);
     let same = |g: &Gateway| g.name_any() == parent.name && g.namespace().unwrap_or_default() == of;
-    objects.gateways.iter().find(|g| same(g) && ours(objects, g))?;
+    objects
+        .gateways
+        .iter()
+        .find(|g| same(g) && ours(objects, g))?;
     let fits = |e: &&mut Entry| {
         same(e.gateway)
             && parent.section_name.as_ref().is_none_or(|s| s == e.name)
@@ -241,11 +347,20 @@ fn at_gateway(
     };
     let fitting: Vec<&mut Entry> = entries.iter_mut().filter(fits).collect();
     if fitting.is_empty() {
-        return Some(Err(("NoMatchingParent", format!("Gateway {} has no such listener", parent.name))));
+        return Some(Err((
+            "NoMatchingParent",
+            format!("Gateway {} has no such listener", parent.name),
+        )));
     }
-    let allowed: Vec<&mut Entry> = fitting.into_iter().filter(|e| e.all_namespaces || of == namespace).collect();
+    let allowed: Vec<&mut Entry> = fitting
+        .into_iter()
+        .filter(|e| e.all_namespaces || of == namespace)
+        .collect();
     if allowed.is_empty() {
-        return Some(Err(("NotAllowedByListeners", format!("Gateway {} takes no route of {namespace}", parent.name))));
+        return Some(Err((
+            "NotAllowedByListeners",
+            format!("Gateway {} takes no route of {namespace}", parent.name),
+        )));
     }
     let names: Vec<Option<&str>> = match route.spec.hostnames.as_slice() {
         [] => vec![None],
@@ -254,21 +369,38 @@ fn at_gateway(
     let mut places = vec![];
     for entry in allowed {
         for host in names.iter().filter_map(|n| Host::of(*n).and(&entry.hosts)) {
-            places.extend(entry.addresses.iter().map(|a| (*a, host.clone(), entry.name.to_owned())));
+            places.extend(
+                entry
+                    .addresses
+                    .iter()
+                    .map(|a| (*a, host.clone(), entry.name.to_owned())),
+            );
         }
     }
     Some(match places.is_empty() {
-        true => Err(("NoMatchingListenerHostname", "no listener has a host of the route".to_owned())),
+        true => Err((
+            "NoMatchingListenerHostname",
+            "no listener has a host of the route".to_owned(),
+        )),
         false => Ok(places),
     })
 }
 
-fn bump(verdicts: &mut Verdicts, objects: &Objects, parent: &ParentRef, namespace: &str, listener: &str) {
+fn bump(
+    verdicts: &mut Verdicts,
+    objects: &Objects,
+    parent: &ParentRef,
+    namespace: &str,
+    listener: &str,
+) {
     let of = parent.namespace.as_deref().unwrap_or(namespace);
     for (g, listeners) in &mut verdicts.gateways {
         let gateway = &objects.gateways[*g];
         if gateway.name_any() == parent.name && gateway.namespace().unwrap_or_default() == of {
-            listeners.iter_mut().filter(|l| l.name == listener).for_each(|l| l.routes += 1);
+            listeners
+                .iter_mut()
+                .filter(|l| l.name == listener)
+                .for_each(|l| l.routes += 1);
         }
     }
 }

@@ -60,10 +60,19 @@ async fn define(client: &Client) -> Result<(), GatewayError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     // With the manager that brings them up to date later, so that it can also take fields away.
     let params = PatchParams::apply(api::FIELD_MANAGER);
-    for definition in gateway_api::definitions().into_iter().chain([LaneGroup::crd(), Lane::crd()]) {
+    for definition in gateway_api::definitions()
+        .into_iter()
+        .chain([LaneGroup::crd(), Lane::crd()])
+    {
         let name = definition.name_any();
-        let failed = |why: String| GatewayError { what: format!("installing {name}"), why };
-        let there = api.get_metadata_opt(&name).await.map_err(|e| failed(e.to_string()))?;
+        let failed = |why: String| GatewayError {
+            what: format!("installing {name}"),
+            why,
+        };
+        let there = api
+            .get_metadata_opt(&name)
+            .await
+            .map_err(|e| failed(e.to_string()))?;
         if there.is_none() {
             let installed = api.patch(&name, &params, &Patch::Apply(&definition)).await;
             installed.map_err(|e| failed(e.to_string()))?;
@@ -78,14 +87,28 @@ async fn define(client: &Client) -> Result<(), GatewayError> {
     Ok(())
 }
 
-async fn follow(client: &Client, node: IpAddr, hops: HopSink, stop: &CancellationToken) -> Result<(), GatewayError> {
+async fn follow(
+    client: &Client,
+    node: IpAddr,
+    hops: HopSink,
+    stop: &CancellationToken,
+) -> Result<(), GatewayError> {
     let changed = Arc::new(Notify::new());
     let mut tasks = vec![];
-    let (classes, gateways, routes) =
-        (watch(client, &changed, &mut tasks), watch(client, &changed, &mut tasks), watch(client, &changed, &mut tasks));
-    let (services, slices, pods) =
-        (watch(client, &changed, &mut tasks), watch(client, &changed, &mut tasks), watch(client, &changed, &mut tasks));
-    let (groups, lanes) = (watch(client, &changed, &mut tasks), watch(client, &changed, &mut tasks));
+    let (classes, gateways, routes) = (
+        watch(client, &changed, &mut tasks),
+        watch(client, &changed, &mut tasks),
+        watch(client, &changed, &mut tasks),
+    );
+    let (services, slices, pods) = (
+        watch(client, &changed, &mut tasks),
+        watch(client, &changed, &mut tasks),
+        watch(client, &changed, &mut tasks),
+    );
+    let (groups, lanes) = (
+        watch(client, &changed, &mut tasks),
+        watch(client, &changed, &mut tasks),
+    );
     let look = || Objects {
         classes: classes.state(),
         gateways: gateways.state(),
@@ -97,7 +120,10 @@ async fn follow(client: &Client, node: IpAddr, hops: HopSink, stop: &Cancellatio
         lanes: lanes.state(),
     };
     // Half a view is a wrong view: nothing is served before all of it is there.
-    let lost = |_| GatewayError { what: "watching".into(), why: "a watch ended".into() };
+    let lost = |_| GatewayError {
+        what: "watching".into(),
+        why: "a watch ended".into(),
+    };
     let all = async {
         tokio::try_join!(
             classes.wait_until_ready(),
@@ -131,7 +157,10 @@ async fn follow(client: &Client, node: IpAddr, hops: HopSink, stop: &Cancellatio
         }
         let now = gateway.hops_dropped();
         if now > dropped {
-            tracing::warn!("{} hops were dropped: their reader is slower than the traffic", now - dropped);
+            tracing::warn!(
+                "{} hops were dropped: their reader is slower than the traffic",
+                now - dropped
+            );
             dropped = now;
         }
     }
@@ -140,7 +169,11 @@ async fn follow(client: &Client, node: IpAddr, hops: HopSink, stop: &Cancellatio
 }
 
 /// Keeps a store of all objects of a kind, and notes every change.
-fn watch<K>(client: &Client, changed: &Arc<Notify>, tasks: &mut Vec<AbortOnDropHandle<()>>) -> Store<K>
+fn watch<K>(
+    client: &Client,
+    changed: &Arc<Notify>,
+    tasks: &mut Vec<AbortOnDropHandle<()>>,
+) -> Store<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
@@ -148,7 +181,9 @@ where
     let (store, writer) = reflector::store();
     let api: Api<K> = Api::all(client.clone());
     let changed = changed.clone();
-    let stream = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let stream = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer);
     let task = async move {
         let mut stream = pin!(stream);
         while let Some(event) = stream.next().await {

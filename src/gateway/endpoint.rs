@@ -40,7 +40,12 @@ struct Idle {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, pod: String, app: Option<String>, tag: Option<String>) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        pod: String,
+        app: Option<String>,
+        tag: Option<String>,
+    ) -> Self {
         Self {
             address,
             ip: address.ip().to_string(),
@@ -72,7 +77,10 @@ impl Endpoint {
     pub(super) fn keep(&self, sender: SendRequest<Upload>, most: usize) {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !sender.is_closed() && kept.len() < most {
-            kept.push(Idle { sender, since: Instant::now() });
+            kept.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
         }
     }
 
@@ -112,7 +120,10 @@ const COMPARED: usize = 8;
 
 impl Endpoints {
     pub(super) fn new(list: Vec<Arc<Endpoint>>) -> Self {
-        Self { list, turn: AtomicUsize::new(0) }
+        Self {
+            list,
+            turn: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -124,8 +135,12 @@ impl Endpoints {
         let n = self.list.len();
         let start = self.turn.fetch_add(1, Relaxed);
         let in_turn = || (0..n).map(|i| &self.list[start.wrapping_add(i) % n]);
-        let fresh = in_turn().filter(|e| !tried.contains(&e.address)).take(COMPARED);
-        fresh.min_by_key(|e| e.pending.load(Relaxed)).or_else(|| in_turn().next())
+        let fresh = in_turn()
+            .filter(|e| !tried.contains(&e.address))
+            .take(COMPARED);
+        fresh
+            .min_by_key(|e| e.pending.load(Relaxed))
+            .or_else(|| in_turn().next())
     }
 }
 
@@ -134,14 +149,23 @@ mod tests {
     use super::*;
 
     fn endpoints(n: u16) -> Endpoints {
-        let one = |port| Arc::new(Endpoint::new(SocketAddr::from(([127, 0, 0, 1], port)), String::new(), None, None));
+        let one = |port| {
+            Arc::new(Endpoint::new(
+                SocketAddr::from(([127, 0, 0, 1], port)),
+                String::new(),
+                None,
+                None,
+            ))
+        };
         Endpoints::new((1..=n).map(one).collect())
     }
 
     #[test]
     fn turns_go_round_and_the_busy_are_spared() {
         let all = endpoints(3);
-        let ports: Vec<u16> = (0..6).map(|_| all.pick(&[]).unwrap().address.port()).collect();
+        let ports: Vec<u16> = (0..6)
+            .map(|_| all.pick(&[]).unwrap().address.port())
+            .collect();
         assert_eq!(ports, [1, 2, 3, 1, 2, 3]);
         let busy = Pending::on(&all.list[0]);
         assert!((0..6).all(|_| all.pick(&[]).unwrap().address.port() != 1));

@@ -58,23 +58,42 @@ impl Shared {
         mut record: Record,
         switching: Option<Switching>,
     ) -> Result<Response<Answer>, (Record, Refusal)> {
-        let Plan { port, mut parts, rule, changes, upgrade, cut } = plan;
+        let Plan {
+            port,
+            mut parts,
+            rule,
+            changes,
+            upgrade,
+            cut,
+        } = plan;
         // Else the content of a GET that does not say how long it is would be left out.
         if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
-            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            parts.headers.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
         }
         let ours = Some(self.limits.respond);
-        let each = rule.as_ref().and_then(|r| r.backend_request).unwrap_or(ours);
+        let each = rule
+            .as_ref()
+            .and_then(|r| r.backend_request)
+            .unwrap_or(ours);
         let all = rule.as_ref().and_then(|r| r.request).unwrap_or(None);
         let again = parts.method.is_idempotent() && upload.is_end_stream() && !upgrade;
         let request = Request::from_parts(parts, upload);
         let tries = self.tries(port, request, again, each);
         let (outcome, pod) = within(all, tries).await.unwrap_or_else(|| {
-            let words = format!("Service {}: no answer within the route's {all:?}", port.name());
+            let words = format!(
+                "Service {}: no answer within the route's {all:?}",
+                port.name()
+            );
             (Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, words)), None)
         });
         if let Some(pod) = &pod {
-            record.hop.app = pod.app.clone().unwrap_or(std::mem::take(&mut record.hop.app));
+            record.hop.app = pod
+                .app
+                .clone()
+                .unwrap_or(std::mem::take(&mut record.hop.app));
         }
         let (response, sender, pending) = match outcome {
             Ok(sent) => sent,
@@ -82,25 +101,39 @@ impl Shared {
         };
         let (mut parts, incoming) = response.into_parts();
         let pod = &pending.0;
-        record.hop.pod = Some(if pod.pod.is_empty() { pod.ip.clone() } else { pod.pod.clone() });
+        record.hop.pod = Some(if pod.pod.is_empty() {
+            pod.ip.clone()
+        } else {
+            pod.pod.clone()
+        });
         record.hop.address = Some(pod.ip.clone());
         record.hop.pod_tag.clone_from(&pod.tag);
         record.hop.status = parts.status.as_u16();
         record.hop.error = None;
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(Response::from_parts(parts, incoming), switching, record, pending);
+            return self.switch(
+                Response::from_parts(parts, incoming),
+                switching,
+                record,
+                pending,
+            );
         }
         let one_way = match settle_response(&mut parts) {
             Ok(one_way) => one_way,
             Err(why) => {
-                let words =
-                    format!("Service {}: {} answered with a head that cannot be read: {why}", port.name(), pod.ip);
+                let words = format!(
+                    "Service {}: {} answered with a head that cannot be read: {why}",
+                    port.name(),
+                    pod.ip
+                );
                 return Err((record, Refusal::new(StatusCode::BAD_GATEWAY, words)));
             }
         };
         // The gateway's own: a backend's 1.0 would end the content with the connection, where its end says nothing.
         parts.version = Version::HTTP_11;
-        changes.iter().for_each(|c| c.response.apply(&mut parts.headers));
+        changes
+            .iter()
+            .for_each(|c| c.response.apply(&mut parts.headers));
         let pooled = if one_way { self.limits.pooled } else { 0 };
         let cut = cut.filter(|_| incoming.size_hint().exact().is_none());
         let body = Download::new(incoming, record, sender, pooled, pending, cut);
@@ -121,13 +154,20 @@ impl Shared {
         for _ in 0..TRIES {
             let Some(endpoint) = port.endpoints.pick(&tried) else {
                 let words = format!("Service {} has no ready endpoint", port.name());
-                return (Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, words)), None);
+                return (
+                    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, words)),
+                    None,
+                );
             };
             // Without another endpoint a refused connection is refused again.
             if let Some(refusal) = last.take_if(|_| tried.contains(&endpoint.address) && fresh) {
                 return (Err(refusal), Some(endpoint.clone()));
             }
-            let kept = if fresh { None } else { endpoint.take(self.limits.idle) };
+            let kept = if fresh {
+                None
+            } else {
+                endpoint.take(self.limits.idle)
+            };
             let reused = kept.is_some();
             let copy = (again && reused).then(|| copy(&request));
             match self.attempt(port, endpoint, kept, request, each).await {
@@ -150,7 +190,10 @@ impl Shared {
             }
         }
         let words = format!("Service {}: no endpoint could be reached", port.name());
-        (Err(last.unwrap_or(Refusal::new(StatusCode::BAD_GATEWAY, words))), None)
+        (
+            Err(last.unwrap_or(Refusal::new(StatusCode::BAD_GATEWAY, words))),
+            None,
+        )
     }
 
     async fn attempt(
@@ -195,19 +238,35 @@ impl Shared {
                 })
             }
             None => {
-                let words = format!("{} did not answer within {:?}", backend(), each.unwrap_or_default());
-                Err(Failed::Sent(Refusal::new(StatusCode::GATEWAY_TIMEOUT, words)))
+                let words = format!(
+                    "{} did not answer within {:?}",
+                    backend(),
+                    each.unwrap_or_default()
+                );
+                Err(Failed::Sent(Refusal::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    words,
+                )))
             }
         }
     }
 
-    async fn connect(&self, backend: &str, address: SocketAddr) -> Result<SendRequest<Upload>, Refusal> {
-        let refused = |status, why: String| Refusal::new(status, format!("{backend} takes no connection: {why}"));
+    async fn connect(
+        &self,
+        backend: &str,
+        address: SocketAddr,
+    ) -> Result<SendRequest<Upload>, Refusal> {
+        let refused = |status, why: String| {
+            Refusal::new(status, format!("{backend} takes no connection: {why}"))
+        };
         let stream = match timeout(self.limits.connect, dial(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return Err(refused(StatusCode::BAD_GATEWAY, e.to_string())),
             Err(_) => {
-                return Err(refused(StatusCode::GATEWAY_TIMEOUT, format!("nothing for {:?}", self.limits.connect)));
+                return Err(refused(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    format!("nothing for {:?}", self.limits.connect),
+                ));
             }
         };
         let _ = stream.set_nodelay(true);
@@ -215,7 +274,9 @@ impl Shared {
             .max_buf_size(self.limits.head)
             .max_headers(self.limits.headers)
             .handshake::<_, Upload>(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(|e| refused(StatusCode::BAD_GATEWAY, causes(&e)))?;
+        let (sender, connection) = handshake
+            .await
+            .map_err(|e| refused(StatusCode::BAD_GATEWAY, causes(&e)))?;
         tokio::spawn(async move {
             let _ = connection.with_upgrades().await;
         });
@@ -232,14 +293,24 @@ impl Shared {
     ) -> Result<Response<Answer>, (Record, Refusal)> {
         let backend = hyper::upgrade::on(&mut response);
         let websocket = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"websocket");
-        let asked = response.headers().get(header::UPGRADE).is_some_and(websocket);
-        let Some(Switching { caller, idle, place }) = switching.filter(|_| asked) else {
+        let asked = response
+            .headers()
+            .get(header::UPGRADE)
+            .is_some_and(websocket);
+        let Some(Switching {
+            caller,
+            idle,
+            place,
+        }) = switching.filter(|_| asked)
+        else {
             let words = "the backend switched to what nobody asked for";
             return Err((record, Refusal::new(StatusCode::BAD_GATEWAY, words)));
         };
         self.switched.spawn(async move {
             let _held = (pending, place);
-            let (Ok(caller), Ok(backend)) = tokio::join!(caller, backend) else { return };
+            let (Ok(caller), Ok(backend)) = tokio::join!(caller, backend) else {
+                return;
+            };
             let ended = tunnel::join(TokioIo::new(caller), TokioIo::new(backend), idle).await;
             if let (Ended::Silent, Some(idle)) = (ended, idle) {
                 record.hop.error = Some(format!("nothing came for {idle:?}: the gateway ended it"));
@@ -247,15 +318,23 @@ impl Shared {
         });
         let (mut parts, _) = response.into_parts();
         strip_hop_by_hop(&mut parts.headers, &[]);
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        parts
+            .headers
+            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts
+            .headers
+            .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         Ok(Response::from_parts(parts, body::text(String::new())))
     }
 }
 
 /// Connects to a backend, and will know when it is gone without a word.
 pub(super) async fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     keep_alive(&socket)?;
     socket.connect(address).await
 }

@@ -1,6 +1,9 @@
 //! Headers on their way through: a response's framing, and the way so far.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request, response::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request,
+    response::Parts,
+};
 
 use super::{
     body::{self, Answer},
@@ -20,7 +23,10 @@ pub(super) fn settle_response(parts: &mut Parts) -> Result<bool, String> {
         let codings = codings(headers);
         let chunked = codings.len() == 1 && codings[0].eq_ignore_ascii_case("chunked");
         if !chunked || parts.version < Version::HTTP_11 {
-            return Err(format!("Transfer-Encoding: {} cannot be passed on", codings.join(", ")));
+            return Err(format!(
+                "Transfer-Encoding: {} cannot be passed on",
+                codings.join(", ")
+            ));
         }
         // Chunked wins; the length is gone before anybody can believe it.
         one_way = length.is_none();
@@ -34,7 +40,12 @@ pub(super) fn settle_response(parts: &mut Parts) -> Result<bool, String> {
     // Without it a 426 does not say what it asks for (RFC 9110 §15.5.22). Elsewhere it offers what only the backend's own
     // connection could become (§7.8).
     let required = parts.status == StatusCode::UPGRADE_REQUIRED;
-    let asked: Vec<_> = headers.get_all(header::UPGRADE).iter().filter(|_| required).cloned().collect();
+    let asked: Vec<_> = headers
+        .get_all(header::UPGRADE)
+        .iter()
+        .filter(|_| required)
+        .cloned()
+        .collect();
     strip_hop_by_hop(headers, &[]);
     if !asked.is_empty() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -51,7 +62,9 @@ pub(super) fn settle_for(version: Version, mut answer: Response<Answer>) -> Resp
         // RFC 9113 §8.2.2.
         answer.headers_mut().remove(header::CONNECTION);
         answer.headers_mut().remove(header::UPGRADE);
-    } else if answer.status() == StatusCode::NOT_MODIFIED && answer.headers().contains_key(header::CONTENT_LENGTH) {
+    } else if answer.status() == StatusCode::NOT_MODIFIED
+        && answer.headers().contains_key(header::CONTENT_LENGTH)
+    {
         *answer.body_mut() = body::untold();
     }
     answer
@@ -60,7 +73,9 @@ pub(super) fn settle_for(version: Version, mut answer: Response<Answer>) -> Resp
 /// The length that a response tells, once.
 fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
     let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = lines.next() else { return Ok(None) };
+    let Some(first) = lines.next() else {
+        return Ok(None);
+    };
     let single = lines.next().is_none();
     let number = |text: &str| -> Option<u64> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -72,8 +87,16 @@ fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
         return Ok(Some(length));
     }
     let text = |v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
-    let all: Vec<String> = headers.get_all(header::CONTENT_LENGTH).iter().map(text).collect();
-    let said: Option<Vec<u64>> = all.iter().flat_map(|v| v.split(',')).map(|n| number(n.trim())).collect();
+    let all: Vec<String> = headers
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .map(text)
+        .collect();
+    let said: Option<Vec<u64>> = all
+        .iter()
+        .flat_map(|v| v.split(','))
+        .map(|n| number(n.trim()))
+        .collect();
     match said.as_deref() {
         Some([length, rest @ ..]) if rest.iter().all(|other| other == length) => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
@@ -88,16 +111,27 @@ const NAME: &str = "graylane";
 
 /// Adds `x-forwarded-*` and `Via`. At an entry the former begin with what the gateway sees itself: a client's own are
 /// not believed. `Via` is for whoever looks for a loop or a protocol on the way (RFC 9110 §7.6.3), and kept.
-pub(super) fn forwarded(parts: &mut request::Parts, peer: &HeaderValue, host: &HeaderValue, entry: bool) {
+pub(super) fn forwarded(
+    parts: &mut request::Parts,
+    peer: &HeaderValue,
+    host: &HeaderValue,
+    entry: bool,
+) {
     let version = match parts.version {
         Version::HTTP_2 => "2",
         Version::HTTP_11 => "1.1",
         _ => "1.0",
     };
     let headers = &mut parts.headers;
-    let way = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
+    let way = headers
+        .get_all(header::VIA)
+        .iter()
+        .map(HeaderValue::as_bytes);
     let own = format!("{version} {NAME}");
-    let way: Vec<&[u8]> = way.filter(|v| !v.is_empty()).chain([own.as_bytes()]).collect();
+    let way: Vec<&[u8]> = way
+        .filter(|v| !v.is_empty())
+        .chain([own.as_bytes()])
+        .collect();
     if let Ok(way) = HeaderValue::from_bytes(&way.join(&b", "[..])) {
         headers.insert(header::VIA, way);
     }
@@ -107,20 +141,28 @@ pub(super) fn forwarded(parts: &mut request::Parts, peer: &HeaderValue, host: &H
     // What the way was before the entry is the caller's own word, in whatever field it is said.
     if entry {
         let said = |name: &&HeaderName| {
-            matches!(name.as_str(), "forwarded" | "x-real-ip") || name.as_str().starts_with("x-forwarded-")
+            matches!(name.as_str(), "forwarded" | "x-real-ip")
+                || name.as_str().starts_with("x-forwarded-")
         };
         let said: Vec<HeaderName> = headers.keys().filter(said).cloned().collect();
         said.iter().for_each(|name| drop(headers.remove(name)));
     }
     if headers.contains_key(FOR) {
-        let way = headers.get_all(FOR).iter().chain([peer]).filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
+        let way = headers
+            .get_all(FOR)
+            .iter()
+            .chain([peer])
+            .filter_map(|v| v.to_str().ok())
+            .collect::<Vec<_>>();
         if let Ok(way) = HeaderValue::from_str(&way.join(", ")) {
             headers.insert(FOR, way);
         }
     } else {
         headers.insert(FOR, peer.clone());
     }
-    headers.entry(PROTO).or_insert(HeaderValue::from_static("http"));
+    headers
+        .entry(PROTO)
+        .or_insert(HeaderValue::from_static("http"));
     headers.entry(HOST).or_insert_with(|| host.clone());
 }
 
@@ -147,45 +189,127 @@ mod tests {
     fn a_response_tells_its_length_in_one_way() {
         const OK: u16 = 200;
         for (status, version, fields, want) in [
-            (OK, 11, &[("content-length", "5")][..], Ok((Some("5"), true))),
+            (
+                OK,
+                11,
+                &[("content-length", "5")][..],
+                Ok((Some("5"), true)),
+            ),
             (OK, 11, &[], Ok((None, true))),
-            (OK, 11, &[("transfer-encoding", "chunked")], Ok((None, true))),
-            (OK, 11, &[("transfer-encoding", "Chunked")], Ok((None, true))),
-            (OK, 11, &[("transfer-encoding", "chunked"), ("content-length", "3")], Ok((None, false))),
-            (OK, 11, &[("content-length", "10"), ("transfer-encoding", "chunked")], Ok((None, false))),
-            (OK, 11, &[("content-length", "5"), ("content-length", "5")], Ok((Some("5"), true))),
+            (
+                OK,
+                11,
+                &[("transfer-encoding", "chunked")],
+                Ok((None, true)),
+            ),
+            (
+                OK,
+                11,
+                &[("transfer-encoding", "Chunked")],
+                Ok((None, true)),
+            ),
+            (
+                OK,
+                11,
+                &[("transfer-encoding", "chunked"), ("content-length", "3")],
+                Ok((None, false)),
+            ),
+            (
+                OK,
+                11,
+                &[("content-length", "10"), ("transfer-encoding", "chunked")],
+                Ok((None, false)),
+            ),
+            (
+                OK,
+                11,
+                &[("content-length", "5"), ("content-length", "5")],
+                Ok((Some("5"), true)),
+            ),
             (OK, 11, &[("content-length", "5, 5")], Ok((Some("5"), true))),
-            (OK, 11, &[("content-length", "5"), ("content-length", "6")], Err(())),
+            (
+                OK,
+                11,
+                &[("content-length", "5"), ("content-length", "6")],
+                Err(()),
+            ),
             (OK, 11, &[("content-length", "5,6")], Err(())),
             (OK, 11, &[("content-length", "+5")], Err(())),
             (OK, 11, &[("content-length", "-1")], Err(())),
             (OK, 11, &[("content-length", "")], Err(())),
             (OK, 11, &[("content-length", "5x")], Err(())),
-            (OK, 11, &[("content-length", "99999999999999999999")], Err(())),
-            (OK, 11, &[("content-length", "x"), ("transfer-encoding", "chunked")], Err(())),
+            (
+                OK,
+                11,
+                &[("content-length", "99999999999999999999")],
+                Err(()),
+            ),
+            (
+                OK,
+                11,
+                &[("content-length", "x"), ("transfer-encoding", "chunked")],
+                Err(()),
+            ),
             (OK, 11, &[("transfer-encoding", "gzip, chunked")], Err(())),
             (OK, 11, &[("transfer-encoding", "gzip")], Err(())),
             (OK, 11, &[("transfer-encoding", "identity")], Err(())),
-            (OK, 11, &[("transfer-encoding", "chunked, chunked")], Err(())),
-            (OK, 11, &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Err(())),
+            (
+                OK,
+                11,
+                &[("transfer-encoding", "chunked, chunked")],
+                Err(()),
+            ),
+            (
+                OK,
+                11,
+                &[
+                    ("transfer-encoding", "chunked"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                Err(()),
+            ),
             (OK, 11, &[("transfer-encoding", "xchunked")], Err(())),
             (OK, 10, &[("transfer-encoding", "chunked")], Err(())),
             (OK, 10, &[("content-length", "5")], Ok((Some("5"), true))),
             (204, 11, &[("content-length", "0")], Ok((None, true))),
             (204, 11, &[("content-length", "5")], Ok((None, false))),
-            (204, 11, &[("transfer-encoding", "chunked")], Ok((None, false))),
-            (304, 11, &[("content-length", "1234")], Ok((Some("1234"), true))),
+            (
+                204,
+                11,
+                &[("transfer-encoding", "chunked")],
+                Ok((None, false)),
+            ),
+            (
+                304,
+                11,
+                &[("content-length", "1234")],
+                Ok((Some("1234"), true)),
+            ),
         ] {
-            let version = if version == 11 { Version::HTTP_11 } else { Version::HTTP_10 };
+            let version = if version == 11 {
+                Version::HTTP_11
+            } else {
+                Version::HTTP_10
+            };
             let mut response = Response::builder().status(status).version(version);
             for (name, value) in fields {
                 response = response.header(*name, *value);
             }
             let mut parts = response.body(()).unwrap().into_parts().0;
             let got = settle_response(&mut parts).map_err(drop);
-            let left = parts.headers.get("content-length").map(|v| v.to_str().unwrap());
-            assert_eq!(got.map(|kept| (left, kept)), want, "{status} {version:?} {fields:?}");
-            assert!(want.is_err() || !parts.headers.contains_key("transfer-encoding"), "{fields:?}");
+            let left = parts
+                .headers
+                .get("content-length")
+                .map(|v| v.to_str().unwrap());
+            assert_eq!(
+                got.map(|kept| (left, kept)),
+                want,
+                "{status} {version:?} {fields:?}"
+            );
+            assert!(
+                want.is_err() || !parts.headers.contains_key("transfer-encoding"),
+                "{fields:?}"
+            );
         }
     }
 }

@@ -6,10 +6,17 @@ use crate::net::sockets;
 
 /// `nginx (process 123)`; none when it cannot be known.
 pub(super) fn of(address: SocketAddr) -> Option<String> {
-    let SocketAddr::V4(address) = address else { return None };
-    let inodes: Vec<String> = sockets::listeners(address).iter().map(|s| format!("socket:[{}]", s.inode)).collect();
+    let SocketAddr::V4(address) = address else {
+        return None;
+    };
+    let inodes: Vec<String> = sockets::listeners(address)
+        .iter()
+        .map(|s| format!("socket:[{}]", s.inode))
+        .collect();
     for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
         if holds(&process.path(), &inodes) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             return Some(format!("{} (process {pid})", name.trim()));
@@ -19,7 +26,9 @@ pub(super) fn of(address: SocketAddr) -> Option<String> {
 }
 
 fn holds(process: &Path, inodes: &[String]) -> bool {
-    let Ok(files) = fs::read_dir(process.join("fd")) else { return false };
+    let Ok(files) = fs::read_dir(process.join("fd")) else {
+        return false;
+    };
     files.flatten().any(|file| {
         let to = fs::read_link(file.path()).unwrap_or_default();
         inodes.iter().any(|inode| to.as_os_str() == inode.as_str())
@@ -35,7 +44,10 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let told = of(address).unwrap();
-        assert!(told.ends_with(&format!("(process {})", std::process::id())), "{told}");
+        assert!(
+            told.ends_with(&format!("(process {})", std::process::id())),
+            "{told}"
+        );
         let everywhere = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
         let port = everywhere.local_addr().unwrap().port();
         assert!(of(SocketAddr::from(([127, 0, 0, 1], port))).is_some());

@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn durations_are_those_of_gateway_api() {
-        assert_eq!(duration("1h30m2s5ms"), Some(Some(Duration::from_millis(5_402_005))));
+        assert_eq!(
+            duration("1h30m2s5ms"),
+            Some(Some(Duration::from_millis(5_402_005)))
+        );
         assert_eq!(duration("0s"), Some(None));
         for wrong in ["", "1", "s", "1d", "-1s", "1.5s", "99999999999999999999s"] {
             assert_eq!(duration(wrong), None, "{wrong}");

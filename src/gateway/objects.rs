@@ -53,26 +53,56 @@ struct Identity {
 
 /// Every TCP port of every Service with its ready endpoints.
 pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
-    let pods: HashMap<(String, String), &Pod> =
-        objects.pods.iter().map(|p| ((p.namespace().unwrap_or_default(), p.name_any()), &**p)).collect();
+    let pods: HashMap<(String, String), &Pod> = objects
+        .pods
+        .iter()
+        .map(|p| ((p.namespace().unwrap_or_default(), p.name_any()), &**p))
+        .collect();
     let mut slices: HashMap<(String, &str), Vec<&EndpointSlice>> = HashMap::new();
     for slice in &objects.slices {
-        if let Some(service) = slice.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name")) {
-            slices.entry((slice.namespace().unwrap_or_default(), service)).or_default().push(slice);
+        if let Some(service) = slice
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|l| l.get("kubernetes.io/service-name"))
+        {
+            slices
+                .entry((slice.namespace().unwrap_or_default(), service))
+                .or_default()
+                .push(slice);
         }
     }
     let mut next = Known::default();
     let mut ports = vec![];
     for service in &objects.services {
         let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
-        let of_service = slices.get(&(namespace.clone(), name.as_str())).map(Vec::as_slice).unwrap_or_default();
+        let of_service = slices
+            .get(&(namespace.clone(), name.as_str()))
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let spec = service.spec.as_ref();
-        let tcp = |p: &&k8s_openapi::api::core::v1::ServicePort| p.protocol.as_deref().unwrap_or("TCP") == "TCP";
-        for port in spec.and_then(|s| s.ports.as_deref()).unwrap_or_default().iter().filter(tcp) {
-            let Ok(number) = u16::try_from(port.port) else { continue };
+        let tcp = |p: &&k8s_openapi::api::core::v1::ServicePort| {
+            p.protocol.as_deref().unwrap_or("TCP") == "TCP"
+        };
+        for port in spec
+            .and_then(|s| s.ports.as_deref())
+            .unwrap_or_default()
+            .iter()
+            .filter(tcp)
+        {
+            let Ok(number) = u16::try_from(port.port) else {
+                continue;
+            };
             let mut list = vec![];
             for slice in of_service {
-                ready(slice, port.name.as_deref().unwrap_or_default(), &pods, known, &mut next, &mut list);
+                ready(
+                    slice,
+                    port.name.as_deref().unwrap_or_default(),
+                    &pods,
+                    known,
+                    &mut next,
+                    &mut list,
+                );
             }
             list.sort_by_key(|e: &Arc<Endpoint>| e.address);
             list.dedup_by_key(|e| e.address);
@@ -98,17 +128,31 @@ fn ready(
     next: &mut Known,
     list: &mut Vec<Arc<Endpoint>>,
 ) {
-    let named = |p: &&k8s_openapi::api::discovery::v1::EndpointPort| p.name.as_deref().unwrap_or_default() == port;
-    let Some(number) = slice.ports.as_deref().unwrap_or_default().iter().find(named).and_then(|p| p.port) else {
+    let named = |p: &&k8s_openapi::api::discovery::v1::EndpointPort| {
+        p.name.as_deref().unwrap_or_default() == port
+    };
+    let Some(number) = slice
+        .ports
+        .as_deref()
+        .unwrap_or_default()
+        .iter()
+        .find(named)
+        .and_then(|p| p.port)
+    else {
         return;
     };
-    let Ok(number) = u16::try_from(number) else { return };
+    let Ok(number) = u16::try_from(number) else {
+        return;
+    };
     let namespace = slice.namespace().unwrap_or_default();
     for endpoint in &slice.endpoints {
         let conditions = endpoint.conditions.as_ref();
         let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
         let terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
-        let target = endpoint.target_ref.as_ref().filter(|t| t.kind.as_deref() == Some("Pod"));
+        let target = endpoint
+            .target_ref
+            .as_ref()
+            .filter(|t| t.kind.as_deref() == Some("Pod"));
         let name = target.and_then(|t| t.name.clone()).unwrap_or_default();
         let pod = pods.get(&(namespace.clone(), name.clone()));
         // A pod's own end may be known before its slice says so.
@@ -117,15 +161,39 @@ fn ready(
             continue;
         }
         let labels = pod.and_then(|p| p.metadata.labels.as_ref());
-        let label = |name: &str| labels.and_then(|l| l.get(name)).filter(|v| !v.is_empty()).cloned();
+        let label = |name: &str| {
+            labels
+                .and_then(|l| l.get(name))
+                .filter(|v| !v.is_empty())
+                .cloned()
+        };
         let app = label(label::APP);
         let tag = label(label::SERVICE_TAG);
         for address in &endpoint.addresses {
             let Ok(ip) = address.parse() else { continue };
-            let uid = target.and_then(|t| t.uid.clone()).unwrap_or_else(|| name.clone());
-            let identity = Identity { address: SocketAddr::new(ip, number), uid, app: app.clone(), tag: tag.clone() };
-            let made = || Arc::new(Endpoint::new(identity.address, name.clone(), app.clone(), tag.clone()));
-            let same = known.0.get(&identity).or_else(|| next.0.get(&identity)).cloned().unwrap_or_else(made);
+            let uid = target
+                .and_then(|t| t.uid.clone())
+                .unwrap_or_else(|| name.clone());
+            let identity = Identity {
+                address: SocketAddr::new(ip, number),
+                uid,
+                app: app.clone(),
+                tag: tag.clone(),
+            };
+            let made = || {
+                Arc::new(Endpoint::new(
+                    identity.address,
+                    name.clone(),
+                    app.clone(),
+                    tag.clone(),
+                ))
+            };
+            let same = known
+                .0
+                .get(&identity)
+                .or_else(|| next.0.get(&identity))
+                .cloned()
+                .unwrap_or_else(made);
             next.0.insert(identity, same.clone());
             list.push(same);
         }

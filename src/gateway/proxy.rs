@@ -7,7 +7,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+    uri::PathAndQuery,
+};
 use hyper::{
     body::{Body, Incoming},
     upgrade::OnUpgrade,
@@ -80,12 +83,24 @@ pub(super) struct Plan<'t> {
 
 impl Shared {
     /// Answers a request; whatever happens, there is an answer.
-    pub(super) async fn answer(&self, mut request: Request<Incoming>, came: Came) -> Response<Answer> {
+    pub(super) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        came: Came,
+    ) -> Response<Answer> {
         let start = Instant::now();
         let table = self.table.load_full();
-        let caller = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        let caller = request
+            .headers()
+            .contains_key(header::UPGRADE)
+            .then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let trace = Trace::of(parts.headers.get("traceparent").and_then(|v| v.to_str().ok()));
+        let trace = Trace::of(
+            parts
+                .headers
+                .get("traceparent")
+                .and_then(|v| v.to_str().ok()),
+        );
         let mut record = Record::new(blank(&parts, &trace), self.hops.clone(), start);
         let entry = matches!(table.listeners.get(&came.at), Some(Frontend::Entry { .. }));
         let (at, peer) = (came.at, came.peer);
@@ -100,8 +115,14 @@ impl Shared {
             refusal.answer(entry, &trace.id, version)
         };
         if body.size_hint().lower() > self.limits.body {
-            let words = format!("the request's body is longer than {} bytes", self.limits.body);
-            return refuse(record, Refusal::of_request(StatusCode::PAYLOAD_TOO_LARGE, words));
+            let words = format!(
+                "the request's body is longer than {} bytes",
+                self.limits.body
+            );
+            return refuse(
+                record,
+                Refusal::of_request(StatusCode::PAYLOAD_TOO_LARGE, words),
+            );
         }
         let plan = match plan(&table, parts, came, &trace, &mut record.hop) {
             Ok(plan) => plan,
@@ -112,10 +133,21 @@ impl Shared {
             Some(caller) => {
                 let Some(place) = self.tunnels.enter(peer, at).await else {
                     let words = "there are too many WebSockets already";
-                    return refuse(record, Refusal::of_request(StatusCode::SERVICE_UNAVAILABLE, words));
+                    return refuse(
+                        record,
+                        Refusal::of_request(StatusCode::SERVICE_UNAVAILABLE, words),
+                    );
                 };
-                let idle = table.tunnel_idle.get(&at).copied().unwrap_or(Some(self.limits.tunnel_idle));
-                Some(Switching { caller, idle, place })
+                let idle = table
+                    .tunnel_idle
+                    .get(&at)
+                    .copied()
+                    .unwrap_or(Some(self.limits.tunnel_idle));
+                Some(Switching {
+                    caller,
+                    idle,
+                    place,
+                })
             }
         };
         let upload = Upload::new(body, self.limits.body);
@@ -142,17 +174,32 @@ fn blank(parts: &Parts, trace: &Trace) -> Hop {
 }
 
 /// Goes through the rules of the entry and of the Service, and makes the request what the pod shall see.
-fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: &mut Hop) -> Result<Plan<'t>, Refusal> {
+fn plan<'t>(
+    table: &'t Table,
+    mut parts: Parts,
+    came: Came,
+    trace: &Trace,
+    hop: &mut Hop,
+) -> Result<Plan<'t>, Refusal> {
     let cut = (parts.version < Version::HTTP_11).then_some(came.cut);
     let admitted = admit(&mut parts, &came.local, &table.tags)?;
-    let host = parts.headers.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+    let host = parts
+        .headers
+        .get(header::HOST)
+        .cloned()
+        .unwrap_or(HeaderValue::from_static(""));
     let name = without_port(host.to_str().unwrap_or_default());
     let mut changes = vec![];
     let mut last = None;
     let frontend = table.listeners.get(&came.at);
     let entry = matches!(frontend, Some(Frontend::Entry { .. }));
     let mut port = match frontend {
-        None => return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "nothing is served here any more")),
+        None => {
+            return Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "nothing is served here any more",
+            ));
+        }
         Some(Frontend::Service(port) | Frontend::Raw(port)) => {
             forwarded(&mut parts, &came.from, &host, false);
             *port
@@ -179,7 +226,12 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
     hop.app.clone_from(&asked.service);
     if !asked.routes.is_empty() {
         let Some(found) = first(&asked.routes, name, &parts) else {
-            let words = format!("Service {}: no route takes {} {}", asked.name(), parts.method, parts.uri.path());
+            let words = format!(
+                "Service {}: no route takes {} {}",
+                asked.name(),
+                parts.method,
+                parts.uri.path()
+            );
             return Err(Refusal::new(StatusCode::NOT_FOUND, words));
         };
         let colour = found.rule.colour.as_ref();
@@ -196,13 +248,28 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
     // What the pod is going to see, so that nobody is said to have lost what never came.
     hop.tag = tag_of(&parts, last.as_deref());
     if admitted.websocket {
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        parts
+            .headers
+            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts
+            .headers
+            .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    let target = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let target = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"));
     parts.uri = Uri::from(target);
     parts.version = Version::HTTP_11;
-    Ok(Plan { port: &table.ports[port], parts, rule: last, changes, upgrade: admitted.websocket, cut })
+    Ok(Plan {
+        port: &table.ports[port],
+        parts,
+        rule: last,
+        changes,
+        upgrade: admitted.websocket,
+        cut,
+    })
 }
 
 /// The first match that takes a request.
@@ -216,10 +283,23 @@ fn governs(table: &Table, changes: &[&Change], name: &str) -> bool {
     let named = |n: &http::HeaderName| n.as_str() == name;
     let changed = |c: &&Change| {
         let r = &c.request;
-        r.set.iter().chain(&r.add).map(|(n, _)| n).chain(&r.remove).any(named)
+        r.set
+            .iter()
+            .chain(&r.add)
+            .map(|(n, _)| n)
+            .chain(&r.remove)
+            .any(named)
     };
-    let own =
-        ["host", "content-length", "transfer-encoding", "connection", "upgrade", "traceparent", "tracestate", "via"];
+    let own = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "traceparent",
+        "tracestate",
+        "via",
+    ];
     own.contains(&name)
         || name.starts_with("x-forwarded-")
         || table.tags.iter().any(named)
@@ -239,8 +319,12 @@ fn take<'t>(
 ) -> Result<usize, Refusal> {
     let rule = &found.rule;
     hop.group = rule.group.clone().or(hop.group.take());
-    let wrong =
-        |words: &str| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("HTTPRoute {}: {words}", rule.route));
+    let wrong = |words: &str| {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("HTTPRoute {}: {words}", rule.route),
+        )
+    };
     if let Some(words) = &rule.broken {
         return Err(wrong(words));
     }
@@ -259,8 +343,13 @@ fn take<'t>(
         }
         if let Some(rewrite) = &change.path {
             let path = rewrite.path(parts.uri.path(), &found.path);
-            let target = parts.uri.query().map_or(path.clone(), |q| format!("{path}?{q}"));
-            parts.uri = target.parse().map_err(|_| wrong(&format!("{target:?} is no path")))?;
+            let target = parts
+                .uri
+                .query()
+                .map_or(path.clone(), |q| format!("{path}?{q}"));
+            parts.uri = target
+                .parse()
+                .map_err(|_| wrong(&format!("{target:?} is no path")))?;
         }
         changes.push(change);
     }
@@ -276,7 +365,10 @@ fn take<'t>(
 fn tag_of(parts: &Parts, rule: Option<&Rule>) -> Option<String> {
     let header = rule.and_then(|r| r.tag.as_ref());
     let value = header.map_or_else(|| parts.headers.get("x-mse-tag"), |h| parts.headers.get(h));
-    value.and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(bounded)
+    value
+        .and_then(|v| v.to_str().ok())
+        .filter(|v| !v.is_empty())
+        .map(bounded)
 }
 
 impl Port {

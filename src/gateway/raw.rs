@@ -32,9 +32,18 @@ const NOT_HTTP: &[&str] = &[
 
 /// Whether a port is passed through. A port that says nothing is HTTP, except 443.
 pub(super) fn is_raw(port: &ServicePort) -> bool {
-    let protocol = port.app_protocol.as_deref().map(|p| p.strip_prefix("kubernetes.io/").unwrap_or(p));
-    let named = port.name.as_deref().map(|n| n.split('-').next().unwrap_or(n)).filter(|n| !n.is_empty());
-    protocol.or(named).map_or(port.port == 443, |p| NOT_HTTP.contains(&p.to_ascii_lowercase().as_str()))
+    let protocol = port
+        .app_protocol
+        .as_deref()
+        .map(|p| p.strip_prefix("kubernetes.io/").unwrap_or(p));
+    let named = port
+        .name
+        .as_deref()
+        .map(|n| n.split('-').next().unwrap_or(n))
+        .filter(|n| !n.is_empty());
+    protocol.or(named).map_or(port.port == 443, |p| {
+        NOT_HTTP.contains(&p.to_ascii_lowercase().as_str())
+    })
 }
 
 impl Shared {
@@ -49,10 +58,18 @@ impl Shared {
     /// Joins a caller with the next endpoint that takes a connection; without one it is closed.
     pub(super) async fn pass(self: Arc<Self>, mut caller: TcpStream, port: usize) {
         let table = self.table.load_full();
-        let Some(port) = table.ports.get(port) else { return };
+        let Some(port) = table.ports.get(port) else {
+            return;
+        };
         let mut tried = vec![];
         while tried.len() < 3 {
-            let Some(endpoint) = port.endpoints.pick(&tried).filter(|e| !tried.contains(&e.address)) else { break };
+            let Some(endpoint) = port
+                .endpoints
+                .pick(&tried)
+                .filter(|e| !tried.contains(&e.address))
+            else {
+                break;
+            };
             tried.push(endpoint.address);
             if let Some(mut backend) = self.dial(endpoint).await {
                 let _pending = Pending::on(endpoint);
@@ -64,7 +81,10 @@ impl Shared {
     }
 
     async fn dial(&self, endpoint: &Endpoint) -> Option<TcpStream> {
-        let stream = timeout(self.limits.connect, dial(endpoint.address)).await.ok()?.ok()?;
+        let stream = timeout(self.limits.connect, dial(endpoint.address))
+            .await
+            .ok()?
+            .ok()?;
         let _ = stream.set_nodelay(true);
         Some(stream)
     }
@@ -78,10 +98,26 @@ mod tests {
     fn ports_are_http_unless_they_say_otherwise() {
         let port = |port, name: Option<&str>, protocol: Option<&str>| {
             let (name, app_protocol) = (name.map(Into::into), protocol.map(Into::into));
-            is_raw(&ServicePort { port, name, app_protocol, ..ServicePort::default() })
+            is_raw(&ServicePort {
+                port,
+                name,
+                app_protocol,
+                ..ServicePort::default()
+            })
         };
-        assert!(!port(80, None, None) && !port(20001, Some("http"), None) && !port(443, Some("http-x"), None));
-        assert!(port(443, None, None) && port(6443, Some("https"), None) && port(1, Some("tcp-x"), None));
-        assert!(port(80, Some("http"), Some("kubernetes.io/h2c")) && !port(443, Some("https"), Some("http")));
+        assert!(
+            !port(80, None, None)
+                && !port(20001, Some("http"), None)
+                && !port(443, Some("http-x"), None)
+        );
+        assert!(
+            port(443, None, None)
+                && port(6443, Some("https"), None)
+                && port(1, Some("tcp-x"), None)
+        );
+        assert!(
+            port(80, Some("http"), Some("kubernetes.io/h2c"))
+                && !port(443, Some("https"), Some("http"))
+        );
     }
 }

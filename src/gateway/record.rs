@@ -39,10 +39,16 @@ impl HopSink {
                 std::thread::sleep(GATHERED);
             }
         };
-        if let Err(e) = std::thread::Builder::new().name("hops".into()).spawn(hand_over) {
+        if let Err(e) = std::thread::Builder::new()
+            .name("hops".into())
+            .spawn(hand_over)
+        {
             tracing::error!("no thread for hops, they are dropped: {e}");
         }
-        Self { queue, dropped: Arc::default() }
+        Self {
+            queue,
+            dropped: Arc::default(),
+        }
     }
 
     /// Hops that were dropped because they came too fast.
@@ -68,7 +74,12 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(hop: Hop, sink: HopSink, start: Instant) -> Self {
-        Self { hop: Box::new(hop), sink, start, told: true }
+        Self {
+            hop: Box::new(hop),
+            sink,
+            start,
+            told: true,
+        }
     }
 
     /// Nothing to tell.

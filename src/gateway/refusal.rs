@@ -21,12 +21,22 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, words: impl Into<String>) -> Self {
-        Self { status, words: words.into(), of_request: false, closes: false }
+        Self {
+            status,
+            words: words.into(),
+            of_request: false,
+            closes: false,
+        }
     }
 
     /// What is wrong with the request.
     pub(super) fn of_request(status: StatusCode, words: impl Into<String>) -> Self {
-        Self { status, words: words.into(), of_request: true, closes: false }
+        Self {
+            status,
+            words: words.into(),
+            of_request: true,
+            closes: false,
+        }
     }
 
     /// `entry` says that a stranger asked; the trace finds the words in the gateway's log.
@@ -34,9 +44,15 @@ impl Refusal {
         let code = self.status.as_u16();
         let text = match (entry && !self.of_request, self.status) {
             (false, _) => format!("{code} {}\n", self.words),
-            (true, StatusCode::SERVICE_UNAVAILABLE) => format!("{code} nothing is ready to answer (trace {trace})\n"),
-            (true, StatusCode::GATEWAY_TIMEOUT) => format!("{code} no answer came in time (trace {trace})\n"),
-            (true, StatusCode::BAD_GATEWAY) => format!("{code} no valid answer came (trace {trace})\n"),
+            (true, StatusCode::SERVICE_UNAVAILABLE) => {
+                format!("{code} nothing is ready to answer (trace {trace})\n")
+            }
+            (true, StatusCode::GATEWAY_TIMEOUT) => {
+                format!("{code} no answer came in time (trace {trace})\n")
+            }
+            (true, StatusCode::BAD_GATEWAY) => {
+                format!("{code} no valid answer came (trace {trace})\n")
+            }
             (true, _) => format!("{code} this cannot be answered (trace {trace})\n"),
         };
         let mut answer = Response::new(body::text(text));
@@ -44,7 +60,9 @@ impl Refusal {
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
         if self.closes && version < Version::HTTP_2 {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
     }
@@ -58,17 +76,29 @@ impl Refusal {
         if let Some(broke) = chain().find_map(|e| e.downcast_ref::<CallerBroke>()) {
             let why = causes(broke);
             return match broke.is_malformed() {
-                true => Self::of_request(StatusCode::BAD_REQUEST, format!("the caller's body is malformed: {why}")),
-                false => Self::of_request(gone(), format!("the caller went away before its body's end: {why}")),
+                true => Self::of_request(
+                    StatusCode::BAD_REQUEST,
+                    format!("the caller's body is malformed: {why}"),
+                ),
+                false => Self::of_request(
+                    gone(),
+                    format!("the caller went away before its body's end: {why}"),
+                ),
             };
         }
-        Self::new(StatusCode::BAD_GATEWAY, format!("{who} broke off: {}", causes(error)))
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            format!("{who} broke off: {}", causes(error)),
+        )
     }
 }
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        Self { closes: true, ..Self::of_request(refused.status, refused.words) }
+        Self {
+            closes: true,
+            ..Self::of_request(refused.status, refused.words)
+        }
     }
 }
 
@@ -80,5 +110,8 @@ pub(super) fn gone() -> StatusCode {
 /// An error with its causes.
 pub(super) fn causes(error: &dyn Error) -> String {
     let more = std::iter::successors(error.source(), |e| (**e).source()).map(ToString::to_string);
-    std::iter::once(error.to_string()).chain(more).collect::<Vec<_>>().join(": ")
+    std::iter::once(error.to_string())
+        .chain(more)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

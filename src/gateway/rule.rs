@@ -36,14 +36,24 @@ type Ports = HashMap<(String, String, u16), usize>;
 type Colours = HashMap<(String, String), Arc<Colouring>>;
 
 pub(super) fn compile(route: &HttpRoute, ports: &Ports, colours: &Colours) -> Compiled {
-    let mut compiled =
-        Compiled { rules: vec![], unsupported: None, resolved: ("ResolvedRefs", "every backend is known".into()) };
-    let context = Context { route, namespace: route.namespace().unwrap_or_default(), ports, colours };
+    let mut compiled = Compiled {
+        rules: vec![],
+        unsupported: None,
+        resolved: ("ResolvedRefs", "every backend is known".into()),
+    };
+    let context = Context {
+        route,
+        namespace: route.namespace().unwrap_or_default(),
+        ports,
+        colours,
+    };
     for (i, wanted) in route.spec.rules.iter().enumerate() {
         let rule = Arc::new(context.rule(i, wanted, &mut compiled));
         for m in &of_rule(&wanted.matches) {
             if let Err(words) = Match::compile(m, Host::Any, ()) {
-                compiled.unsupported.get_or_insert(format!("rules[{i}]: {words}"));
+                compiled
+                    .unsupported
+                    .get_or_insert(format!("rules[{i}]: {words}"));
             }
         }
         compiled.rules.push(rule);
@@ -66,11 +76,15 @@ impl Context<'_> {
             group: labels.and_then(|l| l.get(label::LANE_GROUP)).cloned(),
             ..Rule::default()
         };
-        let group = rule.group.as_ref().and_then(|g| self.colours.get(&(self.namespace.clone(), g.clone())));
+        let group = rule
+            .group
+            .as_ref()
+            .and_then(|g| self.colours.get(&(self.namespace.clone(), g.clone())));
         rule.tag = group.map(|group| group.header.clone());
         rule.falls_back = group.is_some_and(|group| {
-            let held =
-                |h: &ValueMatch| group.header.as_str().eq_ignore_ascii_case(&h.name) && group.held.contains(&h.value);
+            let held = |h: &ValueMatch| {
+                group.header.as_str().eq_ignore_ascii_case(&h.name) && group.held.contains(&h.value)
+            };
             !wanted.matches.iter().flat_map(|m| &m.headers).any(held)
         });
         match self.filters(&wanted.filters) {
@@ -88,8 +102,14 @@ impl Context<'_> {
                 words
             });
             match self.filters(&backend.filters) {
-                Ok((change, None)) => rule.backends.push(Backend { weight: backend.weight.unwrap_or(1), port, change }),
-                Ok((_, Some(_))) => rule.broken = Some("a lane group cannot colour behind a backend".into()),
+                Ok((change, None)) => rule.backends.push(Backend {
+                    weight: backend.weight.unwrap_or(1),
+                    port,
+                    change,
+                }),
+                Ok((_, Some(_))) => {
+                    rule.broken = Some("a lane group cannot colour behind a backend".into())
+                }
                 Err(words) => rule.broken = Some(words),
             }
         }
@@ -97,7 +117,9 @@ impl Context<'_> {
             let text = text?;
             let parsed = duration(text);
             if parsed.is_none() {
-                rule.broken = Some(format!("timeouts: {text:?} is no duration such as 10s or 500ms"));
+                rule.broken = Some(format!(
+                    "timeouts: {text:?} is no duration such as 10s or 500ms"
+                ));
             }
             parsed
         };
@@ -108,7 +130,9 @@ impl Context<'_> {
         );
         (rule.request, rule.backend_request) = (all, each);
         if let Some(words) = &rule.broken {
-            compiled.unsupported.get_or_insert(format!("rules[{i}]: {words}"));
+            compiled
+                .unsupported
+                .get_or_insert(format!("rules[{i}]: {words}"));
         }
         rule
     }
@@ -116,17 +140,42 @@ impl Context<'_> {
     fn backend(&self, backend: &BackendRef) -> Result<usize, (&'static str, String)> {
         let kind = backend.kind.as_deref().unwrap_or("Service");
         if kind != "Service" || !backend.group.as_deref().unwrap_or_default().is_empty() {
-            return Err(("InvalidKind", format!("the backend {} is a {kind}, only Services are served", backend.name)));
+            return Err((
+                "InvalidKind",
+                format!(
+                    "the backend {} is a {kind}, only Services are served",
+                    backend.name
+                ),
+            ));
         }
-        if backend.namespace.as_ref().is_some_and(|n| *n != self.namespace) {
-            return Err(("RefNotPermitted", format!("the backend {} is in another namespace", backend.name)));
+        if backend
+            .namespace
+            .as_ref()
+            .is_some_and(|n| *n != self.namespace)
+        {
+            return Err((
+                "RefNotPermitted",
+                format!("the backend {} is in another namespace", backend.name),
+            ));
         }
         let Some(port) = backend.port else {
-            return Err(("BackendNotFound", format!("the backend {} has no port", backend.name)));
+            return Err((
+                "BackendNotFound",
+                format!("the backend {} has no port", backend.name),
+            ));
         };
-        let found = self.ports.get(&(self.namespace.clone(), backend.name.clone(), port)).copied();
+        let found = self
+            .ports
+            .get(&(self.namespace.clone(), backend.name.clone(), port))
+            .copied();
         found.ok_or_else(|| {
-            ("BackendNotFound", format!("there is no Service {}/{} with port {port}", self.namespace, backend.name))
+            (
+                "BackendNotFound",
+                format!(
+                    "there is no Service {}/{} with port {port}",
+                    self.namespace, backend.name
+                ),
+            )
         })
     }
 
@@ -136,18 +185,36 @@ impl Context<'_> {
             let missing = || format!("the filter {} says nothing", filter.kind);
             match filter.kind.as_str() {
                 "RequestHeaderModifier" => {
-                    change.request = headers(filter.request_header_modifier.as_ref().ok_or_else(missing)?)?;
+                    change.request = headers(
+                        filter
+                            .request_header_modifier
+                            .as_ref()
+                            .ok_or_else(missing)?,
+                    )?;
                 }
                 "ResponseHeaderModifier" => {
-                    change.response = headers(filter.response_header_modifier.as_ref().ok_or_else(missing)?)?;
+                    change.response = headers(
+                        filter
+                            .response_header_modifier
+                            .as_ref()
+                            .ok_or_else(missing)?,
+                    )?;
                 }
                 "URLRewrite" => {
                     let rewrite = filter.url_rewrite.as_ref().ok_or_else(missing)?;
-                    let host = rewrite.hostname.as_deref().map(HeaderValue::from_str).transpose();
+                    let host = rewrite
+                        .hostname
+                        .as_deref()
+                        .map(HeaderValue::from_str)
+                        .transpose();
                     change.host = host.map_err(|_| "URLRewrite: no host name".to_owned())?;
                     let path = rewrite.path.as_ref().map(|p| match p.kind.as_str() {
-                        "ReplacePrefixMatch" => Ok(Rewrite::Prefix(p.replace_prefix_match.clone().unwrap_or_default())),
-                        "ReplaceFullPath" => Ok(Rewrite::Full(p.replace_full_path.clone().unwrap_or_default())),
+                        "ReplacePrefixMatch" => Ok(Rewrite::Prefix(
+                            p.replace_prefix_match.clone().unwrap_or_default(),
+                        )),
+                        "ReplaceFullPath" => Ok(Rewrite::Full(
+                            p.replace_full_path.clone().unwrap_or_default(),
+                        )),
                         other => Err(format!("URLRewrite: {other} is not served")),
                     });
                     change.path = path.transpose()?;
@@ -155,10 +222,15 @@ impl Context<'_> {
                 "ExtensionRef" => {
                     let to = filter.extension_ref.as_ref().ok_or_else(missing)?;
                     if to.group != GROUP || to.kind != "LaneGroup" {
-                        return Err(format!("ExtensionRef: {}/{} is not served, only a LaneGroup", to.group, to.kind));
+                        return Err(format!(
+                            "ExtensionRef: {}/{} is not served, only a LaneGroup",
+                            to.group, to.kind
+                        ));
                     }
                     let found = self.colours.get(&(self.namespace.clone(), to.name.clone()));
-                    let found = found.ok_or_else(|| format!("there is no LaneGroup {}/{}", self.namespace, to.name))?;
+                    let found = found.ok_or_else(|| {
+                        format!("there is no LaneGroup {}/{}", self.namespace, to.name)
+                    })?;
                     colour = Some((to.name.clone(), found.clone()));
                 }
                 other => return Err(format!("the filter {other} is not served")),
@@ -169,15 +241,26 @@ impl Context<'_> {
 }
 
 fn headers(modifier: &HeaderModifier) -> Result<Headers, String> {
-    let name = |n: &str| n.parse::<HeaderName>().map_err(|_| format!("{n:?} cannot be the name of a header"));
+    let name = |n: &str| {
+        n.parse::<HeaderName>()
+            .map_err(|_| format!("{n:?} cannot be the name of a header"))
+    };
     let pairs = |list: &[crate::api::gateway_api::HeaderValuePair]| {
         let pair = |h: &crate::api::gateway_api::HeaderValuePair| {
-            let value =
-                HeaderValue::from_str(&h.value).map_err(|_| format!("{:?} cannot be a header's value", h.value));
+            let value = HeaderValue::from_str(&h.value)
+                .map_err(|_| format!("{:?} cannot be a header's value", h.value));
             Ok((name(&h.name)?, value?))
         };
         list.iter().map(pair).collect::<Result<Vec<_>, String>>()
     };
-    let remove = modifier.remove.iter().map(|n| name(n)).collect::<Result<_, _>>()?;
-    Ok(Headers { set: pairs(&modifier.set)?, add: pairs(&modifier.add)?, remove })
+    let remove = modifier
+        .remove
+        .iter()
+        .map(|n| name(n))
+        .collect::<Result<_, _>>()?;
+    Ok(Headers {
+        set: pairs(&modifier.set)?,
+        add: pairs(&modifier.add)?,
+        remove,
+    })
 }

@@ -59,16 +59,30 @@ pub(super) struct Listeners {
 impl Default for Listeners {
     fn default() -> Self {
         let admission = Admission::share(PART, 2);
-        Self { admission, callers: Callers::default(), open: HashMap::new(), closing: Vec::new() }
+        Self {
+            admission,
+            callers: Callers::default(),
+            open: HashMap::new(),
+            closing: Vec::new(),
+        }
     }
 }
 
 impl Listeners {
     /// Opens what is wanted and not open, closes the rest. What cannot be opened is told, and tried again at
     /// the next call.
-    pub(super) fn follow(&mut self, shared: &Arc<Shared>, wanted: &[SocketAddr]) -> HashMap<SocketAddr, String> {
+    pub(super) fn follow(
+        &mut self,
+        shared: &Arc<Shared>,
+        wanted: &[SocketAddr],
+    ) -> HashMap<SocketAddr, String> {
         self.closing.retain(|t| !t.is_finished());
-        let gone: Vec<SocketAddr> = self.open.keys().filter(|a| !wanted.contains(a)).copied().collect();
+        let gone: Vec<SocketAddr> = self
+            .open
+            .keys()
+            .filter(|a| !wanted.contains(a))
+            .copied()
+            .collect();
         for address in gone {
             if let Some((stop, task)) = self.open.remove(&address) {
                 stop.cancel();
@@ -83,7 +97,10 @@ impl Listeners {
             match bind(address) {
                 Ok(listener) => {
                     let stop = CancellationToken::new();
-                    let doors = Doors { admission: self.admission.clone(), callers: self.callers.clone() };
+                    let doors = Doors {
+                        admission: self.admission.clone(),
+                        callers: self.callers.clone(),
+                    };
                     let listening = listen(listener, address, shared.clone(), doors, stop.clone());
                     let task = tokio::spawn(listening);
                     self.open.insert(address, (stop, task));
@@ -114,7 +131,11 @@ impl Listeners {
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     // What is accepted inherits it.
     keep_alive(&socket)?;
@@ -126,11 +147,18 @@ fn server(shared: &Shared) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     let limits = &shared.limits;
     let http1 = &mut server.http1();
-    http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_headers(limits.headers);
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_headers(limits.headers);
     // Who sends no more may still wait for the answer; who has gone away is noticed by `Callers`.
     http1.max_buf_size(limits.head).half_close(true);
     let head = u32::try_from(limits.head).unwrap_or(u32::MAX);
-    server.http2().timer(TokioTimer::new()).max_header_list_size(head).keep_alive_interval(limits.idle);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(head)
+        .keep_alive_interval(limits.idle);
     server
 }
 
@@ -157,10 +185,18 @@ where
 {
     let peer = SocketAddr::from(([127, 0, 0, 1], 0));
     let from = HeaderValue::from_static("127.0.0.1");
-    let came = Came { at, local: at.to_string().into(), peer, from, cut: Arc::default() };
+    let came = Came {
+        at,
+        local: at.to_string().into(),
+        peer,
+        from,
+        cut: Arc::default(),
+    };
     let server = server(&shared);
     let stream = TokioIo::new(Versioned::new(stream));
-    let _ = server.serve_connection_with_upgrades(stream, answering(shared, came)).await;
+    let _ = server
+        .serve_connection_with_upgrades(stream, answering(shared, came))
+        .await;
 }
 
 /// A caller's connection. An HTTP/1.0 response may end with it: cut short, it must not look as if it were whole.
@@ -179,7 +215,11 @@ impl Drop for Line {
 }
 
 impl AsyncRead for Line {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
@@ -203,7 +243,13 @@ struct Doors {
     callers: Callers,
 }
 
-async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, doors: Doors, stop: CancellationToken) {
+async fn listen(
+    listener: TcpListener,
+    at: SocketAddr,
+    shared: Arc<Shared>,
+    doors: Doors,
+    stop: CancellationToken,
+) {
     let graceful = GracefulShutdown::new();
     let server = server(&shared);
     let local: Arc<str> = at.to_string().into();
@@ -225,7 +271,9 @@ async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, door
         let (local, watcher) = (local.clone(), graceful.watcher());
         tokio::spawn(async move {
             // Closed at once: who has too many is not told more.
-            let Some(place) = doors.admission.enter(peer, at).await else { return };
+            let Some(place) = doors.admission.enter(peer, at).await else {
+                return;
+            };
             if let Some(port) = shared.raw_at(at) {
                 let passed = shared.clone().pass(stream, port);
                 shared.switched.spawn(async move {
@@ -234,14 +282,28 @@ async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, door
                 });
                 return;
             }
-            let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else { return };
+            let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else {
+                return;
+            };
             let stream = Watched::new(stream);
             let watched = stream.clone();
-            let line = Line { stream, cut: Arc::default() };
-            let came = Came { at, local, peer, from, cut: line.cut.clone() };
+            let line = Line {
+                stream,
+                cut: Arc::default(),
+            };
+            let came = Came {
+                at,
+                local,
+                peer,
+                from,
+                cut: line.cut.clone(),
+            };
             let answer = answering(shared.clone(), came);
-            let stream = Versioned::new(Talkative::new(line, shared.limits.first_byte, Some(place)));
-            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
+            let stream =
+                Versioned::new(Talkative::new(line, shared.limits.first_byte, Some(place)));
+            let connection = server
+                .serve_connection_with_upgrades(TokioIo::new(stream), answer)
+                .into_owned();
             tokio::select! {
                 biased;
                 _ = watcher.watch(connection) => {}
@@ -263,7 +325,9 @@ mod tests {
     #[tokio::test]
     async fn accepted_connections_find_out_by_themselves_that_their_peer_is_gone() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         assert!(rustix::net::sockopt::socket_keepalive(&accepted).unwrap());
         assert!(rustix::net::sockopt::tcp_keepidle(&accepted).unwrap() <= Duration::from_secs(60));

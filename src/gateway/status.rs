@@ -20,7 +20,8 @@ use tokio::sync::watch;
 
 use super::{Applied, Objects, compile::ListenerVerdict, tunnel::idle_of};
 use crate::api::gateway_api::{
-    Gateway, GatewayAddress, GatewayStatus, HttpRouteStatus, LANE_GATEWAY, ListenerStatus, RouteKind, RouteParentStatus,
+    Gateway, GatewayAddress, GatewayStatus, HttpRouteStatus, LANE_GATEWAY, ListenerStatus,
+    RouteKind, RouteParentStatus,
 };
 
 /// Writes statuses one after the other; what is overtaken by a newer change is not written.
@@ -31,12 +32,15 @@ impl Teller {
         let (sender, mut receiver) = watch::channel::<Option<(Objects, Applied, IpAddr)>>(None);
         tokio::spawn(async move {
             while receiver.changed().await.is_ok() {
-                let writes =
-                    receiver.borrow_and_update().as_ref().map(|(o, a, node)| plan(o, a, *node, Timestamp::now()));
+                let writes = receiver
+                    .borrow_and_update()
+                    .as_ref()
+                    .map(|(o, a, node)| plan(o, a, *node, Timestamp::now()));
                 for write in writes.unwrap_or_default() {
                     if let Err(e) = write.send(&client).await {
                         // Gone or changed meanwhile: that change is on its way here.
-                        let expected = matches!(&e, kube::Error::Api(s) if s.code == 404 || s.code == 409);
+                        let expected =
+                            matches!(&e, kube::Error::Api(s) if s.code == 404 || s.code == 409);
                         if !expected {
                             tracing::warn!("cannot write the status of {}: {e}", write.name);
                             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -73,33 +77,83 @@ impl Write {
     /// `version` is the resourceVersion that was looked at: a status of something newer is not overwritten.
     fn new(kind: Kind, object: &impl ResourceExt, status: &impl Serialize) -> Self {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
-        Self { kind, namespace, name, patch }
+        let patch =
+            json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
+        Self {
+            kind,
+            namespace,
+            name,
+            patch,
+        }
     }
 
     async fn send(&self, client: &Client) -> kube::Result<()> {
         match self.kind {
-            Kind::Class => self.patch(Api::<crate::api::gateway_api::GatewayClass>::all(client.clone())).await,
-            Kind::Gateway => self.patch(Api::<Gateway>::namespaced(client.clone(), &self.namespace)).await,
+            Kind::Class => {
+                self.patch(Api::<crate::api::gateway_api::GatewayClass>::all(
+                    client.clone(),
+                ))
+                .await
+            }
+            Kind::Gateway => {
+                self.patch(Api::<Gateway>::namespaced(client.clone(), &self.namespace))
+                    .await
+            }
             Kind::Route => {
-                self.patch(Api::<crate::api::gateway_api::HttpRoute>::namespaced(client.clone(), &self.namespace)).await
+                self.patch(Api::<crate::api::gateway_api::HttpRoute>::namespaced(
+                    client.clone(),
+                    &self.namespace,
+                ))
+                .await
             }
         }
     }
 
-    async fn patch<K: Clone + DeserializeOwned + std::fmt::Debug>(&self, api: Api<K>) -> kube::Result<()> {
-        api.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&self.patch)).await.map(drop)
+    async fn patch<K: Clone + DeserializeOwned + std::fmt::Debug>(
+        &self,
+        api: Api<K>,
+    ) -> kube::Result<()> {
+        api.patch_status(
+            &self.name,
+            &PatchParams::default(),
+            &Patch::Merge(&self.patch),
+        )
+        .await
+        .map(drop)
     }
 }
 
 /// The writes that bring every status up to date.
-pub(super) fn plan(objects: &Objects, applied: &Applied, node: IpAddr, now: Timestamp) -> Vec<Write> {
+pub(super) fn plan(
+    objects: &Objects,
+    applied: &Applied,
+    node: IpAddr,
+    now: Timestamp,
+) -> Vec<Write> {
     let mut writes = vec![];
-    for class in objects.classes.iter().filter(|c| c.spec.controller_name == LANE_GATEWAY) {
-        let old = class.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        let conditions = vec![condition("Accepted", Ok(("Accepted", "served")), class.metadata.generation, old, now)];
+    for class in objects
+        .classes
+        .iter()
+        .filter(|c| c.spec.controller_name == LANE_GATEWAY)
+    {
+        let old = class
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        let conditions = vec![condition(
+            "Accepted",
+            Ok(("Accepted", "served")),
+            class.metadata.generation,
+            old,
+            now,
+        )];
         if conditions != old {
-            writes.push(Write::new(Kind::Class, &**class, &json!({ "conditions": conditions })));
+            writes.push(Write::new(
+                Kind::Class,
+                &**class,
+                &json!({ "conditions": conditions }),
+            ));
         }
     }
     for (g, listeners) in &applied.verdicts.gateways {
@@ -112,15 +166,29 @@ pub(super) fn plan(objects: &Objects, applied: &Applied, node: IpAddr, now: Time
     for (r, route) in objects.routes.iter().enumerate() {
         let old = route.status.clone().unwrap_or_default();
         // What other controllers say stays as it is.
-        let mut parents: Vec<RouteParentStatus> =
-            old.parents.iter().filter(|p| p.controller_name != LANE_GATEWAY).cloned().collect();
+        let mut parents: Vec<RouteParentStatus> = old
+            .parents
+            .iter()
+            .filter(|p| p.controller_name != LANE_GATEWAY)
+            .cloned()
+            .collect();
         for (_, parent, verdict) in applied.verdicts.routes.iter().filter(|(of, ..)| *of == r) {
-            let before = |p: &&RouteParentStatus| p.controller_name == LANE_GATEWAY && p.parent_ref == *parent;
-            let before = old.parents.iter().find(before).map(|p| p.conditions.as_slice()).unwrap_or_default();
+            let before = |p: &&RouteParentStatus| {
+                p.controller_name == LANE_GATEWAY && p.parent_ref == *parent
+            };
+            let before = old
+                .parents
+                .iter()
+                .find(before)
+                .map(|p| p.conditions.as_slice())
+                .unwrap_or_default();
             let generation = route.metadata.generation;
             let say = |kind, yes: &str, (reason, words): &(&'static str, String)| {
-                let verdict =
-                    if *reason == yes { Ok((*reason, words.as_str())) } else { Err((*reason, words.as_str())) };
+                let verdict = if *reason == yes {
+                    Ok((*reason, words.as_str()))
+                } else {
+                    Err((*reason, words.as_str()))
+                };
                 condition(kind, verdict, generation, before, now)
             };
             parents.push(RouteParentStatus {
@@ -152,8 +220,14 @@ fn gateway_status(
     let mut statuses = vec![];
     let mut wrong = None;
     for listener in listeners {
-        let taken = listener.addresses.iter().find_map(|a: &SocketAddr| applied.failed.get(a));
-        let refused = listener.refused.clone().or_else(|| taken.map(|words| ("PortUnavailable", words.clone())));
+        let taken = listener
+            .addresses
+            .iter()
+            .find_map(|a: &SocketAddr| applied.failed.get(a));
+        let refused = listener
+            .refused
+            .clone()
+            .or_else(|| taken.map(|words| ("PortUnavailable", words.clone())));
         let before = old.listeners.iter().find(|l| l.name == listener.name);
         let before = before.map(|l| l.conditions.as_slice()).unwrap_or_default();
         let verdict = |yes: &'static str| match &refused {
@@ -170,18 +244,34 @@ fn gateway_status(
             conditions: vec![
                 condition("Accepted", verdict("Accepted"), generation, before, now),
                 condition("Programmed", verdict("Programmed"), generation, before, now),
-                condition("ResolvedRefs", Ok(("ResolvedRefs", "HTTPRoutes are served")), generation, before, now),
+                condition(
+                    "ResolvedRefs",
+                    Ok(("ResolvedRefs", "HTTPRoutes are served")),
+                    generation,
+                    before,
+                    now,
+                ),
             ],
         });
-        wrong = wrong.or(refused.map(|(reason, words)| (reason, format!("listener {}: {words}", listener.name))));
+        wrong = wrong
+            .or(refused
+                .map(|(reason, words)| (reason, format!("listener {}: {words}", listener.name))));
     }
     let addresses = match gateway.spec.addresses.as_slice() {
-        [] => vec![GatewayAddress { kind: Some("IPAddress".into()), value: Some(node.to_string()) }],
+        [] => vec![GatewayAddress {
+            kind: Some("IPAddress".into()),
+            value: Some(node.to_string()),
+        }],
         asked => asked.to_vec(),
     };
     // Served all the same: what it says counts as if it were not there.
-    let passed_over = idle_of(gateway.annotations()).err().map(|why| format!("; {why}, and is passed over"));
-    let served = format!("served by graylane's lane gateway{}", passed_over.unwrap_or_default());
+    let passed_over = idle_of(gateway.annotations())
+        .err()
+        .map(|why| format!("; {why}, and is passed over"));
+    let served = format!(
+        "served by graylane's lane gateway{}",
+        passed_over.unwrap_or_default()
+    );
     let accepted = match &wrong {
         None => Ok(("Accepted", served.as_str())),
         Some((_, words)) => Err(("ListenersNotValid", words.as_str())),
@@ -210,7 +300,10 @@ fn condition(
 ) -> Condition {
     let status = if verdict.is_ok() { "True" } else { "False" };
     let (reason, message) = verdict.unwrap_or_else(|e| e);
-    let since = old.iter().find(|c| c.type_ == kind && c.status == status).map(|c| c.last_transition_time.clone());
+    let since = old
+        .iter()
+        .find(|c| c.type_ == kind && c.status == status)
+        .map(|c| c.last_transition_time.clone());
     let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
     Condition {
         type_: kind.into(),

@@ -125,8 +125,9 @@ mod tests {
 
     #[test]
     fn a_prefix_is_replaced_by_segments() {
-        let rewrite =
-            |prefix: &str, new: &str, path| Rewrite::Prefix(new.into()).path(path, &Path::Prefix(prefix.into()));
+        let rewrite = |prefix: &str, new: &str, path| {
+            Rewrite::Prefix(new.into()).path(path, &Path::Prefix(prefix.into()))
+        };
         for (prefix, new, path, want) in [
             ("/A", "/", "/A/a", "/a"),
             ("/A/", "/", "/A/a", "/a"),

@@ -26,8 +26,18 @@ impl Trace {
     pub(super) fn of(traceparent: Option<&str>) -> Self {
         let span = hex(&id64().max(1).to_be_bytes());
         match traceparent.and_then(parse_traceparent) {
-            Some((id, parent, flags)) => Self { id: id.into(), parent: Some(parent.into()), span, flags: flags.into() },
-            None => Self { id: hex(&id128().max(1).to_be_bytes()), parent: None, span, flags: "01".into() },
+            Some((id, parent, flags)) => Self {
+                id: id.into(),
+                parent: Some(parent.into()),
+                span,
+                flags: flags.into(),
+            },
+            None => Self {
+                id: hex(&id128().max(1).to_be_bytes()),
+                parent: None,
+                span,
+                flags: "01".into(),
+            },
         }
     }
 
@@ -40,7 +50,10 @@ impl Trace {
 /// Several times faster than a formatter, which matters once a request.
 fn hex(bytes: &[u8]) -> String {
     let digit = |d: u8| char::from(if d < 10 { b'0' + d } else { b'a' + d - 10 });
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
 }
 
 /// Unlike in each process and at each call; ids, not secrets.
@@ -68,9 +81,15 @@ mod tests {
     fn good_headers_are_continued_and_bad_ones_replaced() {
         let id = "0af7651916cd43dd8448eb211c80319c";
         let trace = Trace::of(Some(&format!("00-{id}-b7ad6b7169203331-00")));
-        assert_eq!((trace.id.as_str(), trace.parent.as_deref()), (id, Some("b7ad6b7169203331")));
+        assert_eq!(
+            (trace.id.as_str(), trace.parent.as_deref()),
+            (id, Some("b7ad6b7169203331"))
+        );
         assert_eq!(trace.header(), format!("00-{id}-{}-00", trace.span));
-        assert_eq!(Trace::of(Some(&format!("01-{id}-b7ad6b7169203331-01-more"))).id, id);
+        assert_eq!(
+            Trace::of(Some(&format!("01-{id}-b7ad6b7169203331-01-more"))).id,
+            id
+        );
         for bad in [
             "",
             "x",
@@ -82,7 +101,11 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
         ] {
             let trace = Trace::of(Some(bad));
-            assert_eq!((trace.parent.as_deref(), trace.id.len()), (None, 32), "{bad}");
+            assert_eq!(
+                (trace.parent.as_deref(), trace.id.len()),
+                (None, 32),
+                "{bad}"
+            );
             assert!(trace.id != id && parse_traceparent(&trace.header()).is_some());
         }
     }

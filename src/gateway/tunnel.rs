@@ -38,9 +38,18 @@ pub(super) fn keep_alive(socket: impl AsFd) -> io::Result<()> {
 
 /// How long a tunnel of a Gateway or Service may be silent, by its annotation: none where it says nothing, no limit
 /// for `0s`. In words what is no duration.
-pub(super) fn idle_of(annotations: &BTreeMap<String, String>) -> Result<Option<Option<Duration>>, String> {
-    let Some(text) = annotations.get(label::TUNNEL_IDLE) else { return Ok(None) };
-    let wrong = || format!("annotation {}: {text:?} is no duration such as 1h or 30m", label::TUNNEL_IDLE);
+pub(super) fn idle_of(
+    annotations: &BTreeMap<String, String>,
+) -> Result<Option<Option<Duration>>, String> {
+    let Some(text) = annotations.get(label::TUNNEL_IDLE) else {
+        return Ok(None);
+    };
+    let wrong = || {
+        format!(
+            "annotation {}: {text:?} is no duration such as 1h or 30m",
+            label::TUNNEL_IDLE
+        )
+    };
     duration(text).map(Some).ok_or_else(wrong)
 }
 
@@ -61,11 +70,19 @@ where
 {
     let last = Arc::new(Mutex::new(Instant::now()));
     // All that flows is read from the caller or written to it.
-    let mut caller = Heard { stream: caller, last: last.clone() };
+    let mut caller = Heard {
+        stream: caller,
+        last: last.clone(),
+    };
     let silence = async {
-        let Some(idle) = idle else { return std::future::pending().await };
+        let Some(idle) = idle else {
+            return std::future::pending().await;
+        };
         loop {
-            let silent = last.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            let silent = last
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .elapsed();
             match idle.checked_sub(silent).filter(|left| !left.is_zero()) {
                 Some(left) => sleep(left).await,
                 None => return,
@@ -91,7 +108,11 @@ impl<S> Heard<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if read.is_ready() {
             self.heard();
@@ -101,7 +122,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if written.is_ready() {
             self.heard();
@@ -130,17 +155,28 @@ mod tests {
     async fn silence_ends_a_tunnel_and_a_word_from_either_side_keeps_it() {
         let ((mut client, caller), (mut pod, backend)) = (duplex(16), duplex(16));
         let begun = Instant::now();
-        let tunnel = tokio::spawn(async move { (join(caller, backend, Some(IDLE)).await, begun.elapsed()) });
+        let tunnel =
+            tokio::spawn(async move { (join(caller, backend, Some(IDLE)).await, begun.elapsed()) });
         for from_client in [true, false, true] {
             sleep(IDLE - Duration::from_secs(1)).await;
-            let (from, to) = if from_client { (&mut client, &mut pod) } else { (&mut pod, &mut client) };
+            let (from, to) = if from_client {
+                (&mut client, &mut pod)
+            } else {
+                (&mut pod, &mut client)
+            };
             from.write_all(b"x").await.unwrap();
             assert_eq!(to.read_u8().await.unwrap(), b'x');
         }
         let (ended, after) = tunnel.await.unwrap();
         assert_eq!(ended, Ended::Silent);
-        assert!((4 * IDLE - Duration::from_secs(4)..4 * IDLE).contains(&after), "{after:?}");
-        assert!(client.read_u8().await.is_err() && pod.read_u8().await.is_err(), "both ends are closed");
+        assert!(
+            (4 * IDLE - Duration::from_secs(4)..4 * IDLE).contains(&after),
+            "{after:?}"
+        );
+        assert!(
+            client.read_u8().await.is_err() && pod.read_u8().await.is_err(),
+            "both ends are closed"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -164,7 +200,12 @@ mod tests {
 
     #[test]
     fn an_annotation_says_how_long() {
-        let of = |text: &str| idle_of(&BTreeMap::from([(label::TUNNEL_IDLE.to_owned(), text.to_owned())]));
+        let of = |text: &str| {
+            idle_of(&BTreeMap::from([(
+                label::TUNNEL_IDLE.to_owned(),
+                text.to_owned(),
+            )]))
+        };
         assert_eq!(idle_of(&BTreeMap::new()), Ok(None));
         assert_eq!(of("30m"), Ok(Some(Some(Duration::from_secs(1800)))));
         assert_eq!(of("0s"), Ok(Some(None)));

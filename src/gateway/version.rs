@@ -35,7 +35,10 @@ enum State {
 
 impl<S> Versioned<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, state: State::First(vec![]) }
+        Self {
+            stream,
+            state: State::First(vec![]),
+        }
     }
 }
 
@@ -43,23 +46,37 @@ impl<S> Versioned<S> {
 fn is_foreign(begun: &[u8]) -> Option<bool> {
     // Empty lines may come first.
     let start = begun.iter().position(|b| !matches!(b, b'\r' | b'\n'));
-    let line = start.and_then(|start| begun.get(start..)).unwrap_or_default();
+    let line = start
+        .and_then(|start| begun.get(start..))
+        .unwrap_or_default();
     // Of HTTP/2 itself.
     if line.starts_with(b"PRI ") {
         return Some(false);
     }
     let Some(end) = line.iter().position(|b| *b == b'\n') else {
-        return if begun.len() < MOST { None } else { Some(false) };
+        return if begun.len() < MOST {
+            None
+        } else {
+            Some(false)
+        };
     };
     let line = line[..end].strip_suffix(b"\r").unwrap_or(&line[..end]);
     let words: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
-    let [_, _, version] = words[..] else { return Some(false) };
-    let Some([major, b'.', minor]) = version.strip_prefix(b"HTTP/") else { return Some(false) };
+    let [_, _, version] = words[..] else {
+        return Some(false);
+    };
+    let Some([major, b'.', minor]) = version.strip_prefix(b"HTTP/") else {
+        return Some(false);
+    };
     Some(major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1')
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Versioned<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
             match &mut this.state {
@@ -140,9 +157,13 @@ mod tests {
         ] {
             assert_eq!(is_foreign(begun), want, "{}", begun.escape_ascii());
         }
-        let (head, body) = REFUSAL.split_at(REFUSAL.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4);
+        let (head, body) =
+            REFUSAL.split_at(REFUSAL.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4);
         let told = format!("content-length: {}\r\n", body.len());
-        assert!(head.windows(told.len()).any(|w| w == told.as_bytes()), "{told}");
+        assert!(
+            head.windows(told.len()).any(|w| w == told.as_bytes()),
+            "{told}"
+        );
     }
 
     #[tokio::test]
@@ -163,6 +184,9 @@ mod tests {
         let mut none = vec![];
         let (client, stream) = duplex(8);
         drop(client);
-        assert_eq!(Versioned::new(stream).read_to_end(&mut none).await.unwrap(), 0);
+        assert_eq!(
+            Versioned::new(stream).read_to_end(&mut none).await.unwrap(),
+            0
+        );
     }
 }

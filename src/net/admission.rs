@@ -50,7 +50,9 @@ impl Admission {
     /// these a source gets a quarter.
     pub fn share(part: f64, descriptors: usize) -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let files = files.and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX);
+        let files = files
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(u32::MAX);
         let all = (f64::from(files) * part) as usize / descriptors.max(1);
         Self::new(all.clamp(16, MOST))
     }
@@ -58,19 +60,33 @@ impl Admission {
     fn new(all: usize) -> Self {
         let own = rustix::process::geteuid().as_raw();
         let waiting = Arc::new(Semaphore::new(all));
-        Self { all, each: (all / 4).max(1), own, count: Arc::default(), peers: Arc::default(), waiting }
+        Self {
+            all,
+            each: (all / 4).max(1),
+            own,
+            count: Arc::default(),
+            peers: Arc::default(),
+            waiting,
+        }
     }
 
     /// A place for a connection, if there is one. Where the user must be looked up it takes a moment, in which no more
     /// connections wait than have places.
     pub async fn enter(&self, peer: SocketAddr, here: SocketAddr) -> Option<Place> {
         let address = Source::Address(peer.ip());
-        let (SocketAddr::V4(peer), SocketAddr::V4(here)) = (peer, here) else { return self.take(address) };
+        let (SocketAddr::V4(peer), SocketAddr::V4(here)) = (peer, here) else {
+            return self.take(address);
+        };
         if !peer.ip().is_loopback() {
             return self.take(address);
         }
         // A user is looked up in a long table: only where it matters.
-        let calm = self.count.lock().unwrap_or_else(PoisonError::into_inner).all < self.all / 2;
+        let calm = self
+            .count
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .all
+            < self.all / 2;
         if let Some(place) = calm.then(|| self.take(address)).flatten() {
             return Some(place);
         }
@@ -82,20 +98,31 @@ impl Admission {
     fn take(&self, source: Source) -> Option<Place> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         let each = count.each.get(&source).copied().unwrap_or(0);
-        let bound = if source == Source::User(self.own) { self.all } else { self.each };
+        let bound = if source == Source::User(self.own) {
+            self.all
+        } else {
+            self.each
+        };
         if count.all >= self.all || each >= bound {
             return None;
         }
         count.all += 1;
         *count.each.entry(source).or_default() += 1;
         drop(count);
-        Some(Place { admission: self.clone(), source })
+        Some(Place {
+            admission: self.clone(),
+            source,
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut count = self.admission.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self
+            .admission
+            .count
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         count.all -= 1;
         if let Some(each) = count.each.get_mut(&self.source) {
             *each -= 1;
@@ -113,11 +140,19 @@ mod tests {
 
     #[test]
     fn strangers_get_a_quarter_each_and_the_own_user_the_rest() {
-        let admission = Admission { own: 1000, ..Admission::new(40) };
-        let all = |source: Source| std::iter::from_fn(|| admission.take(source)).collect::<Vec<_>>();
+        let admission = Admission {
+            own: 1000,
+            ..Admission::new(40)
+        };
+        let all =
+            |source: Source| std::iter::from_fn(|| admission.take(source)).collect::<Vec<_>>();
         let stranger = all(Source::User(1001));
         assert_eq!(stranger.len(), 10);
-        assert_eq!(all(Source::Address([10, 0, 0, 1].into())).len(), 10, "and gives them back at once");
+        assert_eq!(
+            all(Source::Address([10, 0, 0, 1].into())).len(),
+            10,
+            "and gives them back at once"
+        );
         let own = all(Source::User(1000));
         assert_eq!(own.len(), 30);
         assert!(admission.take(Source::User(1002)).is_none(), "full");
@@ -127,13 +162,19 @@ mod tests {
 
     #[tokio::test]
     async fn many_addresses_of_the_loopback_do_not_make_many_sources() {
-        let admission = Admission { own: u32::MAX, ..Admission::new(16) };
+        let admission = Admission {
+            own: u32::MAX,
+            ..Admission::new(16)
+        };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let here = listener.local_addr().unwrap();
         let clients: Vec<_> = (1..=16)
             .map(|n| {
-                let socket =
-                    rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
+                let socket = rustix::net::socket(
+                    rustix::net::AddressFamily::INET,
+                    rustix::net::SocketType::STREAM,
+                    None,
+                );
                 let socket = socket.unwrap();
                 rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 1, n], 0))).unwrap();
                 rustix::net::connect(&socket, &here).unwrap();
@@ -145,7 +186,11 @@ mod tests {
         assert_eq!(places.len(), 12);
     }
 
-    async fn enter(admission: &Admission, clients: &[std::net::TcpStream], here: SocketAddr) -> Vec<Place> {
+    async fn enter(
+        admission: &Admission,
+        clients: &[std::net::TcpStream],
+        here: SocketAddr,
+    ) -> Vec<Place> {
         let mut places = vec![];
         for client in clients {
             places.extend(admission.enter(client.local_addr().unwrap(), here).await);
@@ -158,12 +203,20 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let here = listener.local_addr().unwrap();
         let admission = Admission::new(8);
-        let clients: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(here).unwrap()).collect();
+        let clients: Vec<_> = (0..8)
+            .map(|_| std::net::TcpStream::connect(here).unwrap())
+            .collect();
         let places = enter(&admission, &clients, here).await;
         // Two by the address, while it was calm; all others by the user, who is this one.
         assert_eq!(places.len(), 8);
         let own = rustix::process::geteuid().as_raw();
-        assert_eq!(places.iter().filter(|p| p.source == Source::User(own)).count(), 6);
+        assert_eq!(
+            places
+                .iter()
+                .filter(|p| p.source == Source::User(own))
+                .count(),
+            6
+        );
     }
 
     proptest! {

@@ -52,7 +52,9 @@ impl Watched {
     /// The peer and this side; none once it is broken off.
     fn ends(&self) -> Option<Ends> {
         let stream = self.stream();
-        let (Ok(SocketAddr::V4(peer)), Ok(SocketAddr::V4(here))) = (stream.peer_addr(), stream.local_addr()) else {
+        let (Ok(SocketAddr::V4(peer)), Ok(SocketAddr::V4(here))) =
+            (stream.peer_addr(), stream.local_addr())
+        else {
             return None;
         };
         Some((peer, here))
@@ -62,22 +64,32 @@ impl Watched {
     /// whoever reads it wakes this up.
     async fn ended(&self) {
         let mut byte = [0; 1];
-        poll_fn(|cx| match self.stream().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            _ => Poll::Pending,
-        })
+        poll_fn(
+            |cx| match self.stream().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+                _ => Poll::Pending,
+            },
+        )
         .await;
     }
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream()).poll_read(cx, into)
     }
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.stream()).poll_write(cx, bytes)
     }
 
@@ -130,7 +142,9 @@ impl Callers {
             sleep_until(*at + GAP).await;
         }
         let now = Instant::now();
-        let held = tokio::task::spawn_blocking(sockets::held).await.unwrap_or_default();
+        let held = tokio::task::spawn_blocking(sockets::held)
+            .await
+            .unwrap_or_default();
         let (_, held) = seen.insert((now, held));
         held.contains(ends)
     }
@@ -158,7 +172,10 @@ mod tests {
         assert!(callers.is_there(&line.ends().unwrap()).await);
         let gone = tokio::spawn(async move { callers.gone(&line).await });
         drop(client);
-        timeout(Duration::from_secs(60), gone).await.expect("it is gone").unwrap();
+        timeout(Duration::from_secs(60), gone)
+            .await
+            .expect("it is gone")
+            .unwrap();
     }
 
     #[tokio::test]
@@ -170,7 +187,9 @@ mod tests {
                 client.set_zero_linger().unwrap();
             }
             drop(client);
-            timeout(Duration::from_secs(60), callers.gone(&line)).await.expect("it is gone");
+            timeout(Duration::from_secs(60), callers.gone(&line))
+                .await
+                .expect("it is gone");
         }
     }
 }

@@ -26,7 +26,11 @@ pub struct Socket {
 /// All of this network namespace.
 fn all() -> Vec<Socket> {
     let read = |table: &&str| fs::read_to_string(table).unwrap_or_default();
-    TABLES.iter().map(read).flat_map(|text| text.lines().filter_map(parse).collect::<Vec<_>>()).collect()
+    TABLES
+        .iter()
+        .map(read)
+        .flat_map(|text| text.lines().filter_map(parse).collect::<Vec<_>>())
+        .collect()
 }
 
 /// All that listen in this network namespace.
@@ -43,7 +47,11 @@ pub fn listening() -> Vec<Socket> {
 
 fn read_listening(table: impl BufRead) -> Vec<Socket> {
     // What is no IPv4 socket is passed over, also among those that listen.
-    let lines = table.lines().map_while(Result::ok).skip(1).take_while(|line| listens(line));
+    let lines = table
+        .lines()
+        .map_while(Result::ok)
+        .skip(1)
+        .take_while(|line| listens(line));
     lines.filter_map(|line| parse(&line)).collect()
 }
 
@@ -55,16 +63,27 @@ pub fn listeners(at: SocketAddrV4) -> Vec<Socket> {
 fn listeners_among(all: &[Socket], at: SocketAddrV4) -> Vec<Socket> {
     let on = |ip: Ipv4Addr| -> Vec<Socket> {
         let wanted = SocketAddrV4::new(ip, at.port());
-        all.iter().filter(|s| s.listens && s.local == wanted).copied().collect()
+        all.iter()
+            .filter(|s| s.listens && s.local == wanted)
+            .copied()
+            .collect()
     };
     let own = on(*at.ip());
-    if own.is_empty() { on(Ipv4Addr::UNSPECIFIED) } else { own }
+    if own.is_empty() {
+        on(Ipv4Addr::UNSPECIFIED)
+    } else {
+        own
+    }
 }
 
 /// The ends of all connections that a process still holds. A closed one may stand in the table for a while longer, as
 /// nobody's.
 pub fn held() -> HashSet<(SocketAddrV4, SocketAddrV4)> {
-    all().into_iter().filter(|s| !s.listens && s.inode != 0).map(|s| (s.local, s.remote)).collect()
+    all()
+        .into_iter()
+        .filter(|s| !s.listens && s.inode != 0)
+        .map(|s| (s.local, s.remote))
+        .collect()
 }
 
 /// Users at the other end of connections of this machine with itself.
@@ -100,7 +119,9 @@ impl Peers {
         look: impl FnOnce() -> Vec<Socket> + Send + 'static,
     ) -> Option<u32> {
         let asked = Instant::now();
-        let known = self.seen().filter(|(at, _)| asked.duration_since(*at) < Self::AGE);
+        let known = self
+            .seen()
+            .filter(|(at, _)| asked.duration_since(*at) < Self::AGE);
         if let Some(user) = known.and_then(|(_, users)| users.get(&(peer, here)).copied()) {
             return Some(user);
         }
@@ -115,8 +136,15 @@ impl Peers {
         let began = Instant::now();
         // What is closed has no owner any more, and is nobody's.
         let is_owned = |s: &Socket| !s.listens && s.inode != 0;
-        let ends = move || look().into_iter().filter(is_owned).map(|s| ((s.local, s.remote), s.user)).collect();
-        let users: Arc<Users> = Arc::new(tokio::task::spawn_blocking(ends).await.unwrap_or_default());
+        let ends = move || {
+            look()
+                .into_iter()
+                .filter(is_owned)
+                .map(|s| ((s.local, s.remote), s.user))
+                .collect()
+        };
+        let users: Arc<Users> =
+            Arc::new(tokio::task::spawn_blocking(ends).await.unwrap_or_default());
         *next = Some(Instant::now() + Self::GAP.0.max(began.elapsed() * Self::GAP.1));
         let user = users.get(&(peer, here)).copied();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, users));
@@ -124,7 +152,10 @@ impl Peers {
     }
 
     fn seen(&self) -> Option<(Instant, Arc<Users>)> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -150,14 +181,24 @@ fn address(text: &str) -> Option<SocketAddrV4> {
     let port = u16::from_str_radix(port, 16).ok()?;
     let words: Option<Vec<[u8; 4]>> = (0..ip.len())
         .step_by(8)
-        .map(|at| Some(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes()))
+        .map(|at| {
+            Some(
+                u32::from_str_radix(ip.get(at..at + 8)?, 16)
+                    .ok()?
+                    .to_ne_bytes(),
+            )
+        })
         .collect();
     let ip = match words?.as_slice() {
         [four] => Ipv4Addr::from(*four),
         six @ [_, _, _, _] => {
             let bytes: [u8; 16] = six.concat().try_into().ok()?;
             let ip = Ipv6Addr::from(bytes);
-            if ip.is_unspecified() { Ipv4Addr::UNSPECIFIED } else { ip.to_ipv4_mapped()? }
+            if ip.is_unspecified() {
+                Ipv4Addr::UNSPECIFIED
+            } else {
+                ip.to_ipv4_mapped()?
+            }
         }
         _ => return None,
     };
@@ -171,7 +212,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn four(address: SocketAddr) -> SocketAddrV4 {
-        let SocketAddr::V4(address) = address else { panic!("{address}") };
+        let SocketAddr::V4(address) = address else {
+            panic!("{address}")
+        };
         address
     }
 
@@ -181,8 +224,16 @@ mod tests {
         let at = four(listener.local_addr().unwrap());
         let client = TcpStream::connect(at).unwrap();
         let own = rustix::process::geteuid().as_raw();
-        assert_eq!(listeners(at).iter().map(|s| s.user).collect::<Vec<_>>(), [own]);
-        assert_eq!(Peers::default().user_of(four(client.local_addr().unwrap()), at).await, Some(own));
+        assert_eq!(
+            listeners(at).iter().map(|s| s.user).collect::<Vec<_>>(),
+            [own]
+        );
+        assert_eq!(
+            Peers::default()
+                .user_of(four(client.local_addr().unwrap()), at)
+                .await,
+            Some(own)
+        );
         drop((listener, client));
         assert_eq!(listeners(at), []);
     }
@@ -202,13 +253,31 @@ mod tests {
             users.iter().map(one).collect()
         };
         let peers = Peers::default();
-        let (first, second) = (table(&[(1, 7, 1), (2, 8, 2)]), table(&[(2, 8, 2), (3, 9, 3), (4, 0, 0)]));
+        let (first, second) = (
+            table(&[(1, 7, 1), (2, 8, 2)]),
+            table(&[(2, 8, 2), (3, 9, 3), (4, 0, 0)]),
+        );
         assert_eq!(peers.user_by(peer(1), here, move || first).await, Some(7));
-        assert_eq!(peers.user_by(peer(2), here, || panic!("it is known")).await, Some(8));
-        assert_eq!(peers.user_by(peer(3), here, move || second).await, Some(9), "it came later");
-        assert_eq!(peers.user_by(peer(1), here, Vec::new).await, None, "it is gone");
+        assert_eq!(
+            peers.user_by(peer(2), here, || panic!("it is known")).await,
+            Some(8)
+        );
+        assert_eq!(
+            peers.user_by(peer(3), here, move || second).await,
+            Some(9),
+            "it came later"
+        );
+        assert_eq!(
+            peers.user_by(peer(1), here, Vec::new).await,
+            None,
+            "it is gone"
+        );
         let closed = table(&[(4, 0, 0)]);
-        assert_eq!(peers.user_by(peer(4), here, move || closed).await, None, "a closed one is not root's");
+        assert_eq!(
+            peers.user_by(peer(4), here, move || closed).await,
+            None,
+            "a closed one is not root's"
+        );
     }
 
     /// Connections that are closed before anybody has looked are known to no table.
@@ -221,8 +290,14 @@ mod tests {
             LOOKS.fetch_add(1, Ordering::SeqCst);
             vec![]
         };
-        let all = (1..1000).map(|port| peers.user_by(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), here, look));
-        assert!(futures::future::join_all(all).await.iter().all(Option::is_none));
+        let all = (1..1000)
+            .map(|port| peers.user_by(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), here, look));
+        assert!(
+            futures::future::join_all(all)
+                .await
+                .iter()
+                .all(Option::is_none)
+        );
         assert!(LOOKS.load(Ordering::SeqCst) <= 2, "{LOOKS:?}");
     }
 
@@ -236,9 +311,18 @@ mod tests {
             format!("0: {ip}:1F90 {remote}:0000 {state} 0:0 00:0 0 1000 0 4711 1 0 100 0 0 10 0\n")
         };
         let foreign = line("B80D0120000000000000000001000000", "0A");
-        let text = ["head\n".into(), line("0100007F", "0A"), foreign, line("0200007F", "0A"), line("0300007F", "01")];
+        let text = [
+            "head\n".into(),
+            line("0100007F", "0A"),
+            foreign,
+            line("0200007F", "0A"),
+            line("0300007F", "01"),
+        ];
         let table = [text.concat(), line("0400007F", "0A")].concat();
-        let found: Vec<_> = read_listening(table.as_bytes()).iter().map(|s| s.local.to_string()).collect();
+        let found: Vec<_> = read_listening(table.as_bytes())
+            .iter()
+            .map(|s| s.local.to_string())
+            .collect();
         assert_eq!(found, ["127.0.0.1:8080", "127.0.0.2:8080"]);
     }
 
@@ -251,8 +335,17 @@ mod tests {
             user,
             inode: 0,
         };
-        let all = [socket("0.0.0.0:80", 1), socket("127.1.0.1:80", 2), socket("127.1.0.2:81", 3)];
-        let users = |at: &str| listeners_among(&all, at.parse().unwrap()).iter().map(|s| s.user).collect::<Vec<_>>();
+        let all = [
+            socket("0.0.0.0:80", 1),
+            socket("127.1.0.1:80", 2),
+            socket("127.1.0.2:81", 3),
+        ];
+        let users = |at: &str| {
+            listeners_among(&all, at.parse().unwrap())
+                .iter()
+                .map(|s| s.user)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(users("127.1.0.1:80"), [2]);
         assert_eq!(users("127.1.0.2:80"), [1]);
         assert!(users("127.1.0.1:81").is_empty());
@@ -266,14 +359,32 @@ mod tests {
         let tail = "00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0";
         let four = format!("0: 0100007F:1F90 0200007F:0001 0A 00000000:00000000 {tail}");
         let found = parse(&four).unwrap();
-        assert_eq!((found.local, found.remote), ("127.0.0.1:8080".parse().unwrap(), "127.0.0.2:1".parse().unwrap()));
+        assert_eq!(
+            (found.local, found.remote),
+            (
+                "127.0.0.1:8080".parse().unwrap(),
+                "127.0.0.2:1".parse().unwrap()
+            )
+        );
         assert_eq!((found.listens, found.user, found.inode), (true, 1000, 4711));
         let zeros = "0".repeat(32);
-        let six = |ip: &str| parse(&format!("0: {ip}:0050 {zeros}:0000 01 00000000:00000000 {tail}"));
+        let six = |ip: &str| {
+            parse(&format!(
+                "0: {ip}:0050 {zeros}:0000 01 00000000:00000000 {tail}"
+            ))
+        };
         assert_eq!(six(&zeros).unwrap().local, "0.0.0.0:80".parse().unwrap());
-        assert_eq!(six("0000000000000000FFFF00000100007F").unwrap().local, "127.0.0.1:80".parse().unwrap());
+        assert_eq!(
+            six("0000000000000000FFFF00000100007F").unwrap().local,
+            "127.0.0.1:80".parse().unwrap()
+        );
         assert_eq!(six("B80D0120000000000000000001000000"), None, "no IPv4");
-        for cut in ["", "sl local_address", "0: zz:1 00000000:0 0A a b 0 0 1", "0: 0100007F 0:0 0A"] {
+        for cut in [
+            "",
+            "sl local_address",
+            "0: zz:1 00000000:0 0A a b 0 0 1",
+            "0: 0100007F 0:0 0A",
+        ] {
             assert_eq!(parse(cut), None, "{cut}");
         }
     }

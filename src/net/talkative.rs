@@ -21,19 +21,30 @@ pub struct Talkative<S> {
 
 impl<S> Talkative<S> {
     pub fn new(stream: S, limit: Duration, place: Option<Place>) -> Self {
-        Self { stream, deadline: Some(Box::pin(sleep(limit))), _place: place }
+        Self {
+            stream,
+            deadline: Some(Box::pin(sleep(limit))),
+            _place: place,
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Talkative<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             self.deadline = None;
         } else if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was sent in time")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nothing was sent in time",
+            )));
         }
         read
     }
@@ -56,7 +67,10 @@ mod tests {
     async fn silence_at_the_beginning_ends_it_and_silence_later_does_not() {
         let (_silent, stream) = duplex(16);
         let mut stream = Talkative::new(stream, Duration::from_secs(10), None);
-        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            stream.read_u8().await.unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
 
         let (mut other, stream) = duplex(16);
         let mut stream = Talkative::new(stream, Duration::from_secs(10), None);

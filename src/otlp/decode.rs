@@ -84,7 +84,11 @@ pub struct Decoder<'k> {
 impl<'k> Decoder<'k> {
     /// Of what is received.
     pub const fn new(keys: &'k AttributeKeys) -> Self {
-        Self { keys, source: Source::Otlp, most: MOST_SPANS }
+        Self {
+            keys,
+            source: Source::Otlp,
+            most: MOST_SPANS,
+        }
     }
 
     /// Of what a store answers, of which `most` spans are taken.

@@ -31,7 +31,10 @@ pub struct Limits {
 impl Default for Limits {
     /// At 400 bytes a line what a kubelet keeps of a log (50 MiB) lasts two minutes at the most.
     fn default() -> Self {
-        Self { lines: 1000, rest: 100 }
+        Self {
+            lines: 1000,
+            rest: 100,
+        }
     }
 }
 
@@ -73,12 +76,25 @@ pub struct Filter {
 impl Filter {
     /// With these limits.
     pub fn new(limits: Limits, now: Instant) -> Self {
-        let (lines, rest) = (Bucket::new(limits.lines, now), Bucket::new(limits.rest, now));
-        Self { lines, rest, traces: Recent::default(), parents: Recent::default() }
+        let (lines, rest) = (
+            Bucket::new(limits.lines, now),
+            Bucket::new(limits.rest, now),
+        );
+        Self {
+            lines,
+            rest,
+            traces: Recent::default(),
+            parents: Recent::default(),
+        }
     }
 
     /// Of the spans of one request those worth a line, in their order.
-    pub fn choose(&mut self, spans: Vec<Span>, pods: &PodIndex, now: Instant) -> (Vec<Span>, Skipped) {
+    pub fn choose(
+        &mut self,
+        spans: Vec<Span>,
+        pods: &PodIndex,
+        now: Instant,
+    ) -> (Vec<Span>, Skipped) {
         let mut worths = self.worths(&spans, pods);
         let mut skipped = Skipped::default();
         for worth in worths.iter_mut().filter(|worth| **worth == Worth::Rest) {
@@ -92,20 +108,29 @@ impl Filter {
         // One that is over the share may tie others, and is written then.
         skipped.share = skipped.share.min(skipped.elsewhere);
         skipped.elsewhere -= skipped.share;
-        let mut order: Vec<usize> = (0..spans.len()).filter(|i| worths[*i] != Worth::Elsewhere).collect();
+        let mut order: Vec<usize> = (0..spans.len())
+            .filter(|i| worths[*i] != Worth::Elsewhere)
+            .collect();
         order.sort_by_key(|i| worths[*i]);
         let mut kept = vec![false; spans.len()];
         for at in order {
             kept[at] = self.lines.take(now);
             skipped.rate += u64::from(!kept[at]);
         }
-        let chosen = spans.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(span, _)| span);
+        let chosen = spans
+            .into_iter()
+            .zip(kept)
+            .filter(|(_, kept)| *kept)
+            .map(|(span, _)| span);
         (chosen.collect(), skipped)
     }
 
     fn worths(&mut self, spans: &[Span], pods: &PodIndex) -> Vec<Worth> {
         let mut emitters = Emitters::default();
-        let mut worths: Vec<Worth> = spans.iter().map(|span| worth(span, pods, &mut emitters)).collect();
+        let mut worths: Vec<Worth> = spans
+            .iter()
+            .map(|span| worth(span, pods, &mut emitters))
+            .collect();
         for (span, worth) in spans.iter().zip(&worths) {
             if matches!(worth, Worth::Lane | Worth::Failed) && !span.trace.is_empty() {
                 self.traces.add(hash(&span.trace, ""));
@@ -122,16 +147,28 @@ impl Filter {
     /// Whoever is above one that is written ties it, and is written too, now or when it comes.
     fn tie(&mut self, spans: &[Span], worths: &mut [Worth]) {
         let mut by_id: HashMap<u64, Vec<usize>> = HashMap::with_capacity(spans.len());
-        for (at, span) in spans.iter().enumerate().filter(|(_, span)| !span.trace.is_empty()) {
+        for (at, span) in spans
+            .iter()
+            .enumerate()
+            .filter(|(_, span)| !span.trace.is_empty())
+        {
             let id = hash(&span.trace, &span.span);
             by_id.entry(id).or_default().push(at);
             if worths[at] == Worth::Elsewhere && self.parents.has(id) {
                 worths[at] = Worth::Tie;
             }
         }
-        let mut open: Vec<usize> = (0..spans.len()).filter(|i| worths[*i] != Worth::Elsewhere).collect();
+        let mut open: Vec<usize> = (0..spans.len())
+            .filter(|i| worths[*i] != Worth::Elsewhere)
+            .collect();
         while let Some(at) = open.pop() {
-            let Some(parent) = spans[at].parent.as_ref().filter(|_| !spans[at].trace.is_empty()) else { continue };
+            let Some(parent) = spans[at]
+                .parent
+                .as_ref()
+                .filter(|_| !spans[at].trace.is_empty())
+            else {
+                continue;
+            };
             let id = hash(&spans[at].trace, parent);
             let Some(above) = by_id.get(&id) else {
                 self.parents.add(id);
@@ -153,11 +190,22 @@ fn worth<'s>(span: &'s Span, pods: &PodIndex, emitters: &mut Emitters<'s>) -> Wo
     if span.tag.value().is_some() {
         return Worth::Lane;
     }
-    let at = |address: &Option<String>| pods.at(address.as_deref()?, span.time).map(|pod| pod.tag.is_some());
-    let about = [emitters.is_gray(span, pods), at(&span.peer), at(&span.caller)];
+    let at = |address: &Option<String>| {
+        pods.at(address.as_deref()?, span.time)
+            .map(|pod| pod.tag.is_some())
+    };
+    let about = [
+        emitters.is_gray(span, pods),
+        at(&span.peer),
+        at(&span.caller),
+    ];
     if about.contains(&Some(true)) {
         // Work within a gray pod is no hop.
-        return if span.side == Side::Inner { Worth::Elsewhere } else { Worth::Lane };
+        return if span.side == Side::Inner {
+            Worth::Elsewhere
+        } else {
+            Worth::Lane
+        };
     }
     let failed = span.status.is_some_and(|status| status >= 500) || span.error.is_some();
     match span.side {
@@ -176,9 +224,18 @@ struct Emitters<'s>(HashMap<[Option<&'s str>; 4], Option<bool>>);
 impl<'s> Emitters<'s> {
     /// None: it is no pod of ours.
     fn is_gray(&mut self, span: &'s Span, pods: &PodIndex) -> Option<bool> {
-        let Emitter { namespace, pod, uid, address, .. } = &span.by;
+        let Emitter {
+            namespace,
+            pod,
+            uid,
+            address,
+            ..
+        } = &span.by;
         let key = [namespace, pod, uid, address].map(Option::as_deref);
-        *self.0.entry(key).or_insert_with(|| pods.of_emitter(&span.by, span.time).map(|pod| pod.tag.is_some()))
+        *self.0.entry(key).or_insert_with(|| {
+            pods.of_emitter(&span.by, span.time)
+                .map(|pod| pod.tag.is_some())
+        })
     }
 }
 
@@ -225,7 +282,11 @@ struct Bucket {
 impl Bucket {
     fn new(a_second: u32, now: Instant) -> Self {
         let a_second = a_second.into();
-        Self { a_second, left: a_second, filled: now }
+        Self {
+            a_second,
+            left: a_second,
+            filled: now,
+        }
     }
 
     fn take(&mut self, now: Instant) -> bool {

@@ -33,10 +33,26 @@ impl Metrics {
     /// Shows them in a registry.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("otlp");
-        registry.register("spans_received", "Spans and log records received over OTLP", self.received.clone());
-        registry.register("spans_written", "Spans written as lines", self.written.clone());
-        registry.register("spans_dropped", "Spans and log records not written, by why", self.dropped.clone());
-        registry.register("requests", "OTLP requests by protocol, signal and answer", self.requests.clone());
+        registry.register(
+            "spans_received",
+            "Spans and log records received over OTLP",
+            self.received.clone(),
+        );
+        registry.register(
+            "spans_written",
+            "Spans written as lines",
+            self.written.clone(),
+        );
+        registry.register(
+            "spans_dropped",
+            "Spans and log records not written, by why",
+            self.dropped.clone(),
+        );
+        registry.register(
+            "requests",
+            "OTLP requests by protocol, signal and answer",
+            self.requests.clone(),
+        );
         self.decoded(0, Dropped::default());
         self.chosen(Skipped::default());
         self.queue_was_full(0);
@@ -44,8 +60,15 @@ impl Metrics {
 
     /// A request was decoded: so many spans, and what was left out.
     pub(super) fn decoded(&self, spans: usize, dropped: Dropped) {
-        let Dropped { too_many, bad_id, bad_time, no_access_log, attributes: _ } = dropped;
-        self.received.inc_by(spans as u64 + too_many + bad_id + bad_time + no_access_log);
+        let Dropped {
+            too_many,
+            bad_id,
+            bad_time,
+            no_access_log,
+            attributes: _,
+        } = dropped;
+        self.received
+            .inc_by(spans as u64 + too_many + bad_id + bad_time + no_access_log);
         self.drop("too_many", too_many);
         self.drop("bad_id", bad_id);
         self.drop("bad_time", bad_time);
@@ -54,7 +77,11 @@ impl Metrics {
 
     /// Of a request's spans these were left out.
     pub(super) fn chosen(&self, skipped: Skipped) {
-        let Skipped { rate, share, elsewhere } = skipped;
+        let Skipped {
+            rate,
+            share,
+            elsewhere,
+        } = skipped;
         self.drop("rate", rate);
         self.drop("share", share);
         self.drop("elsewhere", elsewhere);
@@ -71,8 +98,19 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(super) fn answered(&self, protocol: &'static str, signal: &'static str, code: &'static str) {
-        self.requests.get_or_create(&Answered { protocol, signal, code }).inc();
+    pub(super) fn answered(
+        &self,
+        protocol: &'static str,
+        signal: &'static str,
+        code: &'static str,
+    ) {
+        self.requests
+            .get_or_create(&Answered {
+                protocol,
+                signal,
+                code,
+            })
+            .inc();
     }
 
     fn drop(&self, reason: &'static str, spans: u64) {

@@ -88,7 +88,8 @@ pub async fn serve(
             tokio::spawn(async move {
                 // Closed at once: who has too many is not told more.
                 let place = admission.enter(peer, address).await?;
-                stop.run_until_cancelled(connection(protocol, stream, place, intake)).await
+                stop.run_until_cancelled(connection(protocol, stream, place, intake))
+                    .await
             });
         }
     }))
@@ -102,11 +103,22 @@ async fn connection(protocol: Protocol, stream: TcpStream, place: Place, intake:
         async move { Ok::<_, Infallible>(answer(protocol, &intake, request).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD);
     let http2 = &mut server.http2();
-    http2.timer(TokioTimer::new()).keep_alive_interval(IDLE).max_header_list_size(HEAD as u32);
+    http2
+        .timer(TokioTimer::new())
+        .keep_alive_interval(IDLE)
+        .max_header_list_size(HEAD as u32);
     http2.max_concurrent_streams(STREAMS);
-    let server = if protocol == Protocol::Grpc { server.http2_only() } else { server };
+    let server = if protocol == Protocol::Grpc {
+        server.http2_only()
+    } else {
+        server
+    };
     // However it ends, the sender knows.
     let _ = server.serve_connection(stream, service).await;
 }

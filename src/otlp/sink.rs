@@ -52,14 +52,25 @@ impl Sink {
     pub fn new(out: impl Write + Send + 'static, metrics: Metrics) -> io::Result<Self> {
         let (queue, spans) = sync_channel(QUEUED);
         let shared = Arc::<Shared>::default();
-        let this = Self { queue, shared: shared.clone(), metrics: metrics.clone() };
+        let this = Self {
+            queue,
+            shared: shared.clone(),
+            metrics: metrics.clone(),
+        };
         let writing = move || {
-            let mut lines = Lines { out: BufWriter::new(out), shared, metrics, told: (Instant::now(), 0) };
+            let mut lines = Lines {
+                out: BufWriter::new(out),
+                shared,
+                metrics,
+                told: (Instant::now(), 0),
+            };
             if let Err(e) = lines.write_all(&spans) {
                 tracing::error!("hops are written no more: {e}");
             }
         };
-        std::thread::Builder::new().name("spans".into()).spawn(writing)?;
+        std::thread::Builder::new()
+            .name("spans".into())
+            .spawn(writing)?;
         Ok(this)
     }
 
@@ -165,7 +176,10 @@ mod tests {
     }
 
     fn span(n: usize) -> Span {
-        Span { span: format!("{n:016x}"), ..Span::default() }
+        Span {
+            span: format!("{n:016x}"),
+            ..Span::default()
+        }
     }
 
     #[test]
@@ -174,12 +188,21 @@ mod tests {
         let (queue, spans) = sync_channel(10);
         let shared = Arc::<Shared>::default();
         let metrics = Metrics::default();
-        let sink = Sink { queue, shared: shared.clone(), metrics: metrics.clone() };
+        let sink = Sink {
+            queue,
+            shared: shared.clone(),
+            metrics: metrics.clone(),
+        };
         (0..12).for_each(|n| sink.send(span(n)));
         sink.dropped_before(3);
         assert_eq!((sink.dropped(), sink.is_full()), (5, false));
         drop(sink);
-        let mut lines = Lines { out: BufWriter::new(text.clone()), shared, metrics, told: (Instant::now(), 0) };
+        let mut lines = Lines {
+            out: BufWriter::new(text.clone()),
+            shared,
+            metrics,
+            told: (Instant::now(), 0),
+        };
         lines.write_all(&spans).unwrap();
         let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
@@ -210,7 +233,11 @@ mod tests {
         let sent = 2 * QUEUED + GATHERED;
         (0..sent).for_each(|n| sink.send(span(n)));
         assert!(sink.is_full());
-        assert!(sink.dropped() as usize >= sent - QUEUED - 2 * GATHERED, "{}", sink.dropped());
+        assert!(
+            sink.dropped() as usize >= sent - QUEUED - 2 * GATHERED,
+            "{}",
+            sink.dropped()
+        );
         drop(go);
     }
 }

@@ -55,8 +55,12 @@ impl Shared {
     }
 }
 
-const COMPONENTS: [&str; 4] =
-    ["deployment-controller", "replicaset-controller", "statefulset-controller", "job-controller"];
+const COMPONENTS: [&str; 4] = [
+    "deployment-controller",
+    "replicaset-controller",
+    "statefulset-controller",
+    "job-controller",
+];
 
 /// Start all controllers; they end soon after `stop` (wait for them on `tracker`).
 pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -74,21 +78,91 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
         jobs: Cache::default(),
         recorders: COMPONENTS.into_iter().map(recorder).collect(),
     });
-    start(&shared, tracker, stop, "deployment", deployment::watch, |s, k| Box::pin(deployment::look(s, k)));
-    start(&shared, tracker, stop, "replicaset", replicaset::watch, |s, k| Box::pin(replicaset::look(s, k)));
-    start(&shared, tracker, stop, "statefulset", statefulset::watch, |s, k| Box::pin(statefulset::look(s, k)));
-    start(&shared, tracker, stop, "endpoints", endpoints::watch, |s, k| Box::pin(endpoints::look(s, k)));
-    start(&shared, tracker, stop, "job", job::watch, |s, k| Box::pin(job::look(s, k)));
+    start(
+        &shared,
+        tracker,
+        stop,
+        "deployment",
+        deployment::watch,
+        |s, k| Box::pin(deployment::look(s, k)),
+    );
+    start(
+        &shared,
+        tracker,
+        stop,
+        "replicaset",
+        replicaset::watch,
+        |s, k| Box::pin(replicaset::look(s, k)),
+    );
+    start(
+        &shared,
+        tracker,
+        stop,
+        "statefulset",
+        statefulset::watch,
+        |s, k| Box::pin(statefulset::look(s, k)),
+    );
+    start(
+        &shared,
+        tracker,
+        stop,
+        "endpoints",
+        endpoints::watch,
+        |s, k| Box::pin(endpoints::look(s, k)),
+    );
+    start(&shared, tracker, stop, "job", job::watch, |s, k| {
+        Box::pin(job::look(s, k))
+    });
     garbage::spawn(client.clone(), tracker, stop);
     tracker.spawn(expiry::run(client.clone(), stop.clone()));
-    tracker.spawn(shared.services.clone().run(Api::all(client.clone()), stop.clone()));
-    tracker.spawn(shared.slices.clone().run(Api::all(client.clone()), stop.clone()));
-    tracker.spawn(shared.endpoints.clone().run(Api::all(client.clone()), stop.clone()));
-    tracker.spawn(shared.jobs.clone().run(Api::all(client.clone()), stop.clone()));
-    tracker.spawn(shared.deployments.clone().run(Api::all(client.clone()), stop.clone()));
-    tracker.spawn(shared.sets.clone().run(Api::all(client.clone()), stop.clone()));
-    tracker.spawn(shared.stateful.clone().run(Api::all(client.clone()), stop.clone()));
-    tracker.spawn(shared.revisions.clone().run(Api::all(client.clone()), stop.clone()));
+    tracker.spawn(
+        shared
+            .services
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .slices
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .endpoints
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .jobs
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .deployments
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .sets
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .stateful
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .revisions
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
     tracker.spawn(shared.pods.clone().run(Api::all(client), stop.clone()));
 }
 

@@ -14,7 +14,11 @@ mod types;
 /// The Kubernetes whose behaviour pocket follows.
 pub const KUBERNETES: (&str, &str, &str) = ("1", "36", "v1.36.2+pocket");
 
-pub(crate) fn answer(registry: &Registry, segments: &[&str], accept: &str) -> Result<Reply, ApiError> {
+pub(crate) fn answer(
+    registry: &Registry,
+    segments: &[&str],
+    accept: &str,
+) -> Result<Reply, ApiError> {
     // A client that knows the aggregated form gets all groups and resources in one answer.
     if let (["api" | "apis"], true) = (segments, accept.contains("as=APIGroupDiscoveryList")) {
         return Ok(aggregated::answer(registry, segments[0] == "api", accept));
@@ -82,8 +86,12 @@ fn group_json(group: &str, versions: &[&str]) -> Value {
 }
 
 fn resources(registry: &Registry, group: &str, version: &str) -> Result<Value, ApiError> {
-    let of_version: Vec<&Resource> =
-        registry.resources.iter().map(|r| &**r).filter(|r| r.group == group && r.version == version).collect();
+    let of_version: Vec<&Resource> = registry
+        .resources
+        .iter()
+        .map(|r| &**r)
+        .filter(|r| r.group == group && r.version == version)
+        .collect();
     let Some(first) = of_version.first() else {
         return Err(ApiError::no_such_path());
     };
@@ -135,13 +143,21 @@ fn storage_version_hash(resource: &Resource) -> String {
     use base64::Engine as _;
     use sha2::{Digest, Sha256};
     // Both kinds of Event are stored as the older one.
-    let group = if resource.is("events.k8s.io", "Event") { "" } else { resource.group.as_str() };
+    let group = if resource.is("events.k8s.io", "Event") {
+        ""
+    } else {
+        resource.group.as_str()
+    };
     let hash = Sha256::digest(format!("{group}/{}/{}", resource.version, resource.kind));
     base64::engine::general_purpose::STANDARD.encode(&hash[..8])
 }
 
-pub(crate) type Subresource<'a> =
-    (&'static str, &'a str, Option<(&'static str, &'static str)>, &'static [&'static str]);
+pub(crate) type Subresource<'a> = (
+    &'static str,
+    &'a str,
+    Option<(&'static str, &'static str)>,
+    &'static [&'static str],
+);
 
 /// (name, kind, its own group and version, verbs)
 pub(crate) fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {

@@ -28,7 +28,12 @@ pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a file that is not there yet, for its owner only; whoever writes it syncs it.
 pub fn create(file: &Path) -> io::Result<File> {
-    let open = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(file)?;
+    let open = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
     // The umask may have taken even the owner's rights.
     open.set_permissions(Permissions::from_mode(0o600))?;
     Ok(open)
@@ -59,13 +64,22 @@ pub fn create_folder(dir: &Path) -> io::Result<()> {
 pub fn sync_folder(dir: &Path) -> io::Result<()> {
     match File::open(dir)?.sync_all() {
         // A filesystem that cannot do so.
-        Err(why) if matches!(why.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(why)
+            if matches!(
+                why.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
         synced => synced,
     }
 }
 
 fn parent(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// What a power cut makes of a file whose content was not on disk: nothing, or only zeros.
@@ -93,7 +107,10 @@ mod tests {
         fs::write(folder.join("f.json.new"), "half").unwrap();
         for text in ["one", "two"] {
             write(&file, text.as_bytes()).unwrap();
-            assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode(&file)), (text, 0o600));
+            assert_eq!(
+                (fs::read_to_string(&file).unwrap().as_str(), mode(&file)),
+                (text, 0o600)
+            );
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         assert!(write(&dir.path().join("none/f"), b"").is_err());

@@ -27,7 +27,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// `args` are those after the subcommand's name.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let (Some(mark), Some(pods)) = (args.next().and_then(|m| m.into_string().ok()), args.next()) else {
+    let (Some(mark), Some(pods)) = (args.next().and_then(|m| m.into_string().ok()), args.next())
+    else {
         eprintln!("graylane {NAME} is for pocket's own use");
         return ExitCode::from(2);
     };
@@ -51,10 +52,19 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn start(graylane: &Path, marks: &Marks, pods: &Path) -> io::Result<Child> {
     let mut command = Command::new(graylane);
-    command.arg(NAME).arg(marks.start()).arg(pods).env_clear().current_dir("/");
+    command
+        .arg(NAME)
+        .arg(marks.start())
+        .arg(pods)
+        .env_clear()
+        .current_dir("/");
     // A later start of the pocket ends one that was stopped, and so did not see the end of this one.
     command.env(leftovers::VARIABLE, format!("{}guard", marks.state()));
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
 }
 
 /// Keeps a guard at work until `unused`.
@@ -75,7 +85,11 @@ pub async fn keep(graylane: PathBuf, marks: Marks, pods: PathBuf, unused: Cancel
                 tracing::warn!(%error, "no guard: what pocket and a shim leave when both are killed at once stays")
             }
         }
-        if unused.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+        if unused
+            .run_until_cancelled(tokio::time::sleep(PAUSE))
+            .await
+            .is_none()
+        {
             return;
         }
     }

@@ -58,7 +58,9 @@ impl Ring {
         self.lines.push_back((Timestamp::now(), line));
         self.end += 1;
         while self.lines.len() > KEPT || self.bytes > KEPT_BYTES {
-            let Some((_, gone)) = self.lines.pop_front() else { break };
+            let Some((_, gone)) = self.lines.pop_front() else {
+                break;
+            };
             self.bytes -= gone.len();
         }
     }
@@ -78,22 +80,31 @@ impl Ring {
 
     /// The number of the first line that a reader wants.
     fn start(&self, options: &LogOptions) -> u64 {
-        let tail = options.tail_lines.map_or(self.first(), |n| self.end.saturating_sub(n));
-        let since = options.since.map_or(0, |t| self.lines.partition_point(|(time, _)| *time < t) as u64);
+        let tail = options
+            .tail_lines
+            .map_or(self.first(), |n| self.end.saturating_sub(n));
+        let since = options.since.map_or(0, |t| {
+            self.lines.partition_point(|(time, _)| *time < t) as u64
+        });
         tail.max(self.first()).max(self.first() + since)
     }
 }
 
 impl Default for HopLog {
     fn default() -> Self {
-        Self { ring: Arc::default(), end: watch::Sender::new(0) }
+        Self {
+            ring: Arc::default(),
+            end: watch::Sender::new(0),
+        }
     }
 }
 
 impl HopLog {
     /// Writes one hop.
     pub fn write(&self, hop: &Hop) {
-        let Ok(mut line) = serde_json::to_vec(hop) else { return };
+        let Ok(mut line) = serde_json::to_vec(hop) else {
+            return;
+        };
         line.push(b'\n');
         let end = {
             let mut ring = self.ring();
@@ -115,24 +126,35 @@ impl HopLog {
             (start, ring.end, ring.chunk(start, timestamps))
         };
         let (log, news) = (self.clone(), self.end.subscribe());
-        let rest = stream::unfold((log, news, end.max(start)), move |(log, mut news, from)| async move {
-            news.wait_for(|end| *end > from).await.ok()?;
-            let (chunk, end) = {
-                let ring = log.ring();
-                (ring.chunk(from, timestamps), ring.end)
-            };
-            Some((chunk, (log, news, end)))
-        });
-        let all =
-            if options.follow { stream::iter([first]).chain(rest).boxed() } else { stream::iter([first]).boxed() };
+        let rest = stream::unfold(
+            (log, news, end.max(start)),
+            move |(log, mut news, from)| async move {
+                news.wait_for(|end| *end > from).await.ok()?;
+                let (chunk, end) = {
+                    let ring = log.ring();
+                    (ring.chunk(from, timestamps), ring.end)
+                };
+                Some((chunk, (log, news, end)))
+            },
+        );
+        let all = if options.follow {
+            stream::iter([first]).chain(rest).boxed()
+        } else {
+            stream::iter([first]).boxed()
+        };
         match options.limit_bytes {
             None => all.map(Ok).boxed(),
-            Some(limit) => limited(all, usize::try_from(limit).unwrap_or(usize::MAX)).map(Ok).boxed(),
+            Some(limit) => limited(all, usize::try_from(limit).unwrap_or(usize::MAX))
+                .map(Ok)
+                .boxed(),
         }
     }
 }
 
-fn limited(all: stream::BoxStream<'static, Bytes>, limit: usize) -> impl stream::Stream<Item = Bytes> + Send {
+fn limited(
+    all: stream::BoxStream<'static, Bytes>,
+    limit: usize,
+) -> impl stream::Stream<Item = Bytes> + Send {
     all.scan(limit, |left, mut chunk| {
         let end = *left == 0;
         chunk.truncate(*left);
@@ -150,11 +172,18 @@ pub struct Logs {
 }
 
 impl LogSource for Logs {
-    fn open(&self, pod: Arc<Value>, options: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
+    fn open(
+        &self,
+        pod: Arc<Value>,
+        options: LogOptions,
+    ) -> BoxFuture<'static, Result<LogStream, LogError>> {
         let meta = &pod["metadata"];
         if meta["namespace"] == NAMESPACE && meta["name"] == POD {
             if options.previous {
-                let why = format!("previous terminated container {:?} in pod {POD:?} not found", options.container);
+                let why = format!(
+                    "previous terminated container {:?} in pod {POD:?} not found",
+                    options.container
+                );
                 return futures::future::err(LogError::NotAvailable(why)).boxed();
             }
             return futures::future::ok(self.hops.read(&options)).boxed();
@@ -167,8 +196,11 @@ impl LogSource for Logs {
 pub async fn show_pod(client: &Client, node: std::net::IpAddr) -> Result<(), kube::Error> {
     let params = PatchParams::apply("graylane-pocket").force();
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    namespaces.patch(NAMESPACE, &params, &Patch::Apply(&namespace)).await?;
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    namespaces
+        .patch(NAMESPACE, &params, &Patch::Apply(&namespace))
+        .await?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let pod = json!({
         "apiVersion": "v1",
@@ -189,7 +221,9 @@ pub async fn show_pod(client: &Client, node: std::net::IpAddr) -> Result<(), kub
             "state": {"running": {"startedAt": now}},
         }],
     }});
-    pods.patch_status(POD, &PatchParams::default(), &Patch::Merge(&status)).await.map(drop)
+    pods.patch_status(POD, &PatchParams::default(), &Patch::Merge(&status))
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -206,24 +240,51 @@ mod tests {
 
     fn spans(chunk: &[u8]) -> Vec<usize> {
         let lines = chunk.split(|b| *b == b'\n').filter(|l| !l.is_empty());
-        lines.map(|l| serde_json::from_slice::<Hop>(l).unwrap().span.parse().unwrap()).collect()
+        lines
+            .map(|l| {
+                serde_json::from_slice::<Hop>(l)
+                    .unwrap()
+                    .span
+                    .parse()
+                    .unwrap()
+            })
+            .collect()
     }
 
     async fn all(log: &HopLog, options: LogOptions) -> Vec<usize> {
-        spans(&log.read(&options).map(Result::unwrap).collect::<Vec<_>>().await.concat())
+        spans(
+            &log.read(&options)
+                .map(Result::unwrap)
+                .collect::<Vec<_>>()
+                .await
+                .concat(),
+        )
     }
 
     #[tokio::test]
     async fn late_readers_get_what_is_kept_and_followers_what_comes() {
         let log = HopLog::default();
         (0..KEPT + 10).for_each(|n| log.write(&hop(n)));
-        assert_eq!(all(&log, LogOptions::default()).await, (10..KEPT + 10).collect::<Vec<_>>());
-        let tail = LogOptions { tail_lines: Some(2), ..LogOptions::default() };
+        assert_eq!(
+            all(&log, LogOptions::default()).await,
+            (10..KEPT + 10).collect::<Vec<_>>()
+        );
+        let tail = LogOptions {
+            tail_lines: Some(2),
+            ..LogOptions::default()
+        };
         assert_eq!(all(&log, tail.clone()).await, [KEPT + 8, KEPT + 9]);
-        let later = LogOptions { since: Some(Timestamp::MAX), ..LogOptions::default() };
+        let later = LogOptions {
+            since: Some(Timestamp::MAX),
+            ..LogOptions::default()
+        };
         assert!(all(&log, later).await.is_empty());
 
-        let mut follower = log.read(&LogOptions { follow: true, tail_lines: Some(1), ..LogOptions::default() });
+        let mut follower = log.read(&LogOptions {
+            follow: true,
+            tail_lines: Some(1),
+            ..LogOptions::default()
+        });
         assert_eq!(spans(&follower.next().await.unwrap().unwrap()), [KEPT + 9]);
         assert!(follower.next().now_or_never().is_none());
         log.write(&hop(1));
@@ -231,21 +292,36 @@ mod tests {
         assert_eq!(spans(&follower.next().await.unwrap().unwrap()), [1, 2]);
         // One that sleeps too long misses lines and nothing else.
         (0..KEPT + 5).for_each(|n| log.write(&hop(n)));
-        assert_eq!(spans(&follower.next().await.unwrap().unwrap()), (5..KEPT + 5).collect::<Vec<_>>());
+        assert_eq!(
+            spans(&follower.next().await.unwrap().unwrap()),
+            (5..KEPT + 5).collect::<Vec<_>>()
+        );
     }
 
     #[tokio::test]
     async fn long_lines_push_others_out_by_their_bytes() {
         let log = HopLog::default();
-        let long = |n| Hop { path: "p".repeat(60_000), ..hop(n) };
+        let long = |n| Hop {
+            path: "p".repeat(60_000),
+            ..hop(n)
+        };
         (0..200).for_each(|n| log.write(&long(n)));
         let read = all(&log, LogOptions::default()).await;
-        assert!(read.len() < 100 && read.last() == Some(&199), "{}", read.len());
+        assert!(
+            read.len() < 100 && read.last() == Some(&199),
+            "{}",
+            read.len()
+        );
         let kept = |ring: &Ring| ring.lines.iter().map(|(_, l)| l.len()).sum::<usize>();
-        let (told, real) = Some(log.ring()).map(|ring| (ring.bytes, kept(&ring))).unwrap_or_default();
+        let (told, real) = Some(log.ring())
+            .map(|ring| (ring.bytes, kept(&ring)))
+            .unwrap_or_default();
         assert!(told == real && real <= KEPT_BYTES, "{told} {real}");
         // One line that is longer than all that is kept leaves nothing, and nothing breaks.
-        log.write(&Hop { path: "p".repeat(2 * KEPT_BYTES), ..hop(200) });
+        log.write(&Hop {
+            path: "p".repeat(2 * KEPT_BYTES),
+            ..hop(200)
+        });
         assert!(all(&log, LogOptions::default()).await.is_empty());
         log.write(&hop(201));
         assert_eq!(all(&log, LogOptions::default()).await, [201]);
@@ -255,7 +331,10 @@ mod tests {
     async fn a_limit_of_bytes_cuts_where_it_says() {
         let log = HopLog::default();
         (0..3).for_each(|n| log.write(&hop(n)));
-        let limit = LogOptions { limit_bytes: Some(5), ..LogOptions::default() };
+        let limit = LogOptions {
+            limit_bytes: Some(5),
+            ..LogOptions::default()
+        };
         let read: Vec<Bytes> = log.read(&limit).map(Result::unwrap).collect().await;
         assert_eq!(read.concat(), b"{\"tim");
     }

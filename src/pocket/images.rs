@@ -123,7 +123,10 @@ impl Images {
         durable::create_folder(&dir).map_err(told(&dir))?;
         let images = Self { dir };
         images.remove_abandoned();
-        if images.tags().is_err_and(|e| matches!(e, ImageError::Manifest { .. })) {
+        if images
+            .tags()
+            .is_err_and(|e| matches!(e, ImageError::Manifest { .. }))
+        {
             images.put_damaged_names_aside()?;
         }
         Ok(images)
@@ -132,8 +135,15 @@ impl Images {
     /// What a build that was killed has left; one that goes on is younger.
     fn remove_abandoned(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let unfinished = entry.file_name().to_str().is_some_and(|n| UNFINISHED.iter().any(|u| n.starts_with(u)));
-            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            let unfinished = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|n| UNFINISHED.iter().any(|u| n.starts_with(u)));
+            let age = entry
+                .metadata()
+                .and_then(|m| m.modified())
+                .ok()
+                .and_then(|t| t.elapsed().ok());
             if unfinished && age.is_some_and(|age| age > ABANDONED) {
                 let _ = fs::remove_dir_all(entry.path());
             }
@@ -156,17 +166,26 @@ impl Images {
     /// The image of a name (`name:tag`, a missing tag is `latest`) or a digest (`name@sha256:…`, `sha256:…`).
     pub fn get(&self, reference: &str) -> Result<Image> {
         let missing = || ImageError::NotFound(reference.to_owned());
-        let digest = match reference.rsplit_once('@').map_or(reference, |(_, digest)| digest) {
+        let digest = match reference
+            .rsplit_once('@')
+            .map_or(reference, |(_, digest)| digest)
+        {
             digest if digest.starts_with("sha256:") => digest.to_owned(),
             _ => self.tags()?.remove(&full(reference)?).ok_or_else(missing)?,
         };
-        let hex = digest.strip_prefix("sha256:").filter(|h| h.len() == 64 && h.bytes().all(|b| b.is_ascii_hexdigit()));
+        let hex = digest
+            .strip_prefix("sha256:")
+            .filter(|h| h.len() == 64 && h.bytes().all(|b| b.is_ascii_hexdigit()));
         let dir = self.dir.join(hex.ok_or_else(missing)?);
         if !dir.exists() {
             return Err(missing());
         }
         let manifest = read_manifest(&dir).map_err(|e| damaged(reference, &dir, e.to_string()))?;
-        Ok(Image { digest, dir, manifest })
+        Ok(Image {
+            digest,
+            dir,
+            manifest,
+        })
     }
 
     /// Takes a folder in under a name, which stays until somebody gives it to another image.
@@ -182,8 +201,11 @@ impl Images {
     fn take(&self, context: &Path, name: &str, for_release: Option<Timestamp>) -> Result<Image> {
         let name = full(name)?;
         read_manifest(context)?;
-        let fresh = self.dir.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
-        let copied = digest::copy(context, &fresh).map_err(|(file, why)| ImageError::Io { file, why });
+        let fresh = self
+            .dir
+            .join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
+        let copied =
+            digest::copy(context, &fresh).map_err(|(file, why)| ImageError::Io { file, why });
         // Folders and names change together: nobody takes away in between what is about to be named.
         let held = self.lock_tags()?;
         let done = copied.and_then(|hex| self.keep(&fresh, &hex).map(|()| format!("sha256:{hex}")));
@@ -219,14 +241,23 @@ impl Images {
     /// # Errors
     ///
     /// What the disk does not do.
-    pub fn forget_unused(&self, used: impl Fn(&[String]) -> BTreeSet<String>, now: Timestamp) -> Result<Vec<String>> {
+    pub fn forget_unused(
+        &self,
+        used: impl Fn(&[String]) -> BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<Vec<String>> {
         if self.built().is_empty() {
             return Ok(vec![]);
         }
         let held = self.lock_tags()?;
         let (mut built, mut tags) = (self.built(), self.tags()?);
-        let old = |at: &i64| Timestamp::from_second(*at).is_ok_and(|at| now.duration_since(at) > UNUSED);
-        let mut gone: Vec<String> = built.iter().filter(|(_, at)| old(at)).map(|(name, _)| name.clone()).collect();
+        let old =
+            |at: &i64| Timestamp::from_second(*at).is_ok_and(|at| now.duration_since(at) > UNUSED);
+        let mut gone: Vec<String> = built
+            .iter()
+            .filter(|(_, at)| old(at))
+            .map(|(name, _)| name.clone())
+            .collect();
         let digests = gone.iter().filter_map(|name| tags.get(name).cloned());
         let asked: Vec<String> = gone.iter().cloned().chain(digests).collect();
         let used = used(&asked);
@@ -238,9 +269,15 @@ impl Images {
             self.write(BUILT, &built)?;
         }
         // After the names: nothing names a folder that is not there.
-        nameless.retain(|digest| !used.contains(digest) && !tags.values().any(|named| named == digest));
-        for hex in nameless.iter().filter_map(|digest| digest.strip_prefix("sha256:")) {
-            let aside = self.dir.join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
+        nameless
+            .retain(|digest| !used.contains(digest) && !tags.values().any(|named| named == digest));
+        for hex in nameless
+            .iter()
+            .filter_map(|digest| digest.strip_prefix("sha256:"))
+        {
+            let aside = self
+                .dir
+                .join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
             if fs::rename(self.dir.join(hex), &aside).is_ok() {
                 fs::remove_dir_all(&aside).map_err(told(&aside))?;
             }
@@ -251,7 +288,8 @@ impl Images {
 
     fn write<T: Serialize>(&self, name: &str, what: &T) -> Result<()> {
         let file = self.dir.join(name);
-        durable::write(&file, &serde_json::to_vec_pretty(what).unwrap_or_default()).map_err(told(&file))
+        durable::write(&file, &serde_json::to_vec_pretty(what).unwrap_or_default())
+            .map_err(told(&file))
     }
 
     /// Takes an image in that is nothing but its manifest; the same name with the same content changes nothing.
@@ -262,9 +300,12 @@ impl Images {
         {
             return Ok(image);
         }
-        let context = self.dir.join(format!(".def-{}", uuid::Uuid::new_v4().simple()));
+        let context = self
+            .dir
+            .join(format!(".def-{}", uuid::Uuid::new_v4().simple()));
         fs::create_dir(&context).map_err(told(&context))?;
-        let text = serde_saphyr::to_string(manifest).map_err(|e| ImageError::Name(e.to_string()))?;
+        let text =
+            serde_saphyr::to_string(manifest).map_err(|e| ImageError::Name(e.to_string()))?;
         let written = fs::write(context.join(MANIFEST), text).map_err(told(&context));
         let built = written.and_then(|()| self.build(&context, name));
         let _ = fs::remove_dir_all(&context);
@@ -275,8 +316,10 @@ impl Images {
     pub fn tags(&self) -> Result<BTreeMap<String, String>> {
         let file = self.dir.join(TAGS);
         match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| ImageError::Manifest { file, why: format!("not the names of images: {e}") }),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| ImageError::Manifest {
+                file,
+                why: format!("not the names of images: {e}"),
+            }),
             Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(why) => Err(told(&file)(why)),
         }
@@ -290,7 +333,9 @@ impl Images {
             return fs::remove_dir_all(fresh).map_err(told(fresh));
         }
         if dir.exists() {
-            let aside = self.dir.join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
+            let aside = self
+                .dir
+                .join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
             fs::rename(&dir, &aside).map_err(told(&dir))?;
             fs::remove_dir_all(&aside).map_err(told(&aside))?;
         }
@@ -304,21 +349,34 @@ impl Images {
 
     fn lock_tags(&self) -> Result<fs::File> {
         let file = self.dir.join("tags.lock");
-        let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&file);
+        let open = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&file);
         open.and_then(|f| f.lock().map(|()| f)).map_err(told(&file))
     }
 }
 
 fn damaged(name: &str, dir: &Path, why: String) -> ImageError {
-    ImageError::Damaged { name: name.to_owned(), dir: dir.to_owned(), why }
+    ImageError::Damaged {
+        name: name.to_owned(),
+        dir: dir.to_owned(),
+        why,
+    }
 }
 
 impl Image {
     /// The command line of the entrypoint: `$GRAYLANE` is `graylane`, files of the image are found.
     pub fn entrypoint(&self, graylane: &Path) -> Vec<String> {
         let text = |p: &Path| p.to_string_lossy().into_owned();
-        let mut words: Vec<String> =
-            self.manifest.entrypoint.iter().map(|w| w.replace(GRAYLANE, &text(graylane))).collect();
+        let mut words: Vec<String> = self
+            .manifest
+            .entrypoint
+            .iter()
+            .map(|w| w.replace(GRAYLANE, &text(graylane)))
+            .collect();
         if let Some(program) = words.first_mut()
             && !program.starts_with('/')
             && self.dir.join(&program).exists()
@@ -330,7 +388,10 @@ impl Image {
 
     /// Where it runs.
     pub fn working_dir(&self) -> PathBuf {
-        self.manifest.working_dir.as_ref().map_or_else(|| self.dir.clone(), |d| self.dir.join(d))
+        self.manifest
+            .working_dir
+            .as_ref()
+            .map_or_else(|| self.dir.clone(), |d| self.dir.join(d))
     }
 }
 
@@ -338,18 +399,31 @@ impl Image {
 fn full(name: &str) -> Result<String> {
     let wrong = || ImageError::Name(name.to_owned());
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
-    if name.is_empty() || !name.chars().all(good) || name.starts_with([':', '/']) || name.ends_with([':', '/']) {
+    if name.is_empty()
+        || !name.chars().all(good)
+        || name.starts_with([':', '/'])
+        || name.ends_with([':', '/'])
+    {
         return Err(wrong());
     }
     // A colon before a slash is of a registry's port.
-    let tagged = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
-    Ok(if tagged { name.to_owned() } else { format!("{name}:latest") })
+    let tagged = name
+        .rsplit_once(':')
+        .is_some_and(|(_, tag)| !tag.contains('/'));
+    Ok(if tagged {
+        name.to_owned()
+    } else {
+        format!("{name}:latest")
+    })
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest> {
     let file = dir.join(MANIFEST);
     let text = fs::read_to_string(&file).map_err(told(&file))?;
-    let wrong = |why: String| ImageError::Manifest { file: file.clone(), why };
+    let wrong = |why: String| ImageError::Manifest {
+        file: file.clone(),
+        why,
+    };
     let manifest: Manifest = serde_saphyr::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let Some(program) = manifest.entrypoint.first().filter(|p| !p.is_empty()) else {
         return Err(wrong("entrypoint is empty: name a program".into()));
@@ -375,7 +449,10 @@ mod tests {
     }
 
     fn manifest(program: &str) -> Manifest {
-        Manifest { entrypoint: vec![program.into(), "x".into()], ..Manifest::default() }
+        Manifest {
+            entrypoint: vec![program.into(), "x".into()],
+            ..Manifest::default()
+        }
     }
 
     #[test]
@@ -388,10 +465,14 @@ mod tests {
         assert_ne!(other.digest, one.digest);
         assert_eq!(images.get("a:v1").unwrap(), other);
         assert_eq!(images.get(&format!("a@{}", one.digest)).unwrap(), one);
-        assert_eq!(images.tags().unwrap().into_keys().collect::<Vec<_>>(), ["a:v1", "b:latest"]);
-        let left = fs::read_dir(&images.dir)
-            .unwrap()
-            .filter(|e| e.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with('.')));
+        assert_eq!(
+            images.tags().unwrap().into_keys().collect::<Vec<_>>(),
+            ["a:v1", "b:latest"]
+        );
+        let left = fs::read_dir(&images.dir).unwrap().filter(|e| {
+            e.as_ref()
+                .is_ok_and(|e| e.file_name().to_string_lossy().starts_with('.'))
+        });
         assert_eq!(left.count(), 0, "nothing half made is left");
     }
 
@@ -402,11 +483,17 @@ mod tests {
             fs::create_dir(images.dir.join(name)).unwrap();
             if name.ends_with("old") {
                 let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
-                fs::File::open(images.dir.join(name)).unwrap().set_modified(long_ago).unwrap();
+                fs::File::open(images.dir.join(name))
+                    .unwrap()
+                    .set_modified(long_ago)
+                    .unwrap();
             }
         }
         let images = Images::of(dir.path()).unwrap();
-        let left: Vec<_> = fs::read_dir(&images.dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(&images.dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(left, [".new-young"]);
     }
 
@@ -416,7 +503,11 @@ mod tests {
         let context = dir.path().join("context");
         fs::create_dir_all(context.join("bin")).unwrap();
         fs::write(context.join("bin/run"), "#!/bin/sh\n").unwrap();
-        fs::write(context.join(MANIFEST), "entrypoint: [bin/run, $GRAYLANE]\nworkingDir: bin\n").unwrap();
+        fs::write(
+            context.join(MANIFEST),
+            "entrypoint: [bin/run, $GRAYLANE]\nworkingDir: bin\n",
+        )
+        .unwrap();
         let told = images.build(&context, "c:1").unwrap_err().to_string();
         assert!(told.contains("bin/run is not executable"), "{told}");
         fs::set_permissions(context.join("bin/run"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -424,7 +515,10 @@ mod tests {
         let words = image.entrypoint(Path::new("/g"));
         assert_eq!(words, [image.dir.join("bin/run").to_str().unwrap(), "/g"]);
         assert_eq!(image.working_dir(), image.dir.join("bin"));
-        let mode = fs::metadata(image.dir.join("bin/run")).unwrap().permissions().mode();
+        let mode = fs::metadata(image.dir.join("bin/run"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o700, "it runs, for its owner");
         fs::write(context.join("bin/more"), "").unwrap();
         assert_ne!(images.build(&context, "c:2").unwrap().digest, image.digest);
@@ -437,14 +531,32 @@ mod tests {
         let told = images.build(dir.path(), "c:1").unwrap_err().to_string();
         assert!(told.contains(MANIFEST), "{told}");
         fs::write(dir.path().join(MANIFEST), "entrypoint: []\n").unwrap();
-        assert!(images.build(dir.path(), "c:1").unwrap_err().to_string().contains("name a program"));
+        assert!(
+            images
+                .build(dir.path(), "c:1")
+                .unwrap_err()
+                .to_string()
+                .contains("name a program")
+        );
         fs::write(dir.path().join(MANIFEST), "entrypoint: [x]\nentry: 1\n").unwrap();
-        assert!(images.build(dir.path(), "c:1").unwrap_err().to_string().contains("entry"));
+        assert!(
+            images
+                .build(dir.path(), "c:1")
+                .unwrap_err()
+                .to_string()
+                .contains("entry")
+        );
         for wrong in ["", ":x", "a b", "a:", "../x\u{0}"] {
-            assert!(matches!(images.build(dir.path(), wrong), Err(ImageError::Name(_))), "{wrong:?}");
+            assert!(
+                matches!(images.build(dir.path(), wrong), Err(ImageError::Name(_))),
+                "{wrong:?}"
+            );
         }
         assert!(matches!(images.get("nil:1"), Err(ImageError::NotFound(_))));
-        assert!(matches!(images.get("sha256:../../etc"), Err(ImageError::NotFound(_))));
+        assert!(matches!(
+            images.get("sha256:../../etc"),
+            Err(ImageError::NotFound(_))
+        ));
     }
 
     #[test]
@@ -453,7 +565,11 @@ mod tests {
         let context = |text: &str| {
             let context = dir.path().join(format!("context-{text}"));
             fs::create_dir_all(&context).unwrap();
-            fs::write(context.join(MANIFEST), format!("entrypoint: [/bin/true, {text}]\n")).unwrap();
+            fs::write(
+                context.join(MANIFEST),
+                format!("entrypoint: [/bin/true, {text}]\n"),
+            )
+            .unwrap();
             context
         };
         images.build(&context("mine"), "a:mine").unwrap();
@@ -466,15 +582,26 @@ mod tests {
         images.build(&context("five"), "a:5").unwrap();
         let running = images.get("a:4").unwrap();
         let used = |_: &[String]| BTreeSet::from(["a:3".to_owned(), running.digest.clone()]);
-        assert_eq!(images.forget_unused(used, Timestamp::now()).unwrap(), [] as [&str; 0], "too young");
+        assert_eq!(
+            images.forget_unused(used, Timestamp::now()).unwrap(),
+            [] as [&str; 0],
+            "too young"
+        );
         let later = Timestamp::now() + SignedDuration::from_hours(1);
-        assert_eq!(images.forget_unused(used, later).unwrap(), ["a:1", "a:2", "a:4"]);
-        assert_eq!(images.tags().unwrap().into_keys().collect::<Vec<_>>(), ["a:3", "a:5", "a:mine"]);
+        assert_eq!(
+            images.forget_unused(used, later).unwrap(),
+            ["a:1", "a:2", "a:4"]
+        );
+        assert_eq!(
+            images.tags().unwrap().into_keys().collect::<Vec<_>>(),
+            ["a:3", "a:5", "a:mine"]
+        );
         assert!(!lost.dir.exists() && shared.dir.exists() && running.dir.exists());
         assert_eq!(images.forget_unused(used, later).unwrap(), [] as [&str; 0]);
-        let aside = fs::read_dir(&images.dir)
-            .unwrap()
-            .filter(|e| e.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with('.')));
+        let aside = fs::read_dir(&images.dir).unwrap().filter(|e| {
+            e.as_ref()
+                .is_ok_and(|e| e.file_name().to_string_lossy().starts_with('.'))
+        });
         assert_eq!(aside.count(), 0);
     }
 
@@ -484,7 +611,11 @@ mod tests {
         std::thread::scope(|scope| {
             for n in 0..8 {
                 let images = images.clone();
-                scope.spawn(move || images.define(&format!("n:{n}"), &manifest("/bin/true")).unwrap());
+                scope.spawn(move || {
+                    images
+                        .define(&format!("n:{n}"), &manifest("/bin/true"))
+                        .unwrap()
+                });
             }
         });
         assert_eq!(images.tags().unwrap().len(), 8);

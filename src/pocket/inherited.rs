@@ -28,9 +28,18 @@ impl Inherited {
         let most = limit.maximum.map_or(FILES, |most| most.min(FILES));
         if limit.current.is_some_and(|now| now < most) {
             // Refused, it stays as it was.
-            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+            let _ = setrlimit(
+                Resource::Nofile,
+                Rlimit {
+                    current: Some(most),
+                    maximum: limit.maximum,
+                },
+            );
         }
-        let _ = FOUND.set(Self { mask: mask.as_raw_mode(), files: limit.current });
+        let _ = FOUND.set(Self {
+            mask: mask.as_raw_mode(),
+            files: limit.current,
+        });
     }
 
     /// What [`Inherited::change`] has found; none where nothing was changed.
@@ -42,7 +51,13 @@ impl Inherited {
     pub fn restore(self) {
         umask(Mode::from_raw_mode(self.mask));
         let maximum = getrlimit(Resource::Nofile).maximum;
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: self.files, maximum });
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: self.files,
+                maximum,
+            },
+        );
     }
 
     /// As one word of a command line.
@@ -55,7 +70,11 @@ impl Inherited {
     pub fn from_word(word: &str) -> Option<Self> {
         let (mask, files) = word.split_once(':')?;
         let mask = u32::from_str_radix(mask, 8).ok().filter(|m| *m <= 0o777)?;
-        let files = if files == "-" { None } else { Some(files.parse().ok()?) };
+        let files = if files == "-" {
+            None
+        } else {
+            Some(files.parse().ok()?)
+        };
         Some(Self { mask, files })
     }
 }
@@ -66,7 +85,16 @@ mod tests {
 
     #[test]
     fn a_word_is_read_as_it_was_written() {
-        for found in [Inherited { mask: 0o22, files: Some(1024) }, Inherited { mask: 0, files: None }] {
+        for found in [
+            Inherited {
+                mask: 0o22,
+                files: Some(1024),
+            },
+            Inherited {
+                mask: 0,
+                files: None,
+            },
+        ] {
             assert_eq!(Inherited::from_word(&found.to_word()), Some(found));
         }
         for bad in ["", "22", "8:1", "1777:1", "22:x", "22:"] {

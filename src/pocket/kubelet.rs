@@ -60,9 +60,18 @@ pub struct Config {
 
 impl Config {
     /// With this very program.
-    pub fn of(state: &Path, network: Network, back_off: (Duration, Duration)) -> std::io::Result<Self> {
+    pub fn of(
+        state: &Path,
+        network: Network,
+        back_off: (Duration, Duration),
+    ) -> std::io::Result<Self> {
         let graylane = std::env::current_exe()?;
-        Ok(Self { state: state.into(), network, graylane, back_off })
+        Ok(Self {
+            state: state.into(),
+            network,
+            graylane,
+            back_off,
+        })
     }
 }
 
@@ -104,11 +113,16 @@ impl Node {
         let services: Api<Service> = Api::namespaced(self.client.clone(), &namespace);
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-        let (services, maps, secrets) = tokio::try_join!(services.list(&all), maps.list(&all), secrets.list(&all))?;
+        let (services, maps, secrets) =
+            tokio::try_join!(services.list(&all), maps.list(&all), secrets.list(&all))?;
         Ok(References {
             services: services.items,
             config_maps: maps.items.into_iter().map(|m| (m.name_any(), m)).collect(),
-            secrets: secrets.items.into_iter().map(|s| (s.name_any(), s)).collect(),
+            secrets: secrets
+                .items
+                .into_iter()
+                .map(|s| (s.name_any(), s))
+                .collect(),
         })
     }
 }
@@ -133,7 +147,12 @@ pub fn spawn(
         .unwrap_or_default();
     let marks = Marks::new(&config.state);
     let unused = CancellationToken::new();
-    let guarding = guard::keep(config.graylane.clone(), marks.clone(), pods_dir.clone(), unused.clone());
+    let guarding = guard::keep(
+        config.graylane.clone(),
+        marks.clone(),
+        pods_dir.clone(),
+        unused.clone(),
+    );
     let former = leftovers::end_async(marks.state(), vec![], guard::PATIENCE, guard::LIMIT);
     let node = Arc::new(Node {
         client: client.clone(),
@@ -152,7 +171,10 @@ pub fn spawn(
     });
     tracker.spawn(machine::show(client.clone(), node.ip(), stop.clone()));
     let cache: Cache<Pod> = Cache::default();
-    let (tracker_, pods) = (tracker.clone(), Mutex::new(HashMap::<String, watch::Sender<Option<Arc<Pod>>>>::new()));
+    let (tracker_, pods) = (
+        tracker.clone(),
+        Mutex::new(HashMap::<String, watch::Sender<Option<Arc<Pod>>>>::new()),
+    );
     cache.on_change(move |old, new| {
         let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = old
@@ -161,8 +183,12 @@ pub fn spawn(
         {
             gone.send_replace(None);
         }
-        let Some(new) = new.filter(|p| ours(p)) else { return };
-        let Some(uid) = new.metadata.uid.clone() else { return };
+        let Some(new) = new.filter(|p| ours(p)) else {
+            return;
+        };
+        let Some(uid) = new.metadata.uid.clone() else {
+            return;
+        };
         let pod = Arc::clone(new);
         match pods.get(&uid) {
             Some(known) => drop(known.send_replace(Some(pod))),
@@ -186,12 +212,20 @@ pub fn spawn(
 
 /// Removes the folders of pods that are gone: they went with a pocket that was killed, or in between.
 async fn remove_gone(client: &Client, pods: &Path) {
-    let Ok(known) = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await else { return };
+    let Ok(known) = Api::<Pod>::all(client.clone())
+        .list(&ListParams::default())
+        .await
+    else {
+        return;
+    };
     let known: HashSet<String> = known.items.iter().filter_map(ResourceExt::uid).collect();
     let folders = std::fs::read_dir(pods).into_iter().flatten().flatten();
-    let gone: Vec<PathBuf> =
-        folders.filter(|f| !f.file_name().to_str().is_some_and(|n| known.contains(n))).map(|f| f.path()).collect();
-    let removed = tokio::task::spawn_blocking(move || gone.iter().try_for_each(std::fs::remove_dir_all));
+    let gone: Vec<PathBuf> = folders
+        .filter(|f| !f.file_name().to_str().is_some_and(|n| known.contains(n)))
+        .map(|f| f.path())
+        .collect();
+    let removed =
+        tokio::task::spawn_blocking(move || gone.iter().try_for_each(std::fs::remove_dir_all));
     if let Ok(Err(error)) = removed.await {
         tracing::warn!(%error, "the folder of a pod that is gone is not removed");
     }
@@ -199,7 +233,15 @@ async fn remove_gone(client: &Client, pods: &Path) {
 
 /// Ours to run: nobody else's node, and no pod that is only shown.
 fn ours(pod: &Pod) -> bool {
-    let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
-    let mirror = pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR));
+    let node = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.node_name.as_deref())
+        .unwrap_or_default();
+    let mirror = pod
+        .metadata
+        .annotations
+        .as_ref()
+        .is_some_and(|a| a.contains_key(MIRROR));
     !mirror && (node.is_empty() || node == NODE)
 }

@@ -31,7 +31,10 @@ impl Marks {
         let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
         let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
         let state = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-        Self { state, start: uuid::Uuid::new_v4().simple().to_string() }
+        Self {
+            state,
+            start: uuid::Uuid::new_v4().simple().to_string(),
+        }
     }
 
     /// Any start in this state folder.
@@ -66,7 +69,10 @@ impl Session {
     /// Of a leader that runs.
     pub fn of(leader: Pid) -> Option<Self> {
         let leader = leader.as_raw_nonzero().get();
-        Some(Self { leader, started: Stat::read(leader)?.started })
+        Some(Self {
+            leader,
+            started: Stat::read(leader)?.started,
+        })
     }
 
     /// As the file of a run holds it.
@@ -78,12 +84,21 @@ impl Session {
     pub fn read(file: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(file).ok()?;
         let (leader, started) = text.strip_suffix('\n')?.split_once(' ')?;
-        Some(Self { leader: leader.parse().ok()?, started: started.parse().ok()? })
+        Some(Self {
+            leader: leader.parse().ok()?,
+            started: started.parse().ok()?,
+        })
     }
 
     /// Those of all containers under `pods/`.
     pub fn all(pods: &Path) -> Vec<Self> {
-        let folders = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+        let folders = |dir: &Path| {
+            std::fs::read_dir(dir)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path())
+        };
         folders(pods)
             .flat_map(|pod| folders(&pod).collect::<Vec<_>>())
             .filter_map(|c| Self::read(&c.join("lock")))
@@ -102,7 +117,9 @@ struct Stat {
 
 impl Stat {
     fn read(pid: i32) -> Option<Self> {
-        Self::parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?))
+        Self::parse(&String::from_utf8_lossy(
+            &std::fs::read(format!("/proc/{pid}/stat")).ok()?,
+        ))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -126,11 +143,19 @@ fn is_marked(environment: &[u8], mark: &str) -> bool {
 }
 
 /// Of all processes those that belong to a mark or a session, and what descends from them; never `own`.
-fn select(all: &HashMap<i32, Stat>, own: i32, sessions: &[Session], marked: impl Fn(i32) -> bool) -> Vec<i32> {
+fn select(
+    all: &HashMap<i32, Stat>,
+    own: i32,
+    sessions: &[Session],
+    marked: impl Fn(i32) -> bool,
+) -> Vec<i32> {
     let in_session = |stat: &Stat| {
         let session = sessions.iter().find(|s| s.leader == stat.session);
         // A leader that began at another time is somebody else's: the number was free in between.
-        session.is_some_and(|s| all.get(&s.leader).is_none_or(|leader| leader.started == s.started))
+        session.is_some_and(|s| {
+            all.get(&s.leader)
+                .is_none_or(|leader| leader.started == s.started)
+        })
     };
     let mut found: HashSet<i32> = HashSet::new();
     for (pid, stat) in all {
@@ -151,7 +176,11 @@ fn select(all: &HashMap<i32, Stat>, own: i32, sessions: &[Session], marked: impl
         }
         false
     };
-    let mut belonging: Vec<i32> = all.iter().filter(|(pid, s)| s.alive && descends(pid)).map(|(pid, _)| *pid).collect();
+    let mut belonging: Vec<i32> = all
+        .iter()
+        .filter(|(pid, s)| s.alive && descends(pid))
+        .map(|(pid, _)| *pid)
+        .collect();
     belonging.sort_unstable();
     belonging
 }
@@ -159,25 +188,38 @@ fn select(all: &HashMap<i32, Stat>, own: i32, sessions: &[Session], marked: impl
 fn look(mark: &str, sessions: &[Session]) -> Vec<(i32, u64)> {
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let all: HashMap<i32, Stat> = numbers.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
+    let all: HashMap<i32, Stat> = numbers
+        .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+        .collect();
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     // Another user's environment cannot be read, and its process could not be killed.
-    let marked = |pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| is_marked(&e, mark));
+    let marked =
+        |pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| is_marked(&e, mark));
     let found = select(&all, own, sessions, marked);
-    found.into_iter().filter_map(|pid| Some((pid, all.get(&pid)?.started))).collect()
+    found
+        .into_iter()
+        .filter_map(|pid| Some((pid, all.get(&pid)?.started)))
+        .collect()
 }
 
 /// Whether a process that belongs to the mark has that socket, as far as this user may see.
 pub fn hold_socket(mark: &str, inode: u64) -> bool {
     let socket = format!("socket:[{inode}]");
     look(mark, &[]).into_iter().any(|(pid, _)| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files.filter_map(|f| std::fs::read_link(f.path()).ok()).any(|to| to.as_os_str() == socket.as_str())
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        files
+            .filter_map(|f| std::fs::read_link(f.path()).ok())
+            .any(|to| to.as_os_str() == socket.as_str())
     })
 }
 
 fn kill(pid: i32, started: u64) {
-    let Some(number) = Pid::from_raw(pid) else { return };
+    let Some(number) = Pid::from_raw(pid) else {
+        return;
+    };
     // The handle first: what is looked at afterwards is what the signal goes to.
     let handle = pidfd_open(number, PidfdFlags::empty());
     if Stat::read(pid).is_none_or(|now| now.started != started) {
@@ -214,7 +256,12 @@ pub fn end(mark: &str, sessions: &[Session], patience: Duration, limit: Duration
 }
 
 /// The same, beside the other tasks.
-pub async fn end_async(mark: String, sessions: Vec<Session>, patience: Duration, limit: Duration) -> bool {
+pub async fn end_async(
+    mark: String,
+    sessions: Vec<Session>,
+    patience: Duration,
+    limit: Duration,
+) -> bool {
     let ending = tokio::task::spawn_blocking(move || end(&mark, &sessions, patience, limit));
     ending.await.unwrap_or(false)
 }
@@ -225,13 +272,26 @@ mod tests {
     use proptest::prelude::*;
 
     fn stat(parent: i32, session: i32) -> Stat {
-        Stat { alive: true, parent, session, started: 7 }
+        Stat {
+            alive: true,
+            parent,
+            session,
+            started: 7,
+        }
     }
 
     #[test]
     fn a_name_in_stat_may_hold_anything() {
         let text = "12 (a) R 1 (b) S 3 4 5 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 8888 1 2";
-        assert_eq!(Stat::parse(text), Some(Stat { alive: true, parent: 3, session: 5, started: 8888 }));
+        assert_eq!(
+            Stat::parse(text),
+            Some(Stat {
+                alive: true,
+                parent: 3,
+                session: 5,
+                started: 8888
+            })
+        );
         assert!(!Stat::parse(&text.replace("(b) S", "(b) Z")).unwrap().alive);
         for cut in ["", "12 (a", "12 (a) S 1", "12 (a) S x 1 1"] {
             assert_eq!(Stat::parse(cut), None, "{cut}");
@@ -246,11 +306,25 @@ mod tests {
         for mark in [marks.state(), marks.start(), marks.pod("u"), run] {
             assert!(is_marked(environment.as_bytes(), &mark), "{mark}");
         }
-        let other = [marks.pod("v"), marks.run("u", "c", 2), marks.run("u", "c", 11), marks.run("u", "d", 1)];
-        for mark in [Marks::new(Path::new("/x")).start(), Marks::new(Path::new("/y")).state()].iter().chain(&other) {
+        let other = [
+            marks.pod("v"),
+            marks.run("u", "c", 2),
+            marks.run("u", "c", 11),
+            marks.run("u", "d", 1),
+        ];
+        for mark in [
+            Marks::new(Path::new("/x")).start(),
+            Marks::new(Path::new("/y")).state(),
+        ]
+        .iter()
+        .chain(&other)
+        {
             assert!(!is_marked(environment.as_bytes(), mark), "{mark}");
         }
-        assert!(!is_marked(format!("X{environment}").replace("\0P", "\0XP").as_bytes(), &marks.state()));
+        assert!(!is_marked(
+            format!("X{environment}").replace("\0P", "\0XP").as_bytes(),
+            &marks.state()
+        ));
     }
 
     #[test]
@@ -264,9 +338,27 @@ mod tests {
         all.insert(40, stat(1, 40)); // a stranger
         all.insert(50, stat(1, 49)); // in the session of a leader that is gone
         all.insert(60, stat(1, 60)); // a stranger whose number was a session's once
-        all.insert(70, Stat { alive: false, ..stat(20, 30) }); // a zombie
-        let sessions = [Session { leader: 49, started: 3 }, Session { leader: 60, started: 3 }];
-        assert_eq!(select(&all, 10, &sessions, |pid| [20, 31].contains(&pid)), [20, 30, 31, 50]);
+        all.insert(
+            70,
+            Stat {
+                alive: false,
+                ..stat(20, 30)
+            },
+        ); // a zombie
+        let sessions = [
+            Session {
+                leader: 49,
+                started: 3,
+            },
+            Session {
+                leader: 60,
+                started: 3,
+            },
+        ];
+        assert_eq!(
+            select(&all, 10, &sessions, |pid| [20, 31].contains(&pid)),
+            [20, 30, 31, 50]
+        );
         // Whoever looks is never among them, nor what it started that is not marked.
         assert_eq!(select(&all, 10, &[], |pid| pid == 1), [1, 31, 40, 50, 60]);
     }

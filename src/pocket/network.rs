@@ -28,7 +28,9 @@ pub enum NetworkError {
     )]
     Taken,
     /// The system has only 127.0.0.1.
-    #[error("this system has no loopback addresses but 127.0.0.1 ({0}); pocket needs 127.0.0.0/8, as Linux has it")]
+    #[error(
+        "this system has no loopback addresses but 127.0.0.1 ({0}); pocket needs 127.0.0.0/8, as Linux has it"
+    )]
     NoLoopback(io::Error),
     /// What is remembered cannot be read or written.
     #[error("{}: {why}", file.display())]
@@ -50,9 +52,14 @@ impl Network {
     /// Takes the network of a state folder, or a new one; the listener is the API's.
     pub fn take(state: &Path) -> Result<(Self, TcpListener), NetworkError> {
         let file = state.join("network.json");
-        let told = |why| NetworkError::File { file: file.clone(), why };
+        let told = |why| NetworkError::File {
+            file: file.clone(),
+            why,
+        };
         let remembered: Option<u8> = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).ok().filter(|o| OCTETS.contains(o)),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .ok()
+                .filter(|o| OCTETS.contains(o)),
             Err(why) if why.kind() == io::ErrorKind::NotFound => None,
             Err(why) => return Err(told(why)),
         };
@@ -60,9 +67,12 @@ impl Network {
             let network = Self::within([127, octet]);
             match TcpListener::bind(SocketAddrV4::new(network.node(), API_PORT)) {
                 Ok(listener) => {
-                    listener.set_nonblocking(true).map_err(NetworkError::NoLoopback)?;
+                    listener
+                        .set_nonblocking(true)
+                        .map_err(NetworkError::NoLoopback)?;
                     if remembered != Some(octet) {
-                        durable::write(&file, &serde_json::to_vec(&octet).unwrap_or_default()).map_err(told)?;
+                        durable::write(&file, &serde_json::to_vec(&octet).unwrap_or_default())
+                            .map_err(told)?;
                     }
                     return Ok((network, listener));
                 }
@@ -106,9 +116,13 @@ impl Network {
     }
 
     fn nth(self, thirds: std::ops::RangeInclusive<u8>, n: u32) -> Option<Ipv4Addr> {
-        let third = u8::try_from(n / 254).ok().and_then(|t| thirds.start().checked_add(t))?;
+        let third = u8::try_from(n / 254)
+            .ok()
+            .and_then(|t| thirds.start().checked_add(t))?;
         let last = u8::try_from(n % 254 + 1).ok()?;
-        thirds.contains(&third).then(|| Ipv4Addr::new(self.base[0], self.base[1], third, last))
+        thirds
+            .contains(&third)
+            .then(|| Ipv4Addr::new(self.base[0], self.base[1], third, last))
     }
 }
 
@@ -140,7 +154,10 @@ mod tests {
         assert_eq!(network.pod(254), Some(Ipv4Addr::new(127, 70, 17, 1)));
         let all: Vec<Ipv4Addr> = (0..).map_while(|n| network.service(n)).collect();
         assert_eq!(all.len(), 123 * 254);
-        assert!(all.iter().all(|a| network.is_service(*a) && !network.is_pod(*a)));
+        assert!(
+            all.iter()
+                .all(|a| network.is_service(*a) && !network.is_pod(*a))
+        );
         assert!(!Network::within([127, 71]).is_service(all[0]));
         assert_eq!(network.pod(u32::MAX), None);
     }

@@ -25,7 +25,9 @@ pub(super) async fn write(client: &Client, node: Ipv4Addr) -> kube::Result<()> {
             "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP", "targetPort": API_PORT}]},
     });
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
-    services.patch(NAME, &params, &Patch::Apply(&service)).await?;
+    services
+        .patch(NAME, &params, &Patch::Apply(&service))
+        .await?;
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": NAME}},
@@ -42,5 +44,7 @@ pub(super) async fn write(client: &Client, node: Ipv4Addr) -> kube::Result<()> {
         "subsets": [{"addresses": [{"ip": node}], "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP"}]}],
     });
     let all: Api<Endpoints> = Api::namespaced(client.clone(), NAMESPACE);
-    all.patch(NAME, &params, &Patch::Apply(&endpoints)).await.map(drop)
+    all.patch(NAME, &params, &Patch::Apply(&endpoints))
+        .await
+        .map(drop)
 }

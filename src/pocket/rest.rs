@@ -105,7 +105,9 @@ pub(crate) struct Call {
 
 impl Call {
     fn name(&self) -> Result<&str> {
-        self.name.as_deref().ok_or_else(ApiError::method_not_allowed)
+        self.name
+            .as_deref()
+            .ok_or_else(ApiError::method_not_allowed)
     }
 
     /// "" for what is cluster-wide.
@@ -174,7 +176,10 @@ impl ApiServer {
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let body = match http_body_util::Limited::new(body, BODY_LIMIT).collect().await {
+        let body = match http_body_util::Limited::new(body, BODY_LIMIT)
+            .collect()
+            .await
+        {
             Ok(collected) => collected.to_bytes(),
             Err(error) => {
                 let too_large = error.is::<http_body_util::LengthLimitError>();
@@ -203,7 +208,12 @@ impl ApiServer {
         response
     }
 
-    async fn answer(&self, parts: &http::request::Parts, body: Bytes, warnings: &mut Vec<String>) -> Result<Reply> {
+    async fn answer(
+        &self,
+        parts: &http::request::Parts,
+        body: Bytes,
+        warnings: &mut Vec<String>,
+    ) -> Result<Reply> {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let header = |name: http::HeaderName| {
             let value = parts.headers.get(name).and_then(|v| v.to_str().ok());
@@ -222,8 +232,11 @@ impl ApiServer {
                 return crate::pocket::discovery::answer(&self.registry(), &segments, accept);
             }
         };
-        let resource =
-            self.registry().find(&at.group, &at.version, &at.plural).cloned().ok_or_else(ApiError::no_such_path)?;
+        let resource = self
+            .registry()
+            .find(&at.group, &at.version, &at.plural)
+            .cloned()
+            .ok_or_else(ApiError::no_such_path)?;
         if at.namespace.is_some() && !resource.namespaced {
             return Err(ApiError::no_such_path());
         }
@@ -232,16 +245,25 @@ impl ApiServer {
         if resource.is_unserved() {
             let what = resource.qualified();
             // There are none: reading them is answered truly.
-            if parts.method != Method::GET || at.subresource.is_some() || resource.verbs.is_empty() {
+            if parts.method != Method::GET || at.subresource.is_some() || resource.verbs.is_empty()
+            {
                 return Err(ApiError::not_served(&what));
             }
-            warnings.push(format!("pocket does not serve {what}: there are none, and none can be made"));
+            warnings.push(format!(
+                "pocket does not serve {what}: there are none, and none can be made"
+            ));
         }
         let agent = header(http::header::USER_AGENT);
-        let manager = query
-            .get("fieldManager")
-            .map_or_else(|| agent.split('/').next().unwrap_or_default().to_owned(), str::to_owned);
-        let ResourcePath { namespace, name, subresource, .. } = at;
+        let manager = query.get("fieldManager").map_or_else(
+            || agent.split('/').next().unwrap_or_default().to_owned(),
+            str::to_owned,
+        );
+        let ResourcePath {
+            namespace,
+            name,
+            subresource,
+            ..
+        } = at;
         let call = Call {
             user,
             view: View::negotiate(accept, &query)?,
@@ -249,7 +271,11 @@ impl ApiServer {
             namespace,
             name,
             query,
-            manager: if manager.is_empty() { "unknown".to_owned() } else { manager },
+            manager: if manager.is_empty() {
+                "unknown".to_owned()
+            } else {
+                manager
+            },
             method: parts.method.clone(),
             content_type: header(http::header::CONTENT_TYPE)
                 .split(';')
@@ -297,7 +323,13 @@ impl ApiServer {
             Some(other) => {
                 let known = matches!(
                     other,
-                    "exec" | "attach" | "portforward" | "eviction" | "token" | "ephemeralcontainers" | "resize"
+                    "exec"
+                        | "attach"
+                        | "portforward"
+                        | "eviction"
+                        | "token"
+                        | "ephemeralcontainers"
+                        | "resize"
                 );
                 if known {
                     let what = format!("the {other} subresource of {}", call.resource.qualified());
@@ -319,9 +351,9 @@ impl ApiServer {
             (&Method::GET, None) if call.query.flag("watch") => self.watch(&call),
             (&Method::GET, None) => self.list(&call),
             // The old form of a watch on one object: a field selector by another name.
-            (&Method::GET, Some(_)) if call.query.flag("watch") => {
-                Err(ApiError::not_served("watches on an object's own path; use fieldSelector=metadata.name=NAME"))
-            }
+            (&Method::GET, Some(_)) if call.query.flag("watch") => Err(ApiError::not_served(
+                "watches on an object's own path; use fieldSelector=metadata.name=NAME",
+            )),
             (&Method::GET, Some(_)) => self.get(&call),
             // Of what is namespaced only the namespace's own path makes one.
             (&Method::POST, None) if call.resource.namespaced && call.namespace.is_none() => {
@@ -332,7 +364,9 @@ impl ApiServer {
             (&Method::PATCH, Some(_)) => self.patch(&call, None).await,
             (&Method::DELETE, Some(_)) => self.delete(&call).await,
             // As in Kubernetes, namespaces go one by one.
-            (&Method::DELETE, None) if call.resource.is("", "Namespace") => Err(ApiError::method_not_allowed()),
+            (&Method::DELETE, None) if call.resource.is("", "Namespace") => {
+                Err(ApiError::method_not_allowed())
+            }
             (&Method::DELETE, None) => self.delete_collection(&call).await,
             _ => Err(ApiError::method_not_allowed()),
         }

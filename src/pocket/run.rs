@@ -69,7 +69,9 @@ pub struct Settings {
 impl Default for Settings {
     /// As Kubernetes: 10 s, doubling to 5 min.
     fn default() -> Self {
-        Self { back_off: (Duration::from_secs(10), Duration::from_secs(300)) }
+        Self {
+            back_off: (Duration::from_secs(10), Duration::from_secs(300)),
+        }
     }
 }
 
@@ -93,14 +95,23 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        Self { stop: CancellationToken::new(), tasks: TaskTracker::new() }
+        Self {
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     async fn end(self) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(LONGEST_END, self.tasks.wait()).await.is_err() {
-            tracing::error!(tasks = self.tasks.len(), "some tasks do not end, and are not waited for any more");
+        if tokio::time::timeout(LONGEST_END, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                tasks = self.tasks.len(),
+                "some tasks do not end, and are not waited for any more"
+            );
         }
     }
 }
@@ -127,7 +138,10 @@ impl Pocket {
     pub async fn start(dir: &Path, settings: Settings) -> Result<Self, PocketError> {
         let server = ApiServer::open(dir)?;
         let (network, listener) = Network::take(dir)?;
-        server.set_network(network).await.map_err(PocketError::Addresses)?;
+        server
+            .set_network(network)
+            .await
+            .map_err(PocketError::Addresses)?;
         let identity = Identity::of(dir, network.node())?;
         let client = server.client();
         let hops = HopLog::default();
@@ -136,14 +150,28 @@ impl Pocket {
 
         // Before anybody looks at them: what ran when pocket ended is not ready.
         kubelet::lost(&client).await?;
-        let (deciding, gateway, running, api) = (Stage::new(), Stage::new(), Stage::new(), Stage::new());
-        let config = kubelet::Config::of(dir, network, settings.back_off).map_err(PocketError::Program)?;
+        let (deciding, gateway, running, api) =
+            (Stage::new(), Stage::new(), Stage::new(), Stage::new());
+        let config =
+            kubelet::Config::of(dir, network, settings.back_off).map_err(PocketError::Program)?;
         let kubelet = kubelet::spawn(client.clone(), config, &running.tasks, &running.stop)?;
-        server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet }));
+        server.set_log_source(Arc::new(Logs {
+            hops: hops.clone(),
+            kubelet,
+        }));
         controllers::spawn(client.clone(), &deciding.tasks, &deciding.stop);
-        let unused = unused::run(server.store().clone(), Images::of(dir)?, deciding.stop.clone());
+        let unused = unused::run(
+            server.store().clone(),
+            Images::of(dir)?,
+            deciding.stop.clone(),
+        );
         deciding.tasks.spawn(unused);
-        controllers::namespaces::spawn(client.clone(), identity.authorities(), &deciding.tasks, &deciding.stop);
+        controllers::namespaces::spawn(
+            client.clone(),
+            identity.authorities(),
+            &deciding.tasks,
+            &deciding.stop,
+        );
         let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node()));
         gateway.tasks.spawn(async move {
             if let Err(why) = gateway::run(client, node, move |hop| hops.write(hop), stop).await {
@@ -151,14 +179,24 @@ impl Pocket {
             }
         });
         serve::write_kubeconfig(dir, network, &identity)?;
-        api.tasks.spawn(serve::renew(dir.into(), network, identity.clone(), api.stop.clone()));
+        api.tasks.spawn(serve::renew(
+            dir.into(),
+            network,
+            identity.clone(),
+            api.stop.clone(),
+        ));
         let (server_, stop) = (server.clone(), api.stop.clone());
         api.tasks.spawn(async move {
             if let Err(why) = serve::serve(server_, listener, identity, stop).await {
                 tracing::error!(%why, "the API is not served on the network");
             }
         });
-        Ok(Self { dir: dir.into(), server, network, stages: vec![deciding, gateway, running, api] })
+        Ok(Self {
+            dir: dir.into(),
+            server,
+            network,
+            stages: vec![deciding, gateway, running, api],
+        })
     }
 
     /// A client within this process.

@@ -52,8 +52,15 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let (admission, here) = (Admission::share(PART, 1), listener.local_addr()?);
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(HANDSHAKE);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(HANDSHAKE);
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -74,11 +81,19 @@ pub async fn serve(
         let admission = admission.clone();
         tokio::spawn(async move {
             // Closed at once: who has too many is not told more.
-            let Some(place) = admission.enter(peer, here).await else { return };
-            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+            let Some(place) = admission.enter(peer, here).await else {
+                return;
+            };
+            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await
+            else {
+                return;
+            };
             let stream = Talkative::new(stream, HANDSHAKE, Some(place));
-            let service = service_fn(move |request| answer(server.clone(), identity.live().tokens, request));
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let service =
+                service_fn(move |request| answer(server.clone(), identity.live().tokens, request));
+            let connection = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .into_owned();
             let _ = watcher.watch(connection).await;
         });
     }
@@ -91,10 +106,17 @@ async fn answer(
     tokens: Arc<[String]>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
-    let given =
-        request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
     if !given.is_some_and(|given| tokens.iter().any(|token| same(given, token))) {
-        return Ok(super::rest::refuse(&ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")));
+        return Ok(super::rest::refuse(&ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized",
+            "Unauthorized",
+        )));
     }
     Ok(server.handle(request).await)
 }
@@ -107,12 +129,18 @@ fn same(one: &str, two: &str) -> bool {
 
 /// Renews what comes to its end, and the kubeconfig with it, until `stop`.
 pub async fn renew(state: PathBuf, network: Network, identity: Identity, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(RENEWAL)).await.is_some() {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(RENEWAL))
+        .await
+        .is_some()
+    {
         match identity.renew(Timestamp::now()) {
             Ok(false) => {}
             Ok(true) => match write_kubeconfig(&state, network, &identity) {
                 Ok(()) => {}
-                Err(why) => tracing::error!(%why, "the kubeconfig does not follow the API's identity"),
+                Err(why) => {
+                    tracing::error!(%why, "the kubeconfig does not follow the API's identity")
+                }
             },
             Err(why) => tracing::error!(%why, "the API's identity cannot be renewed"),
         }
@@ -120,7 +148,11 @@ pub async fn renew(state: PathBuf, network: Network, identity: Identity, stop: C
 }
 
 /// Writes `DIR/kubeconfig`, for its owner only, in one go.
-pub fn write_kubeconfig(state: &Path, network: Network, identity: &Identity) -> Result<(), IdentityError> {
+pub fn write_kubeconfig(
+    state: &Path,
+    network: Network,
+    identity: &Identity,
+) -> Result<(), IdentityError> {
     let config = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",

@@ -50,13 +50,22 @@ struct Args {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
-    let mut parsed = Args { lock: None, wait: Duration::from_millis(500), inherit: None, command: vec![] };
+    let mut parsed = Args {
+        lock: None,
+        wait: Duration::from_millis(500),
+        inherit: None,
+        command: vec![],
+    };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("--lock") => parsed.lock = args.next(),
-            Some("--wait-ms") => parsed.wait = Duration::from_millis(args.next()?.to_str()?.parse().ok()?),
-            Some("--inherit") => parsed.inherit = Some(Inherited::from_word(args.next()?.to_str()?)?),
+            Some("--wait-ms") => {
+                parsed.wait = Duration::from_millis(args.next()?.to_str()?.parse().ok()?)
+            }
+            Some("--inherit") => {
+                parsed.inherit = Some(Inherited::from_word(args.next()?.to_str()?)?)
+            }
             Some("--") => {
                 parsed.command = args.collect();
                 break;
@@ -75,7 +84,8 @@ fn signal(signal: Signal) {
     match *child {
         // Before CMD there is no group yet, only the process that will lead it.
         Some(pid) => drop(
-            rustix::process::kill_process_group(pid, signal).or_else(|_| rustix::process::kill_process(pid, signal)),
+            rustix::process::kill_process_group(pid, signal)
+                .or_else(|_| rustix::process::kill_process(pid, signal)),
         ),
         // Nothing runs yet (waiting for the lock): there is nothing to wait for either.
         None => std::process::exit(128 + signal.as_raw()),
@@ -130,7 +140,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let pid = {
         let mut running = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
         let mut step = Command::new("/proc/self/exe");
-        step.arg(EXEC).arg(std::process::id().to_string()).args(&args.command);
+        step.arg(EXEC)
+            .arg(std::process::id().to_string())
+            .args(&args.command);
         match step.stdin(Stdio::null()).spawn() {
             Ok(child) => *running.insert(Pid::from_child(&child)),
             Err(error) => {
@@ -156,7 +168,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// `PARENT CMD ARGS…`: becomes CMD, in a session of its own that the kernel ends with the parent.
 pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
-    let parent = args.next().and_then(|p| Pid::from_raw(p.to_str()?.parse().ok()?));
+    let parent = args
+        .next()
+        .and_then(|p| Pid::from_raw(p.to_str()?.parse().ok()?));
     let (Some(parent), Some(program)) = (parent, args.next()) else {
         eprintln!("graylane {EXEC} is for pocket's own use");
         return ExitCode::from(2);
@@ -166,7 +180,9 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .map_err(std::io::Error::from);
     let error = match prepared {
         // It may have been killed before it could be named to the kernel.
-        Ok(()) if rustix::process::getppid() != Some(parent) => return ExitCode::from(CANNOT_START),
+        Ok(()) if rustix::process::getppid() != Some(parent) => {
+            return ExitCode::from(CANNOT_START);
+        }
         Ok(()) => Command::new(&program).args(args).exec(),
         Err(error) => error,
     };
@@ -176,7 +192,12 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The file as soon as no other run holds it, and empty.
 fn lock(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
     file.lock()?;
     file.set_len(0)?;
     Ok(file)
@@ -187,7 +208,9 @@ fn reap_until(main: Pid) -> u8 {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == main => {
-                let code = status.exit_status().or(status.terminating_signal().map(|s| 128 + s));
+                let code = status
+                    .exit_status()
+                    .or(status.terminating_signal().map(|s| 128 + s));
                 return code.and_then(|c| u8::try_from(c).ok()).unwrap_or(u8::MAX);
             }
             Ok(_) | Err(Errno::INTR) => {}
@@ -215,9 +238,14 @@ fn children() -> Vec<Pid> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{me}/task")) else {
         return vec![];
     };
-    let lists = tasks.flatten().filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+    let lists = tasks
+        .flatten()
+        .filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
     let all: Vec<String> = lists.collect();
-    all.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+    all.iter()
+        .flat_map(|list| list.split_whitespace())
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
 }
 
 #[cfg(test)]
@@ -230,12 +258,22 @@ mod tests {
 
     #[test]
     fn arguments() {
-        let args = parse(words("--lock /x --wait-ms 20 --inherit 22:1024 -- sh -c --")).unwrap();
+        let args = parse(words(
+            "--lock /x --wait-ms 20 --inherit 22:1024 -- sh -c --",
+        ))
+        .unwrap();
         assert_eq!(args.inherit, Inherited::from_word("22:1024"));
         assert_eq!(args.lock, Some("/x".into()));
         assert_eq!(args.wait, Duration::from_millis(20));
         assert_eq!(args.command, words("sh -c --"));
-        for bad in ["", "--", "sh", "--wait-ms x -- sh", "--lock", "--inherit x -- sh"] {
+        for bad in [
+            "",
+            "--",
+            "sh",
+            "--wait-ms x -- sh",
+            "--lock",
+            "--inherit x -- sh",
+        ] {
             assert!(parse(words(bad)).is_none(), "{bad}");
         }
     }

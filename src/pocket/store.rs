@@ -82,7 +82,10 @@ struct Entry {
 
 impl Entry {
     fn read(&self) -> Stored {
-        Stored { rv: self.rv, value: self.version.value() }
+        Stored {
+            rv: self.rv,
+            value: self.version.value(),
+        }
     }
 }
 
@@ -107,22 +110,29 @@ struct State {
 impl State {
     fn shelf(&mut self, resource: &Arc<str>) -> &mut Shelf {
         let floor = self.opened_at;
-        self.shelves.entry(resource.clone()).or_insert_with(|| Shelf {
-            objects: Named::new(),
-            history: History::new(floor),
-            latest: watch::channel(floor).0,
-        })
+        self.shelves
+            .entry(resource.clone())
+            .or_insert_with(|| Shelf {
+                objects: Named::new(),
+                history: History::new(floor),
+                latest: watch::channel(floor).0,
+            })
     }
 
     fn entry(&self, key: &Key) -> Option<&Entry> {
-        self.shelves.get(&key.resource)?.objects.get(&(key.namespace.clone(), key.name.clone()))
+        self.shelves
+            .get(&key.resource)?
+            .objects
+            .get(&(key.namespace.clone(), key.name.clone()))
     }
 
     /// Forgets the oldest of whoever has most until the past is within its bounds.
     fn forget(&mut self) {
         let mut bytes: usize = self.shelves.values().map(|s| s.history.bytes()).sum();
         while bytes > self.history {
-            let Some(most) = self.shelves.values_mut().max_by_key(|s| s.history.bytes()) else { return };
+            let Some(most) = self.shelves.values_mut().max_by_key(|s| s.history.bytes()) else {
+                return;
+            };
             bytes -= most.history.bytes();
             most.history.forget_oldest();
             bytes += most.history.bytes();
@@ -152,11 +162,15 @@ impl Drop for Inner {
 }
 
 fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
-    state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    state
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn write(state: &RwLock<State>) -> RwLockWriteGuard<'_, State> {
-    state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    state
+        .write()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Store {
@@ -169,15 +183,32 @@ impl Store {
     pub fn open_with(path: &Path, seed: Vec<(Key, Value)>) -> Result<Store, StoreError> {
         let (mut disk, mut loaded) = Disk::open(path)?;
         disk.seed(&mut loaded, seed)?;
-        let mut state = State { rv: loaded.rv, opened_at: loaded.rv, shelves: HashMap::new(), history: HISTORY };
+        let mut state = State {
+            rv: loaded.rv,
+            opened_at: loaded.rv,
+            shelves: HashMap::new(),
+            history: HISTORY,
+        };
         for (key, entry) in loaded.objects {
-            state.shelf(&key.resource).objects.insert((key.namespace, key.name), entry);
+            state
+                .shelf(&key.resource)
+                .objects
+                .insert((key.namespace, key.name), entry);
         }
         let state = Arc::new(RwLock::new(state));
         let (sender, receiver) = std::sync::mpsc::channel();
-        let writer = writer::start(disk, state.clone(), receiver)
-            .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
-        Ok(Store { inner: Arc::new(Inner { state, sender, writer: Mutex::new(Some(writer)) }) })
+        let writer =
+            writer::start(disk, state.clone(), receiver).map_err(|source| StoreError::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Store {
+            inner: Arc::new(Inner {
+                state,
+                sender,
+                writer: Mutex::new(Some(writer)),
+            }),
+        })
     }
 
     /// Ends the writer and gives the lock up; later writes fail with [`WriteError::Closed`].
@@ -197,7 +228,10 @@ impl Store {
     /// The version of the last change of one resource.
     pub fn version_of(&self, resource: &str) -> u64 {
         let state = read(&self.inner.state);
-        state.shelves.get(resource).map_or(state.opened_at, |s| *s.latest.borrow())
+        state
+            .shelves
+            .get(resource)
+            .map_or(state.opened_at, |s| *s.latest.borrow())
     }
 
     pub fn get(&self, key: &Key) -> Option<Stored> {
@@ -211,9 +245,14 @@ impl Store {
         let state = read(&self.inner.state);
         let items = match state.shelves.get(resource) {
             None => Vec::new(),
-            Some(shelf) => in_namespace(&shelf.objects, namespace).map(|entry| entry.version.clone()).collect(),
+            Some(shelf) => in_namespace(&shelf.objects, namespace)
+                .map(|entry| entry.version.clone())
+                .collect(),
         };
-        Listing { rv: state.rv, items }
+        Listing {
+            rv: state.rv,
+            items,
+        }
     }
 
     /// The same, as it was at an earlier version: the history is undone step by step. `after` a namespace and a name, where
@@ -227,12 +266,21 @@ impl Store {
     ) -> Result<Listing, TooOld> {
         let state = read(&self.inner.state);
         let Some(shelf) = state.shelves.get(resource) else {
-            return Ok(Listing { rv, items: Vec::new() });
+            return Ok(Listing {
+                rv,
+                items: Vec::new(),
+            });
         };
         let undo = shelf.history.after(rv)?;
-        let is_asked = |at: &(&str, &str)| namespace.is_none_or(|n| n == at.0) && after.is_none_or(|after| *at > after);
-        let objects = shelf.objects.iter().map(|((ns, name), e)| ((ns.as_str(), name.as_str()), e.version.clone()));
-        let mut objects: BTreeMap<(&str, &str), Arc<Version>> = objects.filter(|(at, _)| is_asked(at)).collect();
+        let is_asked = |at: &(&str, &str)| {
+            namespace.is_none_or(|n| n == at.0) && after.is_none_or(|after| *at > after)
+        };
+        let objects = shelf
+            .objects
+            .iter()
+            .map(|((ns, name), e)| ((ns.as_str(), name.as_str()), e.version.clone()));
+        let mut objects: BTreeMap<(&str, &str), Arc<Version>> =
+            objects.filter(|(at, _)| is_asked(at)).collect();
         for change in undo.iter().rev() {
             let at = (change.namespace.as_str(), change.name.as_str());
             if !is_asked(&at) {
@@ -243,7 +291,10 @@ impl Store {
                 None => objects.remove(&at),
             };
         }
-        Ok(Listing { rv, items: objects.into_values().collect() })
+        Ok(Listing {
+            rv,
+            items: objects.into_values().collect(),
+        })
     }
 
     /// Changes of a resource after `rv`, oldest first, and the version up to which that is complete.
@@ -251,7 +302,10 @@ impl Store {
         let state = read(&self.inner.state);
         match state.shelves.get(resource) {
             Some(shelf) => Ok((shelf.history.after(rv)?, state.rv)),
-            None if rv < state.opened_at => Err(TooOld { asked: rv, oldest: state.opened_at }),
+            None if rv < state.opened_at => Err(TooOld {
+                asked: rv,
+                oldest: state.opened_at,
+            }),
             None => Ok((Vec::new(), state.rv)),
         }
     }
@@ -264,8 +318,14 @@ impl Store {
     /// Every object of every resource but these.
     pub fn all_but(&self, left_out: &[&str]) -> Vec<Arc<Version>> {
         let state = read(&self.inner.state);
-        let shelves = state.shelves.iter().filter(|(resource, _)| !left_out.contains(&&***resource));
-        shelves.flat_map(|(_, shelf)| shelf.objects.values()).map(|entry| entry.version.clone()).collect()
+        let shelves = state
+            .shelves
+            .iter()
+            .filter(|(resource, _)| !left_out.contains(&&***resource));
+        shelves
+            .flat_map(|(_, shelf)| shelf.objects.values())
+            .map(|entry| entry.version.clone())
+            .collect()
     }
 
     /// Storage names of the resources that have objects in a namespace.
@@ -274,7 +334,11 @@ impl Store {
         let mut found: Vec<Arc<str>> = state
             .shelves
             .iter()
-            .filter(|(_, shelf)| in_namespace(&shelf.objects, Some(namespace)).next().is_some())
+            .filter(|(_, shelf)| {
+                in_namespace(&shelf.objects, Some(namespace))
+                    .next()
+                    .is_some()
+            })
             .map(|(resource, _)| resource.clone())
             .collect();
         found.sort();
@@ -282,17 +346,36 @@ impl Store {
     }
 
     /// Writes one object if `expect` holds, and returns once it is on disk.
-    pub async fn write(&self, key: Key, expect: Expect, write: Write) -> Result<Stored, WriteError> {
+    pub async fn write(
+        &self,
+        key: Key,
+        expect: Expect,
+        write: Write,
+    ) -> Result<Stored, WriteError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request { key, expect, write, reply };
-        self.inner.sender.send(Message::Write(Box::new(request))).map_err(|_| WriteError::Closed)?;
+        let request = Request {
+            key,
+            expect,
+            write,
+            reply,
+        };
+        self.inner
+            .sender
+            .send(Message::Write(Box::new(request)))
+            .map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
     }
 }
 
-fn in_namespace<'a>(objects: &'a Named, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Entry> {
+fn in_namespace<'a>(
+    objects: &'a Named,
+    namespace: Option<&'a str>,
+) -> impl Iterator<Item = &'a Entry> {
     let start = namespace.map_or_else(Default::default, |ns| (ns.to_owned(), String::new()));
-    objects.range(start..).take_while(move |((ns, _), _)| namespace.is_none_or(|n| n == ns)).map(|(_, entry)| entry)
+    objects
+        .range(start..)
+        .take_while(move |((ns, _), _)| namespace.is_none_or(|n| n == ns))
+        .map(|(_, entry)| entry)
 }
 
 #[cfg(test)]

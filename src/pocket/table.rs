@@ -21,11 +21,19 @@ struct Column {
 }
 
 fn column(name: &str, kind: &'static str) -> Column {
-    Column { name: name.to_owned(), kind, wide: false }
+    Column {
+        name: name.to_owned(),
+        kind,
+        wide: false,
+    }
 }
 
 fn wide(name: &str, kind: &'static str) -> Column {
-    Column { name: name.to_owned(), kind, wide: true }
+    Column {
+        name: name.to_owned(),
+        kind,
+        wide: true,
+    }
 }
 
 /// From an object, and what time it is.
@@ -50,7 +58,12 @@ fn layout(resource: &Resource) -> Layout<'_> {
     };
     builtin.unwrap_or_else(|| Layout {
         columns: vec![column("Name", "string:name"), column("Created At", "date")],
-        cells: Box::new(|o, _| vec![o["metadata"]["name"].clone(), o["metadata"]["creationTimestamp"].clone()]),
+        cells: Box::new(|o, _| {
+            vec![
+                o["metadata"]["name"].clone(),
+                o["metadata"]["creationTimestamp"].clone(),
+            ]
+        }),
     })
 }
 
@@ -73,7 +86,11 @@ fn custom_layout(given: &[Value]) -> Layout<'_> {
             _ => "string",
         };
         let name = one["name"].as_str().unwrap_or_default().to_owned();
-        columns.push(Column { name, kind, wide: one["priority"].as_i64().unwrap_or(0) > 0 });
+        columns.push(Column {
+            name,
+            kind,
+            wide: one["priority"].as_i64().unwrap_or(0) > 0,
+        });
     }
     Layout {
         columns,
@@ -81,7 +98,11 @@ fn custom_layout(given: &[Value]) -> Layout<'_> {
             let mut cells = vec![object["metadata"]["name"].clone()];
             for one in given {
                 let path = one["jsonPath"].as_str().unwrap_or_default();
-                cells.push(custom_cell(json_path::find(object, path).first(), one["type"].as_str(), now));
+                cells.push(custom_cell(
+                    json_path::find(object, path).first(),
+                    one["type"].as_str(),
+                    now,
+                ));
             }
             cells
         }),
@@ -147,7 +168,11 @@ fn pairs(map: &Value) -> String {
     let pair = |(k, v): (&String, &Value)| format!("{k}={}", v.as_str().unwrap_or_default());
     let mut all: Vec<String> = map.as_object().into_iter().flatten().map(pair).collect();
     all.sort();
-    if all.is_empty() { "<none>".into() } else { all.join(",") }
+    if all.is_empty() {
+        "<none>".into()
+    } else {
+        all.join(",")
+    }
 }
 
 fn array(value: &Value) -> &[Value] {

@@ -164,16 +164,33 @@ impl Probed {
                 (step.verdict, step.cause) = (Verdict::NoData, Some(own.to_owned()));
             }
             for chain in &mut chains {
-                chain.worst = chain.steps.iter().map(|s| s.verdict).max().unwrap_or_default();
+                chain.worst = chain
+                    .steps
+                    .iter()
+                    .map(|s| s.verdict)
+                    .max()
+                    .unwrap_or_default();
             }
         }
         self.lane = chains.first().and_then(|c| c.tag.clone());
-        self.chain = chains.iter().flat_map(|c| &c.steps).map(ProbedHop::from).collect();
+        self.chain = chains
+            .iter()
+            .flat_map(|c| &c.steps)
+            .map(ProbedHop::from)
+            .collect();
         let name = group.metadata.name.as_deref();
         let steps = || chains.iter().flat_map(|c| &c.steps);
         self.expected = if spec.expect.is_empty() {
-            let promised = |s: &Step| (s.app.clone(), expected(name, &s.app, self.lane.as_deref(), world).served);
-            steps().filter(|s| !s.app.is_empty()).map(promised).collect()
+            let promised = |s: &Step| {
+                (
+                    s.app.clone(),
+                    expected(name, &s.app, self.lane.as_deref(), world).served,
+                )
+            };
+            steps()
+                .filter(|s| !s.app.is_empty())
+                .map(promised)
+                .collect()
         } else {
             spec.expect.clone()
         };
@@ -192,16 +209,21 @@ impl Probed {
             let wrong = seen.iter().find(|s| s.served != Some(*want));
             if let Some(step) = wrong {
                 let by = step.served.map_or("nobody", Served::word);
-                self.problems.push(format!("{app}: expected {}, answered by {by}", want.word()));
+                self.problems
+                    .push(format!("{app}: expected {}, answered by {by}", want.word()));
             } else if seen.is_empty() {
-                self.problems.push(format!("{app}: expected {}, not asked at all", want.word()));
+                self.problems
+                    .push(format!("{app}: expected {}, not asked at all", want.word()));
             }
             unexpected |= wrong.is_some() || seen.is_empty();
         }
-        let failed =
-            self.status.is_none_or(|s| !(200..400).contains(&s)) || !self.problems.is_empty() && chains.is_empty();
+        let failed = self.status.is_none_or(|s| !(200..400).contains(&s))
+            || !self.problems.is_empty() && chains.is_empty();
         if let (Some(status), true) = (self.status, failed) {
-            self.problems.push(format!("status {status}: {}", self.body.lines().next().unwrap_or_default()));
+            self.problems.push(format!(
+                "status {status}: {}",
+                self.body.lines().next().unwrap_or_default()
+            ));
         }
         self.verdict = match worst.map(|c| c.worst) {
             _ if failed => Outcome::Failed,
@@ -210,7 +232,8 @@ impl Probed {
             Some(Verdict::Lost) => Outcome::Lost,
             _ if unexpected => Outcome::Unexpected,
             None => {
-                self.problems.push("nobody told which services answered".into());
+                self.problems
+                    .push("nobody told which services answered".into());
                 Outcome::NoData
             }
             Some(Verdict::NoData) => Outcome::NoData,

@@ -23,8 +23,17 @@ pub(super) const MOST_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What people type and no request line may hold.
-const FOREIGN: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const FOREIGN: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -61,10 +70,21 @@ struct Head {
 impl Head {
     fn of(status: StatusCode, all: &HeaderMap) -> Self {
         let values = |header: diff::Header| {
-            let lines = all.get_all(header.name()).iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
-            Some((header, lines.reduce(|a, b| format!("{a}, {b}").into())?.into_owned()))
+            let lines = all
+                .get_all(header.name())
+                .iter()
+                .map(|v| String::from_utf8_lossy(v.as_bytes()));
+            Some((
+                header,
+                lines
+                    .reduce(|a, b| format!("{a}, {b}").into())?
+                    .into_owned(),
+            ))
         };
-        Self { status: status.as_u16(), headers: diff::Header::ALL.into_iter().filter_map(values).collect() }
+        Self {
+            status: status.as_u16(),
+            headers: diff::Header::ALL.into_iter().filter_map(values).collect(),
+        }
     }
 }
 
@@ -79,7 +99,8 @@ impl Way {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .build();
-        let client = built.map_err(|e| ProbeError::Http(format!("no HTTP client: {}", words(&e))))?;
+        let client =
+            built.map_err(|e| ProbeError::Http(format!("no HTTP client: {}", words(&e))))?;
         Ok(Self::Straight(client, format!("http://{to}")))
     }
 
@@ -88,16 +109,23 @@ impl Way {
         match self {
             Self::Straight(client, base) => {
                 let (parts, ()) = request.into_parts();
-                let sent = client.request(parts.method, format!("{base}{}", parts.uri)).headers(parts.headers).send();
+                let sent = client
+                    .request(parts.method, format!("{base}{}", parts.uri))
+                    .headers(parts.headers)
+                    .send();
                 let response = sent.await.map_err(|e| words(&e))?;
                 let head = Head::of(response.status(), response.headers());
                 Ok((head, response.bytes_stream().map_err(|e| words(&e)).boxed()))
             }
             Self::Proxy(proxy) => {
                 let sent = tokio::time::timeout(TIMEOUT, proxy.send(request)).await;
-                let response = sent.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
+                let response =
+                    sent.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
                 let head = Head::of(response.status(), response.headers());
-                let body = response.into_body().into_data_stream().map_err(|e| e.to_string());
+                let body = response
+                    .into_body()
+                    .into_data_stream()
+                    .map_err(|e| e.to_string());
                 Ok((head, body.boxed()))
             }
         }
@@ -113,13 +141,26 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(way: Way, host: Option<&str>, request: &RequestParts, written: &str) -> Result<Self, ProbeError> {
+    pub(super) fn new(
+        way: Way,
+        host: Option<&str>,
+        request: &RequestParts,
+        written: &str,
+    ) -> Result<Self, ProbeError> {
         let wrong = |e: &dyn std::fmt::Display| ProbeError::Http(format!("probe {written:?}: {e}"));
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
             let name: HeaderName = name.parse().map_err(|e| wrong(&e))?;
-            if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE].contains(&name) {
-                return Err(wrong(&format!("a probe sends no content and switches nothing: leave {name} out")));
+            if [
+                header::CONTENT_LENGTH,
+                header::TRANSFER_ENCODING,
+                header::UPGRADE,
+            ]
+            .contains(&name)
+            {
+                return Err(wrong(&format!(
+                    "a probe sends no content and switches nothing: leave {name} out"
+                )));
             }
             headers.append(name, HeaderValue::from_str(value).map_err(|e| wrong(&e))?);
         }
@@ -129,26 +170,55 @@ impl Sender {
         if let Some(authority) = request.authority() {
             // It goes to the entry, and counts before Host.
             if !request.origin.starts_with("http://") {
-                return Err(wrong(&"a probe speaks http: write http://HOST/PATH or only the path"));
+                return Err(wrong(
+                    &"a probe speaks http: write http://HOST/PATH or only the path",
+                ));
             }
-            headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|e| wrong(&e))?);
+            headers.insert(
+                header::HOST,
+                HeaderValue::from_str(authority).map_err(|e| wrong(&e))?,
+            );
         } else if let (Some(host), false) = (host, headers.contains_key(header::HOST)) {
             // `*.example.com` takes any host below it.
-            let host = host.strip_prefix('*').map_or(host.to_owned(), |rest| format!("probe{rest}"));
-            headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|e| wrong(&e))?);
+            let host = host
+                .strip_prefix('*')
+                .map_or(host.to_owned(), |rest| format!("probe{rest}"));
+            headers.insert(
+                header::HOST,
+                HeaderValue::from_str(&host).map_err(|e| wrong(&e))?,
+            );
         }
-        let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+        let query = if request.query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", request.query)
+        };
         let path = format!("{}{query}", request.path);
-        let uri = utf8_percent_encode(&path, FOREIGN).to_string().parse().map_err(|e| wrong(&e))?;
-        Ok(Self { way, method: request.method.parse().map_err(|e| wrong(&e))?, uri, headers })
+        let uri = utf8_percent_encode(&path, FOREIGN)
+            .to_string()
+            .parse()
+            .map_err(|e| wrong(&e))?;
+        Ok(Self {
+            way,
+            method: request.method.parse().map_err(|e| wrong(&e))?,
+            uri,
+            headers,
+        })
     }
 
     /// In words, which of these the request itself lets the first gateway take away.
     pub(super) fn takes_away(&self, names: &[HeaderName]) -> Option<String> {
-        let lines = self.headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+        let lines = self
+            .headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|v| v.to_str().ok());
         let mut said = lines.flat_map(|v| v.split(',').map(str::trim));
-        let name = said.find_map(|word| names.iter().find(|n| n.as_str().eq_ignore_ascii_case(word)))?;
-        Some(format!("the probe's own Connection header names {name}, so a gateway may take it away: leave it out"))
+        let name =
+            said.find_map(|word| names.iter().find(|n| n.as_str().eq_ignore_ascii_case(word)))?;
+        Some(format!(
+            "the probe's own Connection header names {name}, so a gateway may take it away: leave it out"
+        ))
     }
 
     pub(super) async fn send(&self) -> Answer {
@@ -179,8 +249,15 @@ impl Sender {
                 answer.status = Some(head.status);
                 let bytes = read(body, &mut answer).await;
                 answer.body = shown(&bytes);
-                let (status, headers, cut, latency) = (head.status, head.headers, answer.cut, start.elapsed());
-                let raw = diff::Answer { status, headers, body: bytes.into(), cut, latency };
+                let (status, headers, cut, latency) =
+                    (head.status, head.headers, answer.cut, start.elapsed());
+                let raw = diff::Answer {
+                    status,
+                    headers,
+                    body: bytes.into(),
+                    cut,
+                    latency,
+                };
                 answer.raw = answer.error.is_none().then_some(raw);
             }
         }
@@ -190,7 +267,10 @@ impl Sender {
 }
 
 /// As much of a body as is shown.
-async fn read(mut body: impl Stream<Item = Result<Bytes, String>> + Unpin, answer: &mut Answer) -> Vec<u8> {
+async fn read(
+    mut body: impl Stream<Item = Result<Bytes, String>> + Unpin,
+    answer: &mut Answer,
+) -> Vec<u8> {
     let mut bytes = vec![];
     while let Some(part) = body.next().await {
         match part {

@@ -6,7 +6,9 @@ use tokio::{
 };
 
 use super::*;
-use crate::api::{Entry, EntryRoute, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec, Served};
+use crate::api::{
+    Entry, EntryRoute, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec, Served,
+};
 
 /// An entry that answers every request the same, and remembers the heads.
 async fn entry(answer: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -19,7 +21,9 @@ async fn entry(answer: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.unwrap());
             }
-            seen.lock().unwrap().push(String::from_utf8(head).unwrap().to_lowercase());
+            seen.lock()
+                .unwrap()
+                .push(String::from_utf8(head).unwrap().to_lowercase());
             let _ = stream.write_all(&answer).await;
         }
     });
@@ -27,27 +31,58 @@ async fn entry(answer: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 fn ok(body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// The group g of spring-cloud-a and -b with an enabled lane on `group=gray` that no app has a version for.
 fn world(address: &str) -> World {
-    let app = |name: &str| LaneApp { app: name.into(), service: None, port: 1 };
-    let route = EntryRoute { path: "/A".into(), app: "spring-cloud-a".into(), rewrite: None };
+    let app = |name: &str| LaneApp {
+        app: name.into(),
+        service: None,
+        port: 1,
+    };
+    let route = EntryRoute {
+        path: "/A".into(),
+        app: "spring-cloud-a".into(),
+        rewrite: None,
+    };
     let spec = LaneGroupSpec {
-        entry: Entry { gateway: "edge".into(), host: Some("*.shop".into()), routes: vec![route] },
+        entry: Entry {
+            gateway: "edge".into(),
+            host: Some("*.shop".into()),
+            routes: vec![route],
+        },
         apps: ["spring-cloud-a", "spring-cloud-b"].map(app).into(),
         ..LaneGroupSpec::default()
     };
     let mut group = LaneGroup::new("g", spec);
     group.status = Some(LaneGroupStatus {
-        addresses: Some(address).filter(|a| !a.is_empty()).map(str::to_owned).into_iter().collect(),
+        addresses: Some(address)
+            .filter(|a| !a.is_empty())
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
         ..LaneGroupStatus::default()
     });
     let all = vec![lanes::text::parse("parameter group == gray").unwrap()];
-    let rule = LaneMatch { all, ..LaneMatch::default() };
-    let lane =
-        Lane::new("l", LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, rule, ..LaneSpec::default() });
+    let rule = LaneMatch {
+        all,
+        ..LaneMatch::default()
+    };
+    let lane = Lane::new(
+        "l",
+        LaneSpec {
+            group: "g".into(),
+            tag: "gray".into(),
+            enabled: true,
+            rule,
+            ..LaneSpec::default()
+        },
+    );
     World {
         groups: Arc::new(BTreeMap::from([("g".into(), Arc::new(group))])),
         lanes: Arc::new(BTreeMap::from([("l".into(), Arc::new(lane))])),
@@ -57,47 +92,78 @@ fn world(address: &str) -> World {
 
 fn spec(path: &str, expect: &[(&str, Served)]) -> ProbeSpec {
     let expect = expect.iter().map(|(a, s)| ((*a).to_owned(), *s)).collect();
-    ProbeSpec { path: path.into(), expect, count: 1, ..ProbeSpec::default() }
+    ProbeSpec {
+        path: path.into(),
+        expect,
+        count: 1,
+        ..ProbeSpec::default()
+    }
 }
 
 async fn probed(answer: Vec<u8>, spec: &ProbeSpec) -> Probed {
     let (address, _) = entry(answer).await;
     let (_keep, worlds) = watch::channel(world(&address.to_string()));
     // No gateway reports here: waiting for hops ends with the patience.
-    tokio::time::timeout(Duration::from_secs(60), run(spec, "g", &worlds, &Via::Entry))
-        .await
-        .unwrap()
-        .unwrap()
-        .remove(0)
+    tokio::time::timeout(
+        Duration::from_secs(60),
+        run(spec, "g", &worlds, &Via::Entry),
+    )
+    .await
+    .unwrap()
+    .unwrap()
+    .remove(0)
 }
 
 #[tokio::test]
 async fn a_body_tells_the_chain_where_nobody_reports() {
     let probe = spec("/A/a?group=gray", &[]);
     let told = probed(ok("A[1.2.3.4][config=base] -> B[1.2.3.5]"), &probe).await;
-    assert_eq!((told.verdict, told.lane.as_deref()), (Outcome::Ok, Some("gray")), "{told:?}");
+    assert_eq!(
+        (told.verdict, told.lane.as_deref()),
+        (Outcome::Ok, Some("gray")),
+        "{told:?}"
+    );
     let json = serde_json::to_value(&told).unwrap();
     assert_eq!(json["status"], 200);
     assert_eq!(json["verdict"], "ok");
     assert_eq!(json["chain"][1]["app"], "spring-cloud-b");
     assert_eq!(json["chain"][1]["served"], "base");
     assert_eq!(json["chain"][1]["address"], "1.2.3.5");
-    assert_eq!(json["expected"], serde_json::json!({"spring-cloud-a": "base", "spring-cloud-b": "base"}));
+    assert_eq!(
+        json["expected"],
+        serde_json::json!({"spring-cloud-a": "base", "spring-cloud-b": "base"})
+    );
     assert!(json["latencyMs"].is_f64());
-    let wrong =
-        probed(ok("A[1] -> B[1]"), &spec("/A/a", &[("spring-cloud-a", Served::Gray), ("c", Served::Base)])).await;
+    let wrong = probed(
+        ok("A[1] -> B[1]"),
+        &spec(
+            "/A/a",
+            &[("spring-cloud-a", Served::Gray), ("c", Served::Base)],
+        ),
+    )
+    .await;
     assert_eq!(wrong.verdict, Outcome::Unexpected);
     assert_eq!(
         wrong.problems,
-        ["c: expected base, not asked at all", "spring-cloud-a: expected gray, answered by base"]
+        [
+            "c: expected base, not asked at all",
+            "spring-cloud-a: expected gray, answered by base"
+        ]
     );
-    assert_eq!(probed(ok("Agray[1]"), &spec("/A/a", &[])).await.verdict, Outcome::LeakUp);
+    assert_eq!(
+        probed(ok("Agray[1]"), &spec("/A/a", &[])).await.verdict,
+        Outcome::LeakUp
+    );
 }
 
 #[tokio::test]
 async fn no_service_is_blamed_for_what_the_probe_itself_takes_away() {
     let lost = || {
-        let step = |verdict| chain::Step { app: "spring-cloud-b".into(), verdict, ..chain::Step::default() };
+        let step = |verdict| chain::Step {
+            app: "spring-cloud-b".into(),
+            verdict,
+            ..chain::Step::default()
+        };
         vec![Chain {
             steps: vec![step(chain::Verdict::Ok), step(chain::Verdict::Lost)],
             worst: chain::Verdict::Lost,
@@ -109,28 +175,54 @@ async fn no_service_is_blamed_for_what_the_probe_itself_takes_away() {
     let judged = |headers: &[&str]| {
         let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
         let request = parse("/A/a", &headers, &[]).unwrap();
-        let sender = Sender::new(Way::straight("127.0.0.1:1").unwrap(), None, &request, "/A/a").unwrap();
+        let sender = Sender::new(
+            Way::straight("127.0.0.1:1").unwrap(),
+            None,
+            &request,
+            "/A/a",
+        )
+        .unwrap();
         let own = sender.takes_away(&[lanes::tag_header(&group)]);
-        let mut probed = Probed { status: Some(200), ..Probed::default() };
+        let mut probed = Probed {
+            status: Some(200),
+            ..Probed::default()
+        };
         probed.judge(&spec("/A/a", &[]), &group, lost(), &world, own.as_deref());
         (probed.verdict, probed.problems.join(" "))
     };
     assert_eq!(judged(&["Connection: close"]).0, Outcome::Lost);
-    for headers in [&["Connection: close, X-MSE-Tag"][..], &["Connection: close", "Connection: x-mse-tag"]] {
+    for headers in [
+        &["Connection: close, X-MSE-Tag"][..],
+        &["Connection: close", "Connection: x-mse-tag"],
+    ] {
         let (verdict, told) = judged(headers);
-        assert!(verdict == Outcome::NoData && told.contains("the probe's own Connection header"), "{verdict} {told}");
+        assert!(
+            verdict == Outcome::NoData && told.contains("the probe's own Connection header"),
+            "{verdict} {told}"
+        );
     }
     let sends = |header: &str| {
         let request = parse("/A/a", &[header.to_owned()], &[]).unwrap();
-        Sender::new(Way::straight("127.0.0.1:1").unwrap(), None, &request, "/A/a").is_ok()
+        Sender::new(
+            Way::straight("127.0.0.1:1").unwrap(),
+            None,
+            &request,
+            "/A/a",
+        )
+        .is_ok()
     };
     let asks = |line: &str| {
         let request = parse(line, &[], &[]).unwrap();
         Sender::new(Way::straight("127.0.0.1:1").unwrap(), None, &request, line).is_ok()
     };
-    assert!(asks("GET http://shop.example/A") && !asks("https://shop.example/A") && !asks("OPTIONS *"));
     assert!(
-        sends("x: 1") && !sends("Content-Length: 5") && !sends("Transfer-Encoding: chunked") && !sends("Upgrade: h2c")
+        asks("GET http://shop.example/A") && !asks("https://shop.example/A") && !asks("OPTIONS *")
+    );
+    assert!(
+        sends("x: 1")
+            && !sends("Content-Length: 5")
+            && !sends("Transfer-Encoding: chunked")
+            && !sends("Upgrade: h2c")
     );
 }
 
@@ -147,17 +239,28 @@ async fn garbage_is_cut_cleaned_and_told() {
         "{}",
         told.body.len()
     );
-    let noise: Vec<u8> = (0..=255).chain(*b"\x1b]0;title\x07\x1b[2J\r\n\r\n").collect();
-    let head = b"HTTP/1.1 200 \x1b[31mOK\r\nx-name: \x1b[2J\x9b31m\r\nconnection: close\r\n\r\n".to_vec();
+    let noise: Vec<u8> = (0..=255)
+        .chain(*b"\x1b]0;title\x07\x1b[2J\r\n\r\n")
+        .collect();
+    let head =
+        b"HTTP/1.1 200 \x1b[31mOK\r\nx-name: \x1b[2J\x9b31m\r\nconnection: close\r\n\r\n".to_vec();
     for answer in [noise, head] {
         let told = probed(answer, &spec("/", &[])).await;
         let words = told.problems.join(" ") + told.body.as_str();
-        assert!(told.verdict != Outcome::Ok && !words.is_empty() && !words.contains(char::is_control), "{told:?}");
+        assert!(
+            told.verdict != Outcome::Ok && !words.is_empty() && !words.contains(char::is_control),
+            "{told:?}"
+        );
     }
-    let failed =
-        probed(b"HTTP/1.1 503 No\r\nconnection: close\r\ncontent-length: 4\r\n\r\nnone".to_vec(), &spec("/", &[]))
-            .await;
-    assert_eq!((failed.verdict, failed.problems[0].as_str()), (Outcome::Failed, "status 503: none"));
+    let failed = probed(
+        b"HTTP/1.1 503 No\r\nconnection: close\r\ncontent-length: 4\r\n\r\nnone".to_vec(),
+        &spec("/", &[]),
+    )
+    .await;
+    assert_eq!(
+        (failed.verdict, failed.problems[0].as_str()),
+        (Outcome::Failed, "status 503: none")
+    );
 }
 
 #[tokio::test]
@@ -175,9 +278,25 @@ async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
             let traces: Vec<String> = seen.lock().unwrap().iter().map(|h| trace(h)).collect();
             told = traces.len();
             let hop = |trace: &String| {
-                let (app, pod, tag) = ("spring-cloud-a".to_owned(), Some("p".to_owned()), Some("gray".to_owned()));
-                let base = Hop { trace: trace.clone(), span: trace[..16].into(), ..Hop::default() };
-                Arc::new(Hop { app, pod, tag, entry: true, status: 200, group: Some("g".into()), ..base })
+                let (app, pod, tag) = (
+                    "spring-cloud-a".to_owned(),
+                    Some("p".to_owned()),
+                    Some("gray".to_owned()),
+                );
+                let base = Hop {
+                    trace: trace.clone(),
+                    span: trace[..16].into(),
+                    ..Hop::default()
+                };
+                Arc::new(Hop {
+                    app,
+                    pod,
+                    tag,
+                    entry: true,
+                    status: 200,
+                    group: Some("g".into()),
+                    ..base
+                })
             };
             worlds.send_modify(|w| w.hops = Arc::new(traces.iter().map(hop).collect()));
             tokio::task::yield_now().await;
@@ -194,7 +313,11 @@ async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
         "{heads:?}"
     );
     assert_ne!(trace(&heads[0]), trace(&heads[1]));
-    assert!(told.iter().all(|p| p.verdict == Outcome::Ok && p.chain[0].pod.as_deref() == Some("p")), "{told:?}");
+    assert!(
+        told.iter()
+            .all(|p| p.verdict == Outcome::Ok && p.chain[0].pod.as_deref() == Some("p")),
+        "{told:?}"
+    );
     assert_eq!(told[0].chain[0].verdict, chain::Verdict::FellBack);
 }
 
@@ -207,19 +330,33 @@ fn trace(head: &str) -> String {
 async fn what_cannot_be_sent_is_said() {
     let (_keep, worlds) = watch::channel(world(""));
     let why = async |path: &str, group: &str| {
-        run(&spec(path, &[]), group, &worlds, &Via::Entry).await.unwrap_err().to_string()
+        run(&spec(path, &[]), group, &worlds, &Via::Entry)
+            .await
+            .unwrap_err()
+            .to_string()
     };
     assert_eq!(why("/", "x").await, "there is no lane group \"x\"");
-    assert!(why("/", "g").await.contains("Gateway edge tells no address"));
+    assert!(
+        why("/", "g")
+            .await
+            .contains("Gateway edge tells no address")
+    );
     // Bound, so that nobody else gets it, and nobody listens.
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let refused = nobody.local_addr().unwrap();
     let (_keep, worlds) = watch::channel(world(&refused.to_string()));
     assert!(
-        run(&spec("no path", &[]), "g", &worlds, &Via::Entry).await.unwrap_err().to_string().contains("write a path")
+        run(&spec("no path", &[]), "g", &worlds, &Via::Entry)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("write a path")
     );
-    let told = run(&spec("/", &[]), "g", &worlds, &Via::Entry).await.unwrap().remove(0);
+    let told = run(&spec("/", &[]), "g", &worlds, &Via::Entry)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!((told.verdict, told.status), (Outcome::Failed, None));
     assert!(told.problems[0].contains("refused"), "{:?}", told.problems);
 }

@@ -49,15 +49,22 @@ impl Config {
         let letter = which.chars().next().unwrap_or('a').to_ascii_uppercase();
         let default = 20_001 + u16::from(letter as u8 - b'A');
         let ip = env("POD_IP").unwrap_or_else(|| "127.0.0.1".into());
-        let ip = ip.parse().wrap_err_with(|| format!("POD_IP: {ip:?} is no IP address"))?;
+        let ip = ip
+            .parse()
+            .wrap_err_with(|| format!("POD_IP: {ip:?} is no IP address"))?;
         let port = number(env, "PORT", u64::from(default))?;
         let port = u16::try_from(port).wrap_err_with(|| format!("PORT: {port} is no port"))?;
-        let via = env("NEXT_VIA").filter(|v| !v.is_empty()).map(|v| authority(&v)).transpose()?;
+        let via = env("NEXT_VIA")
+            .filter(|v| !v.is_empty())
+            .map(|v| authority(&v))
+            .transpose()?;
         let lameduck = Duration::from_millis(number(env, "LAMEDUCK_MS", 500)?);
         Ok(Self {
             letter,
             address: SocketAddr::new(ip, port),
-            tag: env("SERVICE_TAG").filter(|t| t != "null").unwrap_or_default(),
+            tag: env("SERVICE_TAG")
+                .filter(|t| t != "null")
+                .unwrap_or_default(),
             config: env("CUSTOM_CONFIG_VALUE").unwrap_or_else(|| "base".into()),
             version: env("APP_VERSION"),
             tag_header: env("TAG_HEADER").unwrap_or_else(|| "x-mse-tag".into()),
@@ -72,14 +79,20 @@ impl Config {
 
     /// `Agray[ip][config=base]`: this service's link of the chain.
     pub fn link(&self) -> String {
-        let config = if self.letter == 'A' { format!("[config={}]", self.config) } else { String::new() };
+        let config = if self.letter == 'A' {
+            format!("[config={}]", self.config)
+        } else {
+            String::new()
+        };
         format!("{}{}[{}]{config}", self.letter, self.tag, self.address.ip())
     }
 }
 
 /// `http://host:port` to `host:port`.
 fn authority(url: &str) -> Result<String> {
-    let uri: http::Uri = url.parse().wrap_err_with(|| format!("NEXT_VIA: {url:?} is no URL"))?;
+    let uri: http::Uri = url
+        .parse()
+        .wrap_err_with(|| format!("NEXT_VIA: {url:?} is no URL"))?;
     match (uri.scheme_str(), uri.authority(), uri.path()) {
         (Some("http"), Some(authority), "/") => Ok(authority.to_string()),
         _ => bail!("NEXT_VIA: {url:?} is not of the form http://host:port"),
@@ -93,9 +106,19 @@ fn next(service: &str, prefix: &str, env: &dyn Fn(&str) -> Option<String>) -> Ne
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     });
-    Next { service: service.into(), authority }
+    Next {
+        service: service.into(),
+        authority,
+    }
 }
 
-pub(super) fn number(env: &dyn Fn(&str) -> Option<String>, name: &str, default: u64) -> Result<u64> {
-    env(name).map_or(Ok(default), |v| v.parse().wrap_err_with(|| format!("{name}: {v:?} is no whole number")))
+pub(super) fn number(
+    env: &dyn Fn(&str) -> Option<String>,
+    name: &str,
+    default: u64,
+) -> Result<u64> {
+    env(name).map_or(Ok(default), |v| {
+        v.parse()
+            .wrap_err_with(|| format!("{name}: {v:?} is no whole number"))
+    })
 }

@@ -30,24 +30,40 @@ impl Faults {
                 "rt" => (&self.rt, 60_000),
                 "slowRation" => (&self.slow, 100),
                 "exceptionRation" => (&self.fail, 100),
-                _ => return Err(format!("{key:?} is none of rt, slowRation, exceptionRation")),
+                _ => {
+                    return Err(format!(
+                        "{key:?} is none of rt, slowRation, exceptionRation"
+                    ));
+                }
             };
-            let number: u64 = value.parse().map_err(|_| format!("{key}: {value:?} is no whole number"))?;
+            let number: u64 = value
+                .parse()
+                .map_err(|_| format!("{key}: {value:?} is no whole number"))?;
             if number > most {
                 return Err(format!("{key}: at most {most}"));
             }
             place.store(number, Relaxed);
         }
         let at = |n: &AtomicU64| n.load(Relaxed);
-        Ok(format!("rt:{} slowRation:{} exceptionRation:{}", at(&self.rt), at(&self.slow), at(&self.fail)))
+        Ok(format!(
+            "rt:{} slowRation:{} exceptionRation:{}",
+            at(&self.rt),
+            at(&self.slow),
+            at(&self.fail)
+        ))
     }
 
     pub(super) fn next(&self) -> Fault {
         let n = self.requests.fetch_add(1, Relaxed);
         let due = |percent: u64| (n + 1) * percent / 100 > n * percent / 100;
         let slow = due(self.slow.load(Relaxed));
-        let delay = slow.then(|| Duration::from_millis(self.rt.load(Relaxed))).filter(|d| !d.is_zero());
-        Fault { delay, fail: due(self.fail.load(Relaxed)) }
+        let delay = slow
+            .then(|| Duration::from_millis(self.rt.load(Relaxed)))
+            .filter(|d| !d.is_zero());
+        Fault {
+            delay,
+            fail: due(self.fail.load(Relaxed)),
+        }
     }
 }
 
@@ -59,12 +75,19 @@ mod tests {
     fn shares_are_exact_and_wrong_wishes_refused() {
         let faults = Faults::default();
         assert_eq!(
-            faults.set("rt=20&slowRation=50&exceptionRation=10").unwrap(),
+            faults
+                .set("rt=20&slowRation=50&exceptionRation=10")
+                .unwrap(),
             "rt:20 slowRation:50 exceptionRation:10"
         );
         let met: Vec<Fault> = (0..200).map(|_| faults.next()).collect();
         assert_eq!(met.iter().filter(|f| f.fail).count(), 20);
-        assert_eq!(met.iter().filter(|f| f.delay == Some(Duration::from_millis(20))).count(), 100);
+        assert_eq!(
+            met.iter()
+                .filter(|f| f.delay == Some(Duration::from_millis(20)))
+                .count(),
+            100
+        );
         for wrong in ["x=1", "rt=a", "slowRation=101", "rt"] {
             assert!(faults.set(wrong).is_err(), "{wrong}");
         }

@@ -38,18 +38,27 @@ enum Seen {
 impl Load {
     /// `ENTRY` (`http://host:port`), `RATE` (requests a second), `PATHS` (asked in turn).
     pub(super) fn read(env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        let Some(entry) = env("ENTRY") else { bail!("ENTRY is not set: the entry's http://host:port") };
+        let Some(entry) = env("ENTRY") else {
+            bail!("ENTRY is not set: the entry's http://host:port")
+        };
         let entry = entry.trim_end_matches('/').to_owned();
-        entry.parse::<Uri>().wrap_err_with(|| format!("ENTRY: {entry:?} is no URL"))?;
+        entry
+            .parse::<Uri>()
+            .wrap_err_with(|| format!("ENTRY: {entry:?} is no URL"))?;
         let rate = number(env, "RATE", 4)?.clamp(1, 1000);
         let paths = env("PATHS").unwrap_or_else(|| "/A/a,/A/a?group=gray".into());
-        Ok(Self { entry, rate, paths: paths.split(',').map(|p| p.trim().to_owned()).collect() })
+        Ok(Self {
+            entry,
+            rate,
+            paths: paths.split(',').map(|p| p.trim().to_owned()).collect(),
+        })
     }
 }
 
 pub(super) async fn run(load: Load, stop: CancellationToken) -> Result<()> {
     println!("{} requests a second on {}", load.rate, load.entry);
-    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let client: Client<HttpConnector, Empty<Bytes>> =
+        Client::builder(TokioExecutor::new()).build_http();
     let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / load.rate));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut report = tokio::time::interval(Duration::from_secs(10));
@@ -68,17 +77,29 @@ pub(super) async fn run(load: Load, stop: CancellationToken) -> Result<()> {
                 _ = tick.tick() => break,
             }
         }
-        let (client, tell, uri, path) = (client.clone(), tell.clone(), format!("{}{path}", load.entry), path.clone());
+        let (client, tell, uri, path) = (
+            client.clone(),
+            tell.clone(),
+            format!("{}{path}", load.entry),
+            path.clone(),
+        );
         tokio::spawn(async move {
             let seen = tokio::time::timeout(Duration::from_secs(20), ask(&client, &uri)).await;
-            let _ = tell.send((path, seen.unwrap_or_else(|_| Seen::Failed("no answer in 20 s".into())))).await;
+            let _ = tell
+                .send((
+                    path,
+                    seen.unwrap_or_else(|_| Seen::Failed("no answer in 20 s".into())),
+                ))
+                .await;
         });
     }
     Ok(())
 }
 
 async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, uri: &str) -> Seen {
-    let Ok(to) = uri.parse::<Uri>() else { return Seen::Failed(format!("{uri:?} is no URL")) };
+    let Ok(to) = uri.parse::<Uri>() else {
+        return Seen::Failed(format!("{uri:?} is no URL"));
+    };
     let tagged = to.query().is_some();
     let answer = match client.get(to).await {
         Ok(answer) => answer,
@@ -96,7 +117,9 @@ async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, uri: &str) -> Seen {
     match text::parse(&body) {
         Err(e) => Seen::Wrong(e.to_string()),
         // An untagged request must meet no gray pod. A tagged one may fall back, so either side is right.
-        Ok(chains) if !tagged && chains.iter().flatten().any(|l| l.tag.is_some()) => Seen::Wrong(shown().to_string()),
+        Ok(chains) if !tagged && chains.iter().flatten().any(|l| l.tag.is_some()) => {
+            Seen::Wrong(shown().to_string())
+        }
         Ok(_) => Seen::Right,
     }
 }
@@ -118,6 +141,9 @@ impl Tally {
     }
 
     fn words(&self) -> String {
-        format!("{} requests, {} failed, {} wrong", self.sent, self.failed, self.wrong)
+        format!(
+            "{} requests, {} failed, {} wrong",
+            self.sent, self.failed, self.wrong
+        )
     }
 }

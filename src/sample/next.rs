@@ -58,7 +58,12 @@ impl Caller {
         if me.via.is_some() {
             request = request.header("host", &next.service);
         }
-        for name in ["traceparent", "tracestate", "baggage", me.tag_header.as_str()] {
+        for name in [
+            "traceparent",
+            "tracestate",
+            "baggage",
+            me.tag_header.as_str(),
+        ] {
             if me.drop_tag && (name == "baggage" || name == me.tag_header) {
                 continue;
             }
@@ -72,24 +77,49 @@ impl Caller {
                 me.letter, next.service
             ))
         };
-        let request = request.body(Empty::new()).map_err(|e| failed(e.to_string()))?;
+        let request = request
+            .body(Empty::new())
+            .map_err(|e| failed(e.to_string()))?;
         let answer = async {
-            let answer = self.client.request(request).await.map_err(|e| failed(chain_of(&e)))?;
+            let answer = self
+                .client
+                .request(request)
+                .await
+                .map_err(|e| failed(chain_of(&e)))?;
             let status = answer.status();
-            let body =
-                Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(|e| failed(e.to_string()))?;
-            let text = String::from_utf8_lossy(&body.to_bytes()).trim_end().to_owned();
-            if status.is_success() { Ok(text) } else { Err((status, format!("{} -> {text}\n", me.link()))) }
+            let body = Limited::new(answer.into_body(), MOST_BYTES)
+                .collect()
+                .await
+                .map_err(|e| failed(e.to_string()))?;
+            let text = String::from_utf8_lossy(&body.to_bytes())
+                .trim_end()
+                .to_owned();
+            if status.is_success() {
+                Ok(text)
+            } else {
+                Err((status, format!("{} -> {text}\n", me.link())))
+            }
         };
         let timeout = || {
-            (StatusCode::GATEWAY_TIMEOUT, format!("{} has no answer from {} in {TIMEOUT:?}\n", me.letter, next.service))
+            (
+                StatusCode::GATEWAY_TIMEOUT,
+                format!(
+                    "{} has no answer from {} in {TIMEOUT:?}\n",
+                    me.letter, next.service
+                ),
+            )
         };
-        tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| timeout())?
+        tokio::time::timeout(TIMEOUT, answer)
+            .await
+            .map_err(|_| timeout())?
     }
 }
 
 /// An error with its causes.
 fn chain_of(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string);
-    std::iter::once(error.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
+    std::iter::once(error.to_string())
+        .chain(causes)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

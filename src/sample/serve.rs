@@ -26,7 +26,10 @@ use super::{
 /// Cancelled by SIGTERM or SIGINT.
 pub(super) fn on_signal() -> Result<CancellationToken> {
     let stop = CancellationToken::new();
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let cancel = stop.clone();
     tokio::spawn(async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
@@ -44,12 +47,26 @@ struct Service {
 /// Serves until `stop`, then for the lame-duck time, then finishes what is in flight.
 pub async fn serve(config: Arc<Config>, stop: CancellationToken) -> Result<()> {
     let address = config.address;
-    let listener = TcpListener::bind(address).await.wrap_err_with(|| format!("cannot listen on {address}"))?;
-    println!("{} listens on {}, tag {:?}", config.link(), listener.local_addr()?, config.tag);
+    let listener = TcpListener::bind(address)
+        .await
+        .wrap_err_with(|| format!("cannot listen on {address}"))?;
+    println!(
+        "{} listens on {}, tag {:?}",
+        config.link(),
+        listener.local_addr()?,
+        config.tag
+    );
     let lameduck = config.lameduck;
     let caller = Caller::new(config.address.ip());
-    let service = Arc::new(Service { config, faults: Faults::default(), caller });
-    let (graceful, http) = (GracefulShutdown::new(), auto::Builder::new(TokioExecutor::new()));
+    let service = Arc::new(Service {
+        config,
+        faults: Faults::default(),
+        caller,
+    });
+    let (graceful, http) = (
+        GracefulShutdown::new(),
+        auto::Builder::new(TokioExecutor::new()),
+    );
     let end = async {
         stop.cancelled().await;
         tokio::time::sleep(lameduck).await;
@@ -73,7 +90,9 @@ pub async fn serve(config: Arc<Config>, stop: CancellationToken) -> Result<()> {
             let service = service.clone();
             async move { Ok::<_, Infallible>(service.answer(request).await) }
         });
-        let connection = http.serve_connection(TokioIo::new(stream), answer).into_owned();
+        let connection = http
+            .serve_connection(TokioIo::new(stream), answer)
+            .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _ = connection.await;
@@ -94,7 +113,10 @@ impl Service {
         let mut answer = Response::new(Full::new(Bytes::from(body)));
         *answer.status_mut() = status;
         let headers = answer.headers_mut();
-        headers.insert("content-type", http::HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(
+            "content-type",
+            http::HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
         if let Some(version) = self.config.version.as_deref().and_then(|v| v.parse().ok()) {
             headers.insert("x-app-version", version);
         }
@@ -105,11 +127,19 @@ impl Service {
         let (me, headers) = (&*self.config, request.headers());
         let path = request.uri().path();
         match path {
-            "/health" if me.down => return Err((StatusCode::SERVICE_UNAVAILABLE, "down, as HEALTH says\n".into())),
+            "/health" if me.down => {
+                return Err((
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "down, as HEALTH says\n".into(),
+                ));
+            }
             "/health" => return Ok("ok\n".into()),
             "/set-traffic-attribute" => {
                 let query = request.uri().query().unwrap_or_default();
-                return self.faults.set(query).map_err(|why| (StatusCode::BAD_REQUEST, format!("{why}\n")));
+                return self
+                    .faults
+                    .set(query)
+                    .map_err(|why| (StatusCode::BAD_REQUEST, format!("{why}\n")));
             }
             _ => {}
         }
@@ -118,18 +148,28 @@ impl Service {
             tokio::time::sleep(delay).await;
         }
         if fault.fail {
-            return Err((StatusCode::INTERNAL_SERVER_ERROR, format!("{} fails, as it was told to\n", me.link())));
+            return Err((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("{} fails, as it was told to\n", me.link()),
+            ));
         }
         let call = |next, path| self.caller.call(me, next, path, headers);
         match (me.letter, path) {
-            ('A', "/a" | "/aByFeign") => Ok(format!("{} -> {}", me.link(), call(&me.b, "/b").await?)),
+            ('A', "/a" | "/aByFeign") => {
+                Ok(format!("{} -> {}", me.link(), call(&me.b, "/b").await?))
+            }
             ('A', "/a2bc") => {
                 let (c, b) = tokio::join!(call(&me.c, "/c"), call(&me.b, "/b"));
                 Ok(format!("{0} -> {1}\n{0} -> {2}", me.link(), c?, b?))
             }
-            ('B', "/b" | "/bByFeign") => Ok(format!("{} -> {}", me.link(), call(&me.c, "/c").await?)),
+            ('B', "/b" | "/bByFeign") => {
+                Ok(format!("{} -> {}", me.link(), call(&me.c, "/c").await?))
+            }
             ('C', "/c") => Ok(me.link()),
-            _ => Err((StatusCode::NOT_FOUND, format!("{} has no {path}\n", me.letter))),
+            _ => Err((
+                StatusCode::NOT_FOUND,
+                format!("{} has no {path}\n", me.letter),
+            )),
         }
     }
 }

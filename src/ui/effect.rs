@@ -89,8 +89,14 @@ pub struct Object {
 impl Object {
     /// One of our own resources.
     pub fn ours(plural: &str, namespace: &str, name: &str) -> Self {
-        let key = Key { namespace: namespace.into(), name: name.into() };
-        Self { resource: format!("{plural}.{}", crate::api::GROUP), key }
+        let key = Key {
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        Self {
+            resource: format!("{plural}.{}", crate::api::GROUP),
+            key,
+        }
     }
 
     /// `pods/demo/spring-cloud-a-…`, for titles.
@@ -127,7 +133,10 @@ pub struct Fault {
 impl Fault {
     /// Of one line.
     pub fn new(text: &str) -> Self {
-        Self { text: Clean::from_untrusted(text), ..Self::default() }
+        Self {
+            text: Clean::from_untrusted(text),
+            ..Self::default()
+        }
     }
 }
 

@@ -98,7 +98,10 @@ impl Facts {
                 }
             }
         }
-        if first || !Arc::ptr_eq(&last.groups, &world.groups) || !Arc::ptr_eq(&last.apps, &world.apps) {
+        if first
+            || !Arc::ptr_eq(&last.groups, &world.groups)
+            || !Arc::ptr_eq(&last.apps, &world.apps)
+        {
             self.short = short_names(world);
         }
         self.signals.follow(world, now);
@@ -107,7 +110,8 @@ impl Facts {
             chains.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.id.cmp(&b.id)));
             self.chains = Arc::new(chains);
         }
-        let same = Arc::ptr_eq(&last.releases, &world.releases) && Arc::ptr_eq(&last.pods, &world.pods);
+        let same =
+            Arc::ptr_eq(&last.releases, &world.releases) && Arc::ptr_eq(&last.pods, &world.pods);
         self.moved |= first || !same;
         self.show(world, now, first);
         self.seen = Some(world.clone());
@@ -132,29 +136,41 @@ impl Facts {
         let mut all: Vec<(&String, &Arc<Release>)> = world.releases.iter().collect();
         all.sort_by(|a, b| born(b.1).cmp(&born(a.1)).then_with(|| b.0.cmp(a.0)));
         for (name, release) in all {
-            self.releases.entry(release.spec.app.clone()).or_default().push(name.clone());
+            self.releases
+                .entry(release.spec.app.clone())
+                .or_default()
+                .push(name.clone());
             if !turn(release).is_over() {
                 self.active.push(name.clone());
             }
         }
         let urgency = |name: &String| world.releases.get(name).map_or(9, |r| turn(r).urgency());
-        self.active.sort_by(|a, b| urgency(a).cmp(&urgency(b)).then_with(|| a.cmp(b)));
+        self.active
+            .sort_by(|a, b| urgency(a).cmp(&urgency(b)).then_with(|| a.cmp(b)));
     }
 
     /// The release of an App that is under way, else its newest.
     pub fn release_of(&self, app: &str) -> Option<&String> {
         let all = self.releases.get(app)?;
-        all.iter().find(|name| self.active.contains(name)).or_else(|| all.first())
+        all.iter()
+            .find(|name| self.active.contains(name))
+            .or_else(|| all.first())
     }
 
     /// The release of an App that is under way.
     pub fn active_of(&self, app: &str) -> Option<&String> {
-        self.releases.get(app)?.iter().find(|name| self.active.contains(name))
+        self.releases
+            .get(app)?
+            .iter()
+            .find(|name| self.active.contains(name))
     }
 
     /// Pods of an environment, by name.
     pub fn pods_of(&self, app: &str, environment: &str) -> &[Key] {
-        self.pods.get(app).and_then(|of| of.get(environment)).map_or(&[], Vec::as_slice)
+        self.pods
+            .get(app)
+            .and_then(|of| of.get(environment))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// An App's short name.
@@ -164,7 +180,9 @@ impl Facts {
 
     /// What the last minute's chains say.
     pub fn traffic(&self, now: Timestamp) -> Traffic {
-        let since = now.checked_sub(SignedDuration::from_secs(60)).unwrap_or(Timestamp::MIN);
+        let since = now
+            .checked_sub(SignedDuration::from_secs(60))
+            .unwrap_or(Timestamp::MIN);
         let mut traffic = Traffic::default();
         let mut worst: Option<&Chain> = None;
         for chain in self.chains.iter().take_while(|c| c.time >= since) {
@@ -177,26 +195,54 @@ impl Facts {
                 worst = Some(chain);
             }
         }
-        traffic.worst = worst.map(|chain| if chain.worst.is_bad() { self.blame(chain) } else { self.story(chain) });
+        traffic.worst = worst.map(|chain| {
+            if chain.worst.is_bad() {
+                self.blame(chain)
+            } else {
+                self.story(chain)
+            }
+        });
         traffic
     }
 
     /// What went wrong with a chain, where, and why.
     pub fn blame(&self, chain: &Chain) -> String {
         if let Some(step) = chain.failure().filter(|_| !chain.worst.is_bad()) {
-            let error = step.hop.as_ref().and_then(|h| h.error.as_ref()).map(|e| format!(": {e}")).unwrap_or_default();
-            let version = self.version(&step.app, &step.version).map(|v| format!(" {v}")).unwrap_or_default();
-            return format!("{} at {}{version}{error}", word(chain), self.short(&step.app));
+            let error = step
+                .hop
+                .as_ref()
+                .and_then(|h| h.error.as_ref())
+                .map(|e| format!(": {e}"))
+                .unwrap_or_default();
+            let version = self
+                .version(&step.app, &step.version)
+                .map(|v| format!(" {v}"))
+                .unwrap_or_default();
+            return format!(
+                "{} at {}{version}{error}",
+                word(chain),
+                self.short(&step.app)
+            );
         }
         let culprit = chain.culprit().filter(|_| chain.worst != Verdict::Ok);
-        let at = culprit.map(|s| format!(" at {}", self.short(&s.app))).unwrap_or_default();
-        let cause = culprit.and_then(|s| s.cause.clone()).map(|c| format!(": {c}")).unwrap_or_default();
+        let at = culprit
+            .map(|s| format!(" at {}", self.short(&s.app)))
+            .unwrap_or_default();
+        let cause = culprit
+            .and_then(|s| s.cause.clone())
+            .map(|c| format!(": {c}"))
+            .unwrap_or_default();
         format!("{}{at}{cause}", word(chain))
     }
 
     /// The same with the request that it was: what was asked, and how long it took.
     pub fn story(&self, chain: &Chain) -> String {
-        format!("{}, {} in {}", self.blame(chain), chain.path, duration(Duration::from_micros(chain.micros)))
+        format!(
+            "{}, {} in {}",
+            self.blame(chain),
+            chain.path,
+            duration(Duration::from_micros(chain.micros))
+        )
     }
 }
 
@@ -215,8 +261,16 @@ fn born(release: &Release) -> Option<Timestamp> {
 }
 
 /// The pods of an environment, in full.
-pub fn pods<'a>(facts: &'a Facts, world: &'a World, app: &str, environment: &str) -> impl Iterator<Item = &'a Pod> {
-    facts.pods_of(app, environment).iter().filter_map(|key| world.pods.get(key))
+pub fn pods<'a>(
+    facts: &'a Facts,
+    world: &'a World,
+    app: &str,
+    environment: &str,
+) -> impl Iterator<Item = &'a Pod> {
+    facts
+        .pods_of(app, environment)
+        .iter()
+        .filter_map(|key| world.pods.get(key))
 }
 
 fn short_names(world: &World) -> HashMap<String, String> {
@@ -224,13 +278,28 @@ fn short_names(world: &World) -> HashMap<String, String> {
     for group in world.groups.values() {
         let apps: Vec<&str> = group.spec.apps.iter().map(|a| a.app.as_str()).collect();
         let Some(first) = apps.first() else { continue };
-        let same = |n: usize| apps.iter().all(|a| a.is_char_boundary(n) && first.get(..n) == a.get(..n));
+        let same = |n: usize| {
+            apps.iter()
+                .all(|a| a.is_char_boundary(n) && first.get(..n) == a.get(..n))
+        };
         let cut = (1..=first.len()).filter(|n| first.is_char_boundary(*n) && same(*n));
-        let cut = cut.filter(|n| first.get(..*n).is_some_and(|p| p.ends_with(['-', '_', '.'])));
-        let cut = if apps.len() > 1 { cut.max().unwrap_or(0) } else { 0 };
+        let cut = cut.filter(|n| {
+            first
+                .get(..*n)
+                .is_some_and(|p| p.ends_with(['-', '_', '.']))
+        });
+        let cut = if apps.len() > 1 {
+            cut.max().unwrap_or(0)
+        } else {
+            0
+        };
         for app in apps {
             let rest = app.get(cut..).unwrap_or(app);
-            let rest = if rest.chars().count() == 1 { rest.to_uppercase() } else { rest.to_owned() };
+            let rest = if rest.chars().count() == 1 {
+                rest.to_uppercase()
+            } else {
+                rest.to_owned()
+            };
             short.insert(app.to_owned(), rest);
         }
     }

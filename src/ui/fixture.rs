@@ -7,11 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Model, Msg, Options, update};
 use crate::{
     api::{
-        Amount, App, AppSpec, AppStatus, ApprovalTask, BatchPhase, BatchStatus, BuildTask, CleanUpTask, DeployTask,
-        Entry, EntryRoute, Environment, EnvironmentState, EnvironmentStatus, HistoryEntry, ImageSource, InventoryItem,
-        Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, Manifest,
-        ProceedTask, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus, Served, Stage, Task,
-        TaskPhase, TaskStatus, Workflow,
+        Amount, App, AppSpec, AppStatus, ApprovalTask, BatchPhase, BatchStatus, BuildTask,
+        CleanUpTask, DeployTask, Entry, EntryRoute, Environment, EnvironmentState,
+        EnvironmentStatus, HistoryEntry, ImageSource, InventoryItem, Lane, LaneApp, LaneAppStatus,
+        LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, Manifest, ProceedTask,
+        Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus, Served, Stage,
+        Task, TaskPhase, TaskStatus, Workflow,
     },
     domain::{
         hop::Hop,
@@ -34,7 +35,9 @@ pub fn now() -> Timestamp {
 
 /// So many seconds before.
 pub(super) fn ago(seconds: i64) -> Timestamp {
-    now().checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::UNIX_EPOCH)
+    now()
+        .checked_sub(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 fn stamp(seconds: i64) -> Option<String> {
@@ -42,31 +45,73 @@ fn stamp(seconds: i64) -> Option<String> {
 }
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
 }
 
 fn key(namespace: &str, name: &str) -> Key {
-    Key { namespace: namespace.into(), name: name.into() }
+    Key {
+        namespace: namespace.into(),
+        name: name.into(),
+    }
 }
 
 fn task(name: &str) -> Task {
-    Task { name: name.into(), ..Task::default() }
+    Task {
+        name: name.into(),
+        ..Task::default()
+    }
 }
 
 fn deploy(name: &str, environment: &str) -> Task {
-    Task { deploy: Some(DeployTask { environment: environment.into() }), ..task(name) }
+    Task {
+        deploy: Some(DeployTask {
+            environment: environment.into(),
+        }),
+        ..task(name)
+    }
 }
 
 fn workflow() -> Workflow {
-    let build = Task { build: Some(BuildTask { image: "backend".into(), ..BuildTask::default() }), ..task("build") };
-    let approve = Task { approval: Some(ApprovalTask::default()), ..task("approve") };
-    let proceed =
-        Task { proceed: Some(ProceedTask { prompt: Some("look at the trace".into()) }), ..task("go-production") };
-    let clean = CleanUpTask { environment: "gray".into(), ..CleanUpTask::default() };
-    let clean = Task { clean_up: Some(clean), ..task("clean-gray") };
-    let production =
-        vec![build.clone(), approve, deploy("deploy-gray", "gray"), proceed, deploy("deploy-prod", "prod"), clean];
-    let stage = |name: &str, tasks| Stage { name: name.into(), tasks };
+    let build = Task {
+        build: Some(BuildTask {
+            image: "backend".into(),
+            ..BuildTask::default()
+        }),
+        ..task("build")
+    };
+    let approve = Task {
+        approval: Some(ApprovalTask::default()),
+        ..task("approve")
+    };
+    let proceed = Task {
+        proceed: Some(ProceedTask {
+            prompt: Some("look at the trace".into()),
+        }),
+        ..task("go-production")
+    };
+    let clean = CleanUpTask {
+        environment: "gray".into(),
+        ..CleanUpTask::default()
+    };
+    let clean = Task {
+        clean_up: Some(clean),
+        ..task("clean-gray")
+    };
+    let production = vec![
+        build.clone(),
+        approve,
+        deploy("deploy-gray", "gray"),
+        proceed,
+        deploy("deploy-prod", "prod"),
+        clean,
+    ];
+    let stage = |name: &str, tasks| Stage {
+        name: name.into(),
+        tasks,
+    };
     Workflow {
         stages: vec![
             stage("test", vec![build.clone(), deploy("deploy-test", "test")]),
@@ -77,13 +122,19 @@ fn workflow() -> Workflow {
 }
 
 fn environment(name: &str, namespace: &str, lane: Option<&str>) -> Environment {
-    let batches =
-        if name == "prod" { vec![Amount::Count(1), Amount::Percent(50), Amount::Percent(100)] } else { vec![] };
+    let batches = if name == "prod" {
+        vec![Amount::Count(1), Amount::Percent(50), Amount::Percent(100)]
+    } else {
+        vec![]
+    };
     Environment {
         name: name.into(),
         namespace: namespace.into(),
         lane: lane.map(Into::into),
-        rollout: RolloutPlan { batches, ..RolloutPlan::default() },
+        rollout: RolloutPlan {
+            batches,
+            ..RolloutPlan::default()
+        },
         ..Environment::default()
     }
 }
@@ -98,9 +149,17 @@ pub const MANIFEST: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  
 fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     let images = BTreeMap::from([(
         "backend".to_owned(),
-        ImageSource { repository: name.into(), default: Some(format!("{name}:{old}")), ..ImageSource::default() },
+        ImageSource {
+            repository: name.into(),
+            default: Some(format!("{name}:{old}")),
+            ..ImageSource::default()
+        },
     )]);
-    let manifests = vec![Manifest { name: "app.yaml".into(), priority: 0, template: MANIFEST.into() }];
+    let manifests = vec![Manifest {
+        name: "app.yaml".into(),
+        priority: 0,
+        template: MANIFEST.into(),
+    }];
     let spec = AppSpec {
         images,
         manifests,
@@ -132,16 +191,32 @@ fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     };
     gray.inventory = vec![item("Service", "v1"), item("Deployment", "apps/v1")];
     if !releasing {
-        gray = EnvironmentStatus { state: EnvironmentState::Cleaned, ..EnvironmentStatus::default() };
+        gray = EnvironmentStatus {
+            state: EnvironmentState::Cleaned,
+            ..EnvironmentStatus::default()
+        };
     }
-    let prod = if releasing { EnvironmentState::Deploying } else { EnvironmentState::Running };
+    let prod = if releasing {
+        EnvironmentState::Deploying
+    } else {
+        EnvironmentState::Running
+    };
     let environments = BTreeMap::from([
-        ("test".to_owned(), status(EnvironmentState::Running, new, "20261123190211-002")),
-        ("pre".to_owned(), status(EnvironmentState::Running, new, "20261123193040-001")),
+        (
+            "test".to_owned(),
+            status(EnvironmentState::Running, new, "20261123190211-002"),
+        ),
+        (
+            "pre".to_owned(),
+            status(EnvironmentState::Running, new, "20261123193040-001"),
+        ),
         ("gray".to_owned(), gray),
         ("prod".to_owned(), status(prod, old, "20261118104500-001")),
     ]);
-    app.status = Some(AppStatus { environments, ..AppStatus::default() });
+    app.status = Some(AppStatus {
+        environments,
+        ..AppStatus::default()
+    });
     app
 }
 
@@ -177,7 +252,13 @@ fn batch(number: u32, target: u32, phase: BatchPhase) -> BatchStatus {
         BatchPhase::Done => (stamp(58), stamp(37)),
         _ => (stamp(12), None),
     };
-    BatchStatus { number, target, phase, started_at, finished_at }
+    BatchStatus {
+        number,
+        target,
+        phase,
+        started_at,
+        finished_at,
+    }
 }
 
 fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: &str) -> Release {
@@ -192,15 +273,23 @@ fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: 
     let mut release = Release::new(name, spec);
     release.metadata.uid = Some(format!("uid-{name}"));
     release.metadata.resource_version = Some("4711".into());
-    release.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ago(240)));
+    release.metadata.creation_timestamp = Some(
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ago(240)),
+    );
     let gray = TaskStatus {
         environment: Some("gray".into()),
         batches: vec![batch(1, 1, BatchPhase::Done)],
         new_images: deploy.new_images.clone(),
         ..done("deploy-gray", "deploy", 130, 121)
     };
-    let build = TaskStatus { new_images: deploy.new_images.clone(), ..done("build", "build", 238, 201) };
-    let approve = TaskStatus { message: Some("noah: pass".into()), ..done("approve", "approval", 201, 131) };
+    let build = TaskStatus {
+        new_images: deploy.new_images.clone(),
+        ..done("build", "build", 238, 201)
+    };
+    let approve = TaskStatus {
+        message: Some("noah: pass".into()),
+        ..done("approve", "approval", 201, 131)
+    };
     let clean = TaskStatus {
         name: "clean-gray".into(),
         kind: "cleanUp".into(),
@@ -220,22 +309,46 @@ fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: 
         started_at: stamp(240),
         images: map(&[("backend", &format!("{app}:{new}"))]),
         digests: map(&[("backend", "sha256:4f1c09e25b7d3aa1")]),
-        tasks: vec![build, approve, gray, done("go-production", "proceed", 121, 60), deploy, clean],
+        tasks: vec![
+            build,
+            approve,
+            gray,
+            done("go-production", "proceed", 121, 60),
+            deploy,
+            clean,
+        ],
         history: vec![
             entry(240, "mia", "started", "build"),
             entry(201, "engine", "image built", "build"),
             entry(131, "noah", "approved", "approve"),
             entry(121, "engine", "gray serves", "deploy-gray"),
             entry(60, "mia", "let production go", "go-production"),
-            entry(37, "engine", "batch 1 of 3 is exact and held", "deploy-prod"),
+            entry(
+                37,
+                "engine",
+                "batch 1 of 3 is exact and held",
+                "deploy-prod",
+            ),
         ],
         ..ReleaseStatus::default()
     });
     release
 }
 
-fn lane(name: &str, enabled: bool, priority: i32, condition: &str, apps: &[(&str, Served, &str)]) -> Lane {
-    let mut spec = LaneSpec { group: "mse-demo".into(), tag: name.into(), enabled, priority, ..LaneSpec::default() };
+fn lane(
+    name: &str,
+    enabled: bool,
+    priority: i32,
+    condition: &str,
+    apps: &[(&str, Served, &str)],
+) -> Lane {
+    let mut spec = LaneSpec {
+        group: "mse-demo".into(),
+        tag: name.into(),
+        enabled,
+        priority,
+        ..LaneSpec::default()
+    };
     spec.rule.all.extend(text::parse(condition));
     let mut lane = Lane::new(name, spec);
     lane.metadata.uid = Some(format!("uid-lane-{name}"));
@@ -246,16 +359,35 @@ fn lane(name: &str, enabled: bool, priority: i32, condition: &str, apps: &[(&str
         reason: (*reason).into(),
         since: None,
     });
-    lane.status = Some(LaneStatus { apps: apps.collect(), ..LaneStatus::default() });
+    lane.status = Some(LaneStatus {
+        apps: apps.collect(),
+        ..LaneStatus::default()
+    });
     lane
 }
 
 fn group() -> LaneGroup {
-    let app = |name: &str, port| LaneApp { app: name.into(), service: None, port };
-    let route = |path: &str, app: &str| EntryRoute { path: path.into(), app: app.into(), rewrite: Some("/".into()) };
+    let app = |name: &str, port| LaneApp {
+        app: name.into(),
+        service: None,
+        port,
+    };
+    let route = |path: &str, app: &str| EntryRoute {
+        path: path.into(),
+        app: app.into(),
+        rewrite: Some("/".into()),
+    };
     let spec = LaneGroupSpec {
-        entry: Entry { gateway: "edge".into(), host: None, routes: vec![route("/A", "spring-cloud-a")] },
-        apps: vec![app("spring-cloud-a", 20001), app("spring-cloud-b", 20002), app("spring-cloud-c", 20003)],
+        entry: Entry {
+            gateway: "edge".into(),
+            host: None,
+            routes: vec![route("/A", "spring-cloud-a")],
+        },
+        apps: vec![
+            app("spring-cloud-a", 20001),
+            app("spring-cloud-b", 20002),
+            app("spring-cloud-c", 20003),
+        ],
         ..LaneGroupSpec::default()
     };
     let mut group = LaneGroup::new("mse-demo", spec);
@@ -266,7 +398,9 @@ fn group() -> LaneGroup {
         ..RouteStatus::default()
     };
     group.status = Some(LaneGroupStatus {
-        routes: ["mse-demo-entry", "mse-demo-a", "mse-demo-b", "mse-demo-c"].map(route).into(),
+        routes: ["mse-demo-entry", "mse-demo-a", "mse-demo-b", "mse-demo-c"]
+            .map(route)
+            .into(),
         problems: vec![],
         addresses: vec!["127.64.0.1:8080".into()],
         ..LaneGroupStatus::default()
@@ -287,7 +421,10 @@ struct Side<'a> {
 fn pods(world: &mut Pods, app: &str, side: &Side<'_>) {
     for i in 0..side.ready + side.coming {
         let ready = i < side.ready;
-        let suffix = ["x7k2p", "m4d9q", "t8v5z", "b3n6w", "c2r7h", "j9s4f"].get(i as usize).copied().unwrap_or("zzzzz");
+        let suffix = ["x7k2p", "m4d9q", "t8v5z", "b3n6w", "c2r7h", "j9s4f"]
+            .get(i as usize)
+            .copied()
+            .unwrap_or("zzzzz");
         let name = format!("{app}-{}-{}-{suffix}", side.environment, side.hash);
         let pod = Pod {
             key: key(side.namespace, &name),
@@ -296,7 +433,11 @@ fn pods(world: &mut Pods, app: &str, side: &Side<'_>) {
             tag: (side.environment == "gray").then(|| "gray".into()),
             hash: Some(side.hash.into()),
             address: Some(format!("127.64.16.{}", side.address + i)),
-            state: Clean::from(if ready { "Running" } else { "ContainerCreating" }),
+            state: Clean::from(if ready {
+                "Running"
+            } else {
+                "ContainerCreating"
+            }),
             ready,
             images: vec![Clean::from(side.image.as_str())],
             containers: vec![Clean::from("app"), Clean::from("proxy")],
@@ -309,7 +450,14 @@ fn pods(world: &mut Pods, app: &str, side: &Side<'_>) {
 
 type Pods = BTreeMap<Key, Pod>;
 
-fn workload(app: &str, environment: &str, namespace: &str, replicas: u32, ready: u32, image: &str) -> Workload {
+fn workload(
+    app: &str,
+    environment: &str,
+    namespace: &str,
+    replicas: u32,
+    ready: u32,
+    image: &str,
+) -> Workload {
     Workload {
         key: key(namespace, &format!("{app}-{environment}")),
         app: Some(app.into()),
@@ -330,7 +478,11 @@ pub fn world() -> World {
         a,
         "1.4.2",
         "1.5.0",
-        vec![batch(1, 1, BatchPhase::Done), batch(2, 2, BatchPhase::Pending), batch(3, 4, BatchPhase::Pending)],
+        vec![
+            batch(1, 1, BatchPhase::Done),
+            batch(2, 2, BatchPhase::Pending),
+            batch(3, 4, BatchPhase::Pending),
+        ],
     );
     held.phase = TaskPhase::Waiting;
     held.message = Some("batch 1 of 3 is exact and held: 1 new, 3 old".into());
@@ -338,22 +490,65 @@ pub fn world() -> World {
         c,
         "2.0.1",
         "2.1.0",
-        vec![batch(1, 1, BatchPhase::Surging), batch(2, 2, BatchPhase::Pending), batch(3, 4, BatchPhase::Pending)],
+        vec![
+            batch(1, 1, BatchPhase::Surging),
+            batch(2, 2, BatchPhase::Pending),
+            batch(3, 4, BatchPhase::Pending),
+        ],
     );
     let releases = [
-        release("spring-cloud-a-production-7", a, ReleasePhase::Waiting, held, "1.5.0"),
-        release("spring-cloud-c-production-4", c, ReleasePhase::Running, coming, "2.1.0"),
+        release(
+            "spring-cloud-a-production-7",
+            a,
+            ReleasePhase::Waiting,
+            held,
+            "1.5.0",
+        ),
+        release(
+            "spring-cloud-c-production-4",
+            c,
+            ReleasePhase::Running,
+            coming,
+            "2.1.0",
+        ),
     ];
-    let apps = [app(a, "1.4.2", "1.5.0", true), app(b, "1.1.0", "1.1.0", false), app(c, "2.0.1", "2.1.0", true)];
+    let apps = [
+        app(a, "1.4.2", "1.5.0", true),
+        app(b, "1.1.0", "1.1.0", false),
+        app(c, "2.0.1", "2.1.0", true),
+    ];
     let mut all = Pods::new();
     let mut workloads = BTreeMap::new();
-    for (i, (name, old, new)) in
-        [(a, "1.4.2", "1.5.0"), (b, "1.1.0", "1.1.0"), (c, "2.0.1", "2.1.0")].iter().enumerate()
+    for (i, (name, old, new)) in [
+        (a, "1.4.2", "1.5.0"),
+        (b, "1.1.0", "1.1.0"),
+        (c, "2.0.1", "2.1.0"),
+    ]
+    .iter()
+    .enumerate()
     {
         let at = 20 * u32::try_from(i).unwrap_or(0) + 10;
         let image = |tag: &str| format!("{name}:{tag}");
-        let mut put = |environment: &str, namespace: &str, image: String, hash: &str, ready, coming, address| {
-            pods(&mut all, name, &Side { environment, namespace, image, hash, ready, coming, address });
+        let mut put = |environment: &str,
+                       namespace: &str,
+                       image: String,
+                       hash: &str,
+                       ready,
+                       coming,
+                       address| {
+            pods(
+                &mut all,
+                name,
+                &Side {
+                    environment,
+                    namespace,
+                    image,
+                    hash,
+                    ready,
+                    coming,
+                    address,
+                },
+            );
         };
         put("test", "demo-test", image(new), "7c9d4f", 1, 0, at + 100);
         put("pre", "demo-pre", image(new), "7c9d4f", 1, 0, at + 101);
@@ -394,10 +589,24 @@ pub fn world() -> World {
         revision: 12,
         link: Link::Live,
         namespace: "demo".into(),
-        apps: Arc::new(apps.into_iter().map(|a| (named(a.metadata.name.as_ref()), Arc::new(a))).collect()),
-        releases: Arc::new(releases.into_iter().map(|r| (named(r.metadata.name.as_ref()), Arc::new(r))).collect()),
+        apps: Arc::new(
+            apps.into_iter()
+                .map(|a| (named(a.metadata.name.as_ref()), Arc::new(a)))
+                .collect(),
+        ),
+        releases: Arc::new(
+            releases
+                .into_iter()
+                .map(|r| (named(r.metadata.name.as_ref()), Arc::new(r)))
+                .collect(),
+        ),
         groups: Arc::new(BTreeMap::from([("mse-demo".to_owned(), Arc::new(group()))])),
-        lanes: Arc::new(lanes.into_iter().map(|l| (named(l.metadata.name.as_ref()), Arc::new(l))).collect()),
+        lanes: Arc::new(
+            lanes
+                .into_iter()
+                .map(|l| (named(l.metadata.name.as_ref()), Arc::new(l)))
+                .collect(),
+        ),
         pods: Arc::new(all),
         deployments: Arc::new(workloads),
         events: Arc::new(vec![Event {
@@ -411,14 +620,20 @@ pub fn world() -> World {
         }]),
         hops_seen: hops.len() as u64,
         hops: Arc::new(hops),
-        engine: Some(Engine { holder: Clean::from("captain-1"), renewed: Some(ago(2)) }),
+        engine: Some(Engine {
+            holder: Clean::from("captain-1"),
+            renewed: Some(ago(2)),
+        }),
         ..World::default()
     }
 }
 
 /// Options that need no environment.
 pub fn options() -> Options {
-    Options { place: "pocket ~/.local/state/graylane/demo".into(), ..Options::default() }
+    Options {
+        place: "pocket ~/.local/state/graylane/demo".into(),
+        ..Options::default()
+    }
 }
 
 /// A model that has seen that world.

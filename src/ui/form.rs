@@ -119,8 +119,18 @@ impl Field {
 
     /// One of a few.
     pub fn choice(id: &str, label: &str, options: Vec<String>, at: usize, hint: &str) -> Self {
-        let value = Value::Choice { at: at.min(options.len().saturating_sub(1)), options };
-        Self { id: id.into(), label: label.into(), value, hint: hint.into(), error: None, told: false }
+        let value = Value::Choice {
+            at: at.min(options.len().saturating_sub(1)),
+            options,
+        };
+        Self {
+            id: id.into(),
+            label: label.into(),
+            value,
+            hint: hint.into(),
+            error: None,
+            told: false,
+        }
     }
 
     /// What it says now.
@@ -143,7 +153,10 @@ impl Field {
 impl Form {
     /// What a field says.
     pub fn get(&self, id: &str) -> &str {
-        self.fields.iter().find(|f| f.id == id).map_or("", Field::value)
+        self.fields
+            .iter()
+            .find(|f| f.id == id)
+            .map_or("", Field::value)
     }
 
     /// The field under edit.
@@ -183,7 +196,9 @@ impl Form {
 
     /// Something must be put right first, and it is told.
     pub fn shows_wrong(&self) -> bool {
-        self.fields.iter().any(|f| f.error.is_some() && (f.told || self.tried))
+        self.fields
+            .iter()
+            .any(|f| f.error.is_some() && (f.told || self.tried))
             || self.remarks.iter().any(|r| matches!(r, Remark::Wrong(_)))
     }
 }
@@ -192,11 +207,18 @@ impl Form {
 pub fn chosen_images(form: &Form, apps: &[String]) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut images: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for field in &form.fields {
-        let Some(rest) = field.id.strip_prefix("image ") else { continue };
-        let Some((app, image)) = rest.split_once(' ') else { continue };
+        let Some(rest) = field.id.strip_prefix("image ") else {
+            continue;
+        };
+        let Some((app, image)) = rest.split_once(' ') else {
+            continue;
+        };
         let value = field.value();
         if apps.iter().any(|a| a == app) && !value.is_empty() && value != "build" {
-            images.entry(app.into()).or_default().insert(image.into(), value.into());
+            images
+                .entry(app.into())
+                .or_default()
+                .insert(image.into(), value.into());
         }
     }
     images

@@ -141,7 +141,10 @@ impl Glyphs {
     /// The spinner's sign at a beat.
     pub fn spinner(&self, beat: u64) -> &'static str {
         let n = self.spin.len() as u64;
-        self.spin.get(usize::try_from(beat % n.max(1)).unwrap_or(0)).copied().unwrap_or(self.half)
+        self.spin
+            .get(usize::try_from(beat % n.max(1)).unwrap_or(0))
+            .copied()
+            .unwrap_or(self.half)
     }
 }
 

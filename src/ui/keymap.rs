@@ -121,7 +121,10 @@ impl Default for Keymap {
 
 impl Keymap {
     fn of(bindings: Vec<Binding>) -> Self {
-        let index = bindings.iter().flat_map(|b| b.keys.iter().map(move |key| ((b.context, *key), b.action))).collect();
+        let index = bindings
+            .iter()
+            .flat_map(|b| b.keys.iter().map(move |key| ((b.context, *key), b.action)))
+            .collect();
         Self { bindings, index }
     }
 
@@ -138,7 +141,9 @@ impl Keymap {
     /// What a key means in the first of these contexts that knows it.
     pub fn action(&self, contexts: &[Context], key: KeyCombination) -> Option<Action> {
         let key = plain(key);
-        contexts.iter().find_map(|context| self.index.get(&(*context, key)).copied())
+        contexts
+            .iter()
+            .find_map(|context| self.index.get(&(*context, key)).copied())
     }
 
     /// The first key of an action in these contexts, for hints.
@@ -152,12 +157,14 @@ impl Keymap {
 
     /// The first key of an action here, for sentences that speak of it.
     pub fn within(&self, context: Context, action: Action) -> String {
-        self.key(&[context], action).unwrap_or_else(|| format!(":{}", action.word()))
+        self.key(&[context], action)
+            .unwrap_or_else(|| format!(":{}", action.word()))
     }
 
     /// The first key of an action wherever it is bound.
     pub fn anywhere(&self, action: Action) -> String {
-        self.key(&Context::ALL, action).unwrap_or_else(|| format!(":{}", action.word()))
+        self.key(&Context::ALL, action)
+            .unwrap_or_else(|| format!(":{}", action.word()))
     }
 }
 
@@ -165,7 +172,10 @@ impl Keymap {
 pub fn parse(text: &str) -> Option<KeyCombination> {
     let mut chars = text.chars();
     if let (Some(c), None) = (chars.next(), chars.next()) {
-        return Some(plain(KeyCombination::one_key(KeyCode::Char(c), KeyModifiers::NONE)));
+        return Some(plain(KeyCombination::one_key(
+            KeyCode::Char(c),
+            KeyModifiers::NONE,
+        )));
     }
     crokey::parse(text).ok().map(plain)
 }
@@ -191,13 +201,23 @@ pub fn show(key: KeyCombination) -> String {
         OneToThree::One(KeyCode::BackTab) => return "S-Tab".into(),
         _ => {}
     }
-    KeyCombinationFormat::default().with_implicit_shift().with_control("Ctrl-").to_string(key)
+    KeyCombinationFormat::default()
+        .with_implicit_shift()
+        .with_control("Ctrl-")
+        .to_string(key)
 }
 
 /// As a keys file takes it: [`parse`] reads it back.
 pub fn written(key: KeyCombination) -> String {
     match key.codes {
-        OneToThree::One(KeyCode::Char(c)) if c != ' ' && (key.modifiers - KeyModifiers::SHIFT).is_empty() => c.into(),
-        _ => KeyCombinationFormat::default().with_lowercase_modifiers().to_string(key).to_lowercase(),
+        OneToThree::One(KeyCode::Char(c))
+            if c != ' ' && (key.modifiers - KeyModifiers::SHIFT).is_empty() =>
+        {
+            c.into()
+        }
+        _ => KeyCombinationFormat::default()
+            .with_lowercase_modifiers()
+            .to_string(key)
+            .to_lowercase(),
     }
 }

@@ -72,7 +72,13 @@ pub enum Pane {
 
 impl Pane {
     /// In the order of their keys.
-    pub const ALL: [Self; 5] = [Self::Apps, Self::Environments, Self::Rollout, Self::Lanes, Self::Trace];
+    pub const ALL: [Self; 5] = [
+        Self::Apps,
+        Self::Environments,
+        Self::Rollout,
+        Self::Lanes,
+        Self::Trace,
+    ];
 
     /// Its title.
     pub const fn title(self) -> &'static str {
@@ -283,7 +289,12 @@ impl Model {
     /// Reports.
     pub fn notice(&mut self, level: Level, text: impl AsRef<str>, detail: Vec<String>) {
         let text = super::widget::harmless(text.as_ref()).into_owned();
-        self.notices.push_front(Notice { time: self.now, level, text, detail });
+        self.notices.push_front(Notice {
+            time: self.now,
+            level,
+            text,
+            detail,
+        });
         self.notices.truncate(NOTICES);
         self.noticed = false;
     }
@@ -302,15 +313,26 @@ impl Model {
 
     /// The release of an App that every pane means: the one that is looked at, else the one under way.
     pub fn release_of(&self, app: &str) -> Option<&String> {
-        let held = self.release.as_ref().filter(|_| self.app.as_deref() == Some(app));
-        let own = |name: &&String| self.world.releases.get(*name).is_some_and(|r| r.spec.app == app);
+        let held = self
+            .release
+            .as_ref()
+            .filter(|_| self.app.as_deref() == Some(app));
+        let own = |name: &&String| {
+            self.world
+                .releases
+                .get(*name)
+                .is_some_and(|r| r.spec.app == app)
+        };
         held.filter(own).or_else(|| self.facts.active_of(app))
     }
 
     /// An older release than the one that would be shown by itself is looked at.
     pub fn is_held(&self) -> bool {
-        let Some((name, release)) = self.selected_release() else { return false };
-        self.release.as_ref() == Some(name) && self.facts.release_of(&release.spec.app) != Some(name)
+        let Some((name, release)) = self.selected_release() else {
+            return false;
+        };
+        self.release.as_ref() == Some(name)
+            && self.facts.release_of(&release.spec.app) != Some(name)
     }
 
     /// The key of an action, for sentences that speak of it.
@@ -326,8 +348,18 @@ impl Model {
             Some(Overlay::Confirm(_)) => vec![Context::Confirm],
             Some(Overlay::Palette(_) | Overlay::Filter(..)) => vec![Context::Line],
             None => match self.pane {
-                Pane::Apps => vec![Context::Apps, Context::Release, Context::Move, Context::Global],
-                Pane::Environments => vec![Context::Environments, Context::Release, Context::Move, Context::Global],
+                Pane::Apps => vec![
+                    Context::Apps,
+                    Context::Release,
+                    Context::Move,
+                    Context::Global,
+                ],
+                Pane::Environments => vec![
+                    Context::Environments,
+                    Context::Release,
+                    Context::Move,
+                    Context::Global,
+                ],
                 Pane::Rollout => vec![Context::Release, Context::Move, Context::Global],
                 Pane::Lanes => vec![Context::Lanes, Context::Move, Context::Global],
                 Pane::Trace => vec![Context::Trace, Context::Move, Context::Global],
@@ -343,22 +375,41 @@ impl Model {
     /// The selected environment of it.
     pub fn selected_environment(&self) -> Option<&Environment> {
         let app = self.selected_app()?;
-        let named = self.environment.as_ref().and_then(|name| app.spec.environment(name));
+        let named = self
+            .environment
+            .as_ref()
+            .and_then(|name| app.spec.environment(name));
         named.or_else(|| app.spec.environments.first())
     }
 
     /// The release looked at: the chosen one, else the one under way, else the newest of the selected App.
     pub fn selected_release(&self) -> Option<(&String, &Arc<Release>)> {
         let app = self.app.as_ref()?;
-        let own = |name: &&String| self.world.releases.get(*name).is_some_and(|r| r.spec.app == *app);
-        let name = self.release.as_ref().filter(own).or_else(|| self.facts.release_of(app))?;
+        let own = |name: &&String| {
+            self.world
+                .releases
+                .get(*name)
+                .is_some_and(|r| r.spec.app == *app)
+        };
+        let name = self
+            .release
+            .as_ref()
+            .filter(own)
+            .or_else(|| self.facts.release_of(app))?;
         self.world.releases.get_key_value(name)
     }
 
     /// The selected lane.
     pub fn selected_lane(&self) -> Option<(&String, &Arc<Lane>)> {
-        let named = self.lane.as_ref().and_then(|name| self.world.lanes.get_key_value(name));
-        named.or_else(|| self.lanes().first().and_then(|name| self.world.lanes.get_key_value(*name)))
+        let named = self
+            .lane
+            .as_ref()
+            .and_then(|name| self.world.lanes.get_key_value(name));
+        named.or_else(|| {
+            self.lanes()
+                .first()
+                .and_then(|name| self.world.lanes.get_key_value(*name))
+        })
     }
 
     /// The Trace pane shows groups of chains.
@@ -369,29 +420,45 @@ impl Model {
     /// The selected group of chains; none chosen, or one that is gone, is the most urgent one.
     pub fn selected_group(&self) -> Option<&Group> {
         let groups = self.groups();
-        let chosen = self.group.as_ref().and_then(|key| groups.iter().find(|g| g.key == *key).copied());
+        let chosen = self
+            .group
+            .as_ref()
+            .and_then(|key| groups.iter().find(|g| g.key == *key).copied());
         chosen.or_else(|| groups.first().copied())
     }
 
     /// The selected chain; none chosen is the newest. Of a group the newest one with what is worst about it.
     pub fn selected_chain(&self) -> Option<&Arc<Chain>> {
         if self.is_grouped() {
-            return self.selected_group().map(|g| g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
+            return self
+                .selected_group()
+                .map(|g| g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
         }
         let chains = self.chains();
-        let chosen = self.chain.as_ref().and_then(|id| chains.iter().find(|c| c.id == *id).copied());
+        let chosen = self
+            .chain
+            .as_ref()
+            .and_then(|id| chains.iter().find(|c| c.id == *id).copied());
         chosen.or_else(|| chains.first().copied())
     }
 
     /// Something moves on the screen by itself: the clock is needed four times a second.
     pub fn is_busy(&self) -> bool {
-        let turning = |name: &String| self.world.releases.get(name).is_some_and(|r| super::facts::turn(r).is_busy());
+        let turning = |name: &String| {
+            self.world
+                .releases
+                .get(name)
+                .is_some_and(|r| super::facts::turn(r).is_busy())
+        };
         !self.pending.is_empty() || self.facts.active.iter().any(turning) || self.is_loading()
     }
 
     fn is_loading(&self) -> bool {
         self.world.link == crate::domain::world::Link::Connecting
-            || self.overlays.iter().any(|o| matches!(o, Overlay::Text(t) if t.loading))
+            || self
+                .overlays
+                .iter()
+                .any(|o| matches!(o, Overlay::Text(t) if t.loading))
     }
 
     /// A wish about this object is on its way.
@@ -406,8 +473,15 @@ impl Model {
         while !self.overlays.is_empty() {
             effects.extend(self.close());
         }
-        let mut fresh = Self::new(Options { place: place.to_owned(), ..self.options.clone() }, self.now);
-        (fresh.size, fresh.pane, fresh.zoom, fresh.beat) = (self.size, self.pane, self.zoom, self.beat);
+        let mut fresh = Self::new(
+            Options {
+                place: place.to_owned(),
+                ..self.options.clone()
+            },
+            self.now,
+        );
+        (fresh.size, fresh.pane, fresh.zoom, fresh.beat) =
+            (self.size, self.pane, self.zoom, self.beat);
         (fresh.read_only, fresh.each, fresh.next) = (self.read_only, self.each, self.next);
         fresh.notices = std::mem::take(&mut self.notices);
         fresh.pending = std::mem::take(&mut self.pending);
@@ -424,7 +498,9 @@ impl Model {
     pub fn close(&mut self) -> Vec<Effect> {
         match self.overlays.pop() {
             Some(Overlay::Text(text)) => text.ticket.map(Effect::Drop).into_iter().collect(),
-            Some(Overlay::Palette(palette)) => palette.ticket.map(Effect::Drop).into_iter().collect(),
+            Some(Overlay::Palette(palette)) => {
+                palette.ticket.map(Effect::Drop).into_iter().collect()
+            }
             Some(Overlay::Confirm(question)) if question.is_written() => {
                 self.ignore_letters();
                 vec![]

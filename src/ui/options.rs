@@ -44,7 +44,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self::resolve(&Wanted { depth: Some(Depth::True), ..Wanted::default() }, |_| None)
+        Self::resolve(
+            &Wanted {
+                depth: Some(Depth::True),
+                ..Wanted::default()
+            },
+            |_| None,
+        )
     }
 }
 
@@ -70,12 +76,25 @@ impl Options {
                 Keymap::default()
             }
         };
-        let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|k| env(k).filter(|v| !v.is_empty()));
+        let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .into_iter()
+            .find_map(|k| env(k).filter(|v| !v.is_empty()));
         let utf8 = utf8.is_none_or(|v| v.to_lowercase().replace('-', "").contains("utf8"));
         // The console's font has no more than a few of our signs.
         let console = env("TERM").is_some_and(|term| term == "linux");
-        let glyphs = if wanted.ascii || console || !utf8 { ASCII } else { UNICODE };
-        Self { theme, glyphs, keymap, read_only: wanted.read_only, place: wanted.place.clone(), faults }
+        let glyphs = if wanted.ascii || console || !utf8 {
+            ASCII
+        } else {
+            UNICODE
+        };
+        Self {
+            theme,
+            glyphs,
+            keymap,
+            read_only: wanted.read_only,
+            place: wanted.place.clone(),
+            faults,
+        }
     }
 }
 
@@ -93,20 +112,31 @@ mod tests {
         };
         let options = Options::resolve(&wanted, |_| None);
         assert!(options.faults.len() >= 3, "{:?}", options.faults);
-        assert_eq!(options.theme, Theme::built_in("default", Depth::Mono).unwrap());
+        assert_eq!(
+            options.theme,
+            Theme::built_in("default", Depth::Mono).unwrap()
+        );
     }
 
     #[test]
     fn a_locale_without_utf8_gets_ascii() {
-        let latin = Options::resolve(&Wanted::default(), |k| (k == "LANG").then(|| "de_DE.ISO-8859-1".into()));
+        let latin = Options::resolve(&Wanted::default(), |k| {
+            (k == "LANG").then(|| "de_DE.ISO-8859-1".into())
+        });
         assert_eq!(latin.glyphs, ASCII);
-        let utf8 = Options::resolve(&Wanted::default(), |k| (k == "LANG").then(|| "C.UTF-8".into()));
+        let utf8 = Options::resolve(&Wanted::default(), |k| {
+            (k == "LANG").then(|| "C.UTF-8".into())
+        });
         assert_eq!(utf8.glyphs, UNICODE);
         let console = |k: &str| match k {
             "LANG" => Some("C.UTF-8".into()),
             "TERM" => Some("linux".into()),
             _ => None,
         };
-        assert_eq!(Options::resolve(&Wanted::default(), console).glyphs, ASCII, "the console's font");
+        assert_eq!(
+            Options::resolve(&Wanted::default(), console).glyphs,
+            ASCII,
+            "the console's font"
+        );
     }
 }

@@ -109,18 +109,30 @@ impl Shown {
             }
             "lanes" => {
                 let lane = world.lanes.get(name)?;
-                (lane.uid(), lane.resource_version(), format!("{:?}", lane.spec))
+                (
+                    lane.uid(),
+                    lane.resource_version(),
+                    format!("{:?}", lane.spec),
+                )
             }
             "apptemplates" => {
                 let template = world.templates.get(name)?;
-                (template.uid(), template.resource_version(), format!("{:?}", template.spec))
+                (
+                    template.uid(),
+                    template.resource_version(),
+                    format!("{:?}", template.spec),
+                )
             }
             "apps" => {
                 let app = world.apps.get(name)?;
                 let part = part.unwrap_or_default();
                 let spec = app.spec.environment(part);
                 let status = app.status.as_ref().and_then(|s| s.environments.get(part));
-                (app.uid(), app.resource_version(), format!("{spec:?} {status:?}"))
+                (
+                    app.uid(),
+                    app.resource_version(),
+                    format!("{spec:?} {status:?}"),
+                )
             }
             _ => return None,
         };
@@ -139,7 +151,11 @@ impl Shown {
     pub fn spec_of(world: &World, app: &str, environment: &str) -> Option<Self> {
         let spec = world.apps.get(app)?.spec.environment(environment);
         let shown = Self::of(world, "apps", app, Some(environment))?;
-        Some(Self { meaning: format!("{spec:?}"), spec_only: true, ..shown })
+        Some(Self {
+            meaning: format!("{spec:?}"),
+            spec_only: true,
+            ..shown
+        })
     }
 
     /// The object of the same name as it is now.
@@ -153,10 +169,18 @@ impl Shown {
     /// For the intent.
     pub fn seen(&self) -> Seen {
         if self.resource == "releases" {
-            return Seen { uid: self.uid.clone(), version: None, meaning: Some(self.meaning.clone()) };
+            return Seen {
+                uid: self.uid.clone(),
+                version: None,
+                meaning: Some(self.meaning.clone()),
+            };
         }
         let version = Some(self.version.clone()).filter(|v| !v.is_empty());
-        Seen { uid: self.uid.clone(), version, meaning: None }
+        Seen {
+            uid: self.uid.clone(),
+            version,
+            meaning: None,
+        }
     }
 }
 
@@ -192,7 +216,11 @@ impl Question {
     /// Takes a comment. Whoever types writes it: no letter can be a yes.
     fn ask_why(&mut self) {
         self.comment = Some(Input::default());
-        self.focus = if self.typed.is_some() { Focus::Typed } else { Focus::Comment };
+        self.focus = if self.typed.is_some() {
+            Focus::Typed
+        } else {
+            Focus::Comment
+        };
     }
 
     /// Asks for this name to be typed.
@@ -205,7 +233,9 @@ impl Question {
 
     /// The name, where one must be typed, stands there.
     pub fn is_typed(&self) -> bool {
-        self.typed.as_ref().is_none_or(|(name, input)| input.value().trim() == name)
+        self.typed
+            .as_ref()
+            .is_none_or(|(name, input)| input.value().trim() == name)
     }
 
     /// It may be done now.
@@ -224,13 +254,20 @@ impl Question {
         }
         order.extend([Focus::No, Focus::Yes]);
         let at = order.iter().position(|f| *f == self.focus).unwrap_or(0);
-        self.focus = order.get((at + 1) % order.len()).copied().unwrap_or(Focus::No);
+        self.focus = order
+            .get((at + 1) % order.len())
+            .copied()
+            .unwrap_or(Focus::No);
     }
 
     /// Somebody has written into it.
     pub fn is_written(&self) -> bool {
         let comment = self.comment.as_ref().is_some_and(|c| !c.value().is_empty());
-        comment || self.typed.as_ref().is_some_and(|(_, input)| !input.value().is_empty())
+        comment
+            || self
+                .typed
+                .as_ref()
+                .is_some_and(|(_, input)| !input.value().is_empty())
     }
 
     /// The field that takes letters.
@@ -254,13 +291,21 @@ impl Question {
             match now {
                 None => self.stale = Some(format!("{kind} {} is gone", shown.name)),
                 Some(now) if now.uid != shown.uid => {
-                    self.stale = Some(format!("{kind} {} was deleted, and a namesake made", shown.name));
+                    self.stale = Some(format!(
+                        "{kind} {} was deleted, and a namesake made",
+                        shown.name
+                    ));
                 }
                 Some(now) if now.meaning != shown.meaning => {
-                    self.stale = Some(format!("{kind} {} has moved on since this was asked", shown.name));
+                    self.stale = Some(format!(
+                        "{kind} {} has moved on since this was asked",
+                        shown.name
+                    ));
                 }
                 Some(now) => {
-                    if let Some(seen) = seen_of(&mut self.intent).filter(|s| s.uid == now.uid && s.version.is_some()) {
+                    if let Some(seen) = seen_of(&mut self.intent)
+                        .filter(|s| s.uid == now.uid && s.version.is_some())
+                    {
                         *seen = now.seen();
                     }
                     *shown = now;
@@ -284,9 +329,14 @@ impl Question {
 
     /// What is sent on yes, with the comment in it.
     pub fn answer(self) -> Intent {
-        let text = self.comment.map(|c| c.value().trim().to_owned()).filter(|c| !c.is_empty());
+        let text = self
+            .comment
+            .map(|c| c.value().trim().to_owned())
+            .filter(|c| !c.is_empty());
         let mut intent = self.intent;
-        if let (Some(text), Intent::Release { comment, .. } | Intent::Teardown { comment, .. }) = (text, &mut intent) {
+        if let (Some(text), Intent::Release { comment, .. } | Intent::Teardown { comment, .. }) =
+            (text, &mut intent)
+        {
             *comment = Some(text);
         }
         intent
@@ -301,6 +351,9 @@ fn seen_of(intent: &mut Intent) -> Option<&mut Seen> {
         | Intent::DeleteLane { seen, .. }
         | Intent::CreateApps { seen, .. }
         | Intent::Lock { seen, .. } => seen.as_mut(),
-        Intent::StartRelease { .. } | Intent::StopTheLine | Intent::Teardown { .. } | Intent::Probe { .. } => None,
+        Intent::StartRelease { .. }
+        | Intent::StopTheLine
+        | Intent::Teardown { .. }
+        | Intent::Probe { .. } => None,
     }
 }

@@ -28,12 +28,20 @@ pub fn words(spec: &LaneSpec) -> String {
         [one] => parts.push(one.clone()),
         _ => parts.push(format!("({})", any.join(" or "))),
     }
-    if parts.is_empty() { "every request".into() } else { parts.join(" and ") }
+    if parts.is_empty() {
+        "every request".into()
+    } else {
+        parts.join(" and ")
+    }
 }
 
 /// The lanes of the world, with one of them changed, added or (none) taken away.
 pub fn lanes_with(world: &World, name: &str, spec: Option<&LaneSpec>) -> Vec<Lane> {
-    let others = world.lanes.iter().filter(|(n, _)| n.as_str() != name).map(|(_, lane)| (**lane).clone());
+    let others = world
+        .lanes
+        .iter()
+        .filter(|(n, _)| n.as_str() != name)
+        .map(|(_, lane)| (**lane).clone());
     let mut all: Vec<Lane> = others.collect();
     all.extend(spec.map(|spec| Lane::new(name, spec.clone())));
     all
@@ -47,7 +55,9 @@ pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
     let mut problems = lanes::introduced(&spec.group, group, &before, &after, name);
     let app_of = |app: &str| world.apps.get(app).map(Arc::as_ref);
     let away = |context: &str| world.contexts.contains_key(context);
-    let own = after.last().filter(|l| l.metadata.name.as_deref() == Some(name));
+    let own = after
+        .last()
+        .filter(|l| l.metadata.name.as_deref() == Some(name));
     if let (Some(group), Some(lane)) = (group, own) {
         problems.extend(lanes::elsewhere(group, lane, &app_of, &away));
     }
@@ -57,11 +67,21 @@ pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
 /// The newest requests at the entry of a group, one of each form.
 pub fn recent(world: &World, group: &str) -> Vec<RequestParts> {
     let mut seen: Vec<RequestParts> = vec![];
-    for hop in world.hops.iter().rev().filter(|h| h.entry && h.group.as_deref().is_none_or(|g| g == group)) {
+    for hop in world
+        .hops
+        .iter()
+        .rev()
+        .filter(|h| h.entry && h.group.as_deref().is_none_or(|g| g == group))
+    {
         let line = format!("{} {}", hop.method, hop.path);
-        let Ok(mut parts) = request::parse(&line, &[], &[]) else { continue };
+        let Ok(mut parts) = request::parse(&line, &[], &[]) else {
+            continue;
+        };
         parts.trace.clone_from(&hop.trace);
-        if !seen.iter().any(|s| s.method == parts.method && s.path == parts.path && s.query == parts.query) {
+        if !seen
+            .iter()
+            .any(|s| s.method == parts.method && s.path == parts.path && s.query == parts.query)
+        {
             seen.push(parts);
         }
         if seen.len() >= 50 {
@@ -76,13 +96,29 @@ pub fn moves(world: &World, group: &str, name: &str, spec: Option<&LaneSpec>) ->
     let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
     let after = lanes_with(world, name, spec);
     let recent = recent(world, group);
-    let lane = |l: &Option<String>| l.as_ref().map_or_else(|| "baseline".to_owned(), |l| format!("lane {l}"));
+    let lane = |l: &Option<String>| {
+        l.as_ref()
+            .map_or_else(|| "baseline".to_owned(), |l| format!("lane {l}"))
+    };
     let words = |m: lanes::Move| {
         let request = recent.get(m.request)?;
-        let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-        Some(format!("{} {}{query}: {} → {}", request.method, request.path, lane(&m.from), lane(&m.to)))
+        let query = if request.query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", request.query)
+        };
+        Some(format!(
+            "{} {}{query}: {} → {}",
+            request.method,
+            request.path,
+            lane(&m.from),
+            lane(&m.to)
+        ))
     };
-    lanes::preview(group, &before, &after, &recent).into_iter().filter_map(words).collect()
+    lanes::preview(group, &before, &after, &recent)
+        .into_iter()
+        .filter_map(words)
+        .collect()
 }
 
 /// A spec as YAML, for people.

@@ -114,7 +114,11 @@ struct Frames {
 
 impl Frames {
     async fn due(&self) {
-        if self.wanted { sleep_until(self.earliest).await } else { std::future::pending().await }
+        if self.wanted {
+            sleep_until(self.earliest).await
+        } else {
+            std::future::pending().await
+        }
     }
 
     fn drawn(&mut self) {
@@ -124,18 +128,39 @@ impl Frames {
 }
 
 /// Runs until somebody quits.
-pub async fn run<B, I, H>(terminal: &mut Terminal<B>, ports: Ports<I, H>, model: &mut Model) -> Result<Ended, RunError>
+pub async fn run<B, I, H>(
+    terminal: &mut Terminal<B>,
+    ports: Ports<I, H>,
+    model: &mut Model,
+) -> Result<Ended, RunError>
 where
     B: Backend,
     B::Error: fmt::Display,
     I: Stream<Item = io::Result<Event>> + Unpin,
     H: Host,
 {
-    let Ports { mut input, mut worlds, outside, mut host, stop, fps, clock } = ports;
+    let Ports {
+        mut input,
+        mut worlds,
+        outside,
+        mut host,
+        stop,
+        fps,
+        clock,
+    } = ports;
     let (out, mut inbox) = mpsc::channel(256);
-    let mut effects = Effects { outside, out, performing: JoinSet::new(), asking: HashMap::new() };
+    let mut effects = Effects {
+        outside,
+        out,
+        performing: JoinSet::new(),
+        asking: HashMap::new(),
+    };
     let gap = Duration::from_secs(1) / fps.max(1);
-    let mut frames = Frames { wanted: true, earliest: Instant::now(), gap };
+    let mut frames = Frames {
+        wanted: true,
+        earliest: Instant::now(),
+        gap,
+    };
     let mut ticked = Instant::now();
     let mut watching = true;
     if let Ok(size) = terminal.size() {
@@ -183,14 +208,22 @@ where
             match wishes.next() {
                 None => break false,
                 Some(Effect::Quit) => break true,
-                Some(Effect::Repaint) => terminal.clear().map_err(|e| RunError::Draw(e.to_string()))?,
+                Some(Effect::Repaint) => terminal
+                    .clear()
+                    .map_err(|e| RunError::Draw(e.to_string()))?,
                 Some(Effect::Reconnect) => effects.outside.reconnect(),
                 Some(Effect::Switch(name)) => effects.outside.switch(&name),
-                Some(Effect::FetchTrace { group, trace }) => effects.outside.fetch_trace(&group, &trace),
-                Some(Effect::Copy(text)) => host.copy(&text).map_err(|e| RunError::Draw(e.to_string()))?,
+                Some(Effect::FetchTrace { group, trace }) => {
+                    effects.outside.fetch_trace(&group, &trace)
+                }
+                Some(Effect::Copy(text)) => host
+                    .copy(&text)
+                    .map_err(|e| RunError::Draw(e.to_string()))?,
                 Some(Effect::Suspend) => {
                     host.suspend().map_err(|e| RunError::Draw(e.to_string()))?;
-                    terminal.clear().map_err(|e| RunError::Draw(e.to_string()))?;
+                    terminal
+                        .clear()
+                        .map_err(|e| RunError::Draw(e.to_string()))?;
                 }
                 Some(Effect::Perform(ticket, intent)) => effects.perform(ticket, intent),
                 Some(Effect::Ask(ticket, ask)) => effects.ask(ticket, ask),

@@ -12,10 +12,16 @@ use std::{
 use crossterm::{
     clipboard::CopyToClipboard,
     cursor::Show,
-    event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, EventStream},
+    event::{
+        DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
+        EventStream,
+    },
     execute,
     style::force_color_output,
-    terminal::{EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    terminal::{
+        EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+        enable_raw_mode,
+    },
 };
 use futures::stream;
 use jiff::Timestamp;
@@ -50,7 +56,12 @@ impl Guard {
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
         let guard = Self;
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
+        execute!(
+            io::stdout(),
+            EnterAlternateScreen,
+            EnableBracketedPaste,
+            EnableFocusChange
+        )?;
         Ok(guard)
     }
 }
@@ -118,7 +129,9 @@ pub enum CockpitError {
     #[error("the cockpit needs a terminal: {0}")]
     Terminal(#[from] io::Error),
     /// It cannot be drawn on.
-    #[error("TERM is {0}: the cockpit cannot be drawn there; `graylane get` tells the same as lines")]
+    #[error(
+        "TERM is {0}: the cockpit cannot be drawn there; `graylane get` tells the same as lines"
+    )]
     Plain(String),
     /// Nobody would see it.
     #[error("the cockpit needs a terminal to draw on; `graylane get` tells the same as lines")]
@@ -139,7 +152,11 @@ pub async fn cockpit(
     on_panic(&stop);
     let guard = Guard::take()?;
     // However we are told to go, it is the same way out.
-    for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()] {
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+    ] {
         let (mut signals, stop) = (signal(kind)?, stop.clone());
         tokio::spawn(async move {
             select_first(signals.recv(), stop.cancelled()).await;
@@ -171,7 +188,10 @@ pub async fn cockpit(
 
 /// Whether this process's terminal can show the cockpit.
 pub fn can_draw() -> Result<(), CockpitError> {
-    drawable(std::env::var("TERM").ok().as_deref(), io::stdout().is_terminal())
+    drawable(
+        std::env::var("TERM").ok().as_deref(),
+        io::stdout().is_terminal(),
+    )
 }
 
 /// A sentence instead of a hundred escapes that nobody obeys.
@@ -191,13 +211,18 @@ async fn select_first<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>
 }
 
 /// SIGTSTP from elsewhere is as Ctrl-Z; after SIGCONT the screen is whoever's, so it is drawn anew.
-fn continued() -> io::Result<impl futures::Stream<Item = io::Result<crossterm::event::Event>> + Unpin> {
+fn continued()
+-> io::Result<impl futures::Stream<Item = io::Result<crossterm::event::Event>> + Unpin> {
     use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
     let stop = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
     let go = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
     let key = || Event::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL));
-    let stops = stream::unfold(stop, move |mut s| async move { s.recv().await.map(|()| (Ok(key()), s)) });
-    let goes = stream::unfold(go, |mut s| async move { s.recv().await.map(|()| (Ok(Event::FocusGained), s)) });
+    let stops = stream::unfold(stop, move |mut s| async move {
+        s.recv().await.map(|()| (Ok(key()), s))
+    });
+    let goes = stream::unfold(go, |mut s| async move {
+        s.recv().await.map(|()| (Ok(Event::FocusGained), s))
+    });
     Ok(stream::select(Box::pin(stops), Box::pin(goes)))
 }
 
@@ -208,7 +233,17 @@ mod tests {
     #[test]
     fn where_nothing_can_be_drawn_a_sentence_says_so() {
         assert!(drawable(Some("xterm-256color"), true).is_ok() && drawable(None, true).is_ok());
-        assert!(drawable(Some("dumb"), true).unwrap_err().to_string().starts_with("TERM is dumb"));
-        assert!(drawable(Some("xterm"), false).unwrap_err().to_string().contains("needs a terminal"));
+        assert!(
+            drawable(Some("dumb"), true)
+                .unwrap_err()
+                .to_string()
+                .starts_with("TERM is dumb")
+        );
+        assert!(
+            drawable(Some("xterm"), false)
+                .unwrap_err()
+                .to_string()
+                .contains("needs a terminal")
+        );
     }
 }

@@ -108,7 +108,9 @@ pub enum ThemeError {
     #[error("theme {0}: {1}")]
     Form(String, String),
     /// A colour that is neither `#rrggbb`, an ANSI name, nor in the palette.
-    #[error("theme {theme}: role {role}: {colour:?} is no colour: write #rrggbb, an ANSI name, or a name of [palette]")]
+    #[error(
+        "theme {theme}: role {role}: {colour:?} is no colour: write #rrggbb, an ANSI name, or a name of [palette]"
+    )]
     Colour {
         /// The theme.
         theme: String,
@@ -172,26 +174,47 @@ impl Theme {
     /// A built-in theme. Without colour every theme is the mono one.
     pub fn built_in(name: &str, depth: Depth) -> Result<Self, ThemeError> {
         let name = if depth == Depth::Mono { "mono" } else { name };
-        let text = BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| *text);
-        Self::parse(text.ok_or_else(|| ThemeError::Unknown(name.into()))?, name, depth)
+        let text = BUILT_IN
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, text)| *text);
+        Self::parse(
+            text.ok_or_else(|| ThemeError::Unknown(name.into()))?,
+            name,
+            depth,
+        )
     }
 
     /// A user's theme: roles that it does not name are the default's.
     pub fn user(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
         let own = Self::parse(text, place, depth)?;
-        if depth == Depth::Mono { Self::built_in("mono", depth) } else { Ok(own) }
+        if depth == Depth::Mono {
+            Self::built_in("mono", depth)
+        } else {
+            Ok(own)
+        }
     }
 
     fn parse(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
-        let form = |e: toml::de::Error| ThemeError::Form(place.into(), e.to_string().trim().replace('\n', " "));
+        let form = |e: toml::de::Error| {
+            ThemeError::Form(place.into(), e.to_string().trim().replace('\n', " "))
+        };
         let file: File = toml::from_str(text).map_err(form)?;
         // The theme that others fall back on has nothing to fall back on itself.
-        let base = if depth == Depth::Mono { "mono" } else { "default" };
-        let fallback = (place != base).then(|| Self::built_in(base, depth)).transpose()?;
+        let base = if depth == Depth::Mono {
+            "mono"
+        } else {
+            "default"
+        };
+        let fallback = (place != base)
+            .then(|| Self::built_in(base, depth))
+            .transpose()?;
         let mut styles = fallback.map_or([Style::new(); Role::ALL.len()], |theme| theme.styles);
         for (role, paint) in &file.role {
             let colour = |written: &Option<String>| -> Result<Option<Color>, ThemeError> {
-                let Some(written) = written else { return Ok(None) };
+                let Some(written) = written else {
+                    return Ok(None);
+                };
                 let swatch = file.palette.get(written);
                 let found = match swatch {
                     Some(Swatch::Plain(hex)) => depth::colour(hex, None, depth),
@@ -220,7 +243,11 @@ impl Theme {
                 && *role == Role::Muted
                 && matches!(style.fg, Some(Color::Gray | Color::DarkGray))
             {
-                style = Style { fg: Some(Color::Reset), ..style }.add_modifier(Modifier::DIM);
+                style = Style {
+                    fg: Some(Color::Reset),
+                    ..style
+                }
+                .add_modifier(Modifier::DIM);
             }
             for (_, modifier) in modifiers.iter().filter(|(on, _)| *on) {
                 style = style.add_modifier(*modifier);
@@ -229,7 +256,10 @@ impl Theme {
                 *slot = style;
             }
         }
-        Ok(Self { name: file.name, styles })
+        Ok(Self {
+            name: file.name,
+            styles,
+        })
     }
 
     /// A theme in which the foreground (or, where a role paints the ground, the background) tells the role:
@@ -243,7 +273,10 @@ impl Theme {
                 _ => Style::new().fg(colour),
             };
         }
-        Self { name: "telling".into(), styles }
+        Self {
+            name: "telling".into(),
+            styles,
+        }
     }
 
     /// The style of a role.
@@ -279,20 +312,48 @@ mod tests {
         for name in Theme::names() {
             let theme = Theme::built_in(name, Depth::Sixteen).unwrap();
             let (muted, text) = (theme.style(Role::Muted), theme.style(Role::Text));
-            assert!(muted.add_modifier.contains(Modifier::DIM), "{name}: {muted:?}");
-            assert!(!text.add_modifier.contains(Modifier::DIM), "{name}: {text:?}");
+            assert!(
+                muted.add_modifier.contains(Modifier::DIM),
+                "{name}: {muted:?}"
+            );
+            assert!(
+                !text.add_modifier.contains(Modifier::DIM),
+                "{name}: {text:?}"
+            );
         }
     }
 
     #[test]
     fn a_user_theme_patches_the_default_and_names_its_faults() {
-        let theme =
-            Theme::user("name = \"mine\"\n[role]\nok = { fg = \"#00ff00\" }", "mine.toml", Depth::True).unwrap();
+        let theme = Theme::user(
+            "name = \"mine\"\n[role]\nok = { fg = \"#00ff00\" }",
+            "mine.toml",
+            Depth::True,
+        )
+        .unwrap();
         assert_eq!(theme.style(Role::Ok).fg, Some(Color::Rgb(0, 255, 0)));
-        assert_eq!(theme.style(Role::Bad), Theme::built_in("default", Depth::True).unwrap().style(Role::Bad));
-        let wrong = Theme::user("name = \"x\"\n[role]\nok = { fg = \"grün\" }", "x.toml", Depth::True).unwrap_err();
-        assert!(wrong.to_string().contains("role ok") && wrong.to_string().contains("grün"), "{wrong}");
-        let wrong = Theme::user("name = \"x\"\n[role]\nokay = { fg = \"red\" }", "x.toml", Depth::True).unwrap_err();
+        assert_eq!(
+            theme.style(Role::Bad),
+            Theme::built_in("default", Depth::True)
+                .unwrap()
+                .style(Role::Bad)
+        );
+        let wrong = Theme::user(
+            "name = \"x\"\n[role]\nok = { fg = \"grün\" }",
+            "x.toml",
+            Depth::True,
+        )
+        .unwrap_err();
+        assert!(
+            wrong.to_string().contains("role ok") && wrong.to_string().contains("grün"),
+            "{wrong}"
+        );
+        let wrong = Theme::user(
+            "name = \"x\"\n[role]\nokay = { fg = \"red\" }",
+            "x.toml",
+            Depth::True,
+        )
+        .unwrap_err();
         assert!(wrong.to_string().contains("okay"), "{wrong}");
     }
 }

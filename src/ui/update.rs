@@ -26,7 +26,9 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Input(event) => input::input(model, event),
         // The last words of a cluster that is not looked at any more.
-        Msg::World(world) if !world.place.is_empty() && *world.place != *model.options.place => vec![],
+        Msg::World(world) if !world.place.is_empty() && *world.place != *model.options.place => {
+            vec![]
+        }
         Msg::World(world) => {
             model.facts.refresh(&world, model.now);
             let before = std::mem::replace(&mut model.world, world);
@@ -64,7 +66,13 @@ fn link(model: &mut Model, before: &World) {
                 before != trouble || (trouble == Trouble::Unauthorized && words != why)
             }) =>
         {
-            let detail = vec![why.to_string(), trouble.advice().unwrap_or("it is tried again all the time").into()];
+            let detail = vec![
+                why.to_string(),
+                trouble
+                    .advice()
+                    .unwrap_or("it is tried again all the time")
+                    .into(),
+            ];
             model.notice(Level::Bad, trouble.told(), detail);
         }
         (Some((since, ..)), None) => {
@@ -82,7 +90,9 @@ fn look(model: &mut Model) {
         match overlay {
             Overlay::Confirm(asked) => {
                 asked.look(&model.world);
-                let fresh = asked.again.and_then(|action| question::ask(model, action).ok());
+                let fresh = asked
+                    .again
+                    .and_then(|action| question::ask(model, action).ok());
                 fresh.into_iter().for_each(|fresh| asked.freshen(fresh));
             }
             Overlay::Form(open) => form::check(model, open),

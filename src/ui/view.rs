@@ -45,10 +45,18 @@ pub(crate) use text::{lines as text_lines, rows as text_rows};
 pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     let area = area.intersection(buf.area);
     let options = &model.options;
-    let mut canvas = Canvas { buf, theme: &options.theme, glyphs: &options.glyphs, cursor: None };
+    let mut canvas = Canvas {
+        buf,
+        theme: &options.theme,
+        glyphs: &options.glyphs,
+        cursor: None,
+    };
     canvas.clear(area);
     let needs = Needs {
-        left: apps::need(model).max(environments::need(model)).max(lanes::need(model)).max(gap::need(model)),
+        left: apps::need(model)
+            .max(environments::need(model))
+            .max(lanes::need(model))
+            .max(gap::need(model)),
         height: &|pane, width| match pane {
             Pane::Apps => model.world.apps.len() + 3,
             Pane::Environments => environments::height(model, width),
@@ -114,12 +122,28 @@ fn too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
         lines.push(Rich::of(Role::Alarm, format!(" {} LEAKS ", traffic.leaks)));
     }
     lines.push(header::headline(model, usize::from(area.width)));
-    lines.push(Rich::of(Role::Muted, format!("{} quits", model.options.keymap.anywhere(super::keymap::Action::Quit))));
+    lines.push(Rich::of(
+        Role::Muted,
+        format!(
+            "{} quits",
+            model.options.keymap.anywhere(super::keymap::Action::Quit)
+        ),
+    ));
     let top = (usize::from(area.height).saturating_sub(lines.len())) / 2;
     for (i, line) in lines.iter().enumerate() {
-        let width = u16::try_from(line.width()).unwrap_or(u16::MAX).min(area.width);
+        let width = u16::try_from(line.width())
+            .unwrap_or(u16::MAX)
+            .min(area.width);
         let left = (area.width - width) / 2;
         let row = u16::try_from(top + i).unwrap_or(u16::MAX);
-        canvas.line(Rect { x: area.x + left, width: area.width - left, ..area }, row, line);
+        canvas.line(
+            Rect {
+                x: area.x + left,
+                width: area.width - left,
+                ..area
+            },
+            row,
+            line,
+        );
     }
 }

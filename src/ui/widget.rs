@@ -82,7 +82,10 @@ impl Rich {
         if self.width() <= width {
             return self;
         }
-        let last = self.runs.iter().rposition(|(_, text)| !text.trim_end().is_empty());
+        let last = self
+            .runs
+            .iter()
+            .rposition(|(_, text)| !text.trim_end().is_empty());
         let mut left = width;
         let mut line = Self::new();
         for (n, (role, text)) in self.runs.into_iter().enumerate() {
@@ -119,23 +122,33 @@ impl Rich {
         if bytes <= width || self.width() <= width {
             return vec![self];
         }
-        let signs = self.runs.iter().flat_map(|(role, text)| text.graphemes(true).map(|g| (*role, g, columns(g))));
+        let signs = self
+            .runs
+            .iter()
+            .flat_map(|(role, text)| text.graphemes(true).map(|g| (*role, g, columns(g))));
         let signs: Vec<(Role, &str, usize)> = signs.collect();
         let mut rows = vec![];
         let mut from = 0;
         while from < signs.len() {
             let room = if from == 0 { width } else { width - 2 };
             let (mut to, mut used) = (from, 0);
-            while let Some((_, _, wide)) = signs.get(to).filter(|(_, _, wide)| used + wide <= room) {
+            while let Some((_, _, wide)) = signs.get(to).filter(|(_, _, wide)| used + wide <= room)
+            {
                 used += wide;
                 to += 1;
             }
             let rest = signs.get(from..to).unwrap_or_default();
-            let blank =
-                rest.iter().rposition(|(_, g, _)| *g == " ").filter(|at| to < signs.len() && *at * 2 > rest.len());
+            let blank = rest
+                .iter()
+                .rposition(|(_, g, _)| *g == " ")
+                .filter(|at| to < signs.len() && *at * 2 > rest.len());
             // A sign wider than the screen is let through, or this would never end.
             let end = blank.map_or(to, |at| from + at + 1).max(from + 1);
-            let mut row = if from == 0 { Self::new() } else { Self::of(Role::Text, "  ") };
+            let mut row = if from == 0 {
+                Self::new()
+            } else {
+                Self::of(Role::Text, "  ")
+            };
             for (role, sign, _) in signs.get(from..end).unwrap_or_default() {
                 match row.runs.last_mut().filter(|(last, _)| last == role) {
                     Some((_, text)) => text.push_str(sign),
@@ -164,7 +177,11 @@ impl Rich {
 /// Without control, bidi and invisible characters, on one line.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
-    if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(Clean::from_untrusted(text).into_string()) }
+    if text.chars().all(plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(Clean::from_untrusted(text).into_string())
+    }
 }
 
 /// A word over a frame looks as its role says, not also as the frame.
@@ -259,15 +276,28 @@ impl Canvas<'_> {
         let cut = (rich.width() > width).then(|| rich.clone().cut(width));
         for (role, text) in &cut.as_ref().unwrap_or(rich).runs {
             let room = usize::from(area.right().saturating_sub(x));
-            let shown = if self.glyphs.ascii { Cow::Owned(ascii(text)) } else { Cow::Borrowed(text.as_str()) };
-            x = self.buf.set_stringn(x, y, shown.as_ref(), room, over(self.theme.style(*role))).0;
+            let shown = if self.glyphs.ascii {
+                Cow::Owned(ascii(text))
+            } else {
+                Cow::Borrowed(text.as_str())
+            };
+            x = self
+                .buf
+                .set_stringn(x, y, shown.as_ref(), room, over(self.theme.style(*role)))
+                .0;
         }
     }
 
     /// A line that ends at the area's right side.
     pub(crate) fn line_right(&mut self, area: Rect, row: u16, rich: &Rich) {
-        let width = u16::try_from(rich.width()).unwrap_or(u16::MAX).min(area.width);
-        let area = Rect { x: area.right() - width, width, ..area };
+        let width = u16::try_from(rich.width())
+            .unwrap_or(u16::MAX)
+            .min(area.width);
+        let area = Rect {
+            x: area.right() - width,
+            width,
+            ..area
+        };
         self.line(area, row, rich);
     }
 
@@ -280,11 +310,17 @@ impl Canvas<'_> {
     /// Steps back: what stands there is still read, but nothing calls.
     pub(crate) fn fade(&mut self, area: Rect) {
         let area = area.intersection(self.buf.area);
-        let (ground, quiet) = (self.theme.style(Role::Ground), self.theme.style(Role::Muted));
+        let (ground, quiet) = (
+            self.theme.style(Role::Ground),
+            self.theme.style(Role::Muted),
+        );
         for position in area.positions() {
             if let Some(cell) = self.buf.cell_mut(position) {
                 cell.modifier = Modifier::empty();
-                cell.set_style(Style { bg: Some(ground.bg.unwrap_or(Color::Reset)), ..quiet });
+                cell.set_style(Style {
+                    bg: Some(ground.bg.unwrap_or(Color::Reset)),
+                    ..quiet
+                });
             }
         }
     }
@@ -298,7 +334,13 @@ impl Canvas<'_> {
             }
         }
         self.paint(area, Role::Ground);
-        self.buf.set_style(area, Style { bg: None, ..self.theme.style(Role::Text) });
+        self.buf.set_style(
+            area,
+            Style {
+                bg: None,
+                ..self.theme.style(Role::Text)
+            },
+        );
     }
 }
 
@@ -321,20 +363,36 @@ mod tests {
         };
         for width in 1..60 {
             let rows = line().broken(width);
-            let text: String =
-                rows.iter().enumerate().map(|(i, r)| r.text()[if i == 0 { 0 } else { 2 }..].to_owned()).collect();
+            let text: String = rows
+                .iter()
+                .enumerate()
+                .map(|(i, r)| r.text()[if i == 0 { 0 } else { 2 }..].to_owned())
+                .collect();
             assert_eq!(text, line().text());
-            assert!(rows.iter().all(|r| r.width() <= width.max(4)), "{width}: {rows:?}");
+            assert!(
+                rows.iter().all(|r| r.width() <= width.max(4)),
+                "{width}: {rows:?}"
+            );
         }
-        assert_eq!(Rich::of(Role::Text, "one two three").broken(12)[0].text(), "one two ");
+        assert_eq!(
+            Rich::of(Role::Text, "one two three").broken(12)[0].text(),
+            "one two "
+        );
         assert_eq!(Rich::of(Role::Text, "short").broken(12).len(), 1);
     }
 
     #[test]
     fn a_cut_is_shown_wherever_it_falls() {
-        let line = || Rich::of(Role::Text, "ab ").add(Role::Muted, "cd").add(Role::Bad, "ef  ");
+        let line = || {
+            Rich::of(Role::Text, "ab ")
+                .add(Role::Muted, "cd")
+                .add(Role::Bad, "ef  ")
+        };
         let cuts = [7, 6, 5, 4, 3, 2, 1, 0].map(|width| line().cut(width).text());
-        assert_eq!(cuts, ["ab cdef", "ab cd…", "ab c…", "ab …", "ab…", "a…", "…", ""]);
+        assert_eq!(
+            cuts,
+            ["ab cdef", "ab cd…", "ab c…", "ab …", "ab…", "a…", "…", ""]
+        );
         assert_eq!(line().cut(9), line());
     }
 

@@ -10,7 +10,12 @@ use super::{
     transcript::{Shown, Transcript},
 };
 
-cases!(owners_of_a_map, owners_of_a_deployment, what_an_apply_may_not, nulls_that_are_applied);
+cases!(
+    owners_of_a_map,
+    owners_of_a_deployment,
+    what_an_apply_may_not,
+    nulls_that_are_applied
+);
 
 const FIELDS: [&str; 3] = ["/data", "/metadata/labels", "/metadata/managedFields"];
 
@@ -20,14 +25,28 @@ fn map(data: serde_json::Value) -> serde_json::Value {
 
 async fn owners_of_a_map(at: Place) {
     let mut t = Transcript::new(&at);
-    let (ann, bob) = ("configmaps/a?fieldManager=ann", "configmaps/a?fieldManager=bob");
-    let one = t.patch("apply", ann, map(json!({"k": "1", "l": "1"})), &FIELDS).await;
-    let two = t.patch("apply", ann, map(json!({"k": "1", "l": "1"})), &FIELDS).await;
+    let (ann, bob) = (
+        "configmaps/a?fieldManager=ann",
+        "configmaps/a?fieldManager=bob",
+    );
+    let one = t
+        .patch("apply", ann, map(json!({"k": "1", "l": "1"})), &FIELDS)
+        .await;
+    let two = t
+        .patch("apply", ann, map(json!({"k": "1", "l": "1"})), &FIELDS)
+        .await;
     assert_eq!(one.version(), two.version());
     t.say("the same value is shared, another one is a conflict");
     t.patch("apply", bob, map(json!({"k": "1"})), &FIELDS).await;
-    t.patch("apply", bob, map(json!({"k": "2", "l": "2"})), &FIELDS).await;
-    t.patch("apply", "configmaps/a?fieldManager=bob&force=true", map(json!({"k": "2"})), &FIELDS).await;
+    t.patch("apply", bob, map(json!({"k": "2", "l": "2"})), &FIELDS)
+        .await;
+    t.patch(
+        "apply",
+        "configmaps/a?fieldManager=bob&force=true",
+        map(json!({"k": "2"})),
+        &FIELDS,
+    )
+    .await;
     t.say("what nobody wants any more goes");
     t.patch("apply", ann, map(json!({"k": "2"})), &FIELDS).await;
     t.patch("apply", bob, map(json!({"m": "3"})), &FIELDS).await;
@@ -40,10 +59,28 @@ async fn owners_of_a_map(at: Place) {
     )
     .await;
     t.patch("apply", ann, map(json!({"k": "1"})), &FIELDS).await;
-    t.patch("apply", ann, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}), &FIELDS).await;
-    t.patch("merge", "configmaps/a?fieldManager=eve", json!({"metadata": {"managedFields": [{}]}}), &FIELDS).await;
+    t.patch(
+        "apply",
+        ann,
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}),
+        &FIELDS,
+    )
+    .await;
+    t.patch(
+        "merge",
+        "configmaps/a?fieldManager=eve",
+        json!({"metadata": {"managedFields": [{}]}}),
+        &FIELDS,
+    )
+    .await;
     t.patch("apply", ann, map(json!({"k": "9"})), &FIELDS).await;
-    t.patch("apply", "configmaps/a?fieldManager=ann&dryRun=All", map(json!({"k": "9", "z": "1"})), &FIELDS).await;
+    t.patch(
+        "apply",
+        "configmaps/a?fieldManager=ann&dryRun=All",
+        map(json!({"k": "9", "z": "1"})),
+        &FIELDS,
+    )
+    .await;
     t.end("owners_of_a_map");
 }
 
@@ -54,14 +91,31 @@ async fn owners_of_a_deployment(at: Place) {
         "spec": {"paused": true, "replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}},
             "spec": {"containers": [{"name": "c", "image": "web:1", "env": env, "ports": [{"containerPort": 80}]}]}}}})
     };
-    let fields = ["/spec/replicas", "/spec/template/spec/containers/0/env", "/metadata/managedFields/0"];
-    let both = ["/spec/replicas", "/spec/template/spec/containers/0/env", "/spec/minReadySeconds"];
+    let fields = [
+        "/spec/replicas",
+        "/spec/template/spec/containers/0/env",
+        "/metadata/managedFields/0",
+    ];
+    let both = [
+        "/spec/replicas",
+        "/spec/template/spec/containers/0/env",
+        "/spec/minReadySeconds",
+    ];
     let ann = "apps/v1 deployments/web?fieldManager=ann";
-    t.patch("apply", ann, web(0, json!([{"name": "A", "value": "1"}])), &fields).await;
+    t.patch(
+        "apply",
+        ann,
+        web(0, json!([{"name": "A", "value": "1"}])),
+        &fields,
+    )
+    .await;
     t.patch(
         "apply",
         "apps/v1 deployments/web?fieldManager=bob",
-        web(1, json!([{"name": "A", "value": "2"}, {"name": "B", "value": "2"}])),
+        web(
+            1,
+            json!([{"name": "A", "value": "2"}, {"name": "B", "value": "2"}]),
+        ),
         &both,
     )
     .await;
@@ -87,20 +141,41 @@ async fn owners_of_a_deployment(at: Place) {
 async fn what_an_apply_may_not(at: Place) {
     let mut t = Transcript::new(&at);
     let a = "configmaps/a?fieldManager=ann";
-    t.patch("apply", "configmaps/a", map(json!({"k": "1"})), &FIELDS).await;
+    t.patch("apply", "configmaps/a", map(json!({"k": "1"})), &FIELDS)
+        .await;
     let mut body = map(json!({"k": "1"}));
-    body["metadata"]["managedFields"] =
-        json!([{"manager": "x", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]);
+    body["metadata"]["managedFields"] = json!([{"manager": "x", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]);
     t.patch("apply", a, body, &FIELDS).await;
     let mut body = map(json!({"k": "1"}));
     body["metadata"]["name"] = "b".into();
     t.patch("apply", a, body, &FIELDS).await;
-    t.patch("apply", a, json!({"metadata": {"name": "a"}}), &FIELDS).await;
-    t.ask("PATCH", a, "application/apply-patch+yaml", "kind: [", Shown::Code).await;
+    t.patch("apply", a, json!({"metadata": {"name": "a"}}), &FIELDS)
+        .await;
+    t.ask(
+        "PATCH",
+        a,
+        "application/apply-patch+yaml",
+        "kind: [",
+        Shown::Code,
+    )
+    .await;
     let mut body = map(json!({"k": "1"}));
     body["metadata"]["resourceVersion"] = "1".into();
-    t.ask("PATCH", a, "application/apply-patch+yaml", &body.to_string(), Shown::Code).await;
-    t.patch("merge", "configmaps/a?force=true", json!({"data": {"k": "1"}}), &FIELDS).await;
+    t.ask(
+        "PATCH",
+        a,
+        "application/apply-patch+yaml",
+        &body.to_string(),
+        Shown::Code,
+    )
+    .await;
+    t.patch(
+        "merge",
+        "configmaps/a?force=true",
+        json!({"data": {"k": "1"}}),
+        &FIELDS,
+    )
+    .await;
     t.end("what_an_apply_may_not");
 }
 
@@ -110,16 +185,41 @@ async fn nulls_that_are_applied(at: Place) {
         "metadata": {"name": "a", "annotations": {"k": "v"}, "labels": null}, "spec": {"repository": null, "manifests": [],
         "environments": [{"name": "e", "namespace": "n", "lock": null, "values": {"gone": null, "list": [null, {"in": null}]}}]}});
     let by = PatchParams::apply("ann");
-    let made = at.api::<App>().patch("a", &by, &Patch::Apply(&app)).await.unwrap();
+    let made = at
+        .api::<App>()
+        .patch("a", &by, &Patch::Apply(&app))
+        .await
+        .unwrap();
     let written = serde_json::to_value(&made).unwrap();
     let values = &written["spec"]["environments"][0]["values"];
-    assert_eq!(*values, json!({"gone": null, "list": [null, {"in": null}]}), "{written}");
-    assert_eq!((&written["metadata"]["labels"], &written["spec"]["repository"]), (&Value::Null, &Value::Null));
-    let again = at.api::<App>().patch("a", &by, &Patch::Apply(&app)).await.unwrap();
+    assert_eq!(
+        *values,
+        json!({"gone": null, "list": [null, {"in": null}]}),
+        "{written}"
+    );
+    assert_eq!(
+        (
+            &written["metadata"]["labels"],
+            &written["spec"]["repository"]
+        ),
+        (&Value::Null, &Value::Null)
+    );
+    let again = at
+        .api::<App>()
+        .patch("a", &by, &Patch::Apply(&app))
+        .await
+        .unwrap();
     // When a second has passed a real server stamps the manager's entry anew, where there is a null.
-    assert_eq!((&again.spec, again.metadata.generation), (&made.spec, made.metadata.generation), "the same again");
-    let map =
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": null}, "data": {"k": "v"}});
-    let made = at.api::<ConfigMap>().patch("a", &by, &Patch::Apply(&map)).await.unwrap();
+    assert_eq!(
+        (&again.spec, again.metadata.generation),
+        (&made.spec, made.metadata.generation),
+        "the same again"
+    );
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": null}, "data": {"k": "v"}});
+    let made = at
+        .api::<ConfigMap>()
+        .patch("a", &by, &Patch::Apply(&map))
+        .await
+        .unwrap();
     assert_eq!((made.metadata.labels, made.data.unwrap().len()), (None, 1));
 }

@@ -93,11 +93,22 @@ pub fn run(kind: Kind, name: &str, case: impl AsyncFnOnce(Place)) {
     RUNTIME.block_on(async {
         let client = match kind {
             Kind::Pocket => Some(POCKET.get_or_init(pocket).await.client.clone()),
-            Kind::Real => REAL.get_or_init(real).await.as_ref().map(|r| r.client.clone()),
+            Kind::Real => REAL
+                .get_or_init(real)
+                .await
+                .as_ref()
+                .map(|r| r.client.clone()),
         };
         if let Some(client) = client {
-            let namespace = format!("case-{}", name.replace('_', "-")).chars().take(60).collect();
-            let place = Place { client, namespace, kind };
+            let namespace = format!("case-{}", name.replace('_', "-"))
+                .chars()
+                .take(60)
+                .collect();
+            let place = Place {
+                client,
+                namespace,
+                kind,
+            };
             place.make().await;
             case(place).await;
         }
@@ -113,7 +124,12 @@ pub async fn pocket() -> Pocket {
     controllers::spawn(client.clone(), &TaskTracker::new(), &stop);
     install::definitions(&client).await.unwrap();
     tokio::spawn(fake_kubelet::run(client.clone(), POD_START, stop));
-    Pocket { client, _server: server, _held: held, _dir: dir }
+    Pocket {
+        client,
+        _server: server,
+        _held: held,
+        _dir: dir,
+    }
 }
 
 async fn real() -> Option<Real> {
@@ -121,30 +137,66 @@ async fn real() -> Option<Real> {
     let client = plane.client("admin").await;
     installed::definitions(&client).await;
     apply(&client, "default", &["ClusterRole"]).await;
-    tokio::spawn(fake_kubelet::run(client.clone(), POD_START, CancellationToken::new()));
-    Some(Real { client, _plane: plane })
+    tokio::spawn(fake_kubelet::run(
+        client.clone(),
+        POD_START,
+        CancellationToken::new(),
+    ));
+    Some(Real {
+        client,
+        _plane: plane,
+    })
 }
 
 /// What `install` brings for a namespace, of these kinds.
 async fn apply(client: &Client, namespace: &str, kinds: &[&str]) {
-    installed::apply(client, &Wanted { namespace: namespace.into(), ..Wanted::default() }, kinds).await;
+    installed::apply(
+        client,
+        &Wanted {
+            namespace: namespace.into(),
+            ..Wanted::default()
+        },
+        kinds,
+    )
+    .await;
 }
 
-pub trait Object: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned {}
-impl<K> Object for K where K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned {}
+pub trait Object:
+    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
+impl<K> Object for K where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
 
 impl Place {
     pub async fn make(&self) {
         let namespace = Namespace {
-            metadata: ObjectMeta { name: Some(self.namespace.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(self.namespace.clone()),
+                ..ObjectMeta::default()
+            },
             ..Namespace::default()
         };
-        Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
         if self.kind == Kind::Real {
             // Without it no pod is admitted.
-            let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
-            eventually("the default account", async || accounts.get_opt("default").await.unwrap()).await;
-            apply(&self.client, &self.namespace, &["ServiceAccount", "RoleBinding"]).await;
+            let accounts: Api<ServiceAccount> =
+                Api::namespaced(self.client.clone(), &self.namespace);
+            eventually("the default account", async || {
+                accounts.get_opt("default").await.unwrap()
+            })
+            .await;
+            apply(
+                &self.client,
+                &self.namespace,
+                &["ServiceAccount", "RoleBinding"],
+            )
+            .await;
         }
     }
 
@@ -152,7 +204,10 @@ impl Place {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub async fn create<K: Object + Resource<Scope = NamespaceResourceScope>>(&self, object: Value) -> K {
+    pub async fn create<K: Object + Resource<Scope = NamespaceResourceScope>>(
+        &self,
+        object: Value,
+    ) -> K {
         self.try_create(object).await.unwrap()
     }
 
@@ -160,7 +215,12 @@ impl Place {
     where
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
-        self.api::<K>().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await
+        self.api::<K>()
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(object).unwrap(),
+            )
+            .await
     }
 }
 

@@ -40,11 +40,24 @@ async fn a_kind_of_ones_own(at: Place) {
             "status": {"type": "object", "properties": {"size": {"type": "integer"}}},
         }}}}]}});
     let definitions: Api<CustomResourceDefinition> = Api::all(at.client.clone());
-    definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
-    tokio::time::timeout(LIMIT, await_condition(definitions.clone(), "widgets.example.com", is_crd_established()))
+    definitions
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(definition).unwrap(),
+        )
         .await
-        .unwrap()
         .unwrap();
+    tokio::time::timeout(
+        LIMIT,
+        await_condition(
+            definitions.clone(),
+            "widgets.example.com",
+            is_crd_established(),
+        ),
+    )
+    .await
+    .unwrap()
+    .unwrap();
     let widget = |name: &str, spec: serde_json::Value| json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec});
     let widgets = "example.com/v1 widgets";
     let path = t.path(widgets);
@@ -63,10 +76,20 @@ async fn a_kind_of_ones_own(at: Place) {
         )
         .await;
     t.say("pruned and warned, or refused");
-    let mut odd = widget("odd", json!({"size": 1, "odd": true, "parts": [{"name": "a", "odd": 1}]}));
+    let mut odd = widget(
+        "odd",
+        json!({"size": 1, "odd": true, "parts": [{"name": "a", "odd": 1}]}),
+    );
     odd["status"] = json!({"size": 9});
     t.post(widgets, odd.clone()).await;
-    t.ask("POST", "example.com/v1 widgets?fieldValidation=Strict", "", &odd.to_string(), Shown::Message).await;
+    t.ask(
+        "POST",
+        "example.com/v1 widgets?fieldValidation=Strict",
+        "",
+        &odd.to_string(),
+        Shown::Message,
+    )
+    .await;
     t.say("refused by the schema and by the rules");
     for spec in [
         json!({}),
@@ -82,23 +105,70 @@ async fn a_kind_of_ones_own(at: Place) {
         json!({"size": 1, "amount": 1.5}),
         json!({"size": null}),
     ] {
-        t.ask("POST", widgets, "", &widget("bad", spec).to_string(), Shown::Nothing).await;
+        t.ask(
+            "POST",
+            widgets,
+            "",
+            &widget("bad", spec).to_string(),
+            Shown::Nothing,
+        )
+        .await;
     }
     let mut none = widget("bad", json!({}));
     none.as_object_mut().unwrap().remove("spec");
-    t.ask("POST", widgets, "", &none.to_string(), Shown::Nothing).await;
+    t.ask("POST", widgets, "", &none.to_string(), Shown::Nothing)
+        .await;
     t.say("changes");
     let one = "example.com/v1 widgets/w";
     let parts = ["/spec", "/status", "/metadata/generation"];
-    t.patch("merge", one, json!({"spec": {"fixed": "other"}}), &parts).await;
-    t.patch("merge", one, json!({"spec": {"size": 4}, "status": {"size": 4}}), &parts).await;
-    t.patch("merge", "example.com/v1 widgets/w/status", json!({"spec": {"size": 5}, "status": {"size": 4}}), &parts)
+    t.patch("merge", one, json!({"spec": {"fixed": "other"}}), &parts)
         .await;
-    t.patch("strategic", one, json!({"spec": {"size": 5}}), &parts).await;
-    t.ask("GET", "example.com/v1 widgets/w/scale", "", "", Shown::Parts(&["/kind", "/spec", "/status"])).await;
-    t.patch("merge", "example.com/v1 widgets/w/scale", json!({"spec": {"replicas": 6}}), &["/spec"]).await;
-    t.patch("merge", "example.com/v1 widgets/w/scale", json!({"spec": {"replicas": 60}}), &["/spec"]).await;
-    t.ask("PUT", one, "", &widget("w", json!({"size": 1})).to_string(), Shown::All).await;
+    t.patch(
+        "merge",
+        one,
+        json!({"spec": {"size": 4}, "status": {"size": 4}}),
+        &parts,
+    )
+    .await;
+    t.patch(
+        "merge",
+        "example.com/v1 widgets/w/status",
+        json!({"spec": {"size": 5}, "status": {"size": 4}}),
+        &parts,
+    )
+    .await;
+    t.patch("strategic", one, json!({"spec": {"size": 5}}), &parts)
+        .await;
+    t.ask(
+        "GET",
+        "example.com/v1 widgets/w/scale",
+        "",
+        "",
+        Shown::Parts(&["/kind", "/spec", "/status"]),
+    )
+    .await;
+    t.patch(
+        "merge",
+        "example.com/v1 widgets/w/scale",
+        json!({"spec": {"replicas": 6}}),
+        &["/spec"],
+    )
+    .await;
+    t.patch(
+        "merge",
+        "example.com/v1 widgets/w/scale",
+        json!({"spec": {"replicas": 60}}),
+        &["/spec"],
+    )
+    .await;
+    t.ask(
+        "PUT",
+        one,
+        "",
+        &widget("w", json!({"size": 1})).to_string(),
+        Shown::All,
+    )
+    .await;
     let mut body = widget("w", json!({"size": 1, "fixed": "f"}));
     body["metadata"]["resourceVersion"] = made.version().into();
     t.ask("PUT", one, "", &body.to_string(), Shown::All).await;
@@ -111,8 +181,13 @@ async fn a_kind_of_ones_own(at: Place) {
         &["/spec"],
     )
     .await;
-    t.patch("apply", "example.com/v1 widgets/w?fieldManager=bob", apply(json!([{"name": "b", "n": 3}])), &["/spec"])
-        .await;
+    t.patch(
+        "apply",
+        "example.com/v1 widgets/w?fieldManager=bob",
+        apply(json!([{"name": "b", "n": 3}])),
+        &["/spec"],
+    )
+    .await;
     t.ask(
         "GET",
         widgets,
@@ -131,9 +206,19 @@ async fn a_kind_of_ones_own(at: Place) {
         ]),
     )
     .await;
-    definitions.delete("widgets.example.com", &DeleteParams::default()).await.unwrap();
-    eventually("gone", async || definitions.get_opt("widgets.example.com").await.unwrap().is_none().then_some(()))
-        .await;
+    definitions
+        .delete("widgets.example.com", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("gone", async || {
+        definitions
+            .get_opt("widgets.example.com")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
     t.end("a_kind_of_ones_own");
 }
 
@@ -142,10 +227,31 @@ async fn graylanes_own_kinds(at: Place) {
     let mut t = Transcript::new(&at);
     let approval = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Approval", "metadata": {"name": "a"},
         "spec": {"release": "r", "releaseUid": "u", "task": "t", "attempt": 1, "decision": "pass", "approver": "admin", "images": {}}});
-    let (all, one) = ("graylane.dev/v1alpha1 approvals", "graylane.dev/v1alpha1 approvals/a");
-    t.ask("POST", all, "", &approval.to_string(), Shown::Parts(&["/spec/decision"])).await;
-    t.patch("merge", one, json!({"spec": {"decision": "refuse"}}), &["/spec/decision"]).await;
-    t.patch("merge", one, json!({"metadata": {"labels": {"a": "b"}}}), &["/metadata/labels", "/metadata/generation"])
-        .await;
+    let (all, one) = (
+        "graylane.dev/v1alpha1 approvals",
+        "graylane.dev/v1alpha1 approvals/a",
+    );
+    t.ask(
+        "POST",
+        all,
+        "",
+        &approval.to_string(),
+        Shown::Parts(&["/spec/decision"]),
+    )
+    .await;
+    t.patch(
+        "merge",
+        one,
+        json!({"spec": {"decision": "refuse"}}),
+        &["/spec/decision"],
+    )
+    .await;
+    t.patch(
+        "merge",
+        one,
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        &["/metadata/labels", "/metadata/generation"],
+    )
+    .await;
     t.end("graylanes_own_kinds");
 }

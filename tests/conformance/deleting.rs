@@ -37,36 +37,99 @@ async fn answers_to_deletes(at: Place) {
         )
         .await;
     }
-    t.delete("configmaps/a", json!({"kind": "DeleteOptions", "apiVersion": "v1"})).await;
+    t.delete(
+        "configmaps/a",
+        json!({"kind": "DeleteOptions", "apiVersion": "v1"}),
+    )
+    .await;
     t.delete("configmaps/a", json!(null)).await;
-    t.ask("DELETE", "configmaps/c", "", &json!({"propagationPolicy": "Odd"}).to_string(), Shown::All).await;
-    t.ask("DELETE", "configmaps/c", "", &json!({"gracePeriodSeconds": -1}).to_string(), Shown::Code).await;
+    t.ask(
+        "DELETE",
+        "configmaps/c",
+        "",
+        &json!({"propagationPolicy": "Odd"}).to_string(),
+        Shown::All,
+    )
+    .await;
+    t.ask(
+        "DELETE",
+        "configmaps/c",
+        "",
+        &json!({"gracePeriodSeconds": -1}).to_string(),
+        Shown::Code,
+    )
+    .await;
     t.ask(
         "DELETE",
         "configmaps?labelSelector=set,keep!%3Dtrue",
         "",
         "",
-        Shown::Parts(&["/kind", "/apiVersion", "/items/0/metadata/name", "/items/1/metadata/name", "/items/2"]),
+        Shown::Parts(&[
+            "/kind",
+            "/apiVersion",
+            "/items/0/metadata/name",
+            "/items/1/metadata/name",
+            "/items/2",
+        ]),
     )
     .await;
-    t.ask("GET", "configmaps?labelSelector=set", "", "", Shown::Parts(&["/items/0/metadata/name", "/items/1"])).await;
+    t.ask(
+        "GET",
+        "configmaps?labelSelector=set",
+        "",
+        "",
+        Shown::Parts(&["/items/0/metadata/name", "/items/1"]),
+    )
+    .await;
     t.end("answers_to_deletes");
 }
 
 async fn finalizers_hold(at: Place) {
     let mut t = Transcript::new(&at);
-    t.given("configmaps", json!({"metadata": {"name": "a", "finalizers": ["example.com/hold", "example.com/too"]}}))
+    t.given(
+        "configmaps",
+        json!({"metadata": {"name": "a", "finalizers": ["example.com/hold", "example.com/too"]}}),
+    )
+    .await;
+    t.delete("configmaps/a", json!(null)).await;
+    t.delete("configmaps/a", json!(null)).await;
+    let parts = [
+        "/metadata/finalizers",
+        "/metadata/deletionTimestamp",
+        "/metadata/deletionGracePeriodSeconds",
+    ];
+    t.patch("merge", "configmaps/a", json!({"data": {"k": "v"}}), &parts)
         .await;
-    t.delete("configmaps/a", json!(null)).await;
-    t.delete("configmaps/a", json!(null)).await;
-    let parts = ["/metadata/finalizers", "/metadata/deletionTimestamp", "/metadata/deletionGracePeriodSeconds"];
-    t.patch("merge", "configmaps/a", json!({"data": {"k": "v"}}), &parts).await;
-    let more = json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}).to_string();
-    t.ask("PATCH", "configmaps/a", "application/merge-patch+json", &more, Shown::Message).await;
-    t.patch("merge", "configmaps/a", json!({"metadata": {"finalizers": ["example.com/hold"]}}), &parts).await;
-    t.patch("json", "configmaps/a", json!([{"op": "remove", "path": "/metadata/finalizers"}]), &parts).await;
+    let more =
+        json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}).to_string();
+    t.ask(
+        "PATCH",
+        "configmaps/a",
+        "application/merge-patch+json",
+        &more,
+        Shown::Message,
+    )
+    .await;
+    t.patch(
+        "merge",
+        "configmaps/a",
+        json!({"metadata": {"finalizers": ["example.com/hold"]}}),
+        &parts,
+    )
+    .await;
+    t.patch(
+        "json",
+        "configmaps/a",
+        json!([{"op": "remove", "path": "/metadata/finalizers"}]),
+        &parts,
+    )
+    .await;
     t.get("configmaps/a").await;
-    t.post("configmaps", json!({"metadata": {"name": "b", "finalizers": ["nogroup"]}})).await;
+    t.post(
+        "configmaps",
+        json!({"metadata": {"name": "b", "finalizers": ["nogroup"]}}),
+    )
+    .await;
     t.end("finalizers_hold");
 }
 
@@ -78,7 +141,13 @@ fn web() -> serde_json::Value {
 async fn deployed(at: &Place) {
     at.create::<Deployment>(web()).await;
     let ready = async || {
-        let status = at.api::<Deployment>().get("web").await.unwrap().status.unwrap_or_default();
+        let status = at
+            .api::<Deployment>()
+            .get("web")
+            .await
+            .unwrap()
+            .status
+            .unwrap_or_default();
         (status.available_replicas == Some(2)).then_some(())
     };
     eventually("it serves", ready).await;
@@ -96,40 +165,97 @@ async fn there(at: &Place) -> (usize, usize, usize) {
 
 async fn in_the_background(at: Place) {
     deployed(&at).await;
-    at.api::<Deployment>().delete("web", &DeleteParams::background()).await.unwrap();
+    at.api::<Deployment>()
+        .delete("web", &DeleteParams::background())
+        .await
+        .unwrap();
     assert_eq!(there(&at).await.0, 0, "the owner goes at once");
-    eventually("what it owned too", async || (there(&at).await == (0, 0, 0)).then_some(())).await;
+    eventually("what it owned too", async || {
+        (there(&at).await == (0, 0, 0)).then_some(())
+    })
+    .await;
 }
 
 async fn in_the_foreground(at: Place) {
     deployed(&at).await;
     let held = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/hold"]}}));
     let pods = at.api::<Pod>();
-    let name = pods.list(&ListParams::default()).await.unwrap().items[0].metadata.name.clone().unwrap();
-    pods.patch(&name, &PatchParams::default(), &held).await.unwrap();
-    at.api::<Deployment>().delete("web", &DeleteParams::foreground()).await.unwrap();
+    let name = pods.list(&ListParams::default()).await.unwrap().items[0]
+        .metadata
+        .name
+        .clone()
+        .unwrap();
+    pods.patch(&name, &PatchParams::default(), &held)
+        .await
+        .unwrap();
+    at.api::<Deployment>()
+        .delete("web", &DeleteParams::foreground())
+        .await
+        .unwrap();
     let web = at.api::<Deployment>().get("web").await.unwrap();
     assert!(web.metadata.deletion_timestamp.is_some());
-    assert_eq!(web.metadata.finalizers.as_deref(), Some(&["foregroundDeletion".to_owned()][..]));
-    eventually("one pod left", async || (there(&at).await.2 == 1).then_some(())).await;
+    assert_eq!(
+        web.metadata.finalizers.as_deref(),
+        Some(&["foregroundDeletion".to_owned()][..])
+    );
+    eventually("one pod left", async || {
+        (there(&at).await.2 == 1).then_some(())
+    })
+    .await;
     assert_eq!(there(&at).await, (1, 1, 1), "owners wait for what they own");
     let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    pods.patch(&name, &PatchParams::default(), &free).await.unwrap();
-    eventually("all gone", async || (there(&at).await == (0, 0, 0)).then_some(())).await;
+    pods.patch(&name, &PatchParams::default(), &free)
+        .await
+        .unwrap();
+    eventually("all gone", async || {
+        (there(&at).await == (0, 0, 0)).then_some(())
+    })
+    .await;
 }
 
 async fn orphans(at: Place) {
     deployed(&at).await;
-    at.api::<Deployment>().delete("web", &DeleteParams::orphan()).await.unwrap();
-    eventually("the owner is gone", async || (there(&at).await.0 == 0).then_some(())).await;
-    let sets = at.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items;
-    assert_eq!((sets.len(), sets[0].metadata.owner_references.clone().unwrap_or_default().len()), (1, 0));
+    at.api::<Deployment>()
+        .delete("web", &DeleteParams::orphan())
+        .await
+        .unwrap();
+    eventually("the owner is gone", async || {
+        (there(&at).await.0 == 0).then_some(())
+    })
+    .await;
+    let sets = at
+        .api::<ReplicaSet>()
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(
+        (
+            sets.len(),
+            sets[0]
+                .metadata
+                .owner_references
+                .clone()
+                .unwrap_or_default()
+                .len()
+        ),
+        (1, 0)
+    );
     // Made again, it takes them over.
     let (set, pods) = (sets[0].metadata.uid.clone(), there(&at).await.2);
     deployed(&at).await;
     let owned = async || {
-        let sets = at.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items;
-        let owners = sets[0].metadata.owner_references.clone().unwrap_or_default();
+        let sets = at
+            .api::<ReplicaSet>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
+        let owners = sets[0]
+            .metadata
+            .owner_references
+            .clone()
+            .unwrap_or_default();
         (sets.len() == 1 && sets[0].metadata.uid == set && owners.len() == 1).then_some(())
     };
     eventually("adopted", owned).await;
@@ -146,21 +272,34 @@ fn owned_by<K: Resource<DynamicType = ()>>(owners: &[&K]) -> serde_json::Value {
 }
 
 async fn map(at: &Place, name: &str, owners: serde_json::Value) -> ConfigMap {
-    at.create(json!({"metadata": {"name": name, "ownerReferences": owners}})).await
+    at.create(json!({"metadata": {"name": name, "ownerReferences": owners}}))
+        .await
 }
 
 async fn route(at: &Place, name: &str, owners: serde_json::Value) -> HttpRoute {
-    at.create(json!({"metadata": {"name": name, "ownerReferences": owners}, "spec": {}})).await
+    at.create(json!({"metadata": {"name": name, "ownerReferences": owners}, "spec": {}}))
+        .await
 }
 
 async fn names<K: Object + Resource<Scope = NamespaceResourceScope>>(at: &Place) -> Vec<String> {
-    let all = at.api::<K>().list(&ListParams::default()).await.unwrap().items;
-    all.iter().map(ResourceExt::name_any).filter(|n| n != "kube-root-ca.crt").collect()
+    let all = at
+        .api::<K>()
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items;
+    all.iter()
+        .map(ResourceExt::name_any)
+        .filter(|n| n != "kube-root-ca.crt")
+        .collect()
 }
 
 /// Of every kind: built in, and by definition.
 async fn owners_that_are_gone(at: Place) {
-    let (owner, other) = (map(&at, "owner", json!([])).await, route(&at, "other", json!([])).await);
+    let (owner, other) = (
+        map(&at, "owner", json!([])).await,
+        route(&at, "other", json!([])).await,
+    );
     let mut namesake = owner.clone();
     namesake.metadata.uid = Some("00000000-0000-0000-0000-000000000001".into());
     map(&at, "stray", owned_by(&[&namesake])).await;
@@ -171,17 +310,50 @@ async fn owners_that_are_gone(at: Place) {
     let service = json!({"metadata": {"name": "owned", "ownerReferences": owned_by(&[&owner])},
         "spec": {"ports": [{"port": 80}]}});
     at.create::<Service>(service).await;
-    eventually("of a namesake", async || (!names::<ConfigMap>(&at).await.contains(&"stray".into())).then_some(()))
-        .await;
-    let owners = async || at.api::<ConfigMap>().get("both").await.unwrap().owner_references().len();
-    eventually("the one that lives is left", async || (owners().await == 1).then_some(())).await;
-    assert_eq!(names::<ConfigMap>(&at).await, ["both", "of-other", "owned", "owner"]);
-    at.api::<ConfigMap>().delete("owner", &DeleteParams::default()).await.unwrap();
-    eventually("what it owned", async || (names::<ConfigMap>(&at).await == ["of-other"]).then_some(())).await;
-    eventually("of a kind by definition", async || (names::<HttpRoute>(&at).await == ["other"]).then_some(())).await;
-    eventually("a Service", async || names::<Service>(&at).await.is_empty().then_some(())).await;
-    at.api::<HttpRoute>().delete("other", &DeleteParams::default()).await.unwrap();
-    eventually("of an owner by definition", async || names::<ConfigMap>(&at).await.is_empty().then_some(())).await;
+    eventually("of a namesake", async || {
+        (!names::<ConfigMap>(&at).await.contains(&"stray".into())).then_some(())
+    })
+    .await;
+    let owners = async || {
+        at.api::<ConfigMap>()
+            .get("both")
+            .await
+            .unwrap()
+            .owner_references()
+            .len()
+    };
+    eventually("the one that lives is left", async || {
+        (owners().await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(
+        names::<ConfigMap>(&at).await,
+        ["both", "of-other", "owned", "owner"]
+    );
+    at.api::<ConfigMap>()
+        .delete("owner", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("what it owned", async || {
+        (names::<ConfigMap>(&at).await == ["of-other"]).then_some(())
+    })
+    .await;
+    eventually("of a kind by definition", async || {
+        (names::<HttpRoute>(&at).await == ["other"]).then_some(())
+    })
+    .await;
+    eventually("a Service", async || {
+        names::<Service>(&at).await.is_empty().then_some(())
+    })
+    .await;
+    at.api::<HttpRoute>()
+        .delete("other", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("of an owner by definition", async || {
+        names::<ConfigMap>(&at).await.is_empty().then_some(())
+    })
+    .await;
 }
 
 /// Until the collector has heard of all that is there: of a later one that it takes.
@@ -192,7 +364,8 @@ async fn heard_of(at: &Place) {
     map(at, "later", owned_by(&[&gone])).await;
     route(at, "later", owned_by(&[&gone])).await;
     let later = |names: Vec<String>| names.iter().any(|n| n == "later");
-    let none = async || !later(names::<ConfigMap>(at).await) && !later(names::<HttpRoute>(at).await);
+    let none =
+        async || !later(names::<ConfigMap>(at).await) && !later(names::<HttpRoute>(at).await);
     eventually("heard of", async || none().await.then_some(())).await;
 }
 
@@ -207,23 +380,56 @@ async fn owners_of_any_kind_wait(at: Place) {
     free[0]["blockOwnerDeletion"] = false.into();
     map(&at, "free", free).await;
     heard_of(&at).await;
-    at.api::<HttpRoute>().delete("owner", &DeleteParams::foreground()).await.unwrap();
-    eventually("the others", async || (names::<HttpRoute>(&at).await == ["owner"]).then_some(())).await;
-    eventually("and the free", async || (names::<ConfigMap>(&at).await == ["owned"]).then_some(())).await;
+    at.api::<HttpRoute>()
+        .delete("owner", &DeleteParams::foreground())
+        .await
+        .unwrap();
+    eventually("the others", async || {
+        (names::<HttpRoute>(&at).await == ["owner"]).then_some(())
+    })
+    .await;
+    eventually("and the free", async || {
+        (names::<ConfigMap>(&at).await == ["owned"]).then_some(())
+    })
+    .await;
     let waits = at.api::<HttpRoute>().get("owner").await.unwrap();
-    assert_eq!(waits.metadata.finalizers.as_deref(), Some(&["foregroundDeletion".to_owned()][..]));
+    assert_eq!(
+        waits.metadata.finalizers.as_deref(),
+        Some(&["foregroundDeletion".to_owned()][..])
+    );
     let go = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    at.api::<ConfigMap>().patch("owned", &PatchParams::default(), &go).await.unwrap();
-    eventually("then the owner", async || names::<HttpRoute>(&at).await.is_empty().then_some(())).await;
+    at.api::<ConfigMap>()
+        .patch("owned", &PatchParams::default(), &go)
+        .await
+        .unwrap();
+    eventually("then the owner", async || {
+        names::<HttpRoute>(&at).await.is_empty().then_some(())
+    })
+    .await;
 
     let owner = map(&at, "owner", json!([])).await;
     route(&at, "owned", owned_by(&[&owner])).await;
     map(&at, "owned", owned_by(&[&owner])).await;
     heard_of(&at).await;
-    at.api::<ConfigMap>().delete("owner", &DeleteParams::orphan()).await.unwrap();
-    eventually("gone", async || (names::<ConfigMap>(&at).await == ["owned"]).then_some(())).await;
-    let (map, route) = (at.api::<ConfigMap>().get("owned").await, at.api::<HttpRoute>().get("owned").await);
-    assert_eq!((map.unwrap().owner_references().len(), route.unwrap().owner_references().len()), (0, 0));
+    at.api::<ConfigMap>()
+        .delete("owner", &DeleteParams::orphan())
+        .await
+        .unwrap();
+    eventually("gone", async || {
+        (names::<ConfigMap>(&at).await == ["owned"]).then_some(())
+    })
+    .await;
+    let (map, route) = (
+        at.api::<ConfigMap>().get("owned").await,
+        at.api::<HttpRoute>().get("owned").await,
+    );
+    assert_eq!(
+        (
+            map.unwrap().owner_references().len(),
+            route.unwrap().owner_references().len()
+        ),
+        (0, 0)
+    );
 }
 
 /// On somebody's node, whose kubelet never comes.
@@ -238,19 +444,62 @@ async fn a_pod_is_given_its_grace(at: Place) {
         Shown::Parts(&["/status", "/spec/nodeName", "/metadata/generation"]),
     )
     .await;
-    let parts =
-        ["/metadata/deletionGracePeriodSeconds", "/metadata/deletionTimestamp", "/metadata/generation", "/kind"];
-    t.ask("DELETE", "pods/p", "", "", Shown::Parts(&parts)).await;
-    t.ask("DELETE", "pods/p", "", &json!({"gracePeriodSeconds": 60}).to_string(), Shown::Parts(&parts)).await;
-    t.ask("DELETE", "pods/p", "", &json!({"gracePeriodSeconds": 3}).to_string(), Shown::Parts(&parts)).await;
-    t.ask("DELETE", "pods/p", "", &json!({"gracePeriodSeconds": 0}).to_string(), Shown::Parts(&parts)).await;
+    let parts = [
+        "/metadata/deletionGracePeriodSeconds",
+        "/metadata/deletionTimestamp",
+        "/metadata/generation",
+        "/kind",
+    ];
+    t.ask("DELETE", "pods/p", "", "", Shown::Parts(&parts))
+        .await;
+    t.ask(
+        "DELETE",
+        "pods/p",
+        "",
+        &json!({"gracePeriodSeconds": 60}).to_string(),
+        Shown::Parts(&parts),
+    )
+    .await;
+    t.ask(
+        "DELETE",
+        "pods/p",
+        "",
+        &json!({"gracePeriodSeconds": 3}).to_string(),
+        Shown::Parts(&parts),
+    )
+    .await;
+    t.ask(
+        "DELETE",
+        "pods/p",
+        "",
+        &json!({"gracePeriodSeconds": 0}).to_string(),
+        Shown::Parts(&parts),
+    )
+    .await;
     t.get("pods/p").await;
     t.say("bound only by a binding, and only once");
     t.given("pods", pod("q")).await;
     let moved = json!({"spec": {"nodeName": "other"}}).to_string();
-    t.ask("PATCH", "pods/q", "application/merge-patch+json", &moved, Shown::Code).await;
+    t.ask(
+        "PATCH",
+        "pods/q",
+        "application/merge-patch+json",
+        &moved,
+        Shown::Code,
+    )
+    .await;
     let binding = json!({"metadata": {"name": "q"}, "target": {"kind": "Node", "name": "other"}});
-    t.ask("POST", "pods/q/binding", "", &binding.to_string(), Shown::All).await;
-    at.api::<Pod>().delete("q", &DeleteParams::default().grace_period(0)).await.unwrap();
+    t.ask(
+        "POST",
+        "pods/q/binding",
+        "",
+        &binding.to_string(),
+        Shown::All,
+    )
+    .await;
+    at.api::<Pod>()
+        .delete("q", &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
     t.end("a_pod_is_given_its_grace");
 }

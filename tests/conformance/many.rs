@@ -43,13 +43,21 @@ fn app(home: &str, name: &str) -> Value {
 }
 
 async fn all_that_begin_at_once_end(at: Place) {
-    let many = std::env::var("GRAYLANE_MANY").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let many = std::env::var("GRAYLANE_MANY")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(20);
     // A long run is given as much longer.
     let limit = LIMIT * many / 20;
     let rig = Rig::new(&at).await;
     rig.engine("one");
     let names: Vec<String> = (0..many).map(|n| format!("m-{n}")).collect();
-    join_all(names.iter().map(|name| at.create::<App>(app(&at.namespace, name)))).await;
+    join_all(
+        names
+            .iter()
+            .map(|name| at.create::<App>(app(&at.namespace, name))),
+    )
+    .await;
     let began = Instant::now();
     let start = |name: &String| Intent::StartRelease {
         apps: vec![name.clone()],
@@ -58,13 +66,24 @@ async fn all_that_begin_at_once_end(at: Place) {
         comment: None,
         window: None,
     };
-    for told in join_all(names.iter().map(|name| perform(&at.client, &at.namespace, "admin", start(name)))).await {
+    for told in join_all(
+        names
+            .iter()
+            .map(|name| perform(&at.client, &at.namespace, "admin", start(name))),
+    )
+    .await
+    {
         told.unwrap();
     }
     let mut running = None;
     let all = async {
         loop {
-            let releases = at.api::<Release>().list(&ListParams::default()).await.unwrap().items;
+            let releases = at
+                .api::<Release>()
+                .list(&ListParams::default())
+                .await
+                .unwrap()
+                .items;
             let phase = |r: &Release| r.status.as_ref().map(|s| s.phase).unwrap_or_default();
             if releases.iter().all(|r| phase(r) != ReleasePhase::Pending) {
                 running.get_or_insert_with(|| began.elapsed());
@@ -77,5 +96,9 @@ async fn all_that_begin_at_once_end(at: Place) {
     };
     let ended = tokio::time::timeout(limit, all).await.expect("all succeed");
     assert_eq!(ended, names.len());
-    eprintln!("{:?}: {many} releases had begun after {running:?} and ended after {:?}", at.kind, began.elapsed());
+    eprintln!(
+        "{:?}: {many} releases had begun after {running:?} and ended after {:?}",
+        at.kind,
+        began.elapsed()
+    );
 }

@@ -51,7 +51,15 @@ impl Rollout {
         set.stands(&all.join(" ")).await;
         let wanted = serde_json::from_value(manifest(replicas, spec)).unwrap();
         let (began, ready) = (Instant::now(), Mutex::default());
-        Self { set, wanted, batches: vec![], hold: false, began, ready, deleted: 0 }
+        Self {
+            set,
+            wanted,
+            batches: vec![],
+            hold: false,
+            began,
+            ready,
+            deleted: 0,
+        }
     }
 
     async fn release(&mut self, version: &str, plan: &[&str]) {
@@ -60,14 +68,26 @@ impl Rollout {
         wanted["metadata"]["annotations"] = json!({label::APPLIED: version});
         self.wanted = serde_json::from_value(wanted).unwrap();
         let plan: Vec<Amount> = plan.iter().map(|t| t.parse().unwrap()).collect();
-        self.batches = batches(&plan, &[stateful::size(Some(&self.look().await), &self.wanted)]);
+        self.batches = batches(
+            &plan,
+            &[stateful::size(Some(&self.look().await), &self.wanted)],
+        );
     }
 
     async fn look(&self) -> StatefulSeen {
         // Pods last: what they do follows from what the set says.
         let live = self.set.live().await;
-        let pods = self.set.at.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
-        seen(&live, &pods, &|pod| self.ready.lock().unwrap().lasted(pod, self.began.elapsed()))
+        let pods = self
+            .set
+            .at
+            .api::<Pod>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
+        seen(&live, &pods, &|pod| {
+            self.ready.lock().unwrap().lasted(pod, self.began.elapsed())
+        })
     }
 
     fn next(&self, seen: &StatefulSeen, upto: usize) -> Move {
@@ -87,7 +107,10 @@ impl Rollout {
     }
 
     async fn patch(&self, patch: &Value) -> bool {
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
         let api = self.set.at.api::<StatefulSet>();
         match api.patch("web", &params, &Patch::Merge(patch)).await {
             Ok(_) => true,
@@ -98,8 +121,14 @@ impl Rollout {
 
     async fn delete(&mut self, pod: &graylane::domain::observe::PodSeen) {
         assert!(pod.ready.is_none(), "{pod:?}");
-        let same = Preconditions { uid: Some(pod.uid.clone()), resource_version: Some(pod.version.clone()) };
-        let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
+        let same = Preconditions {
+            uid: Some(pod.uid.clone()),
+            resource_version: Some(pod.version.clone()),
+        };
+        let params = DeleteParams {
+            preconditions: Some(same),
+            ..DeleteParams::default()
+        };
         match self.set.at.api::<Pod>().delete(&pod.name, &params).await {
             Ok(_) => self.deleted += 1,
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
@@ -114,7 +143,9 @@ impl Rollout {
             match self.next(&self.look().await, upto) {
                 Move::Patch(patch, _) => drop(self.patch(&patch).await),
                 Move::Delete(pod, _) => self.delete(&pod).await,
-                Move::Wait(why, again) if words.is_some_and(|w| why.contains(w)) => return Move::Wait(why, again),
+                Move::Wait(why, again) if words.is_some_and(|w| why.contains(w)) => {
+                    return Move::Wait(why, again);
+                }
                 Move::Wait(why, _) => assert!(started.elapsed() < LIMIT, "{why}"),
                 end => return end,
             }
@@ -141,7 +172,13 @@ impl Rollout {
     }
 
     async fn partition(&self) -> Option<i32> {
-        self.set.live().await.spec?.update_strategy?.rolling_update?.partition
+        self.set
+            .live()
+            .await
+            .spec?
+            .update_strategy?
+            .rolling_update?
+            .partition
     }
 
     async fn end(self) -> Vec<State> {
@@ -175,7 +212,15 @@ async fn own_partition(at: Place) {
     set.stands("5:v1 6:v1 7:v1").await;
     let wanted = serde_json::from_value(manifest(3, own)).unwrap();
     let (began, ready) = (Instant::now(), Mutex::default());
-    let mut r = Rollout { set, wanted, batches: vec![], hold: false, began, ready, deleted: 0 };
+    let mut r = Rollout {
+        set,
+        wanted,
+        batches: vec![],
+        hold: false,
+        began,
+        ready,
+        deleted: 0,
+    };
     r.release("v2", &["50%", "100%"]).await;
     assert_eq!(r.go(1).await, Move::Held);
     r.set.stands("5:v1 6:v1 7:v2").await;
@@ -199,8 +244,13 @@ async fn crashing_in_parallel(at: Place) {
 async fn crashes(at: Place, spec: Value) -> usize {
     let mut r = Rollout::start(&at, 3, spec).await;
     r.release("crash", &["2", "100%"]).await;
-    let Move::Wait(why, _) = r.until(1, Some("BackOff")).await else { panic!("it stands") };
-    assert!(why.contains("0 of 2 new pods ready, waiting for web-2"), "{why}");
+    let Move::Wait(why, _) = r.until(1, Some("BackOff")).await else {
+        panic!("it stands")
+    };
+    assert!(
+        why.contains("0 of 2 new pods ready, waiting for web-2"),
+        "{why}"
+    );
     r.set.stands("0:v1 1:v1 2:crash!").await;
     assert_eq!(r.undo().await, 1, "one patch");
     r.set.stands("0:v1 1:v1 2:v1").await;
@@ -217,7 +267,13 @@ async fn aborted(at: Place) {
     r.set.stands("0:v1 1:v1 2:v2 3:v2").await;
     assert_eq!(r.undo().await, 1, "one patch");
     assert!(r.set.stands("0:v1 1:v1 2:v1 3:v1").await.done);
-    assert_eq!((r.deleted, r.set.live().await.spec.unwrap().min_ready_seconds), (0, Some(1)));
+    assert_eq!(
+        (
+            r.deleted,
+            r.set.live().await.spec.unwrap().min_ready_seconds
+        ),
+        (0, Some(1))
+    );
     assert_eq!(most_missing(&r.end().await, 4), 1);
 }
 
@@ -227,11 +283,18 @@ async fn scaled(at: Place) {
     assert_eq!(r.go(1).await, Move::Held);
     r.set.stands("0:v1 1:v1 2:v2 3:v2").await;
     let api = at.api::<StatefulSet>();
-    for (replicas, after, pods) in
-        [(6, "0:v1 1:v1 2:v2 3:v2 4:v2 5:v2", "0:v1 1:v1 2:v2 3:v2 4:v2 5:v2"), (3, "0:v1 1:v1 2:v2", "0:v1 1:v2 2:v2")]
-    {
+    for (replicas, after, pods) in [
+        (
+            6,
+            "0:v1 1:v1 2:v2 3:v2 4:v2 5:v2",
+            "0:v1 1:v1 2:v2 3:v2 4:v2 5:v2",
+        ),
+        (3, "0:v1 1:v1 2:v2", "0:v1 1:v2 2:v2"),
+    ] {
         let scale = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        api.patch_scale("web", &PatchParams::default(), &scale).await.unwrap();
+        api.patch_scale("web", &PatchParams::default(), &scale)
+            .await
+            .unwrap();
         r.set.stands(after).await;
         assert_eq!(r.go(1).await, Move::Held);
         r.set.stands(pods).await;
@@ -248,27 +311,43 @@ async fn foreign_hand(at: Place) {
     let made = r.set.live().await.metadata.creation_timestamp.unwrap().0;
     let later = async || (Timestamp::now().duration_since(made).as_secs() >= 1).then_some(());
     eventually("another second", later).await;
-    let by = PatchParams { field_manager: Some("kubectl-rollout".into()), ..PatchParams::default() };
-    let restart =
-        json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
-    at.api::<StatefulSet>().patch("web", &by, &Patch::Strategic(restart)).await.unwrap();
+    let by = PatchParams {
+        field_manager: Some("kubectl-rollout".into()),
+        ..PatchParams::default()
+    };
+    let restart = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
+    at.api::<StatefulSet>()
+        .patch("web", &by, &Patch::Strategic(restart))
+        .await
+        .unwrap();
     // By the revision that it made, which the template alone would not tell.
-    let Move::Stop(why) = r.until(2, Some("never")).await else { panic!("it went on") };
-    assert!(why.contains("spec.template was changed") && why.contains("kubectl-rollout"), "{why}");
-    r.set.change(json!({"updateStrategy": {"rollingUpdate": {"partition": 3}}})).await;
+    let Move::Stop(why) = r.until(2, Some("never")).await else {
+        panic!("it went on")
+    };
+    assert!(
+        why.contains("spec.template was changed") && why.contains("kubectl-rollout"),
+        "{why}"
+    );
+    r.set
+        .change(json!({"updateStrategy": {"rollingUpdate": {"partition": 3}}}))
+        .await;
     assert!(matches!(r.go(2).await, Move::Stop(_)));
 }
 
 async fn held(at: Place) {
     let mut r = Rollout::start(&at, 4, json!({})).await;
     r.release("v2", &["100%"]).await;
-    let Move::Patch(patch, _) = r.next(&r.look().await, 1) else { panic!("nothing begins") };
+    let Move::Patch(patch, _) = r.next(&r.look().await, 1) else {
+        panic!("nothing begins")
+    };
     assert!(r.patch(&patch).await);
     r.hold = true;
     assert_eq!(r.go(1).await, Move::Held);
     // How far it came until then is the controller's; from here on it stands.
     let lowest = r.partition().await.unwrap();
-    let all: Vec<String> = (0..4).map(|n| format!("{n}:{}", if n < lowest { "v1" } else { "v2" })).collect();
+    let all: Vec<String> = (0..4)
+        .map(|n| format!("{n}:{}", if n < lowest { "v1" } else { "v2" }))
+        .collect();
     r.set.stands(&all.join(" ")).await;
     r.hold = false;
     assert_eq!(r.go(1).await, Move::Done);

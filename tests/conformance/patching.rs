@@ -18,10 +18,24 @@ async fn merge_and_json_patches(at: Place) {
     .await;
     let parts = ["/data", "/metadata/labels"];
     let a = "configmaps/a";
-    t.patch("merge", a, json!({"data": {"k": null, "m": "3"}, "metadata": {"labels": {"x": null}}}), &parts).await;
+    t.patch(
+        "merge",
+        a,
+        json!({"data": {"k": null, "m": "3"}, "metadata": {"labels": {"x": null}}}),
+        &parts,
+    )
+    .await;
     t.patch("merge", a, json!({"data": null}), &parts).await;
-    t.ask("PATCH", a, "application/merge-patch+json", &json!({"data": {"k": 1}}).to_string(), Shown::Code).await;
-    t.patch("merge", a, json!({"data": {"k": "1"}}), &parts).await;
+    t.ask(
+        "PATCH",
+        a,
+        "application/merge-patch+json",
+        &json!({"data": {"k": 1}}).to_string(),
+        Shown::Code,
+    )
+    .await;
+    t.patch("merge", a, json!({"data": {"k": "1"}}), &parts)
+        .await;
     t.patch(
         "json",
         a,
@@ -30,7 +44,13 @@ async fn merge_and_json_patches(at: Place) {
     )
     .await;
     t.patch("json", a, json!([{"op": "add", "path": "/metadata/labels/n~1o", "value": "4"}, {"op": "remove", "path": "/metadata/labels/y"}]), &parts).await;
-    t.patch("json", a, json!([{"op": "copy", "from": "/data/k", "path": "/data/p"}]), &parts).await;
+    t.patch(
+        "json",
+        a,
+        json!([{"op": "copy", "from": "/data/k", "path": "/data/p"}]),
+        &parts,
+    )
+    .await;
     t.say("where the server differs from the RFC");
     for patch in [
         json!([{"op": "test", "path": "/metadata/finalizers", "value": null}]),
@@ -47,18 +67,54 @@ async fn merge_and_json_patches(at: Place) {
     ] {
         t.patch("json", a, patch, &["/metadata/finalizers"]).await;
     }
-    t.patch("merge", a, json!({"metadata": {"finalizers": null}}), &["/metadata/finalizers"]).await;
+    t.patch(
+        "merge",
+        a,
+        json!({"metadata": {"finalizers": null}}),
+        &["/metadata/finalizers"],
+    )
+    .await;
     t.say("refused");
-    for patch in
-        [json!([{"op": "test", "path": "/data/p", "value": "other"}]), json!([{"op": "remove", "path": "/data/none"}])]
-    {
-        t.ask("PATCH", a, "application/json-patch+json", &patch.to_string(), Shown::Code).await;
+    for patch in [
+        json!([{"op": "test", "path": "/data/p", "value": "other"}]),
+        json!([{"op": "remove", "path": "/data/none"}]),
+    ] {
+        t.ask(
+            "PATCH",
+            a,
+            "application/json-patch+json",
+            &patch.to_string(),
+            Shown::Code,
+        )
+        .await;
     }
-    t.ask("PATCH", a, "application/merge-patch+json", "[1]", Shown::Code).await;
-    t.ask("PATCH", a, "application/json-patch+json", "{}", Shown::Code).await;
-    t.ask("PATCH", a, "application/merge-patch+json", "{", Shown::Code).await;
-    t.patch("merge", "configmaps/none", json!({"data": {"k": "1"}}), &parts).await;
-    t.ask("PATCH", a, "application/strategic-merge-patch+json", "[]", Shown::Code).await;
+    t.ask(
+        "PATCH",
+        a,
+        "application/merge-patch+json",
+        "[1]",
+        Shown::Code,
+    )
+    .await;
+    t.ask("PATCH", a, "application/json-patch+json", "{}", Shown::Code)
+        .await;
+    t.ask("PATCH", a, "application/merge-patch+json", "{", Shown::Code)
+        .await;
+    t.patch(
+        "merge",
+        "configmaps/none",
+        json!({"data": {"k": "1"}}),
+        &parts,
+    )
+    .await;
+    t.ask(
+        "PATCH",
+        a,
+        "application/strategic-merge-patch+json",
+        "[]",
+        Shown::Code,
+    )
+    .await;
     t.end("merge_and_json_patches");
 }
 
@@ -81,14 +137,18 @@ async fn strategic_patches(at: Place) {
         spec(json!({"containers": [{"name": "c", "env": [{"name": "C", "value": "3"}]}]})),
         spec(json!({"containers": [{"name": "c", "args": ["b"]}]})),
         spec(json!({"containers": [{"name": "c", "env": [{"$patch": "delete", "name": "A"}]}]})),
-        spec(json!({"containers": [{"name": "c", "env": [{"$patch": "replace"}, {"name": "D", "value": "4"}]}]})),
+        spec(
+            json!({"containers": [{"name": "c", "env": [{"$patch": "replace"}, {"name": "D", "value": "4"}]}]}),
+        ),
         spec(
             json!({"$setElementOrder/containers": [{"name": "d"}, {"name": "c"}], "containers": [{"name": "d", "image": "side:2"}]}),
         ),
         spec(json!({"containers": [{"name": "e", "image": "new:1"}]})),
         spec(json!({"containers": [{"$patch": "delete", "name": "e"}]})),
         spec(json!({"containers": [{"name": "c", "ports": [{"containerPort": 81, "name": "x"}]}]})),
-        spec(json!({"volumes": [{"$retainKeys": ["name", "configMap"], "name": "v", "configMap": {"name": "m"}}]})),
+        spec(
+            json!({"volumes": [{"$retainKeys": ["name", "configMap"], "name": "v", "configMap": {"name": "m"}}]}),
+        ),
         spec(json!({"tolerations": [{"key": "l", "operator": "Exists"}]})),
         json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
         json!({"spec": {"strategy": {"$patch": "replace", "type": "RollingUpdate"}}}),
@@ -97,9 +157,17 @@ async fn strategic_patches(at: Place) {
     }
     t.say("status by conditions' types");
     let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
-    for list in [json!([condition("Odd", "True")]), json!([condition("Odd", "False")])] {
-        t.patch("strategic", "apps/v1 deployments/web/status", json!({"status": {"conditions": list}}), &["/kind"])
-            .await;
+    for list in [
+        json!([condition("Odd", "True")]),
+        json!([condition("Odd", "False")]),
+    ] {
+        t.patch(
+            "strategic",
+            "apps/v1 deployments/web/status",
+            json!({"status": {"conditions": list}}),
+            &["/kind"],
+        )
+        .await;
     }
     t.end("strategic_patches");
 }

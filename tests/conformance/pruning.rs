@@ -55,14 +55,30 @@ fn app(home: &str) -> Value {
     })
 }
 
-async fn names<K: Object + Resource<Scope = NamespaceResourceScope>>(at: &Place) -> BTreeSet<String> {
-    at.api::<K>().list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect()
+async fn names<K: Object + Resource<Scope = NamespaceResourceScope>>(
+    at: &Place,
+) -> BTreeSet<String> {
+    at.api::<K>()
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect()
 }
 
 async fn start(at: &Place) -> String {
     let (apps, images) = (vec!["p".to_owned()], Default::default());
-    let intent = Intent::StartRelease { apps, stage: "s".into(), images, comment: None, window: None };
-    let done = perform(&at.client, &at.namespace, "admin", intent).await.unwrap();
+    let intent = Intent::StartRelease {
+        apps,
+        stage: "s".into(),
+        images,
+        comment: None,
+        window: None,
+    };
+    let done = perform(&at.client, &at.namespace, "admin", intent)
+        .await
+        .unwrap();
     done.releases().next().unwrap().to_owned()
 }
 
@@ -75,8 +91,21 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
         let name = start(&at).await;
         assert_eq!(name, format!("p-{n}"));
         rig.phase(&name, "gate", TaskPhase::Waiting).await;
-        let decision = if n == 4 { Decision::Refuse } else { Decision::Pass };
-        rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision, digest: None }).await;
+        let decision = if n == 4 {
+            Decision::Refuse
+        } else {
+            Decision::Pass
+        };
+        rig.wish(
+            &name,
+            ReleaseWish::Decide {
+                task: "gate".into(),
+                attempt: 1,
+                decision,
+                digest: None,
+            },
+        )
+        .await;
         if n == 4 {
             rig.phase(&name, "gate", TaskPhase::Failed).await;
             rig.wish(&name, ReleaseWish::Abort).await;
@@ -88,32 +117,65 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
     // As they were made before they had owners: of the first release, and of one that somebody has deleted.
     let free = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
     let approvals = names::<Approval>(&at).await;
-    let first = approvals.iter().find(|a| a.starts_with("p-1-gate-1-admin-")).unwrap();
-    at.api::<Approval>().patch(first, &PatchParams::default(), &free).await.unwrap();
-    at.api::<Job>().patch("p-1-build-1", &PatchParams::default(), &free).await.unwrap();
+    let first = approvals
+        .iter()
+        .find(|a| a.starts_with("p-1-gate-1-admin-"))
+        .unwrap();
+    at.api::<Approval>()
+        .patch(first, &PatchParams::default(), &free)
+        .await
+        .unwrap();
+    at.api::<Job>()
+        .patch("p-1-build-1", &PatchParams::default(), &free)
+        .await
+        .unwrap();
     let spec = json!({"release": "p-0", "releaseUid": "gone", "task": "gate", "attempt": 1, "decision": "pass", "approver": "admin"});
     let lost = Approval::new("lost", serde_json::from_value(spec).unwrap());
-    at.api::<Approval>().create(&PostParams::default(), &lost).await.unwrap();
+    at.api::<Approval>()
+        .create(&PostParams::default(), &lost)
+        .await
+        .unwrap();
     // One that waits is not counted and never goes.
     let live = start(&at).await;
     rig.phase(&live, "gate", TaskPhase::Waiting).await;
 
     let strict = Patch::Merge(json!({"spec": {"history": {"limit": 1}}}));
-    at.api::<App>().patch("p", &PatchParams::default(), &strict).await.unwrap();
-    let set = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<BTreeSet<String>>();
+    at.api::<App>()
+        .patch("p", &PatchParams::default(), &strict)
+        .await
+        .unwrap();
+    let set = |all: &[&str]| {
+        all.iter()
+            .map(|s| (*s).to_owned())
+            .collect::<BTreeSet<String>>()
+    };
     eventually("the others are gone", async || {
         let pods = names::<Pod>(&at).await;
         let builds = ["p-1-build", "p-2-build", "p-3-build", "p-4-build"];
         let gone = names::<Release>(&at).await == set(&["p-5", "p-6"])
-            && names::<Approval>(&at).await.iter().map(|a| a.starts_with("p-5-gate-1-admin-")).eq([true])
+            && names::<Approval>(&at)
+                .await
+                .iter()
+                .map(|a| a.starts_with("p-5-gate-1-admin-"))
+                .eq([true])
             && names::<Job>(&at).await == set(&["p-5-build-1", "p-6-build-1", "p-own"])
-            && !pods.iter().any(|pod| builds.iter().any(|b| pod.starts_with(b)));
+            && !pods
+                .iter()
+                .any(|pod| builds.iter().any(|b| pod.starts_with(b)));
         gone.then_some(())
     })
     .await;
     // What it waits for is still there, and no name comes twice.
-    rig.wish(&live, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass, digest: None })
-        .await;
+    rig.wish(
+        &live,
+        ReleaseWish::Decide {
+            task: "gate".into(),
+            attempt: 1,
+            decision: Decision::Pass,
+            digest: None,
+        },
+    )
+    .await;
     rig.ends(&live, ReleasePhase::Succeeded).await;
     assert_eq!(start(&at).await, "p-7");
 }

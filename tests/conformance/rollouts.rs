@@ -37,8 +37,18 @@ async fn batches_are_exact(at: Place) {
     r.settles(6, 0).await;
     let spec = r.live().await.spec.unwrap();
     let left = deployment("v2", 6, json!(null)).spec.unwrap();
-    assert_eq!((spec.paused, spec.min_ready_seconds, spec.progress_deadline_seconds), (None, None, Some(600)));
-    assert_eq!(spec.template.spec.unwrap().containers[0].image, left.template.spec.unwrap().containers[0].image);
+    assert_eq!(
+        (
+            spec.paused,
+            spec.min_ready_seconds,
+            spec.progress_deadline_seconds
+        ),
+        (None, None, Some(600))
+    );
+    assert_eq!(
+        spec.template.spec.unwrap().containers[0].image,
+        left.template.spec.unwrap().containers[0].image
+    );
     assert_eq!(r.revisions().await, 2);
     let seen = r.end().await;
     assert!(seen.fewest_ready >= 6 && seen.most <= 9, "{seen:?}");
@@ -54,7 +64,14 @@ async fn an_abort_is_one_patch(at: Place) {
     let all_old = async || (r.counts().await == (0, 6)).then_some(());
     eventually("all is old again", all_old).await;
     let spec = r.live().await.spec.unwrap();
-    assert_eq!((spec.paused, spec.min_ready_seconds, spec.progress_deadline_seconds), (None, None, Some(600)));
+    assert_eq!(
+        (
+            spec.paused,
+            spec.min_ready_seconds,
+            spec.progress_deadline_seconds
+        ),
+        (None, None, Some(600))
+    );
     // The user's own strategy lets a quarter of six go missing.
     let seen = r.end().await;
     assert!(seen.fewest_ready >= 5, "{seen:?}");
@@ -68,7 +85,10 @@ async fn a_crashing_version_costs_nothing(at: Place) {
     // Two are allowed, one above the replicas at a time: the first one never gets ready.
     r.settles(1, 4).await;
     r.undo().await;
-    eventually("all is old again", async || (r.counts().await == (0, 4)).then_some(())).await;
+    eventually("all is old again", async || {
+        (r.counts().await == (0, 4)).then_some(())
+    })
+    .await;
     let seen = r.end().await;
     assert!(seen.fewest_ready >= 4 && seen.most <= 5, "{seen:?}");
 }
@@ -81,7 +101,10 @@ async fn lost_pods_come_back_as_they_were(at: Place) {
     let pods: Api<Pod> = at.api();
     for image in ["web:v1", "web:v2"] {
         let all = pods.list(&ListParams::default()).await.unwrap().items;
-        let one = all.iter().find(|p| p.spec.as_ref().unwrap().containers[0].image.as_deref() == Some(image)).unwrap();
+        let one = all
+            .iter()
+            .find(|p| p.spec.as_ref().unwrap().containers[0].image.as_deref() == Some(image))
+            .unwrap();
         let (name, uid) = (one.metadata.name.clone().unwrap(), one.metadata.uid.clone());
         pods.delete(&name, &Default::default()).await.unwrap();
         eventually("it is gone", async || {
@@ -124,12 +147,22 @@ async fn a_foreign_hand_stops_it(at: Place) {
     let mut r = Rollout::start(&at, 4, json!(null)).await;
     r.release("v2", &["1", "100%"]).await;
     assert_eq!(r.go(1).await, Move::Held);
-    let by = PatchParams { field_manager: Some("kubectl-set".into()), ..PatchParams::default() };
+    let by = PatchParams {
+        field_manager: Some("kubectl-set".into()),
+        ..PatchParams::default()
+    };
     let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:evil"}]}}}});
     let api = at.api::<k8s_openapi::api::apps::v1::Deployment>();
-    api.patch("web", &by, &Patch::Strategic(patch)).await.unwrap();
-    let Move::Stop(why) = r.go(2).await else { panic!("it went on") };
-    assert!(why.contains("web:evil") && why.contains("kubectl-set"), "{why}");
+    api.patch("web", &by, &Patch::Strategic(patch))
+        .await
+        .unwrap();
+    let Move::Stop(why) = r.go(2).await else {
+        panic!("it went on")
+    };
+    assert!(
+        why.contains("web:evil") && why.contains("kubectl-set"),
+        "{why}"
+    );
     let sets: Api<ReplicaSet> = at.api();
     let sets = sets.list(&ListParams::default()).await.unwrap().items;
     assert_eq!(sets.len(), 2, "paused: no set of a third version");
@@ -141,5 +174,8 @@ async fn recreate_is_one_batch(at: Place) {
     assert_eq!(r.go(2).await, Move::Done);
     r.settles(3, 0).await;
     let seen = r.end().await;
-    assert!(seen.most <= 3 && seen.mixed == 0, "never both versions: {seen:?}");
+    assert!(
+        seen.most <= 3 && seen.mixed == 0,
+        "never both versions: {seen:?}"
+    );
 }

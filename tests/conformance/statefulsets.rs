@@ -20,7 +20,13 @@ use super::cluster::{Place, cases, eventually, together};
 use driver::{Set, manifest, most_missing, order, partition};
 use words::{stateful_sets, stateful_sets_in_tables};
 
-cases!(stateful_sets, stateful_sets_in_tables, stateful_updates, stateful_losses, stateful_ends);
+cases!(
+    stateful_sets,
+    stateful_sets_in_tables,
+    stateful_updates,
+    stateful_losses,
+    stateful_ends
+);
 
 async fn stateful_updates(at: Place) {
     together!(at: partitions, two_updates_at_once, back_to_an_old_revision, on_delete, in_parallel);
@@ -37,7 +43,10 @@ async fn stateful_ends(at: Place) {
 async fn in_order(at: Place) {
     let set = Set::start(&at, 3, json!({})).await;
     let numbers = set.stands("0:v1 1:v1 2:v1").await;
-    assert_eq!((numbers.available, numbers.split(), numbers.done), (3, (3, 3), true));
+    assert_eq!(
+        (numbers.available, numbers.split(), numbers.done),
+        (3, (3, 3), true)
+    );
     let pod = at.api::<Pod>().get("web-1").await.unwrap();
     let revision = set.revisions().await[0].1.clone();
     let labels = pod.labels();
@@ -46,9 +55,15 @@ async fn in_order(at: Place) {
     assert_eq!(labels["controller-revision-hash"], revision);
     assert_eq!(pod.metadata.generate_name.as_deref(), Some("web-"));
     let spec = pod.spec.unwrap();
-    assert_eq!((spec.hostname.as_deref(), spec.subdomain.as_deref()), (Some("web-1"), Some("web")));
+    assert_eq!(
+        (spec.hostname.as_deref(), spec.subdomain.as_deref()),
+        (Some("web-1"), Some("web"))
+    );
     let scale = Patch::Merge(json!({"spec": {"replicas": 5}}));
-    at.api::<StatefulSet>().patch_scale("web", &PatchParams::default(), &scale).await.unwrap();
+    at.api::<StatefulSet>()
+        .patch_scale("web", &PatchParams::default(), &scale)
+        .await
+        .unwrap();
     set.stands("0:v1 1:v1 2:v1 3:v1 4:v1").await;
     set.change(json!({"replicas": 1})).await;
     set.stands("0:v1").await;
@@ -57,7 +72,10 @@ async fn in_order(at: Place) {
     for state in &history {
         let last = state.keys().next_back().cloned().unwrap_or_default();
         let below = state.iter().filter(|(name, _)| **name != last);
-        assert!(below.clone().all(|(_, pod)| pod.ready && !pod.leaving), "one at a time, at the top: {state:?}");
+        assert!(
+            below.clone().all(|(_, pod)| pod.ready && !pod.leaving),
+            "one at a time, at the top: {state:?}"
+        );
     }
 }
 
@@ -116,7 +134,10 @@ async fn pods_that_crash(at: Place) {
     set.change(partition(2)).await;
     set.release("crash").await;
     let numbers = set.stands("0:v1 1:v1 2:crash!").await;
-    assert_eq!((numbers.available, numbers.split(), numbers.done), (2, (2, 1), false));
+    assert_eq!(
+        (numbers.available, numbers.split(), numbers.done),
+        (2, (2, 1), false)
+    );
     set.release("v1").await;
     let numbers = set.stands("0:v1 1:v1 2:crash!").await;
     assert_eq!((numbers.split(), numbers.done), ((2, 2), true));
@@ -150,7 +171,12 @@ async fn two_updates_at_once(at: Place) {
     set.change(partition(0)).await;
     let numbers = set.stands("0:v3 1:v3 2:v3 3:v3").await;
     assert!(numbers.done);
-    let numbers: Vec<i64> = set.revisions().await.into_iter().map(|(number, _)| number).collect();
+    let numbers: Vec<i64> = set
+        .revisions()
+        .await
+        .into_iter()
+        .map(|(number, _)| number)
+        .collect();
     assert_eq!(numbers, [1, 2, 3]);
     set.end().await;
 }
@@ -168,33 +194,53 @@ async fn back_to_an_old_revision(at: Place) {
     assert_eq!((numbers.split(), numbers.done), ((2, 2), true));
     assert_eq!(set.revisions().await, [(2, second), (3, first)]);
     // The image's policy alone is another template.
-    let policy = json!({"containers": [{"name": "c", "image": "web:v1", "imagePullPolicy": "Always"}]});
+    let policy =
+        json!({"containers": [{"name": "c", "image": "web:v1", "imagePullPolicy": "Always"}]});
     set.change(json!({"template": {"spec": policy}})).await;
-    eventually("a third", async || (set.revisions().await.len() == 3).then_some(())).await;
+    eventually("a third", async || {
+        (set.revisions().await.len() == 3).then_some(())
+    })
+    .await;
     set.change(partition(0)).await;
-    eventually("all is updated", async || set.numbers().await.done.then_some(())).await;
+    eventually("all is updated", async || {
+        set.numbers().await.done.then_some(())
+    })
+    .await;
     set.change(json!({"revisionHistoryLimit": 0})).await;
-    eventually("only what is in use", async || (set.revisions().await.len() == 1).then_some(())).await;
+    eventually("only what is in use", async || {
+        (set.revisions().await.len() == 1).then_some(())
+    })
+    .await;
     set.end().await;
 }
 
 async fn minimum_seconds(at: Place) {
     let set = Set::start(&at, 2, json!({"minReadySeconds": 3600})).await;
     let numbers = set.stands("0:v1").await;
-    assert_eq!((numbers.ready, numbers.available, numbers.done), (1, 0, true));
+    assert_eq!(
+        (numbers.ready, numbers.available, numbers.done),
+        (1, 0, true)
+    );
     set.change(json!({"minReadySeconds": 0})).await;
     assert_eq!(set.stands("0:v1 1:v1").await.available, 2);
     // One second passes by itself: nobody but the clock tells.
     set.change(json!({"minReadySeconds": 1})).await;
     set.release("v2").await;
     assert_eq!(set.stands("0:v2 1:v2").await.split(), (2, 2));
-    eventually("by the clock alone", async || (set.numbers().await.available == 2).then_some(())).await;
+    eventually("by the clock alone", async || {
+        (set.numbers().await.available == 2).then_some(())
+    })
+    .await;
     set.end().await;
 }
 
 async fn in_parallel(at: Place) {
-    let set =
-        Set::start(&at, 3, json!({"podManagementPolicy": "Parallel", "template": driver::template("crash")})).await;
+    let set = Set::start(
+        &at,
+        3,
+        json!({"podManagementPolicy": "Parallel", "template": driver::template("crash")}),
+    )
+    .await;
     set.stands("0:crash! 1:crash! 2:crash!").await;
     // Broken pods are replaced, one by one from the top.
     set.release("v1").await;
@@ -231,7 +277,9 @@ async fn failed_pods_and_other_ordinals(at: Place) {
     let pods: Api<Pod> = at.api();
     let uid = pods.get("web-3").await.unwrap().uid();
     let failed = json!({"status": {"phase": "Failed"}});
-    pods.patch_status("web-3", &PatchParams::default(), &Patch::Merge(failed)).await.unwrap();
+    pods.patch_status("web-3", &PatchParams::default(), &Patch::Merge(failed))
+        .await
+        .unwrap();
     eventually("another one", async || {
         let pod = pods.get_opt("web-3").await.unwrap()?;
         (pod.uid() != uid).then_some(())
@@ -250,8 +298,12 @@ async fn failed_pods_and_other_ordinals(at: Place) {
 async fn deleted_in_the_background(at: Place) {
     let set = Set::start(&at, 2, json!({})).await;
     set.stands("0:v1 1:v1").await;
-    at.api::<StatefulSet>().delete("web", &DeleteParams::default()).await.unwrap();
-    let gone = async || (set.pods().await.is_empty() && set.revisions().await.is_empty()).then_some(());
+    at.api::<StatefulSet>()
+        .delete("web", &DeleteParams::default())
+        .await
+        .unwrap();
+    let gone =
+        async || (set.pods().await.is_empty() && set.revisions().await.is_empty()).then_some(());
     eventually("all is gone", gone).await;
     set.end().await;
 }
@@ -261,14 +313,40 @@ async fn orphans(at: Place) {
     let set = Set::start(&at, 2, json!({})).await;
     set.stands("0:v1 1:v1").await;
     let (pods, revisions) = (set.pods().await, set.revisions().await);
-    let orphan = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
-    at.api::<StatefulSet>().delete("web", &orphan).await.unwrap();
-    eventually("it is gone", async || at.api::<StatefulSet>().get_opt("web").await.unwrap().is_none().then_some(()))
-        .await;
+    let orphan = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    at.api::<StatefulSet>()
+        .delete("web", &orphan)
+        .await
+        .unwrap();
+    eventually("it is gone", async || {
+        at.api::<StatefulSet>()
+            .get_opt("web")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
     let all = ListParams::default();
-    let alone = at.api::<ControllerRevision>().list(&all).await.unwrap().items;
+    let alone = at
+        .api::<ControllerRevision>()
+        .list(&all)
+        .await
+        .unwrap()
+        .items;
     assert!(alone.iter().all(|r| r.owner_references().is_empty()));
-    assert!(at.api::<Pod>().list(&all).await.unwrap().items.iter().all(|p| p.owner_references().is_empty()));
+    assert!(
+        at.api::<Pod>()
+            .list(&all)
+            .await
+            .unwrap()
+            .items
+            .iter()
+            .all(|p| p.owner_references().is_empty())
+    );
     at.create::<StatefulSet>(manifest(3, json!({}))).await;
     set.stands("0:v1 1:v1 2:v1").await;
     assert_eq!(set.revisions().await, revisions);
@@ -282,14 +360,23 @@ async fn names_that_collide(at: Place) {
     let set = Set::start(&at, 1, json!({})).await;
     assert_eq!(set.stands("0:v1").await.collisions, 0);
     let name = set.revisions().await[0].1.clone();
-    at.api::<StatefulSet>().delete("web", &DeleteParams::default()).await.unwrap();
-    let gone = async || (set.pods().await.is_empty() && set.revisions().await.is_empty()).then_some(());
+    at.api::<StatefulSet>()
+        .delete("web", &DeleteParams::default())
+        .await
+        .unwrap();
+    let gone =
+        async || (set.pods().await.is_empty() && set.revisions().await.is_empty()).then_some(());
     eventually("all is gone", gone).await;
     let other = json!({"metadata": {"name": name}, "revision": 1, "data": {"spec": {}}});
     at.create::<ControllerRevision>(other).await;
     at.create::<StatefulSet>(manifest(1, json!({}))).await;
     assert_eq!(set.stands("0:v1").await.collisions, 1);
-    let names: Vec<String> = set.revisions().await.into_iter().map(|(_, name)| name).collect();
+    let names: Vec<String> = set
+        .revisions()
+        .await
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
     assert!(names.len() == 2 && names.contains(&name), "{names:?}");
     set.end().await;
 }

@@ -31,7 +31,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn version(&self) -> String {
-        self.body["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+        self.body["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -49,12 +52,20 @@ pub enum Shown<'a> {
 
 impl Transcript {
     pub fn new(at: &Place) -> Self {
-        Self { at: at.clone(), alone: true, text: String::new(), names: HashMap::new() }
+        Self {
+            at: at.clone(),
+            alone: true,
+            text: String::new(),
+            names: HashMap::new(),
+        }
     }
 
     /// Of objects that controllers write too.
     pub fn beside_controllers(at: &Place) -> Self {
-        Self { alone: false, ..Self::new(at) }
+        Self {
+            alone: false,
+            ..Self::new(at)
+        }
     }
 
     /// The path of a namespaced resource of this case: `configmaps`, `apps/v1 deployments/web`.
@@ -71,11 +82,29 @@ impl Transcript {
     }
 
     /// Asks with a body of that type (none: JSON).
-    pub async fn ask(&mut self, method: &str, path: &str, kind: &str, body: &str, shown: Shown<'_>) -> Answer {
-        let path = if path.starts_with('/') { path.to_owned() } else { self.path(path) };
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &str,
+        shown: Shown<'_>,
+    ) -> Answer {
+        let path = if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            self.path(path)
+        };
         let (kind, accept) = kind.split_once('|').unwrap_or((kind, ""));
-        let kind = if kind.is_empty() { "application/json" } else { kind };
-        let mut request = Request::builder().method(method).uri(&path).header(header::USER_AGENT, "conformance/1");
+        let kind = if kind.is_empty() {
+            "application/json"
+        } else {
+            kind
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(&path)
+            .header(header::USER_AGENT, "conformance/1");
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, kind);
         }
@@ -85,19 +114,31 @@ impl Transcript {
         let request = request.body(Body::from(body.as_bytes().to_vec())).unwrap();
         let response = self.at.client.send(request).await.unwrap();
         let code = response.status().as_u16();
-        let warnings: Vec<String> =
-            response.headers().get_all(header::WARNING).iter().map(|w| w.to_str().unwrap().to_owned()).collect();
+        let warnings: Vec<String> = response
+            .headers()
+            .get_all(header::WARNING)
+            .iter()
+            .map(|w| w.to_str().unwrap().to_owned())
+            .collect();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let answer: Value = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
 
-        let said = if kind == "application/json" { String::new() } else { format!(" [{kind}]") };
+        let said = if kind == "application/json" {
+            String::new()
+        } else {
+            format!(" [{kind}]")
+        };
         let shown_body = self.tidy(&serde_json::from_str(body).unwrap_or_else(|_| body.into()));
         let shown_path = self.text_of(&path);
         writeln!(
             self.text,
             "\n> {method} {shown_path}{said} {}",
-            if body.is_empty() { String::new() } else { shown_body.to_string() }
+            if body.is_empty() {
+                String::new()
+            } else {
+                shown_body.to_string()
+            }
         )
         .unwrap();
         writeln!(self.text, "{code}").unwrap();
@@ -108,13 +149,25 @@ impl Transcript {
         match shown {
             Shown::Nothing if code < 300 => {}
             Shown::Code => writeln!(self.text, "{}", tidy["reason"]).unwrap(),
-            Shown::Message => writeln!(self.text, "{}: {}", tidy["reason"], tidy["message"]).unwrap(),
+            Shown::Message => {
+                writeln!(self.text, "{}: {}", tidy["reason"], tidy["message"]).unwrap()
+            }
             Shown::Parts(parts) if code < 300 => {
                 for part in parts {
-                    writeln!(self.text, "{part}: {}", tidy.pointer(part).unwrap_or(&Value::Null)).unwrap();
+                    writeln!(
+                        self.text,
+                        "{part}: {}",
+                        tidy.pointer(part).unwrap_or(&Value::Null)
+                    )
+                    .unwrap();
                 }
             }
-            _ => writeln!(self.text, "{}", serde_json::to_string_pretty(&tidy).unwrap()).unwrap(),
+            _ => writeln!(
+                self.text,
+                "{}",
+                serde_json::to_string_pretty(&tidy).unwrap()
+            )
+            .unwrap(),
         }
         Answer { code, body: answer }
     }
@@ -124,21 +177,29 @@ impl Transcript {
     }
 
     pub async fn post(&mut self, path: &str, body: Value) -> Answer {
-        self.ask("POST", path, "", &body.to_string(), Shown::All).await
+        self.ask("POST", path, "", &body.to_string(), Shown::All)
+            .await
     }
 
     pub async fn put(&mut self, path: &str, body: Value) -> Answer {
-        self.ask("PUT", path, "", &body.to_string(), Shown::All).await
+        self.ask("PUT", path, "", &body.to_string(), Shown::All)
+            .await
     }
 
     pub async fn delete(&mut self, path: &str, options: Value) -> Answer {
-        let body = if options.is_null() { String::new() } else { options.to_string() };
+        let body = if options.is_null() {
+            String::new()
+        } else {
+            options.to_string()
+        };
         self.ask("DELETE", path, "", &body, Shown::All).await
     }
 
     /// Something that must be there, and is not the point.
     pub async fn given(&mut self, path: &str, body: Value) -> Answer {
-        let answer = self.ask("POST", path, "", &body.to_string(), Shown::Nothing).await;
+        let answer = self
+            .ask("POST", path, "", &body.to_string(), Shown::Nothing)
+            .await;
         assert_eq!(answer.code, 201, "{}", answer.body);
         answer
     }
@@ -151,21 +212,31 @@ impl Transcript {
             "strategic" => "application/strategic-merge-patch+json",
             _ => "application/apply-patch+yaml",
         };
-        let shown = if parts.is_empty() { Shown::All } else { Shown::Parts(parts) };
-        self.ask("PATCH", path, kind, &body.to_string(), shown).await
+        let shown = if parts.is_empty() {
+            Shown::All
+        } else {
+            Shown::Parts(parts)
+        };
+        self.ask("PATCH", path, kind, &body.to_string(), shown)
+            .await
     }
 
     fn name(&mut self, kind: &str, value: &str) -> String {
         let next = self.names.values().filter(|n| n.starts_with(kind)).count() + 1;
-        self.names.entry(format!("{kind}{value}")).or_insert_with(|| format!("{kind}-{next}")).clone()
+        self.names
+            .entry(format!("{kind}{value}"))
+            .or_insert_with(|| format!("{kind}-{next}"))
+            .clone()
     }
 
     fn text_of(&mut self, text: &str) -> String {
         static UID: std::sync::LazyLock<regex::Regex> = std::sync::LazyLock::new(|| {
-            regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap()
+            regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+                .unwrap()
         });
-        static TIME: std::sync::LazyLock<regex::Regex> =
-            std::sync::LazyLock::new(|| regex::Regex::new(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").unwrap());
+        static TIME: std::sync::LazyLock<regex::Regex> = std::sync::LazyLock::new(|| {
+            regex::Regex::new(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").unwrap()
+        });
         static NUMBER: std::sync::LazyLock<regex::Regex> =
             std::sync::LazyLock::new(|| regex::Regex::new(r"\(\d+\)").unwrap());
         let mut text = text.replace(&self.at.namespace, "NS");
@@ -215,12 +286,14 @@ impl Transcript {
                         }
                         // An apply that changes nothing has no time, and so another place.
                         ("managedFields", Value::Array(owners)) => {
-                            let mut owners: Vec<Value> = owners.iter().map(|o| self.tidy(o)).collect();
+                            let mut owners: Vec<Value> =
+                                owners.iter().map(|o| self.tidy(o)).collect();
                             for owner in &mut owners {
                                 owner.as_object_mut().unwrap().remove("time");
                             }
                             owners.sort_by_key(|o| {
-                                [&o["operation"], &o["manager"], &o["subresource"]].map(Value::to_string)
+                                [&o["operation"], &o["manager"], &o["subresource"]]
+                                    .map(Value::to_string)
                             });
                             owners.into()
                         }
@@ -238,8 +311,9 @@ impl Transcript {
 
     /// Compares with what a real API server said.
     pub fn end(self, name: &str) {
-        let file =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/recorded").join(format!("{name}.txt"));
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/conformance/recorded")
+            .join(format!("{name}.txt"));
         if self.at.kind == Kind::Real && std::env::var_os("UPDATE_CONFORMANCE").is_some() {
             fs::write(&file, &self.text).unwrap();
             return;
@@ -250,7 +324,11 @@ impl Transcript {
         let recorded = fs::read_to_string(&file).unwrap_or_default();
         if recorded != self.text {
             let diff = similar::TextDiff::from_lines(recorded.as_str(), self.text.as_str());
-            let diff = diff.unified_diff().context_radius(6).header("recorded", "answered").to_string();
+            let diff = diff
+                .unified_diff()
+                .context_radius(6)
+                .header("recorded", "answered")
+                .to_string();
             panic!(
                 "{name} on {:?} differs from what a real API server said (UPDATE_CONFORMANCE=1 asks one anew):\n{diff}",
                 self.at.kind

@@ -19,7 +19,10 @@ const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitio
 
 fn version(name: &str, storage: bool, field: Value) -> Value {
     let mut properties = json!({"both": {"type": "string"}});
-    properties.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());
+    properties
+        .as_object_mut()
+        .unwrap()
+        .extend(field.as_object().unwrap().clone());
     let spec = json!({"type": "object", "properties": properties});
     json!({"name": name, "served": true, "storage": storage,
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})
@@ -38,12 +41,21 @@ async fn versions_of_a_kind(at: Place) {
             version("v10", false, json!({"new": {"type": "string"}, "filled": {"type": "integer", "default": 3}}))],
     }});
     let definitions: Api<CustomResourceDefinition> = Api::all(at.client.clone());
-    definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
-    let name = "gears.versions.example.com";
-    tokio::time::timeout(LIMIT, await_condition(definitions.clone(), name, is_crd_established()))
+    definitions
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(definition).unwrap(),
+        )
         .await
-        .unwrap()
         .unwrap();
+    let name = "gears.versions.example.com";
+    tokio::time::timeout(
+        LIMIT,
+        await_condition(definitions.clone(), name, is_crd_established()),
+    )
+    .await
+    .unwrap()
+    .unwrap();
     // A real server tells a group a moment after it serves it.
     eventually("told and served", async || {
         let ask = async |path: &str| {
@@ -56,8 +68,21 @@ async fn versions_of_a_kind(at: Place) {
     })
     .await;
     t.say("the preferred version is the newest stable one");
-    let names = ["/preferredVersion", "/versions/0", "/versions/1", "/versions/2", "/versions/3"];
-    t.ask("GET", "/apis/versions.example.com", "", "", Shown::Parts(&names)).await;
+    let names = [
+        "/preferredVersion",
+        "/versions/0",
+        "/versions/1",
+        "/versions/2",
+        "/versions/3",
+    ];
+    t.ask(
+        "GET",
+        "/apis/versions.example.com",
+        "",
+        "",
+        Shown::Parts(&names),
+    )
+    .await;
     t.say("what the stored version does not know is dropped");
     let gear = |name: &str, version: &str, spec: Value| json!({"apiVersion": format!("versions.example.com/{version}"), "kind": "Gear", "metadata": {"name": name}, "spec": spec});
     let parts = ["/apiVersion", "/spec"];
@@ -67,7 +92,14 @@ async fn versions_of_a_kind(at: Place) {
         ("c", "v1alpha1", json!({"both": "b", "old": "o"})),
     ] {
         let path = format!("versions.example.com/{version} gears");
-        t.ask("POST", &path, "", &gear(name, version, spec).to_string(), Shown::Parts(&parts)).await;
+        t.ask(
+            "POST",
+            &path,
+            "",
+            &gear(name, version, spec).to_string(),
+            Shown::Parts(&parts),
+        )
+        .await;
     }
     for version in ["v1alpha1", "v1", "v2beta1", "v10"] {
         for name in ["a", "b", "c"] {
@@ -77,12 +109,43 @@ async fn versions_of_a_kind(at: Place) {
     }
     t.say("a deprecated version is told with every answer");
     for path in ["v1alpha1 gears", "v1alpha1 gears/nope", "v2beta1 gears"] {
-        t.ask("GET", &format!("versions.example.com/{path}"), "", "", Shown::Parts(&["/kind", "/apiVersion"])).await;
+        t.ask(
+            "GET",
+            &format!("versions.example.com/{path}"),
+            "",
+            "",
+            Shown::Parts(&["/kind", "/apiVersion"]),
+        )
+        .await;
     }
-    t.patch("merge", "versions.example.com/v2beta1 gears/b", json!({"spec": {"both": "c"}}), &parts).await;
-    t.ask("GET", "versions.example.com/v1 gears/b", "", "", Shown::Parts(&parts)).await;
-    definitions.delete(name, &DeleteParams::default()).await.unwrap();
-    eventually("gone", async || definitions.get_opt(name).await.unwrap().is_none().then_some(())).await;
+    t.patch(
+        "merge",
+        "versions.example.com/v2beta1 gears/b",
+        json!({"spec": {"both": "c"}}),
+        &parts,
+    )
+    .await;
+    t.ask(
+        "GET",
+        "versions.example.com/v1 gears/b",
+        "",
+        "",
+        Shown::Parts(&parts),
+    )
+    .await;
+    definitions
+        .delete(name, &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("gone", async || {
+        definitions
+            .get_opt(name)
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
     t.end("versions_of_a_kind");
 }
 
@@ -124,9 +187,22 @@ async fn rules_refused_with_their_definition(at: Place) {
         }});
         t.say(&rule.to_string());
         let path = format!("{DEFINITIONS}?dryRun=All");
-        let answer = t.ask("POST", &path, "application/json", &definition.to_string(), Shown::Code).await;
-        let field = answer.body["details"]["causes"][0]["field"].as_str().unwrap_or_default();
-        t.say(&format!("of {}", if answer.code == 201 { "nothing" } else { field }));
+        let answer = t
+            .ask(
+                "POST",
+                &path,
+                "application/json",
+                &definition.to_string(),
+                Shown::Code,
+            )
+            .await;
+        let field = answer.body["details"]["causes"][0]["field"]
+            .as_str()
+            .unwrap_or_default();
+        t.say(&format!(
+            "of {}",
+            if answer.code == 201 { "nothing" } else { field }
+        ));
     }
     t.end("rules_refused_with_their_definition");
 }

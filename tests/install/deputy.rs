@@ -65,8 +65,16 @@ fn attacks() -> Vec<(Value, &'static str, &'static str)> {
             "apiVersion: graylane.dev/v1alpha1\nkind: Approval\nmetadata: {name: mine}\nspec: {}",
             "graylane's own kinds",
         ),
-        (home(), "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: other}\nspec: {}", as_of_us),
-        (home(), "apiVersion: v1\nkind: Secret\nmetadata: {name: s}", as_of_us),
+        (
+            home(),
+            "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: other}\nspec: {}",
+            as_of_us,
+        ),
+        (
+            home(),
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: s}",
+            as_of_us,
+        ),
         (
             home(),
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: all}\nroleRef: {apiGroup: \
@@ -80,8 +88,16 @@ fn attacks() -> Vec<(Value, &'static str, &'static str)> {
             as_of_us,
         ),
         // The engine's own namespace, another one, and another account.
-        (home(), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: graylane-system}", not_as_them),
-        (json!({"namespace": "kube-system"}), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}", not_as_them),
+        (
+            home(),
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: graylane-system}",
+            not_as_them,
+        ),
+        (
+            json!({"namespace": "kube-system"}),
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}",
+            not_as_them,
+        ),
         (
             json!({"namespace": HOME, "serviceAccountName": "default"}),
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}",
@@ -102,7 +118,9 @@ async fn release(operator: &Client, app: &str, mut environment: Value, manifest:
     create(operator, "App", "apps", app, spec).await.unwrap();
     let name = format!("{app}-1");
     let release = json!({"app": app, "stage": "s", "requester": "operator"});
-    create(operator, "Release", "releases", &name, release).await.unwrap();
+    create(operator, "Release", "releases", &name, release)
+        .await
+        .unwrap();
     name
 }
 
@@ -112,7 +130,10 @@ pub const RELEASES: usize = 2 + 11;
 /// There are an operator, and what `wanted` brings.
 pub async fn the_engine_is_nobodys_deputy(plane: &ControlPlane, admin: &Client, wanted: &Wanted) {
     let file = plane.certificate_user(ENGINE, "engines", super::LIMIT * 20);
-    let source = Source::Kubectl { kubeconfig: Some(file), context: None };
+    let source = Source::Kubectl {
+        kubeconfig: Some(file),
+        context: None,
+    };
     let connected = prepare(&source, Some(HOME), Agent::Engine).unwrap();
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
@@ -137,26 +158,49 @@ pub async fn the_engine_is_nobodys_deputy(plane: &ControlPlane, admin: &Client, 
         let app = format!("good-{namespace}");
         let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\ndata: {a: b}";
         let name = release(operator, &app, json!({"namespace": namespace}), manifest).await;
-        let ended = async || Some(status(&name).await).filter(|s| s.phase == ReleasePhase::Succeeded);
+        let ended =
+            async || Some(status(&name).await).filter(|s| s.phase == ReleasePhase::Succeeded);
         eventually(&format!("{name} succeeds"), ended).await;
         let made: Api<ConfigMap> = Api::namespaced(admin.clone(), namespace);
-        assert_eq!(made.get("good").await.unwrap().labels()["graylane.dev/app"], app);
+        assert_eq!(
+            made.get("good").await.unwrap().labels()["graylane.dev/app"],
+            app
+        );
     });
-    let bad = attacks().into_iter().enumerate().map(|(n, (environment, manifest, words))| async move {
-        let name = release(operator, &format!("bad-{n}"), environment, manifest).await;
-        let told = async || {
-            let status = status(&name).await;
-            assert_ne!(status.phase, ReleasePhase::Succeeded, "{manifest}");
-            let says = |m: &Option<String>| m.as_ref().is_some_and(|m| m.contains(words));
-            (says(&status.message) || status.tasks.iter().any(|t| says(&t.message))).then_some(())
-        };
-        eventually(&format!("{words}: {manifest}"), told).await;
-    });
+    let bad =
+        attacks()
+            .into_iter()
+            .enumerate()
+            .map(|(n, (environment, manifest, words))| async move {
+                let name = release(operator, &format!("bad-{n}"), environment, manifest).await;
+                let told = async || {
+                    let status = status(&name).await;
+                    assert_ne!(status.phase, ReleasePhase::Succeeded, "{manifest}");
+                    let says = |m: &Option<String>| m.as_ref().is_some_and(|m| m.contains(words));
+                    (says(&status.message) || status.tasks.iter().any(|t| says(&t.message)))
+                        .then_some(())
+                };
+                eventually(&format!("{words}: {manifest}"), told).await;
+            });
     futures::join!(join_all(good), join_all(bad));
-    let lease = Api::<Lease>::namespaced(admin.clone(), HOME).get(ENGINE_LEASE).await.unwrap().spec.unwrap();
+    let lease = Api::<Lease>::namespaced(admin.clone(), HOME)
+        .get(ENGINE_LEASE)
+        .await
+        .unwrap()
+        .spec
+        .unwrap();
     assert_eq!(lease.holder_identity.as_deref(), Some("elsewhere/1/engine"));
     let system: Api<Deployment> = Api::namespaced(admin.clone(), ENGINES);
-    assert_eq!(system.get("graylane-engine-demo").await.unwrap().spec.unwrap().replicas, Some(2));
+    assert_eq!(
+        system
+            .get("graylane-engine-demo")
+            .await
+            .unwrap()
+            .spec
+            .unwrap()
+            .replicas,
+        Some(2)
+    );
 
     has_no_right_of_its_own(&connected.client, &connected.clusters).await;
     nobody_else_writes_a_status(plane).await;
@@ -172,16 +216,33 @@ where
         + serde::de::DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let told = api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap_err();
-    assert!(matches!(&told, kube::Error::Api(status) if status.code == 403), "{told}");
+    let told = api
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(object).unwrap(),
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&told, kube::Error::Api(status) if status.code == 403),
+        "{told}"
+    );
 }
 
 /// Of the engine itself, and of whoever deploys for it.
-async fn has_no_right_of_its_own(engine: &Client, clusters: &graylane::cluster::clusters::Clusters) {
+async fn has_no_right_of_its_own(
+    engine: &Client,
+    clusters: &graylane::cluster::clusters::Clusters,
+) {
     let named = |name: &str| json!({"metadata": {"name": name}});
     for namespace in [HOME, "demo-test", ENGINES, "kube-system"] {
         refused::<ConfigMap>(engine, namespace, named("c")).await;
-        refused::<Pod>(engine, namespace, json!({"metadata": {"name": "p"}, "spec": {"containers": []}})).await;
+        refused::<Pod>(
+            engine,
+            namespace,
+            json!({"metadata": {"name": "p"}, "spec": {"containers": []}}),
+        )
+        .await;
         refused::<RoleBinding>(engine, namespace, json!({"metadata": {"name": "r"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "graylane-engine"}})).await;
     }
     refused::<Lease>(engine, "demo-test", named("graylane-engine")).await;
@@ -198,11 +259,21 @@ async fn has_no_right_of_its_own(engine: &Client, clusters: &graylane::cluster::
 
 async fn nobody_else_writes_a_status(plane: &ControlPlane) {
     for who in ["viewer", "operator", "governor", "approver"] {
-        for (kind, plural, name) in [("Release", "releases", "good-demo-1"), ("App", "apps", "good-demo")] {
+        for (kind, plural, name) in [
+            ("Release", "releases", "good-demo-1"),
+            ("App", "apps", "good-demo"),
+        ] {
             let patch = Patch::Merge(json!({"status": {"message": "forged"}}));
             let objects = api(&plane.client(who).await, kind, plural);
-            let told = objects.patch_status(name, &PatchParams::default(), &patch).await.unwrap_err().to_string();
-            assert!(told.contains("forbidden") && told.contains(&format!("{plural}/status")), "{who}: {told}");
+            let told = objects
+                .patch_status(name, &PatchParams::default(), &patch)
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(
+                told.contains("forbidden") && told.contains(&format!("{plural}/status")),
+                "{who}: {told}"
+            );
         }
     }
 }
@@ -218,18 +289,31 @@ async fn an_earlier_engine_goes(admin: &Client, wanted: &Wanted) {
     }});
     let params = PostParams::default();
     let deployments: Api<Deployment> = Api::namespaced(admin.clone(), HOME);
-    deployments.create(&params, &serde_json::from_value(deployment).unwrap()).await.unwrap();
+    deployments
+        .create(&params, &serde_json::from_value(deployment).unwrap())
+        .await
+        .unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), HOME);
     let account = json!({"metadata": meta("graylane-engine")});
-    accounts.create(&params, &serde_json::from_value(account).unwrap()).await.unwrap();
+    accounts
+        .create(&params, &serde_json::from_value(account).unwrap())
+        .await
+        .unwrap();
     for namespace in [HOME, "demo-test"] {
         let binding = json!({"metadata": meta("graylane-engine-of-demo"),
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "graylane-engine"}});
         let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), namespace);
-        bindings.create(&params, &serde_json::from_value(binding).unwrap()).await.unwrap();
+        bindings
+            .create(&params, &serde_json::from_value(binding).unwrap())
+            .await
+            .unwrap();
     }
     let done = install::apply(admin, wanted, false).await.unwrap();
-    let removed: Vec<&str> = done.iter().filter(|d| d.done == Change::Removed).map(|d| &*d.object).collect();
+    let removed: Vec<&str> = done
+        .iter()
+        .filter(|d| d.done == Change::Removed)
+        .map(|d| &*d.object)
+        .collect();
     let all = [
         "Deployment/graylane-engine",
         "RoleBinding/graylane-engine-of-demo",
@@ -238,5 +322,8 @@ async fn an_earlier_engine_goes(admin: &Client, wanted: &Wanted) {
     ];
     assert_eq!(removed, all);
     let again = install::apply(admin, wanted, false).await.unwrap();
-    assert!(again.iter().all(|d| d.done == Change::Unchanged), "{again:#?}");
+    assert!(
+        again.iter().all(|d| d.done == Change::Unchanged),
+        "{again:#?}"
+    );
 }

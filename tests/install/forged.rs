@@ -23,17 +23,34 @@ use super::{HOME, api, control_plane::ControlPlane, specs::app};
 
 /// The very client of the cockpit and the command line.
 fn cockpit(plane: &ControlPlane, who: &str) -> Client {
-    prepare(&Source::Kubectl { kubeconfig: Some(plane.kubeconfig(who)), context: None }, Some(HOME), Agent::Engine)
-        .unwrap()
-        .client
+    prepare(
+        &Source::Kubectl {
+            kubeconfig: Some(plane.kubeconfig(who)),
+            context: None,
+        },
+        Some(HOME),
+        Agent::Engine,
+    )
+    .unwrap()
+    .client
 }
 
 fn wish(wish: ReleaseWish) -> Intent {
-    Intent::Release { name: "a-1".into(), seen: None, wish, comment: None }
+    Intent::Release {
+        name: "a-1".into(),
+        seen: None,
+        wish,
+        comment: None,
+    }
 }
 
 fn approve() -> Intent {
-    wish(ReleaseWish::Decide { task: "approve".into(), attempt: 1, decision: Decision::Pass, digest: None })
+    wish(ReleaseWish::Decide {
+        task: "approve".into(),
+        attempt: 1,
+        decision: Decision::Pass,
+        digest: None,
+    })
 }
 
 /// There is the release `a-1`, and `honest`, an Approval of the approver's own.
@@ -41,27 +58,58 @@ pub async fn nobody_speaks_for_another(plane: &ControlPlane, admin: &Client) {
     // Frozen as an engine does it.
     let spec = serde_json::from_value(app()).unwrap();
     let apps: Api<App> = Api::namespaced(admin.clone(), HOME);
-    let frozen = apps.create(&PostParams::default(), &App::new("a", spec)).await.unwrap();
+    let frozen = apps
+        .create(&PostParams::default(), &App::new("a", spec))
+        .await
+        .unwrap();
     let revision = Revision::of(&frozen);
     let revisions: Api<ControllerRevision> = Api::namespaced(admin.clone(), HOME);
-    revisions.create(&PostParams::default(), &revision.object(&frozen)).await.unwrap();
+    revisions
+        .create(&PostParams::default(), &revision.object(&frozen))
+        .await
+        .unwrap();
     let waits = json!({"status": {"phase": "Waiting", "images": {"backend": "a:v1"}, "revision": revision.name(),
         "tasks": [{"name": "approve", "kind": "approval", "phase": "Waiting", "attempt": 1}]}});
     let releases = api(admin, "Release", "releases");
-    releases.patch_status("a-1", &PatchParams::default(), &Patch::Merge(waits)).await.unwrap();
+    releases
+        .patch_status("a-1", &PatchParams::default(), &Patch::Merge(waits))
+        .await
+        .unwrap();
 
     // The cockpit's own client, told to be somebody else.
     let approver = cockpit(plane, "approver");
-    let told = perform(&approver, HOME, "approver-two", approve()).await.unwrap_err().to_string();
-    assert!(told.contains("you are approver, not approver-two"), "{told}");
-    let told = perform(&cockpit(plane, "operator"), HOME, "approver", wish(ReleaseWish::Pause)).await.unwrap_err();
-    assert!(told.to_string().contains("spec.control.last.by must be operator"), "{told}");
+    let told = perform(&approver, HOME, "approver-two", approve())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("you are approver, not approver-two"),
+        "{told}"
+    );
+    let told = perform(
+        &cockpit(plane, "operator"),
+        HOME,
+        "approver",
+        wish(ReleaseWish::Pause),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        told.to_string()
+            .contains("spec.control.last.by must be operator"),
+        "{told}"
+    );
     // Whatever writes the wish: not without a name, and not under the one that stands there.
     let operators = api(&cockpit(plane, "operator"), "Release", "releases");
     let wish = |paused: bool, last: serde_json::Value| {
         let patch = Patch::Merge(json!({"spec": {"control": {"paused": paused, "last": last}}}));
         let operators = operators.clone();
-        async move { operators.patch("a-1", &PatchParams::default(), &patch).await.map_err(|e| e.to_string()) }
+        async move {
+            operators
+                .patch("a-1", &PatchParams::default(), &patch)
+                .await
+                .map_err(|e| e.to_string())
+        }
     };
     let said = |by: &str| json!({"by": by, "action": "pause", "at": "2026-01-01T00:00:00Z"});
     wish(true, said("operator")).await.unwrap();
@@ -72,41 +120,98 @@ pub async fn nobody_speaks_for_another(plane: &ControlPlane, admin: &Client) {
         ("the name alone goes", json!({"last": null})),
     ] {
         let patch = Patch::Merge(json!({"spec": {"control": patch}}));
-        let told = others.patch("a-1", &PatchParams::default(), &patch).await.unwrap_err().to_string();
-        assert!(told.contains("spec.control.last.by must be operator-two"), "{what}: {told}");
+        let told = others
+            .patch("a-1", &PatchParams::default(), &patch)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("spec.control.last.by must be operator-two"),
+            "{what}: {told}"
+        );
     }
     // What touches no wish needs none.
     let label = Patch::Merge(json!({"metadata": {"labels": {"team": "a"}}}));
-    others.patch("a-1", &PatchParams::default(), &label).await.unwrap();
+    others
+        .patch("a-1", &PatchParams::default(), &label)
+        .await
+        .unwrap();
     wish(false, said("operator")).await.unwrap();
 
-    let made = perform(&approver, HOME, "approver", approve()).await.unwrap();
-    let approval = made.objects.iter().find(|(kind, _)| kind == "Approval").map(|(_, name)| name.as_str()).unwrap();
+    let made = perform(&approver, HOME, "approver", approve())
+        .await
+        .unwrap();
+    let approval = made
+        .objects
+        .iter()
+        .find(|(kind, _)| kind == "Approval")
+        .map(|(_, name)| name.as_str())
+        .unwrap();
 
     // What was said stays said, also by who said it.
-    for (who, name) in [("viewer", approval), ("operator", approval), ("approver", approval), ("approver", "honest")] {
+    for (who, name) in [
+        ("viewer", approval),
+        ("operator", approval),
+        ("approver", approval),
+        ("approver", "honest"),
+    ] {
         let approvals = api(&cockpit(plane, who), "Approval", "approvals");
         let edit = Patch::Merge(json!({"spec": {"decision": "refuse"}}));
-        let told = approvals.patch(name, &PatchParams::default(), &edit).await.unwrap_err().to_string();
-        assert!(told.contains("forbidden") && told.contains("cannot patch"), "{who}: {told}");
-        let told = approvals.delete(name, &DeleteParams::default()).await.unwrap_err().to_string();
-        assert!(told.contains("forbidden") && told.contains("cannot delete"), "{who}: {told}");
+        let told = approvals
+            .patch(name, &PatchParams::default(), &edit)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("forbidden") && told.contains("cannot patch"),
+            "{who}: {told}"
+        );
+        let told = approvals
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("forbidden") && told.contains("cannot delete"),
+            "{who}: {told}"
+        );
     }
     // What a release was frozen to nobody changes, and only the engine makes or takes away.
     let edit = Patch::Merge(json!({"data": {"manifests": []}}));
-    let told = revisions.patch(revision.name(), &PatchParams::default(), &edit).await.unwrap_err().to_string();
+    let told = revisions
+        .patch(revision.name(), &PatchParams::default(), &edit)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(told.contains("immutable"), "{told}");
     for who in ["viewer", "operator", "governor", "approver"] {
         let revisions: Api<ControllerRevision> = Api::namespaced(cockpit(plane, who), HOME);
-        assert!(revisions.get(revision.name()).await.is_ok(), "{who} sees it");
-        let told = revisions.delete(revision.name(), &DeleteParams::default()).await.unwrap_err().to_string();
-        assert!(told.contains("forbidden") && told.contains("cannot delete"), "{who}: {told}");
+        assert!(
+            revisions.get(revision.name()).await.is_ok(),
+            "{who} sees it"
+        );
+        let told = revisions
+            .delete(revision.name(), &DeleteParams::default())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("forbidden") && told.contains("cannot delete"),
+            "{who}: {told}"
+        );
     }
     // Nor does who may only look, or only approve, wish anything of a release.
     for who in ["viewer", "approver"] {
         let pause = Patch::Merge(json!({"spec": {"control": {"paused": true}}}));
         let releases = api(&cockpit(plane, who), "Release", "releases");
-        let told = releases.patch("a-1", &PatchParams::default(), &pause).await.unwrap_err().to_string();
-        assert!(told.contains("forbidden") && told.contains("cannot patch"), "{who}: {told}");
+        let told = releases
+            .patch("a-1", &PatchParams::default(), &pause)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("forbidden") && told.contains("cannot patch"),
+            "{who}: {told}"
+        );
     }
 }

@@ -34,10 +34,14 @@ fn edits() -> Vec<(&'static str, bool, Value)> {
         after
     };
     let gate = |change: Value| {
-        edit(&move |w: &mut Value| json_patch::merge(&mut w["stages"][1]["tasks"][1]["approval"], &change))
+        edit(&move |w: &mut Value| {
+            json_patch::merge(&mut w["stages"][1]["tasks"][1]["approval"], &change)
+        })
     };
     let again = |change: Value| {
-        edit(&move |w: &mut Value| json_patch::merge(&mut w["stages"][1]["tasks"][3]["approval"], &change))
+        edit(&move |w: &mut Value| {
+            json_patch::merge(&mut w["stages"][1]["tasks"][3]["approval"], &change)
+        })
     };
     let tasks = |w: &mut Value| w["stages"][1]["tasks"].as_array().unwrap().clone();
     let stage = |environment: &str| {
@@ -50,12 +54,23 @@ fn edits() -> Vec<(&'static str, bool, Value)> {
             "a task more",
             false,
             edit(&|w| {
-                w["stages"][1]["tasks"].as_array_mut().unwrap().insert(0, json!({"name": "go", "proceed": {}}));
+                w["stages"][1]["tasks"]
+                    .as_array_mut()
+                    .unwrap()
+                    .insert(0, json!({"name": "go", "proceed": {}}));
             }),
         ),
-        ("the other order of approvers", false, gate(json!({"approvers": ["bob", "ann"]}))),
+        (
+            "the other order of approvers",
+            false,
+            gate(json!({"approvers": ["bob", "ann"]})),
+        ),
         ("a shorter wait", false, gate(json!({"timeoutSeconds": 60}))),
-        ("named approvers where anybody could", false, again(json!({"approvers": ["ann"], "mode": "all"}))),
+        (
+            "named approvers where anybody could",
+            false,
+            again(json!({"approvers": ["ann"], "mode": "all"})),
+        ),
         ("a stage to what nothing guards", false, stage("gray")),
         ("no workflow", true, json!({"stages": []})),
         (
@@ -67,17 +82,45 @@ fn edits() -> Vec<(&'static str, bool, Value)> {
                 w["stages"][1]["tasks"] = left.into();
             }),
         ),
-        ("another name", true, edit(&|w| w["stages"][1]["tasks"][1]["name"] = "gate-2".into())),
-        ("another kind", true, edit(&|w| w["stages"][1]["tasks"][1] = json!({"name": "gate", "proceed": {}}))),
-        ("another stage", true, edit(&|w| w["stages"][1]["name"] = "prod".into())),
-        ("the gate behind its deploy", true, edit(&|w| w["stages"][1]["tasks"].as_array_mut().unwrap().swap(1, 2))),
+        (
+            "another name",
+            true,
+            edit(&|w| w["stages"][1]["tasks"][1]["name"] = "gate-2".into()),
+        ),
+        (
+            "another kind",
+            true,
+            edit(&|w| w["stages"][1]["tasks"][1] = json!({"name": "gate", "proceed": {}})),
+        ),
+        (
+            "another stage",
+            true,
+            edit(&|w| w["stages"][1]["name"] = "prod".into()),
+        ),
+        (
+            "the gate behind its deploy",
+            true,
+            edit(&|w| w["stages"][1]["tasks"].as_array_mut().unwrap().swap(1, 2)),
+        ),
         ("a stage around the gate", true, stage("prod")),
         ("fewer approvers", true, gate(json!({"approvers": ["ann"]}))),
-        ("more people", true, gate(json!({"approvers": ["ann", "bob", "eve"]}))),
+        (
+            "more people",
+            true,
+            gate(json!({"approvers": ["ann", "bob", "eve"]})),
+        ),
         ("anybody", true, gate(json!({"approvers": null}))),
         ("one is enough", true, gate(json!({"count": 1}))),
-        ("mode any", true, gate(json!({"mode": "any", "count": null}))),
-        ("the requester himself", true, again(json!({"requesterMayApprove": true}))),
+        (
+            "mode any",
+            true,
+            gate(json!({"mode": "any", "count": null})),
+        ),
+        (
+            "the requester himself",
+            true,
+            again(json!({"requesterMayApprove": true})),
+        ),
         ("a longer wait", true, gate(json!({"timeoutSeconds": 601}))),
     ]
 }
@@ -86,8 +129,14 @@ async fn edit(client: &Client, workflow: &Value) -> Result<(), String> {
     let apps: Api<App> = Api::namespaced(client.clone(), HOME);
     // A list is replaced as a whole.
     let patch = Patch::Merge(json!({"spec": {"workflow": workflow}}));
-    let params = PatchParams { dry_run: true, ..PatchParams::default() };
-    apps.patch("guarded", &params, &patch).await.map(drop).map_err(|e| e.to_string())
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    apps.patch("guarded", &params, &patch)
+        .await
+        .map(drop)
+        .map_err(|e| e.to_string())
 }
 
 pub async fn approvals_are_not_the_operators_to_take(plane: &ControlPlane, admin: &Client) {
@@ -96,11 +145,17 @@ pub async fn approvals_are_not_the_operators_to_take(plane: &ControlPlane, admin
     let guarded = App::new("guarded", serde_json::from_value(spec).unwrap());
     let apps: Api<App> = Api::namespaced(admin.clone(), HOME);
     apps.create(&PostParams::default(), &guarded).await.unwrap();
-    let (operator, governor) = (plane.client("operator").await, plane.client("governor").await);
+    let (operator, governor) = (
+        plane.client("operator").await,
+        plane.client("governor").await,
+    );
     assert!(!rights::may(&operator, Right::Weaken, HOME).await.unwrap());
     assert!(rights::may(&governor, Right::Weaken, HOME).await.unwrap());
     let none = json!({"stages": []});
-    eventually("the policy is in force", async || edit(&operator, &none).await.is_err().then_some(())).await;
+    eventually("the policy is in force", async || {
+        edit(&operator, &none).await.is_err().then_some(())
+    })
+    .await;
     let before: Workflow = serde_json::from_value(workflow()).unwrap();
     for (what, weakens, after) in edits() {
         let told = weakened(&before, &serde_json::from_value(after.clone()).unwrap());
@@ -108,12 +163,19 @@ pub async fn approvals_are_not_the_operators_to_take(plane: &ControlPlane, admin
         let said = edit(&operator, &after).await;
         assert_eq!(said.is_err(), weakens, "{what}: {said:?}");
         if let Err(said) = said {
-            assert!(said.contains("graylane-workflows") && said.contains("weaken-approvals"), "{what}: {said}");
+            assert!(
+                said.contains("graylane-workflows") && said.contains("weaken-approvals"),
+                "{what}: {said}"
+            );
         }
-        edit(&governor, &after).await.unwrap_or_else(|why| panic!("{what}: {why}"));
+        edit(&governor, &after)
+            .await
+            .unwrap_or_else(|why| panic!("{what}: {why}"));
     }
     // Everything else of the App is the operator's.
     let apps: Api<App> = Api::namespaced(operator, HOME);
     let patch = Patch::Merge(json!({"spec": {"manifests": [{"name": "d.yaml", "template": "y"}]}}));
-    apps.patch("guarded", &PatchParams::default(), &patch).await.unwrap();
+    apps.patch("guarded", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
 }

@@ -28,29 +28,65 @@ async fn addresses_are_given_kept_and_refused() {
     let params = PostParams::default();
     let made = futures::future::join_all((0..10).map(|n| {
         let (api, params) = (api.clone(), params.clone());
-        async move { ip(&api.create(&params, &service(&format!("s{n}"), json!({}))).await.unwrap()).unwrap() }
+        async move {
+            ip(&api
+                .create(&params, &service(&format!("s{n}"), json!({})))
+                .await
+                .unwrap())
+            .unwrap()
+        }
     }))
     .await;
     let distinct: std::collections::BTreeSet<&String> = made.iter().collect();
     assert_eq!(distinct.len(), 10);
-    assert!(made.iter().all(|a| network.is_service(a.parse().unwrap())), "{made:?}");
+    assert!(
+        made.iter().all(|a| network.is_service(a.parse().unwrap())),
+        "{made:?}"
+    );
 
-    let headless = api.create(&params, &service("headless", json!({"clusterIP": "None"}))).await.unwrap();
+    let headless = api
+        .create(&params, &service("headless", json!({"clusterIP": "None"})))
+        .await
+        .unwrap();
     assert_eq!(ip(&headless).as_deref(), Some("None"));
-    let taken = api.create(&params, &service("t", json!({"clusterIP": made[0]}))).await.unwrap_err().to_string();
+    let taken = api
+        .create(&params, &service("t", json!({"clusterIP": made[0]})))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(taken.contains("already allocated"), "{taken}");
-    let foreign = api.create(&params, &service("t", json!({"clusterIP": "10.0.0.1"}))).await.unwrap_err().to_string();
-    assert!(foreign.contains("not of this pocket's network"), "{foreign}");
+    let foreign = api
+        .create(&params, &service("t", json!({"clusterIP": "10.0.0.1"})))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        foreign.contains("not of this pocket's network"),
+        "{foreign}"
+    );
 
     let mut named = service("s0", json!({"selector": {"a": "b"}}));
     named.metadata.resource_version = api.get("s0").await.unwrap().metadata.resource_version;
-    assert_eq!(ip(&api.replace("s0", &params, &named).await.unwrap()).as_deref(), Some(made[0].as_str()));
-    let applied =
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s1"}, "spec": {"ports": [{"port": 80}]}});
-    let applied = api.patch("s1", &PatchParams::apply("me").force(), &Patch::Apply(applied)).await.unwrap();
+    assert_eq!(
+        ip(&api.replace("s0", &params, &named).await.unwrap()).as_deref(),
+        Some(made[0].as_str())
+    );
+    let applied = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s1"}, "spec": {"ports": [{"port": 80}]}});
+    let applied = api
+        .patch(
+            "s1",
+            &PatchParams::apply("me").force(),
+            &Patch::Apply(applied),
+        )
+        .await
+        .unwrap();
     assert_eq!(ip(&applied).as_deref(), Some(made[1].as_str()));
     let moved = Patch::Merge(json!({"spec": {"clusterIP": network.service(9999).unwrap()}}));
-    let moved = api.patch("s1", &PatchParams::default(), &moved).await.unwrap_err().to_string();
+    let moved = api
+        .patch("s1", &PatchParams::default(), &moved)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(moved.contains("immutable"), "{moved}");
 }
 
@@ -61,7 +97,11 @@ async fn another_network_brings_other_addresses() {
     let server = ApiServer::open(dir.path()).unwrap();
     server.set_network(first).await.unwrap();
     let api: Api<Service> = Api::namespaced(server.client(), "default");
-    let before = ip(&api.create(&PostParams::default(), &service("s", json!({}))).await.unwrap()).unwrap();
+    let before = ip(&api
+        .create(&PostParams::default(), &service("s", json!({})))
+        .await
+        .unwrap())
+    .unwrap();
     server.close().await;
     drop((server, api));
     // Its own network is taken meanwhile.

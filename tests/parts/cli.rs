@@ -37,7 +37,15 @@ fn help_goes_to_stdout_and_wrong_questions_to_stderr_with_two() {
         &["get", "pods"],
         &["get", "apps", "-o", "xml"],
         &["release", "wait", "r"],
-        &["release", "wait", "r", "--phase", "Succeeded", "--timeout", "soon"],
+        &[
+            "release",
+            "wait",
+            "r",
+            "--phase",
+            "Succeeded",
+            "--timeout",
+            "soon",
+        ],
         &["apply"],
         &["--state", "a", "--context", "b", "get", "apps"],
     ] {
@@ -62,7 +70,11 @@ fn without_a_pocket_it_says_how_to_start_one() {
     let state = tempfile::tempdir().unwrap();
     let told = graylane(state.path(), &["get", "apps"]);
     assert_eq!(told.status.code(), Some(1));
-    assert!(err(&told).contains("no pocket runs in") && err(&told).contains("graylane demo"), "{}", err(&told));
+    assert!(
+        err(&told).contains("no pocket runs in") && err(&told).contains("graylane demo"),
+        "{}",
+        err(&told)
+    );
     assert!(out(&told).is_empty());
 }
 
@@ -71,14 +83,28 @@ fn what_watches_requests_needs_a_cluster_and_a_sound_question() {
     let state = tempfile::tempdir().unwrap();
     let code = |args: &[&str]| graylane(state.path(), args).status.code();
     assert_eq!(
-        [code(&["signals"]), code(&["signals", "a", "--for", "6m"]), code(&["signals", "a", "-o", "name"])],
+        [
+            code(&["signals"]),
+            code(&["signals", "a", "--for", "6m"]),
+            code(&["signals", "a", "-o", "name"])
+        ],
         [Some(2); 3]
     );
-    assert_eq!([code(&["trace", "--for", "soon"]), code(&["trace", "-o", "yaml"])], [Some(2); 2]);
+    assert_eq!(
+        [
+            code(&["trace", "--for", "soon"]),
+            code(&["trace", "-o", "yaml"])
+        ],
+        [Some(2); 2]
+    );
     for args in [&["signals", "a"][..], &["trace", "--follow"]] {
         let told = graylane(state.path(), args);
         assert_eq!(told.status.code(), Some(1));
-        assert!(err(&told).contains("no pocket runs in") && out(&told).is_empty(), "{}", err(&told));
+        assert!(
+            err(&told).contains("no pocket runs in") && out(&told).is_empty(),
+            "{}",
+            err(&told)
+        );
     }
 }
 
@@ -87,7 +113,10 @@ fn a_comparison_of_two_answers_never_ends_with_one_unless_it_was_made() {
     let state = tempfile::tempdir().unwrap();
     let help = out(&graylane(state.path(), &["probe", "--help"]));
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("Exit code 0 when they are equal, 1 when they differ, 2 when"), "{help}");
+    assert!(
+        words.contains("Exit code 0 when they are equal, 1 when they differ, 2 when"),
+        "{help}"
+    );
     for wrong in [
         &["--diff", "--ignore", "x-date"][..],
         &["--diff", "--ignore", "$.a["],
@@ -109,7 +138,11 @@ fn a_wrong_configuration_is_told_with_its_line() {
     std::fs::write(state.path().join("graylane/config.toml"), "\nusr = 'x'\n").unwrap();
     let told = graylane(state.path(), &["get", "apps"]);
     assert_eq!(told.status.code(), Some(1));
-    assert!(err(&told).contains("config.toml") && err(&told).contains("line 2"), "{}", err(&told));
+    assert!(
+        err(&told).contains("config.toml") && err(&told).contains("line 2"),
+        "{}",
+        err(&told)
+    );
 }
 
 #[test]
@@ -120,13 +153,21 @@ fn apply_tells_all_errors_of_all_files_at_once_and_needs_no_cluster_for_it() {
     std::fs::write(folder.join("a.yaml"), "kind: Lane\n  x: [\n").unwrap();
     let lane = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: l}\nspec:\n  tag: t\n---\nfoo: 1\n";
     std::fs::write(folder.join("b.yaml"), lane).unwrap();
-    let bad = lane.replace("---\nfoo: 1\n", "---\n").replace("kind: Lane", "kind: Lain");
+    let bad = lane
+        .replace("---\nfoo: 1\n", "---\n")
+        .replace("kind: Lane", "kind: Lain");
     std::fs::write(folder.join("c.yml"), bad).unwrap();
     std::fs::write(folder.join("not-read.txt"), "x: [").unwrap();
     let told = graylane(state.path(), &["apply", "-f", folder.to_str().unwrap()]);
     assert_eq!(told.status.code(), Some(1));
     let told = err(&told);
-    for part in ["a.yaml:2", "b.yaml:7", "c.yml:2", "Lain", "nothing was applied: 3 errors"] {
+    for part in [
+        "a.yaml:2",
+        "b.yaml:7",
+        "c.yml:2",
+        "Lain",
+        "nothing was applied: 3 errors",
+    ] {
         assert!(told.contains(part), "{part} is not in:\n{told}");
     }
     let missing = graylane(state.path(), &["apply", "-f", "/nowhere.yaml"]);

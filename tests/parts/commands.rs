@@ -36,7 +36,12 @@ fn literals(code: &str) -> Vec<String> {
                             i += 1;
                             text.push(if chars[i] == 'n' { '\n' } else { chars[i] });
                         }
-                        '"' if !raw || chars[i + 1..].iter().take_while(|c| **c == '#').count() >= hashes => break,
+                        '"' if !raw
+                            || chars[i + 1..].iter().take_while(|c| **c == '#').count()
+                                >= hashes =>
+                        {
+                            break;
+                        }
                         c => text.push(c),
                     }
                     i += 1;
@@ -63,11 +68,15 @@ fn foreign(literal: &str) -> Option<&str> {
         for (at, _) in literal.match_indices(program) {
             let rest = &literal[at..];
             let command = &rest[..end(rest)];
-            let word = command[program.len()..].split(' ').next().unwrap_or_default();
+            let word = command[program.len()..]
+                .split(' ')
+                .next()
+                .unwrap_or_default();
             let option = word.starts_with('-') || command.contains(" -");
             let verb = VERBS.contains(&word.trim_end_matches(['.', ',', ':']));
-            let whole =
-                word.starts_with('{') && !word.starts_with("{{") && command.trim_end() == format!("{program}{word}");
+            let whole = word.starts_with('{')
+                && !word.starts_with("{{")
+                && command.trim_end() == format!("{program}{word}");
             if is_filled(command) && (option || verb || whole) {
                 return Some(command);
             }
@@ -137,16 +146,31 @@ fn no_name_is_put_into_a_command_by_format() {
     sources(&src, &mut files);
     let mut wrong = vec![];
     for file in files {
-        let inside = file.strip_prefix(&src).unwrap().to_string_lossy().into_owned();
+        let inside = file
+            .strip_prefix(&src)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         let tests = inside.ends_with("tests.rs") || inside.contains("/tests/");
         if tests || inside.starts_with(TEMPLATES) {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        wrong.extend(literals(code).iter().filter_map(|l| Some(format!("{inside}: {}", foreign(l)?))));
+        let code = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        wrong.extend(
+            literals(code)
+                .iter()
+                .filter_map(|l| Some(format!("{inside}: {}", foreign(l)?))),
+        );
     }
-    assert!(wrong.is_empty(), "put together by domain::command_line instead:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "put together by domain::command_line instead:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -164,9 +188,13 @@ fn what_is_looked_for_is_found() {
     ] {
         assert!(foreign(text).is_some(), "{text}");
     }
-    for text in
-        ["`{line}` tells", "graylane needs {}x{}", "graylane itself ({})", "--set {setting}: twice", "graylane retry"]
-    {
+    for text in [
+        "`{line}` tells",
+        "graylane needs {}x{}",
+        "graylane itself ({})",
+        "--set {setting}: twice",
+        "graylane retry",
+    ] {
         assert_eq!(foreign(text), None);
     }
     let code = "// it's \"\nlet a = \"x\\\n    y\"; b('\"', \"z\", r#\"q\"q\"#, '\\'', 'a')";

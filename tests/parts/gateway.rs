@@ -16,7 +16,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn a_tagged_request_walks_the_gray_versions_and_falls_back_in_between() {
-    let (a, a_gray, b) = (Upstream::start("A").await, Upstream::start("Agray").await, Upstream::start("B").await);
+    let (a, a_gray, b) = (
+        Upstream::start("A").await,
+        Upstream::start("Agray").await,
+        Upstream::start("B").await,
+    );
     let mut rig = Rig::new();
     let asked_b = rig.service("b", &[(&b, None)]);
     rig.service("a", &[(&a, None)]);
@@ -26,20 +30,56 @@ async fn a_tagged_request_walks_the_gray_versions_and_falls_back_in_between() {
 
     let answer = get(entry, "/A/x?group=gray", "").await;
     assert_eq!(answer.status, 200);
-    assert!(answer.body.starts_with("Agray GET /x?group=gray"), "{}", answer.body);
-    assert!(answer.body.contains("x-mse-tag: gray") && answer.body.contains("traceparent: 00-"), "{}", answer.body);
+    assert!(
+        answer.body.starts_with("Agray GET /x?group=gray"),
+        "{}",
+        answer.body
+    );
+    assert!(
+        answer.body.contains("x-mse-tag: gray") && answer.body.contains("traceparent: 00-"),
+        "{}",
+        answer.body
+    );
     let answer = get(entry, "/A/x", "x-mse-tag: gray\r\n").await;
-    assert!(answer.body.starts_with("A GET /x") && !answer.body.contains("x-mse-tag"), "{}", answer.body);
+    assert!(
+        answer.body.starts_with("A GET /x") && !answer.body.contains("x-mse-tag"),
+        "{}",
+        answer.body
+    );
     // B has no gray version: its baseline answers, and the tag stays on the request.
     let answer = get(asked_b, "/b", "x-mse-tag: gray\r\n").await;
-    assert!(answer.body.starts_with("B GET /b") && answer.body.contains("x-mse-tag: gray"), "{}", answer.body);
+    assert!(
+        answer.body.starts_with("B GET /b") && answer.body.contains("x-mse-tag: gray"),
+        "{}",
+        answer.body
+    );
 
     let hops = rig.hops(3).await;
-    let seen: Vec<_> = hops.iter().map(|h| (h.app.as_str(), h.entry, h.tag.as_deref(), h.pod_tag.as_deref())).collect();
-    let want = [("a", true, Some("gray"), Some("gray")), ("a", true, None, None), ("b", false, Some("gray"), None)];
+    let seen: Vec<_> = hops
+        .iter()
+        .map(|h| {
+            (
+                h.app.as_str(),
+                h.entry,
+                h.tag.as_deref(),
+                h.pod_tag.as_deref(),
+            )
+        })
+        .collect();
+    let want = [
+        ("a", true, Some("gray"), Some("gray")),
+        ("a", true, None, None),
+        ("b", false, Some("gray"), None),
+    ];
     assert_eq!(seen, want);
-    assert!(hops.iter().all(|h| h.status == 200 && h.error.is_none() && h.group.as_deref() == Some("demo")));
-    assert_eq!(hops[0].service, "a", "the Service that was asked, whoever answered");
+    assert!(
+        hops.iter()
+            .all(|h| h.status == 200 && h.error.is_none() && h.group.as_deref() == Some("demo"))
+    );
+    assert_eq!(
+        hops[0].service, "a",
+        "the Service that was asked, whoever answered"
+    );
     rig.gateway.drain().await;
 }
 
@@ -54,14 +94,28 @@ async fn a_lane_with_nobody_behind_it_falls_back_unless_it_holds() {
     let entry = rig.lanes(&["a"], &[("a", "gray")], "parameter group == gray");
     rig.apply();
     let answer = get(entry, "/A/x?group=gray", "").await;
-    assert!(answer.body.starts_with("A GET /x") && answer.body.contains("x-mse-tag: gray"), "{}", answer.body);
+    assert!(
+        answer.body.starts_with("A GET /x") && answer.body.contains("x-mse-tag: gray"),
+        "{}",
+        answer.body
+    );
     rig.replace("a-gray", &[(&a_gray, Some("gray"))]);
     rig.apply();
-    assert!(get(entry, "/A/x?group=gray", "").await.body.starts_with("Agray GET"));
+    assert!(
+        get(entry, "/A/x?group=gray", "")
+            .await
+            .body
+            .starts_with("Agray GET")
+    );
     // Not even the Service is seen.
     rig.forget("a-gray");
     rig.apply();
-    assert!(get(entry, "/A/x?group=gray", "").await.body.starts_with("A GET"));
+    assert!(
+        get(entry, "/A/x?group=gray", "")
+            .await
+            .body
+            .starts_with("A GET")
+    );
 
     rig.hold();
     rig.apply();
@@ -77,7 +131,10 @@ async fn connections_are_kept_on_both_sides() {
     rig.apply();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     for _ in 0..5 {
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
         assert_eq!(read_answer(&mut stream).await.status, 200);
     }
     assert_eq!(a.connections(), 1);
@@ -91,7 +148,9 @@ async fn bodies_stream_both_ways() {
     rig.apply();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream
-        .write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n")
+        .write_all(
+            b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n",
+        )
         .await
         .unwrap();
     // The answer's first part comes before the request's second: nothing waits for the whole.
@@ -107,7 +166,9 @@ async fn read_until(stream: &mut tokio::net::TcpStream, wanted: &str) {
             seen.push(stream.read_u8().await.unwrap());
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), all).await.expect(wanted);
+    tokio::time::timeout(Duration::from_secs(60), all)
+        .await
+        .expect(wanted);
 }
 
 #[tokio::test]
@@ -130,7 +191,8 @@ async fn a_switched_connection_goes_through() {
 /// A WebSocket to the Service at an address; none when there is no place for it.
 async fn websocket(to: std::net::SocketAddr) -> Option<tokio::net::TcpStream> {
     let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
-    let head = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    let head =
+        "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut status = [0; 12];
     stream.read_exact(&mut status).await.unwrap();
@@ -156,14 +218,20 @@ async fn a_silent_tunnel_ends_when_its_service_says_so() {
     end.await.expect("an end").unwrap();
     assert_eq!(rest, b"ping");
     let hops = rig.hops(1).await;
-    assert_eq!(hops[0].error.as_deref(), Some("nothing came for 200ms: the gateway ended it"));
+    assert_eq!(
+        hops[0].error.as_deref(),
+        Some("nothing came for 200ms: the gateway ended it")
+    );
     a.closed().await;
 }
 
 #[tokio::test]
 async fn tunnels_are_counted_and_leave_room_for_requests() {
     let a = Upstream::start("A").await;
-    let limits = graylane::gateway::Limits { tunnels: 0.0, ..Default::default() };
+    let limits = graylane::gateway::Limits {
+        tunnels: 0.0,
+        ..Default::default()
+    };
     let mut rig = Rig::with_limits(limits);
     let address = rig.service("a", &[(&a, None)]);
     rig.apply();
@@ -197,30 +265,51 @@ async fn h2c_comes_in() {
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
         .http2_only(true)
         .build_http::<http_body_util::Empty<bytes::Bytes>>();
-    let answer = client.get(format!("http://{address}/x").parse().unwrap()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
+    let answer = client
+        .get(format!("http://{address}/x").parse().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.version()),
+        (200, http::Version::HTTP_2)
+    );
 }
 
 #[tokio::test]
 async fn a_refused_connection_is_tried_elsewhere_and_told_when_all_refuse() {
-    let (gone, here) = (Upstream::refusing("gone").await, Upstream::start("here").await);
+    let (gone, here) = (
+        Upstream::refusing("gone").await,
+        Upstream::start("here").await,
+    );
     let mut rig = Rig::new();
     let both = rig.service("a", &[(&gone, None), (&here, None)]);
     let none = rig.service("b", &[(&gone, None)]);
     let empty = rig.service("c", &[]);
     rig.apply();
     for _ in 0..6 {
-        let answer = send(both, "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi").await;
+        let answer = send(
+            both,
+            "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi",
+        )
+        .await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert!(answer.body.ends_with("hi"), "{}", answer.body);
     }
     let answer = get(none, "/", "").await;
     assert_eq!(answer.status, 502);
-    assert!(answer.body.contains("Service ns/b:") && answer.body.contains("pod gone"), "{}", answer.body);
+    assert!(
+        answer.body.contains("Service ns/b:") && answer.body.contains("pod gone"),
+        "{}",
+        answer.body
+    );
     assert!(answer.body.contains("refused"), "{}", answer.body);
     let answer = get(empty, "/", "").await;
     assert_eq!(answer.status, 503);
-    assert!(answer.body.contains("Service ns/c:") && answer.body.contains("no ready endpoint"), "{}", answer.body);
+    assert!(
+        answer.body.contains("Service ns/c:") && answer.body.contains("no ready endpoint"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
@@ -243,8 +332,11 @@ async fn a_body_is_never_sent_twice() {
     let mut rig = Rig::new();
     let address = rig.service("a", &[(&a, None)]);
     rig.apply();
-    let answer =
-        send(address, "POST /drop HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi").await;
+    let answer = send(
+        address,
+        "POST /drop HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi",
+    )
+    .await;
     assert_eq!(answer.status, 502, "{}", answer.body);
     assert_eq!(a.requests(), 1);
 }
@@ -266,7 +358,11 @@ async fn slow_answers_end_in_time_with_words() {
     rig.apply();
     let answer = get(address, "/never", "").await;
     assert_eq!(answer.status, 504);
-    assert!(answer.body.contains("pod A") && answer.body.contains("50ms"), "{}", answer.body);
+    assert!(
+        answer.body.contains("pod A") && answer.body.contains("50ms"),
+        "{}",
+        answer.body
+    );
     let answer = get(address, "/never/x", "").await;
     assert_eq!(answer.status, 504, "{}", answer.body);
 }
@@ -296,15 +392,24 @@ async fn rules_rewrite_modify_weigh_and_match_by_precedence() {
     }));
     let verdicts = format!("{:?}", rig.apply().verdicts);
     assert!(
-        verdicts.contains("the filter RequestMirror is not served") && verdicts.contains("no Service ns/nobody"),
+        verdicts.contains("the filter RequestMirror is not served")
+            && verdicts.contains("no Service ns/nobody"),
         "{verdicts}"
     );
     let answer = get(address, "/p/x", "x-gone: 1\r\nx-set: 0\r\n").await;
     assert!(answer.body.starts_with("B GET /q/x"), "{}", answer.body);
-    assert!(answer.body.contains("x-set: 1") && !answer.body.contains("x-gone"), "{}", answer.body);
+    assert!(
+        answer.body.contains("x-set: 1") && !answer.body.contains("x-gone"),
+        "{}",
+        answer.body
+    );
     assert!(answer.head.contains("x-back: 2"), "{}", answer.head);
     assert!(get(address, "/pq", "").await.body.starts_with("A GET /pq"));
-    let put = |query| format!("PUT /z?{query} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let put = |query| {
+        format!(
+            "PUT /z?{query} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        )
+    };
     assert!(send(address, &put("k=v+w")).await.body.starts_with('B'));
     assert!(send(address, &put("k=v")).await.body.starts_with('A'));
     let mut to_b = 0;
@@ -312,7 +417,13 @@ async fn rules_rewrite_modify_weigh_and_match_by_precedence() {
         to_b += usize::from(get(address, "/weigh", "").await.body.starts_with('B'));
     }
     assert!((50..100).contains(&to_b), "{to_b} of 100");
-    assert_eq!((get(address, "/broken", "").await.status, get(address, "/missing", "").await.status), (500, 500));
+    assert_eq!(
+        (
+            get(address, "/broken", "").await.status,
+            get(address, "/missing", "").await.status
+        ),
+        (500, 500)
+    );
 }
 
 #[tokio::test]
@@ -325,21 +436,33 @@ async fn headers_tell_the_way_and_stop_where_they_must() {
     // Whoever names the tag among the fields of its connection takes nothing away.
     let named = get(entry, "/A/x?group=gray", "connection: close, x-mse-tag\r\n").await;
     assert!(named.body.contains("x-mse-tag: gray"), "{}", named.body);
-    let headers =
-        "x-forwarded-for: 6.6.6.6\r\nx-forwarded-proto: https\r\nte: trailers\r\nx-hop: 1\r\nconnection: x-hop\r\n";
+    let headers = "x-forwarded-for: 6.6.6.6\r\nx-forwarded-proto: https\r\nte: trailers\r\nx-hop: 1\r\nconnection: x-hop\r\n";
     let request = format!("GET {{}} HTTP/1.1\r\nhost: shop:80\r\n{headers}\r\n");
     let mut stream = tokio::net::TcpStream::connect(entry).await.unwrap();
-    stream.write_all(request.replace("{}", "/A/").as_bytes()).await.unwrap();
+    stream
+        .write_all(request.replace("{}", "/A/").as_bytes())
+        .await
+        .unwrap();
     let body = read_answer(&mut stream).await.body;
     assert!(
         body.contains("x-forwarded-for: 127.0.0.1") && !body.contains("6.6.6.6"),
         "a client's own is not believed: {body}"
     );
-    assert!(body.contains("x-forwarded-proto: http\n") && body.contains("x-forwarded-host: shop:80"), "{body}");
-    assert!(!body.contains("x-hop") && !body.contains("te: "), "{body}");
-    let body = get(service, "/", "x-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: https\r\n").await.body;
     assert!(
-        body.contains("x-forwarded-for: 10.0.0.1, 127.0.0.1") && body.contains("x-forwarded-proto: https"),
+        body.contains("x-forwarded-proto: http\n") && body.contains("x-forwarded-host: shop:80"),
+        "{body}"
+    );
+    assert!(!body.contains("x-hop") && !body.contains("te: "), "{body}");
+    let body = get(
+        service,
+        "/",
+        "x-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: https\r\n",
+    )
+    .await
+    .body;
+    assert!(
+        body.contains("x-forwarded-for: 10.0.0.1, 127.0.0.1")
+            && body.contains("x-forwarded-proto: https"),
         "{body}"
     );
 }
@@ -347,15 +470,21 @@ async fn headers_tell_the_way_and_stop_where_they_must() {
 #[tokio::test]
 async fn too_much_is_refused() {
     let a = Upstream::start("A").await;
-    let mut rig = Rig::with_limits(graylane::gateway::Limits { head: 16 * 1024, body: 1000, ..Default::default() });
+    let mut rig = Rig::with_limits(graylane::gateway::Limits {
+        head: 16 * 1024,
+        body: 1000,
+        ..Default::default()
+    });
     let address = rig.service("a", &[(&a, None)]);
     rig.apply();
     let many = "x-y: 1\r\n".repeat(200);
     assert_eq!(get(address, "/", &many).await.status, 431);
     let long = format!("x-y: {}\r\n", "z".repeat(20_000));
     assert_eq!(get(address, "/", &long).await.status, 431);
-    let body =
-        format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2000\r\n\r\n{}", "z".repeat(2000));
+    let body = format!(
+        "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2000\r\n\r\n{}",
+        "z".repeat(2000)
+    );
     assert_eq!(send(address, &body).await.status, 413);
     let chunked = format!(
         "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n",
@@ -399,10 +528,15 @@ async fn a_drain_answers_what_is_in_flight_and_takes_nothing_new() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), refused).await.expect("no new connections");
+    tokio::time::timeout(Duration::from_secs(60), refused)
+        .await
+        .expect("no new connections");
     a.release();
     assert_eq!(in_flight.await.unwrap().status, 200);
-    tokio::time::timeout(Duration::from_secs(60), drained).await.expect("drained").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), drained)
+        .await
+        .expect("drained")
+        .unwrap();
 }
 
 #[tokio::test]
@@ -412,7 +546,10 @@ async fn a_taken_port_is_told() {
     let mut rig = Rig::new();
     rig.service_at("a", &[], address);
     let failed = rig.apply().failed;
-    assert!(failed[&address].contains(&address.to_string()), "{failed:?}");
+    assert!(
+        failed[&address].contains(&address.to_string()),
+        "{failed:?}"
+    );
     drop(taken);
     assert!(rig.apply().failed.is_empty(), "it is tried again");
     assert_eq!(get(address, "/", "").await.status, 503);
@@ -431,7 +568,12 @@ async fn a_port_that_is_no_http_goes_through_as_it_is() {
     let address = rig.service_of("db", "tcp-db", &[(&gone, None), (&here, None)]);
     rig.apply();
     let mut said = String::new();
-    tokio::net::TcpStream::connect(address).await.unwrap().read_to_string(&mut said).await.unwrap();
+    tokio::net::TcpStream::connect(address)
+        .await
+        .unwrap()
+        .read_to_string(&mut said)
+        .await
+        .unwrap();
     assert_eq!(said, "hello first");
     assert!(!rig.has_hops());
 }

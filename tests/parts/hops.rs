@@ -23,7 +23,11 @@ use tokio_util::sync::CancellationToken;
 struct NoKubelet;
 
 impl LogSource for NoKubelet {
-    fn open(&self, _: Arc<Value>, _: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
+    fn open(
+        &self,
+        _: Arc<Value>,
+        _: LogOptions,
+    ) -> BoxFuture<'static, Result<LogStream, LogError>> {
         futures::future::err(LogError::NotAvailable("no kubelet".into())).boxed()
     }
 }
@@ -43,34 +47,55 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
     let client = server.client();
     install::definitions(&client).await.unwrap();
     let hops = HopLog::default();
-    server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet: Arc::new(NoKubelet) }));
-    hoplog::show_pod(&client, [127, 0, 0, 1].into()).await.unwrap();
+    server.set_log_source(Arc::new(Logs {
+        hops: hops.clone(),
+        kubelet: Arc::new(NoKubelet),
+    }));
+    hoplog::show_pod(&client, [127, 0, 0, 1].into())
+        .await
+        .unwrap();
     // Again, as at every start.
-    hoplog::show_pod(&client, [127, 0, 0, 1].into()).await.unwrap();
+    hoplog::show_pod(&client, [127, 0, 0, 1].into())
+        .await
+        .unwrap();
     // Without a lane group nobody asks for hops.
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
     let params = PatchParams::apply("test");
-    Api::<Namespace>::all(client.clone()).patch("demo", &params, &Patch::Apply(&namespace)).await.unwrap();
+    Api::<Namespace>::all(client.clone())
+        .patch("demo", &params, &Patch::Apply(&namespace))
+        .await
+        .unwrap();
     let mut spec = LaneGroupSpec::default();
     spec.entry.gateway = "gw".into();
     let group = LaneGroup::new("shop", spec);
     let group = serde_json::to_value(&group).unwrap();
     let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
-    groups.patch("shop", &params, &Patch::Apply(&group)).await.unwrap();
+    groups
+        .patch("shop", &params, &Patch::Apply(&group))
+        .await
+        .unwrap();
     hops.write(&hop(0));
     let stop = CancellationToken::new();
     let mut worlds = watch::spawn(client, "demo", stop.clone());
     let _stop = stop.drop_guard();
     let limit = Duration::from_secs(60);
-    tokio::time::timeout(limit, worlds.wait_for(|w| w.hops_seen == 1)).await.expect("the old hop").unwrap();
+    tokio::time::timeout(limit, worlds.wait_for(|w| w.hops_seen == 1))
+        .await
+        .expect("the old hop")
+        .unwrap();
     for n in 1..=3000 {
         hops.write(&hop(n));
         if n % 100 == 0 {
             tokio::task::yield_now().await;
         }
     }
-    let last = |w: &graylane::domain::world::World| w.hops.last().is_some_and(|h| h.trace == "t3000");
-    let world = tokio::time::timeout(limit, worlds.wait_for(last)).await.expect("the last hop").unwrap().clone();
+    let last =
+        |w: &graylane::domain::world::World| w.hops.last().is_some_and(|h| h.trace == "t3000");
+    let world = tokio::time::timeout(limit, worlds.wait_for(last))
+        .await
+        .expect("the last hop")
+        .unwrap()
+        .clone();
     assert_eq!(world.hops_seen + world.hops_dropped, 3001, "each once");
     assert!(world.hops.len() <= 2000 && world.hops.iter().all(|h| !h.path.contains('\u{1b}')));
 }

@@ -22,7 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pocket", &["api", "domain", "gateway", "net"]),
     ("ui", &["api", "domain"]),
     ("config", &["domain"]),
-    ("demo", &["api", "domain", "cluster", "config", "engine", "gateway", "pocket", "probe"]),
+    (
+        "demo",
+        &[
+            "api", "domain", "cluster", "config", "engine", "gateway", "pocket", "probe",
+        ],
+    ),
     // The edges see all.
     ("cli", &["*"]),
     ("main", &["*"]),
@@ -43,18 +48,34 @@ pub fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 /// The layer of a file: the first part of its path under src.
 fn layer(src: &Path, file: &Path) -> String {
     let inside = file.strip_prefix(src).expect("under src");
-    inside.iter().next().expect("a name").to_string_lossy().trim_end_matches(".rs").to_owned()
+    inside
+        .iter()
+        .next()
+        .expect("a name")
+        .to_string_lossy()
+        .trim_end_matches(".rs")
+        .to_owned()
 }
 
 /// Code without comments and without what only tests see.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    text.lines().map(|l| l.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    let text = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    text.lines()
+        .map(|l| l.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The top-level modules that a text names by `crate::x` or `use crate::{x, y}`.
 fn named(code: &str) -> BTreeSet<String> {
-    let word = |t: &str| t.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let word = |t: &str| {
+        t.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
     let mut names = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -90,9 +111,15 @@ fn layers_use_only_what_the_arrows_allow() {
     let mut broken = vec![];
     for file in files {
         let from = layer(&src, &file);
-        let shown = file.strip_prefix(&src).expect("under src").display().to_string();
+        let shown = file
+            .strip_prefix(&src)
+            .expect("under src")
+            .display()
+            .to_string();
         let Some(may) = allowed.get(from.as_str()) else {
-            broken.push(format!("{shown}: no layer {from}; say in tests/parts/layers.rs where it belongs"));
+            broken.push(format!(
+                "{shown}: no layer {from}; say in tests/parts/layers.rs where it belongs"
+            ));
             continue;
         };
         // Only tests see these files.
@@ -100,7 +127,10 @@ fn layers_use_only_what_the_arrows_allow() {
             continue;
         }
         let code = code(&fs::read_to_string(&file).expect("a source"));
-        for to in named(&code).iter().filter(|to| allowed.contains_key(to.as_str())) {
+        for to in named(&code)
+            .iter()
+            .filter(|to| allowed.contains_key(to.as_str()))
+        {
             if **to != from && !may.contains(&"*") && !may.contains(&to.as_str()) {
                 broken.push(format!("{shown}: {from} must not use {to}"));
             }
@@ -109,12 +139,25 @@ fn layers_use_only_what_the_arrows_allow() {
             broken.push(format!("{shown}: terminal types stay in ui"));
         }
         // Pure: no clients, no clock, no chance, no files.
-        let impure = ["kube::Client", "Timestamp::now", "SystemTime", "Instant::now", "tokio::", "std::fs", "std::env"];
-        for word in impure.iter().filter(|w| from == "domain" && code.contains(**w)) {
+        let impure = [
+            "kube::Client",
+            "Timestamp::now",
+            "SystemTime",
+            "Instant::now",
+            "tokio::",
+            "std::fs",
+            "std::env",
+        ];
+        for word in impure
+            .iter()
+            .filter(|w| from == "domain" && code.contains(**w))
+        {
             broken.push(format!("{shown}: domain is pure, it must not name {word}"));
         }
         if from == "ui" && code.contains("kube::Client") {
-            broken.push(format!("{shown}: the cockpit sends intents, it never holds a client"));
+            broken.push(format!(
+                "{shown}: the cockpit sends intents, it never holds a client"
+            ));
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
@@ -122,9 +165,11 @@ fn layers_use_only_what_the_arrows_allow() {
 
 #[test]
 fn names_are_found_in_every_way_of_writing_them() {
-    let text =
-        "use crate::{\n    api::{self, App},\n    domain::text::Clean,\n    ui,\n};\nfn f() { crate::engine::run() }";
+    let text = "use crate::{\n    api::{self, App},\n    domain::text::Clean,\n    ui,\n};\nfn f() { crate::engine::run() }";
     let found: Vec<String> = named(text).into_iter().collect();
     assert_eq!(found, ["api", "domain", "engine", "ui"]);
-    assert_eq!(code("a // crate::ui\n#[cfg(test)]\nmod tests { crate::ui }"), "a ");
+    assert_eq!(
+        code("a // crate::ui\n#[cfg(test)]\nmod tests { crate::ui }"),
+        "a "
+    );
 }

@@ -43,34 +43,77 @@ provider.shutdown()
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_of_a_real_sdk_arrive() {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/python");
-    let has = "import opentelemetry.exporter.otlp.proto.grpc, opentelemetry.exporter.otlp.proto.http";
-    let asked = tokio::process::Command::new(&python).args(["-c", has]).stderr(Stdio::null()).status().await;
+    let has =
+        "import opentelemetry.exporter.otlp.proto.grpc, opentelemetry.exporter.otlp.proto.http";
+    let asked = tokio::process::Command::new(&python)
+        .args(["-c", has])
+        .stderr(Stdio::null())
+        .status()
+        .await;
     if !asked.is_ok_and(|status| status.success()) {
         eprintln!(
             "SKIPPED: spans_of_a_real_sdk_arrive. No OTLP exporters for Python in target/peers (.ci/run makes it)"
         );
         return;
     }
-    for (protocol, compression) in [("grpc", "none"), ("grpc", "gzip"), ("http", "none"), ("http", "gzip")] {
+    for (protocol, compression) in [
+        ("grpc", "none"),
+        ("grpc", "gzip"),
+        ("http", "none"),
+        ("http", "gzip"),
+    ] {
         let received = start().await;
-        let endpoint = if protocol == "grpc" { received.grpc } else { received.http };
+        let endpoint = if protocol == "grpc" {
+            received.grpc
+        } else {
+            received.http
+        };
         let mut sending = tokio::process::Command::new(&python);
-        sending.args(["-c", SEND, protocol, &format!("http://{endpoint}"), compression]).kill_on_drop(true);
-        sending.env_remove("HTTP_PROXY").env_remove("http_proxy").env("NO_PROXY", "*").env("no_proxy", "*");
-        let sent = tokio::time::timeout(LIMIT, sending.output()).await.expect("it ends").unwrap();
+        sending
+            .args([
+                "-c",
+                SEND,
+                protocol,
+                &format!("http://{endpoint}"),
+                compression,
+            ])
+            .kill_on_drop(true);
+        sending
+            .env_remove("HTTP_PROXY")
+            .env_remove("http_proxy")
+            .env("NO_PROXY", "*")
+            .env("no_proxy", "*");
+        let sent = tokio::time::timeout(LIMIT, sending.output())
+            .await
+            .expect("it ends")
+            .unwrap();
         let words = String::from_utf8_lossy(&sent.stderr);
-        assert!(sent.status.success() && !words.contains("Failed to export"), "{protocol} {compression}: {words}");
+        assert!(
+            sent.status.success() && !words.contains("Failed to export"),
+            "{protocol} {compression}: {words}"
+        );
         let spans = received.lines.until(|spans| spans.len() == 3).await;
         let of = |side: Side| spans.iter().find(|span| span.side == side).unwrap();
         let (server, inner, client) = (of(Side::Server), of(Side::Inner), of(Side::Client));
         assert_eq!(client.tag, Tag::Value("gray".into()));
         assert_eq!(
-            (client.peer.as_deref(), client.status, client.error.as_deref()),
+            (
+                client.peer.as_deref(),
+                client.status,
+                client.error.as_deref()
+            ),
             (Some("10.0.0.7"), Some(503), Some("no"))
         );
-        assert_eq!((client.parent.as_ref(), inner.parent.as_ref()), (Some(&inner.span), Some(&server.span)));
         assert_eq!(
-            (server.path.as_str(), server.by.pod.as_deref(), server.by.namespace.as_deref()),
+            (client.parent.as_ref(), inner.parent.as_ref()),
+            (Some(&inner.span), Some(&server.span))
+        );
+        assert_eq!(
+            (
+                server.path.as_str(),
+                server.by.pod.as_deref(),
+                server.by.namespace.as_deref()
+            ),
             ("/A/a", Some("shop-1"), Some("demo"))
         );
     }

@@ -72,8 +72,10 @@ const PLURALS: &[&str] = &[
     "%6eodes",
     "%ff",
 ];
-const SUBRESOURCES: &[&str] =
-    &["status", "scale", "log", "binding", "finalize", "exec", "eviction", "token", "x", "..", "status/x"];
+const SUBRESOURCES: &[&str] = &[
+    "status", "scale", "log", "binding", "finalize", "exec", "eviction", "token", "x", "..",
+    "status/x",
+];
 const PARAMETERS: &[&str] = &[
     "watch",
     "dryRun",
@@ -231,28 +233,55 @@ const FIELDS: &[&str] = &[
 ];
 
 fn objects() -> Vec<Value> {
-    let pod = json!({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]});
+    let pod =
+        json!({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]});
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod});
     let of = |api: &str, kind: &str, rest: Value| {
         let mut object = json!({"apiVersion": api, "kind": kind, "metadata": {"name": "a"}});
-        rest.as_object().unwrap().iter().for_each(|(k, v)| object[k] = v.clone());
+        rest.as_object()
+            .unwrap()
+            .iter()
+            .for_each(|(k, v)| object[k] = v.clone());
         object
     };
     let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object",
         "properties": {"n": {"type": "integer", "default": 1}}, "x-kubernetes-validations": [{"rule": "self.n > 0"}]}}}});
-    let version =
-        json!({"name": "v1", "served": true, "storage": true, "schema": schema, "subresources": {"status": {}}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema, "subresources": {"status": {}}});
     vec![
         of("v1", "ConfigMap", json!({"data": {"a": "b"}})),
-        of("v1", "Secret", json!({"type": "Opaque", "stringData": {"a": "b"}})),
+        of(
+            "v1",
+            "Secret",
+            json!({"type": "Opaque", "stringData": {"a": "b"}}),
+        ),
         of("v1", "Pod", json!({"spec": pod})),
-        of("v1", "Service", json!({"spec": {"type": "NodePort", "selector": {"a": "b"}, "ports": [{"port": 80}]}})),
+        of(
+            "v1",
+            "Service",
+            json!({"spec": {"type": "NodePort", "selector": {"a": "b"}, "ports": [{"port": 80}]}}),
+        ),
         of("v1", "Namespace", json!({})),
         of("v1", "Node", json!({})),
-        of("v1", "Endpoints", json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]})),
-        of("v1", "Event", json!({"involvedObject": {"kind": "Pod", "namespace": "default"}})),
-        of("apps/v1", "Deployment", json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}})),
-        of("apps/v1", "ReplicaSet", json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}})),
+        of(
+            "v1",
+            "Endpoints",
+            json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]}),
+        ),
+        of(
+            "v1",
+            "Event",
+            json!({"involvedObject": {"kind": "Pod", "namespace": "default"}}),
+        ),
+        of(
+            "apps/v1",
+            "Deployment",
+            json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}),
+        ),
+        of(
+            "apps/v1",
+            "ReplicaSet",
+            json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}),
+        ),
         of(
             "apps/v1",
             "StatefulSet",
@@ -263,7 +292,11 @@ fn objects() -> Vec<Value> {
             "Job",
             json!({"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": pod["containers"]}}}}),
         ),
-        of("coordination.k8s.io/v1", "Lease", json!({"spec": {"holderIdentity": "a", "leaseDurationSeconds": 1}})),
+        of(
+            "coordination.k8s.io/v1",
+            "Lease",
+            json!({"spec": {"holderIdentity": "a", "leaseDurationSeconds": 1}}),
+        ),
         of(
             "discovery.k8s.io/v1",
             "EndpointSlice",
@@ -340,14 +373,21 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let edits = || prop::collection::vec((any::<u64>(), select(FIELDS), leaf()), 0..4);
     let object = || {
         (select(objects()), edits()).prop_map(|(mut object, edits)| {
-            edits.into_iter().for_each(|(way, field, to)| set(&mut object, way, field, to));
+            edits
+                .into_iter()
+                .for_each(|(way, field, to)| set(&mut object, way, field, to));
             object
         })
     };
     // Wire types, lengths and field numbers close together.
     let message = prop::collection::vec(prop_oneof![0..0x40_u8, any::<u8>()], 0..60);
-    const KINDS: &[(&str, &str)] =
-        &[("v1", "Pod"), ("v1", "Service"), ("apps/v1", "Deployment"), ("v1", "x"), ("v1", "DeleteOptions")];
+    const KINDS: &[(&str, &str)] = &[
+        ("v1", "Pod"),
+        ("v1", "Service"),
+        ("apps/v1", "Deployment"),
+        ("v1", "x"),
+        ("v1", "DeleteOptions"),
+    ];
     let body = prop_oneof![
         6 => object().prop_map(|o| o.to_string().into_bytes()),
         2 => object().prop_map(|o| serde_saphyr::to_string(&o).unwrap().into_bytes()),
@@ -368,10 +408,27 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn requests() -> impl Strategy<Value = Asked> {
-    let name = || select(&["a", "b", "default", "things.f.example", "A", "%61", "..", "a%2Fb", "kubernetes"][..]);
+    let name = || {
+        select(
+            &[
+                "a",
+                "b",
+                "default",
+                "things.f.example",
+                "A",
+                "%61",
+                "..",
+                "a%2Fb",
+                "kubernetes",
+            ][..],
+        )
+    };
     let path = (
         select(PREFIXES),
-        prop::option::weighted(0.7, select(&["default", "a", "kube-system", "nowhere", "%00"][..])),
+        prop::option::weighted(
+            0.7,
+            select(&["default", "a", "kube-system", "nowhere", "%00"][..]),
+        ),
         prop::option::weighted(0.95, select(PLURALS)),
         prop::option::weighted(0.6, name()),
         prop::option::weighted(0.2, select(SUBRESOURCES)),
@@ -379,22 +436,51 @@ fn requests() -> impl Strategy<Value = Asked> {
     )
         .prop_map(|(prefix, namespace, plural, name, sub, odd)| {
             let mut path = prefix.to_owned();
-            namespace.iter().for_each(|n| path.push_str(&format!("/namespaces/{n}")));
-            [plural, name, sub].into_iter().flatten().for_each(|part| path.push_str(&format!("/{part}")));
+            namespace
+                .iter()
+                .for_each(|n| path.push_str(&format!("/namespaces/{n}")));
+            [plural, name, sub]
+                .into_iter()
+                .flatten()
+                .for_each(|part| path.push_str(&format!("/{part}")));
             odd.iter().for_each(|odd| path.push_str(odd));
-            if path.is_empty() { "/".to_owned() } else { path }
+            if path.is_empty() {
+                "/".to_owned()
+            } else {
+                path
+            }
         });
-    let query = prop::collection::vec((select(PARAMETERS), select(ARGUMENTS)), 0..3).prop_map(|all| {
-        let all: Vec<String> = all.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-        if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
-    });
-    let method = select(&["GET", "POST", "POST", "POST", "PUT", "PATCH", "PATCH", "DELETE", "HEAD", "OPTIONS"][..]);
+    let query =
+        prop::collection::vec((select(PARAMETERS), select(ARGUMENTS)), 0..3).prop_map(|all| {
+            let all: Vec<String> = all
+                .into_iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            if all.is_empty() {
+                String::new()
+            } else {
+                format!("?{}", all.join("&"))
+            }
+        });
+    let method = select(
+        &[
+            "GET", "POST", "POST", "POST", "PUT", "PATCH", "PATCH", "DELETE", "HEAD", "OPTIONS",
+        ][..],
+    );
     let content = prop_oneof![9 => select(TYPES).prop_map(str::to_owned), 1 => "[ -~]{0,20}"];
     let accept = prop_oneof![9 => select(ACCEPTED).prop_map(str::to_owned), 1 => "[ -~]{0,20}"];
-    (method, path, query, content, accept, bodies()).prop_map(|(method, path, query, content_type, accept, body)| {
-        // With a name a POST goes nowhere.
-        Asked { method, uri: path + &query, content_type, accept, body }
-    })
+    (method, path, query, content, accept, bodies()).prop_map(
+        |(method, path, query, content_type, accept, body)| {
+            // With a name a POST goes nowhere.
+            Asked {
+                method,
+                uri: path + &query,
+                content_type,
+                accept,
+                body,
+            }
+        },
+    )
 }
 
 /// Words of Kubernetes for faults that it takes for its own.
@@ -411,42 +497,76 @@ async fn ask(server: &ApiServer, asked: &Asked) -> Result<(), TestCaseError> {
         .body(Full::new(Bytes::from(asked.body.clone())));
     // What hyper would refuse before.
     let Ok(request) = request else { return Ok(()) };
-    let shown = || format!("{} {} {:?} {}", asked.method, asked.uri, asked.content_type, asked.body.escape_ascii());
+    let shown = || {
+        format!(
+            "{} {} {:?} {}",
+            asked.method,
+            asked.uri,
+            asked.content_type,
+            asked.body.escape_ascii()
+        )
+    };
     let answer = tokio::time::timeout(Duration::from_secs(60), server.handle(request)).await;
-    let Ok(answer) = answer else { return Err(TestCaseError::fail(format!("no answer: {}", shown()))) };
+    let Ok(answer) = answer else {
+        return Err(TestCaseError::fail(format!("no answer: {}", shown())));
+    };
     let status = answer.status().as_u16();
     if asked.uri.contains("watch=") || asked.uri.contains("follow=") {
         return Ok(());
     }
     let body = tokio::time::timeout(Duration::from_secs(60), answer.into_body().collect()).await;
-    let Ok(Ok(body)) = body else { return Err(TestCaseError::fail(format!("no end: {}", shown()))) };
+    let Ok(Ok(body)) = body else {
+        return Err(TestCaseError::fail(format!("no end: {}", shown())));
+    };
     if status < 400 {
         return Ok(());
     }
     let told: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     let message = told["message"].as_str().unwrap_or_default();
-    prop_assert!(told["kind"] == "Status" && told["code"] == status, "{status} {told}: {}", shown());
-    prop_assert!(status < 500 || status == 501 || is_as_in_kubernetes(message), "{status} {message}: {}", shown());
+    prop_assert!(
+        told["kind"] == "Status" && told["code"] == status,
+        "{status} {told}: {}",
+        shown()
+    );
+    prop_assert!(
+        status < 500 || status == 501 || is_as_in_kubernetes(message),
+        "{status} {message}: {}",
+        shown()
+    );
     Ok(())
 }
 
 #[test]
 fn any_request_is_answered_and_no_refusal_is_a_fault_of_pockets_own() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let open = || {
         let dir = tempfile::tempdir().unwrap();
-        let server = runtime.block_on(async { ApiServer::open(dir.path()) }).unwrap();
+        let server = runtime
+            .block_on(async { ApiServer::open(dir.path()) })
+            .unwrap();
         (server, dir, 0)
     };
     let pocket = RefCell::new(open());
-    crate::fuzz::any("requests at pocket", 400, SIDE_BY_SIDE, &requests(), |all| {
-        let mut pocket = pocket.borrow_mut();
-        if pocket.2 > EACH {
-            runtime.block_on(pocket.0.close());
-            *pocket = open();
-        }
-        pocket.2 += all.len();
-        let answers = all.iter().map(|asked| ask(&pocket.0, asked));
-        runtime.block_on(futures::future::join_all(answers)).into_iter().collect()
-    });
+    crate::fuzz::any(
+        "requests at pocket",
+        400,
+        SIDE_BY_SIDE,
+        &requests(),
+        |all| {
+            let mut pocket = pocket.borrow_mut();
+            if pocket.2 > EACH {
+                runtime.block_on(pocket.0.close());
+                *pocket = open();
+            }
+            pocket.2 += all.len();
+            let answers = all.iter().map(|asked| ask(&pocket.0, asked));
+            runtime
+                .block_on(futures::future::join_all(answers))
+                .into_iter()
+                .collect()
+        },
+    );
 }

@@ -41,7 +41,11 @@ async fn start(state: &Path) -> Result<(), String> {
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
+        if path.is_dir() {
+            files(&path, found)
+        } else {
+            found.push(path)
+        }
     }
 }
 
@@ -77,7 +81,14 @@ async fn whatever_a_cut_leaves_of_any_file_it_starts_or_names_the_remedy() {
     let own = Images::of(&whole).unwrap().build(&context, OWN).unwrap();
     let mut all = vec![];
     files(&whole, &mut all);
-    for name in ["store.redb", "network.json", "identity.json", "kubeconfig", "tags.json", "image.yaml"] {
+    for name in [
+        "store.redb",
+        "network.json",
+        "identity.json",
+        "kubeconfig",
+        "tags.json",
+        "image.yaml",
+    ] {
         assert!(all.iter().any(|f| f.ends_with(name)), "{name}: {all:?}");
     }
     for (n, (file, kept)) in all.iter().flat_map(|f| ALL.map(|k| (f, k))).enumerate() {
@@ -89,7 +100,10 @@ async fn whatever_a_cut_leaves_of_any_file_it_starts_or_names_the_remedy() {
         match start(&state).await {
             Ok(()) => {}
             Err(told) if name == Path::new("store.redb") => {
-                assert!(told.contains("store.redb") && told.contains("move it away"), "{case}: {told}");
+                assert!(
+                    told.contains("store.redb") && told.contains("move it away"),
+                    "{case}: {told}"
+                );
                 continue;
             }
             Err(told) => panic!("{case}: {told}"),
@@ -97,26 +111,40 @@ async fn whatever_a_cut_leaves_of_any_file_it_starts_or_names_the_remedy() {
         let images = Images::of(&state).unwrap();
         for letter in ["a", "b", "c"] {
             for version in ["v1", "v2"] {
-                images.get(&format!("spring-cloud-{letter}:{version}")).unwrap_or_else(|e| panic!("{case}: {e}"));
+                images
+                    .get(&format!("spring-cloud-{letter}:{version}"))
+                    .unwrap_or_else(|e| panic!("{case}: {e}"));
             }
             let folder = state.join(WORKSPACE).join(format!("spring-cloud-{letter}"));
             if let Err(told) = images.build(&folder, "built:v1") {
                 // What is half there may be the user's.
-                assert!(matches!(kept, Kept::Half) && told.to_string().contains(MANIFEST), "{case}: {told}");
+                assert!(
+                    matches!(kept, Kept::Half) && told.to_string().contains(MANIFEST),
+                    "{case}: {told}"
+                );
             }
         }
         // The user's own is there, or the remedy is told, and helps.
         match images.get(OWN) {
             Ok(found) => assert_eq!(found.manifest, own.manifest, "{case}"),
             Err(told) => {
-                assert!(told.to_string().contains("graylane pocket build"), "{case}: {told}");
+                assert!(
+                    told.to_string().contains("graylane pocket build"),
+                    "{case}: {told}"
+                );
                 images.build(&context, OWN).unwrap();
                 let again = images.get(OWN).unwrap();
-                assert_eq!((again.digest, again.manifest), (own.digest.clone(), own.manifest.clone()), "{case}");
+                assert_eq!(
+                    (again.digest, again.manifest),
+                    (own.digest.clone(), own.manifest.clone()),
+                    "{case}"
+                );
             }
         }
         // And the next start finds nothing to mend.
-        start(&state).await.unwrap_or_else(|e| panic!("{case}: {e}"));
+        start(&state)
+            .await
+            .unwrap_or_else(|e| panic!("{case}: {e}"));
         fs::remove_dir_all(&state).unwrap();
     }
 }

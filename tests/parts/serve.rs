@@ -33,18 +33,31 @@ fn start(dir: &std::path::Path) -> Served {
     write_kubeconfig(dir, network, &identity).unwrap();
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(server.clone(), listener, identity, stop.clone()));
-    Served { network, stop, task, server }
+    Served {
+        network,
+        stop,
+        task,
+        server,
+    }
 }
 
 async fn namespaces(client: &Client) -> usize {
-    Api::<Namespace>::all(client.clone()).list(&ListParams::default()).await.unwrap().items.len()
+    Api::<Namespace>::all(client.clone())
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_come_in_by_the_kubeconfig_and_outlive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let served = start(dir.path());
-    let mode = std::fs::metadata(kubeconfig_of(dir.path())).unwrap().permissions().mode();
+    let mode = std::fs::metadata(kubeconfig_of(dir.path()))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     let source = Source::State(dir.path().into());
     let connected = connect(&source, None, Agent::Cli).await.unwrap();
@@ -56,30 +69,57 @@ async fn clients_come_in_by_the_kubeconfig_and_outlive_a_restart() {
     served.task.await.unwrap().unwrap();
     served.server.close().await;
     drop(served.server);
-    assert!(connect(&source, None, Agent::Cli).await.err().unwrap().to_string().contains("no pocket runs in"));
+    assert!(
+        connect(&source, None, Agent::Cli)
+            .await
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("no pocket runs in")
+    );
 
     let again = start(dir.path());
     // Another process may have taken the network meanwhile; then the kubeconfig says so.
     if again.network == served.network {
-        assert_eq!(namespaces(&connected.client).await, known, "the old client goes on");
+        assert_eq!(
+            namespaces(&connected.client).await,
+            known,
+            "the old client goes on"
+        );
     }
-    assert_eq!(namespaces(&connect(&source, None, Agent::Cli).await.unwrap().client).await, known);
+    assert_eq!(
+        namespaces(&connect(&source, None, Agent::Cli).await.unwrap().client).await,
+        known
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_token_nothing_is_answered() {
     let dir = tempfile::tempdir().unwrap();
     let served = start(dir.path());
-    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
-    let url = format!("https://{}:{API_PORT}/api/v1/namespaces", served.network.node());
+    let client = reqwest::Client::builder()
+        .tls_danger_accept_invalid_certs(true)
+        .no_proxy()
+        .build()
+        .unwrap();
+    let url = format!(
+        "https://{}:{API_PORT}/api/v1/namespaces",
+        served.network.node()
+    );
     for token in [None, Some(""), Some("wrong")] {
         let request = client.get(&url);
         let request = token.iter().fold(request, |r, t| r.bearer_auth(t));
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 401);
         let body: serde_json::Value = answer.json().await.unwrap();
-        assert_eq!((&body["kind"], &body["reason"]), (&"Status".into(), &"Unauthorized".into()));
+        assert_eq!(
+            (&body["kind"], &body["reason"]),
+            (&"Status".into(), &"Unauthorized".into())
+        );
     }
     let strict = reqwest::Client::builder().no_proxy().build().unwrap();
-    assert!(strict.get(&url).send().await.is_err(), "only the kubeconfig's authority vouches for it");
+    assert!(
+        strict.get(&url).send().await.is_err(),
+        "only the kubeconfig's authority vouches for it"
+    );
 }

@@ -6,8 +6,16 @@ use std::time::{Duration, Instant};
 
 fn shim(args: &[&str], script: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-    command.arg("__shim").args(args).args(["--", "sh", "-c", script]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command
+        .arg("__shim")
+        .args(args)
+        .args(["--", "sh", "-c", script]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// Waits without closing the pipe, which would be pocket's end.
@@ -17,13 +25,18 @@ fn code(mut child: Child) -> Option<i32> {
 }
 
 fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap)
+    BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap)
 }
 
 /// Neither there nor a zombie.
 fn gone(pid: &str) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),
+        Ok(stat) => stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('Z')),
         Err(_) => true,
     }
 }
@@ -38,7 +51,12 @@ fn until(what: &str, mut fact: impl FnMut() -> bool) {
 
 #[test]
 fn exit_codes_pass_and_signals_become_128_plus() {
-    for (script, want) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
+    for (script, want) in [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("kill -9 $$", 137),
+        ("kill -TERM $$", 143),
+    ] {
         assert_eq!(code(shim(&[], script)), Some(want), "{script}");
     }
     let mut missing = Command::new(env!("CARGO_BIN_EXE_graylane"))
@@ -48,7 +66,12 @@ fn exit_codes_pass_and_signals_become_128_plus() {
         .spawn()
         .unwrap();
     let mut text = String::new();
-    missing.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    missing
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
     assert_eq!(code(missing), Some(128));
     assert!(text.contains("cannot start /no/such/program"), "{text}");
 }
@@ -84,11 +107,17 @@ fn nothing_is_left_behind_by_a_process_that_ends_by_itself() {
 #[test]
 fn term_is_passed_on_by_byte_and_by_signal() {
     for by_signal in [false, true] {
-        let mut child = shim(&[], "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done");
+        let mut child = shim(
+            &[],
+            "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done",
+        );
         let mut out = lines(&mut child);
         assert_eq!(out.next().as_deref(), Some("up"));
         if by_signal {
-            Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+            Command::new("kill")
+                .args(["-TERM", &child.id().to_string()])
+                .status()
+                .unwrap();
         } else {
             child.stdin.as_mut().unwrap().write_all(b"T").unwrap();
         }
@@ -102,17 +131,29 @@ fn one_lock_one_run() {
     let dir = tempfile::tempdir().unwrap();
     let lock = dir.path().join("lock");
     let lock = lock.to_str().unwrap();
-    let mut first =
-        shim(&["--lock", lock, "--wait-ms", "10"], "trap '' TERM; echo first; while :; do sleep 0.01; done");
+    let mut first = shim(
+        &["--lock", lock, "--wait-ms", "10"],
+        "trap '' TERM; echo first; while :; do sleep 0.01; done",
+    );
     assert_eq!(lines(&mut first).next().as_deref(), Some("first"));
-    until("its session is named", || std::fs::read_to_string(lock).unwrap().ends_with('\n'));
+    until("its session is named", || {
+        std::fs::read_to_string(lock).unwrap().ends_with('\n')
+    });
     let mut second = shim(&["--lock", lock], "echo second");
     let mut third = shim(&["--lock", lock], "echo third");
     drop(third.stdin.take());
-    assert_eq!(third.wait().unwrap().code(), Some(143), "whose pocket dies while it waits never starts");
+    assert_eq!(
+        third.wait().unwrap().code(),
+        Some(143),
+        "whose pocket dies while it waits never starts"
+    );
     assert!(second.try_wait().unwrap().is_none(), "it waits");
     drop(first.stdin.take());
     assert_eq!(lines(&mut second).next().as_deref(), Some("second"));
     assert_eq!(code(second), Some(0));
-    assert_eq!(std::fs::read_to_string(lock).unwrap(), "", "no session is named any more");
+    assert_eq!(
+        std::fs::read_to_string(lock).unwrap(),
+        "",
+        "no session is named any more"
+    );
 }

@@ -20,23 +20,43 @@ use ratatui::{buffer::Buffer, style::Color};
 /// A keys file that gives every action of every context another key than it has.
 fn all_others() -> String {
     let mut file: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
-    let letters = ('a'..='z').map(|c| format!("alt-{c}")).chain((1..=24).map(|n| format!("f{n}")));
+    let letters = ('a'..='z')
+        .map(|c| format!("alt-{c}"))
+        .chain((1..=24).map(|n| format!("f{n}")));
     for context in Context::ALL {
-        let actions: BTreeSet<&str> =
-            Keymap::default().bindings().iter().filter(|b| b.context == context).map(|b| b.action.word()).collect();
+        let actions: BTreeSet<&str> = Keymap::default()
+            .bindings()
+            .iter()
+            .filter(|b| b.context == context)
+            .map(|b| b.action.word())
+            .collect();
         let keys = actions.into_iter().zip(letters.clone());
-        file.insert(context.word(), keys.map(|(action, key)| (action, format!("[\"{key}\"]"))).collect());
+        file.insert(
+            context.word(),
+            keys.map(|(action, key)| (action, format!("[\"{key}\"]")))
+                .collect(),
+        );
     }
     let table = |(context, keys): (&str, BTreeMap<&str, String>)| {
-        let rows: String = keys.iter().map(|(action, key)| format!("{action} = {key}\n")).collect();
+        let rows: String = keys
+            .iter()
+            .map(|(action, key)| format!("{action} = {key}\n"))
+            .collect();
         format!("[{context}]\n{rows}")
     };
     file.into_iter().map(table).collect()
 }
 
 fn text(buffer: &Buffer) -> String {
-    let row = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
-    (0..buffer.area.height).map(row).collect::<Vec<_>>().join("\n")
+    let row = |y| {
+        (0..buffer.area.width)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect::<String>()
+    };
+    (0..buffer.area.height)
+        .map(row)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Every action has a key somewhere, and one sentence that help shows next to its keys.
@@ -47,8 +67,15 @@ fn every_action_has_a_key_and_a_help_line() {
     press(&mut model, "?");
     let help = text(&draw(&mut model, 160, 160).0);
     for action in Action::ALL {
-        let own: Vec<_> = keymap.bindings().iter().filter(|b| b.action == *action).collect();
-        assert!(own.iter().any(|b| !b.keys.is_empty()), "{action:?} has no key");
+        let own: Vec<_> = keymap
+            .bindings()
+            .iter()
+            .filter(|b| b.action == *action)
+            .collect();
+        assert!(
+            own.iter().any(|b| !b.keys.is_empty()),
+            "{action:?} has no key"
+        );
         assert!(!action.sentence().is_empty());
         for binding in own {
             let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
@@ -69,16 +96,39 @@ fn no_two_actions_share_a_key_where_both_are_in_force() {
             for binding in keymap.bindings().iter().filter(|b| b.context == context) {
                 for key in &binding.keys {
                     let before = seen.insert(show(*key), binding.action);
-                    assert_eq!(before.filter(|a| *a != binding.action), None, "{pane:?}: {}", show(*key));
-                    assert_eq!(keymap.action(&model.contexts(), *key), Some(binding.action), "{pane:?}");
+                    assert_eq!(
+                        before.filter(|a| *a != binding.action),
+                        None,
+                        "{pane:?}: {}",
+                        show(*key)
+                    );
+                    assert_eq!(
+                        keymap.action(&model.contexts(), *key),
+                        Some(binding.action),
+                        "{pane:?}"
+                    );
                 }
             }
         }
     }
-    for context in [Context::Text, Context::Form, Context::Confirm, Context::Line] {
-        let keys: Vec<String> =
-            keymap.bindings().iter().filter(|b| b.context == context).flat_map(|b| &b.keys).map(|k| show(*k)).collect();
-        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{context:?}: {keys:?}");
+    for context in [
+        Context::Text,
+        Context::Form,
+        Context::Confirm,
+        Context::Line,
+    ] {
+        let keys: Vec<String> = keymap
+            .bindings()
+            .iter()
+            .filter(|b| b.context == context)
+            .flat_map(|b| &b.keys)
+            .map(|k| show(*k))
+            .collect();
+        assert_eq!(
+            keys.iter().collect::<BTreeSet<_>>().len(),
+            keys.len(),
+            "{context:?}: {keys:?}"
+        );
     }
 }
 
@@ -109,21 +159,41 @@ fn hints_on_the_screen_come_from_the_table() {
     // Signs before a line of text, marks of rows, and the palette's actions are drawn in that role, too.
     let signs: BTreeSet<String> = ["/", ":", "+", "marked"].map(Into::into).into();
     for keymap in [Keymap::default(), other.clone()] {
-        let mut known: BTreeSet<String> = keymap.bindings().iter().flat_map(|b| &b.keys).map(|k| show(*k)).collect();
+        let mut known: BTreeSet<String> = keymap
+            .bindings()
+            .iter()
+            .flat_map(|b| &b.keys)
+            .map(|k| show(*k))
+            .collect();
         known.extend(signs.clone());
         known.extend(Action::ALL.iter().map(|a| a.word().to_owned()));
         for name in NAMES {
             let (_, _, mut model) = scene(name);
             let buffer = drawn(&mut model, keymap.clone());
             let unknown: Vec<String> = keys_on(&buffer).difference(&known).cloned().collect();
-            assert!(unknown.is_empty(), "{name} hints at {unknown:?}:\n{}", text(&buffer));
+            assert!(
+                unknown.is_empty(),
+                "{name} hints at {unknown:?}:\n{}",
+                text(&buffer)
+            );
         }
     }
     for name in NAMES {
         let (_, _, mut model) = scene(name);
         let text = text(&drawn(&mut model, other.clone()));
-        for word in ["Enter", "Esc", "Tab", "Ctrl-", "Space", "up and down", "left and right"] {
-            assert!(!text.contains(word), "{name} speaks of {word} though that key is another one now:\n{text}");
+        for word in [
+            "Enter",
+            "Esc",
+            "Tab",
+            "Ctrl-",
+            "Space",
+            "up and down",
+            "left and right",
+        ] {
+            assert!(
+                !text.contains(word),
+                "{name} speaks of {word} though that key is another one now:\n{text}"
+            );
         }
     }
 }
@@ -135,15 +205,22 @@ fn the_footer_offers_only_what_makes_sense() {
         let (_, _, mut model) = scene(name);
         let keymap = Keymap::default();
         let buffer = drawn(&mut model, keymap.clone());
-        let last =
-            Buffer { area: ratatui::layout::Rect::new(0, 0, 120, 1), content: buffer.content[120 * 35..].into() };
+        let last = Buffer {
+            area: ratatui::layout::Rect::new(0, 0, 120, 1),
+            content: buffer.content[120 * 35..].into(),
+        };
         for key in keys_on(&last) {
-            let Some(parsed) = parse(&key.to_lowercase()).filter(|_| key.chars().count() > 1).or_else(|| parse(&key))
+            let Some(parsed) = parse(&key.to_lowercase())
+                .filter(|_| key.chars().count() > 1)
+                .or_else(|| parse(&key))
             else {
                 continue;
             };
             if let Some(action) = keymap.action(&model.contexts(), parsed) {
-                assert!(can(&model, action), "{name} offers {key} for {action:?}, which makes no sense now");
+                assert!(
+                    can(&model, action),
+                    "{name} offers {key} for {action:?}, which makes no sense now"
+                );
             }
         }
     }
@@ -154,15 +231,25 @@ fn the_footer_offers_only_what_makes_sense() {
 fn read_only_offers_no_change() {
     let model = &mut fixture::model();
     press(model, "R");
-    for action in Action::ALL.iter().filter(|a| a.danger() != graylane::ui::keymap::Danger::Safe) {
+    for action in Action::ALL
+        .iter()
+        .filter(|a| a.danger() != graylane::ui::keymap::Danger::Safe)
+    {
         assert!(!can(model, *action), "{action:?}");
     }
 }
 
 fn keys(config: &std::path::Path, args: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-    command.arg("keys").args(args).env("XDG_CONFIG_HOME", config).env("GRAYLANE_STATE", config);
-    command.stdin(std::process::Stdio::null()).output().expect("the program starts")
+    command
+        .arg("keys")
+        .args(args)
+        .env("XDG_CONFIG_HOME", config)
+        .env("GRAYLANE_STATE", config);
+    command
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("the program starts")
 }
 
 #[test]
@@ -173,13 +260,22 @@ fn the_readme_shows_what_graylane_keys_prints() {
     let printed = String::from_utf8(told.stdout).unwrap();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(path).unwrap();
-    let (head, rest) = readme.split_once("```text graylane keys\n").expect("the README has a block `graylane keys`");
+    let (head, rest) = readme
+        .split_once("```text graylane keys\n")
+        .expect("the README has a block `graylane keys`");
     let (shown, tail) = rest.split_once("```").expect("the block ends");
     if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(path, format!("{head}```text graylane keys\n{printed}```{tail}")).unwrap();
+        std::fs::write(
+            path,
+            format!("{head}```text graylane keys\n{printed}```{tail}"),
+        )
+        .unwrap();
         return;
     }
-    assert!(shown == printed, "the keys have changed: UPDATE_README=1 cargo test --test screens keymap");
+    assert!(
+        shown == printed,
+        "the keys have changed: UPDATE_README=1 cargo test --test screens keymap"
+    );
 }
 
 /// What it prints as JSON is a keys file in all but form: read back it gives the very same table.
@@ -192,19 +288,31 @@ fn printed_keys_can_be_written_into_a_keys_file() {
     for context in Context::ALL {
         file.push_str(&format!("[{}]\n", context.word()));
         for row in rows.iter().filter(|r| r["context"] == context.word()) {
-            file.push_str(&format!("{} = {}\n", row["action"].as_str().unwrap(), row["keys"]));
+            file.push_str(&format!(
+                "{} = {}\n",
+                row["action"].as_str().unwrap(),
+                row["keys"]
+            ));
         }
     }
     let read = Keymap::patched(&file).unwrap_or_else(|e| panic!("{e}\n{file}"));
     let own = Keymap::default();
     for binding in own.bindings() {
         for key in &binding.keys {
-            assert_eq!(read.action(&[binding.context], *key), Some(binding.action), "{}", show(*key));
+            assert_eq!(
+                read.action(&[binding.context], *key),
+                Some(binding.action),
+                "{}",
+                show(*key)
+            );
         }
     }
     assert_eq!(
         rows.iter().filter(|r| r["danger"] == "dangerous").count(),
-        own.bindings().iter().filter(|b| b.action.danger() == graylane::ui::keymap::Danger::Dangerous).count()
+        own.bindings()
+            .iter()
+            .filter(|b| b.action.danger() == graylane::ui::keymap::Danger::Dangerous)
+            .count()
     );
 }
 
@@ -216,8 +324,16 @@ fn the_users_own_keys_are_printed() {
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("keys.toml"), "[global]\nquit = [\"ctrl-q\"]\n").unwrap();
     let told = String::from_utf8(keys(config.path(), &[]).stdout).unwrap();
-    assert!(told.lines().any(|l| l.starts_with("global") && l.contains("Ctrl-q") && l.contains("Quit")), "{told}");
-    std::fs::write(folder.join("keys.toml"), "[global]\nquit = [\"nokey\"]\nfly = [\"f\"]\n").unwrap();
+    assert!(
+        told.lines()
+            .any(|l| l.starts_with("global") && l.contains("Ctrl-q") && l.contains("Quit")),
+        "{told}"
+    );
+    std::fs::write(
+        folder.join("keys.toml"),
+        "[global]\nquit = [\"nokey\"]\nfly = [\"f\"]\n",
+    )
+    .unwrap();
     let told = keys(config.path(), &[]);
     let why = String::from_utf8(told.stderr).unwrap();
     assert_eq!(told.status.code(), Some(1));

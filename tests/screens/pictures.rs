@@ -29,7 +29,9 @@ fn differs(a: &Buffer, b: &Buffer) -> (u16, u16, u16, u16) {
     let (width, height) = (a.area.width, a.area.height - 1);
     let all = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
     all.filter(|at| a[*at].symbol() != b[*at].symbol())
-        .fold((width, height, 0, 0), |(x0, y0, x1, y1), (x, y)| (x0.min(x), y0.min(y), x1.max(x + 1), y1.max(y + 1)))
+        .fold((width, height, 0, 0), |(x0, y0, x1, y1), (x, y)| {
+            (x0.min(x), y0.min(y), x1.max(x + 1), y1.max(y + 1))
+        })
 }
 
 fn shown(model: &mut Model, part: Part, (width, height): (u16, u16)) -> String {
@@ -78,7 +80,10 @@ fn screens() {
         .copied()
         .filter(|name| {
             let (name, part, mut model) = scene(name);
-            let all: Vec<String> = SIZES.into_iter().map(|size| shown(&mut model, part, size)).collect();
+            let all: Vec<String> = SIZES
+                .into_iter()
+                .map(|size| shown(&mut model, part, size))
+                .collect();
             std::panic::catch_unwind(|| kept(name, &all.join("\n"))).is_err()
         })
         .collect();
@@ -90,9 +95,16 @@ fn screens() {
 fn every_kept_screen_is_drawn() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens/snapshots");
     for entry in std::fs::read_dir(folder).expect("a folder") {
-        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         if let Some(name) = name.strip_suffix(".snap") {
-            assert!(NAMES.contains(&name) || ["roles", "too_small"].contains(&name), "{name} is drawn nowhere");
+            assert!(
+                NAMES.contains(&name) || ["roles", "too_small"].contains(&name),
+                "{name} is drawn nowhere"
+            );
         }
     }
 }
@@ -101,7 +113,10 @@ fn every_kept_screen_is_drawn() {
 fn too_small() {
     let sizes = [(59, 20), (60, 19), (40, 8), (20, 3), (8, 1)];
     let text = |model: &mut Model| sizes.map(|size| shown(model, Part::Whole, size)).join("\n");
-    kept("too_small", &format!("{}\n{}", text(&mut after("")), text(&mut leaking(""))));
+    kept(
+        "too_small",
+        &format!("{}\n{}", text(&mut after("")), text(&mut leaking(""))),
+    );
 }
 
 /// What is shown in which role, by name: so that a palette can change without a hundred snapshots.
@@ -119,8 +134,16 @@ fn roles() {
             let end = (x..120).find(|n| looks(*n) != looks(x)).unwrap_or(120);
             let words = row(&buffer, y, x, end);
             if let ((Color::Indexed(fg), bg), false) = (looks(x), words.trim().is_empty()) {
-                let on = if bg == Color::Indexed(9) { " on selected" } else { "" };
-                text.push_str(&format!("{y:>2}:{x:<3} {}{on}: {}\n", word(fg), words.trim()));
+                let on = if bg == Color::Indexed(9) {
+                    " on selected"
+                } else {
+                    ""
+                };
+                text.push_str(&format!(
+                    "{y:>2}:{x:<3} {}{on}: {}\n",
+                    word(fg),
+                    words.trim()
+                ));
             }
             x = end;
         }

@@ -23,8 +23,15 @@ use crate::{
 /// The words of a command as a shell takes them.
 fn words(line: &str) -> Vec<String> {
     let script = format!("set -- {line}\nfor word in \"$@\"; do printf '%s\\0' \"$word\"; done");
-    let told = Command::new("sh").args(["-c", &script]).output().expect("a shell");
-    assert!(told.status.success(), "{line}: {}", String::from_utf8_lossy(&told.stderr));
+    let told = Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .expect("a shell");
+    assert!(
+        told.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&told.stderr)
+    );
     let text = String::from_utf8(told.stdout).expect("text");
     text.split_terminator('\0').map(str::to_owned).collect()
 }
@@ -59,7 +66,9 @@ fn patched(world: &World, name: &str, wish: &ReleaseWish, words: &[String]) {
 fn merge(target: &mut Value, patch: &Value) {
     match (target.as_object_mut(), patch.as_object()) {
         (Some(fields), Some(patch)) => {
-            patch.iter().for_each(|(key, value)| merge(fields.entry(key).or_insert(Value::Null), value));
+            patch
+                .iter()
+                .for_each(|(key, value)| merge(fields.entry(key).or_insert(Value::Null), value));
         }
         _ => target.clone_from(patch),
     }
@@ -74,16 +83,25 @@ fn check(model: &Model, question: &Question) -> usize {
         match (program.as_str(), &question.intent) {
             ("graylane", Intent::CreateApps { .. }) => {}
             ("graylane", _) => {
-                let said =
-                    cli::intent(rest, &model.world, model.world.acting()).unwrap_or_else(|e| panic!("{line}: {e}"));
+                let said = cli::intent(rest, &model.world, model.world.acting())
+                    .unwrap_or_else(|e| panic!("{line}: {e}"));
                 assert_eq!(bare(said), bare(question.clone().answer()), "{line}");
                 seen += 1;
             }
-            ("kubectl", Intent::Release { name, wish, .. }) => patched(&model.world, name, wish, rest),
-            ("kubectl", Intent::EnableLane { name, enabled, .. }) => {
-                assert!(rest.contains(name) && rest.iter().any(|w| w.contains(&format!("\"enabled\":{enabled}"))));
+            ("kubectl", Intent::Release { name, wish, .. }) => {
+                patched(&model.world, name, wish, rest)
             }
-            ("kubectl", Intent::DeleteLane { name, .. }) => assert!(rest.ends_with(&["lane".into(), name.clone()])),
+            ("kubectl", Intent::EnableLane { name, enabled, .. }) => {
+                assert!(
+                    rest.contains(name)
+                        && rest
+                            .iter()
+                            .any(|w| w.contains(&format!("\"enabled\":{enabled}")))
+                );
+            }
+            ("kubectl", Intent::DeleteLane { name, .. }) => {
+                assert!(rest.ends_with(&["lane".into(), name.clone()]))
+            }
             other => panic!("{line}: nobody knows what it does: {other:?}"),
         }
     }
@@ -109,8 +127,12 @@ fn every_command_that_is_shown_wishes_what_the_question_sends() {
 fn one_command_starts_a_window() {
     let mut model = fixture::model();
     press(&mut model, "1 jj n<enter>");
-    let Some(Overlay::Confirm(question)) = model.overlays.last() else { panic!("{:?}", model.notices) };
-    let Intent::StartRelease { apps, .. } = &question.intent else { panic!("{:?}", question.intent) };
+    let Some(Overlay::Confirm(question)) = model.overlays.last() else {
+        panic!("{:?}", model.notices)
+    };
+    let Intent::StartRelease { apps, .. } = &question.intent else {
+        panic!("{:?}", question.intent)
+    };
     assert_eq!((apps.len(), question.kubectl.len()), (2, 1));
     assert_eq!(check(&model, question), 1);
 }
@@ -125,8 +147,12 @@ fn chosen_images_are_in_the_command() {
             press(&mut model, &format!("<ctrl-u>registry/x:v{n}<tab>"));
         });
         press(&mut model, "<enter>");
-        let Some(Overlay::Confirm(question)) = model.overlays.last() else { panic!("{:?}", model.notices) };
-        let Intent::StartRelease { images, .. } = &question.intent else { panic!("{:?}", question.intent) };
+        let Some(Overlay::Confirm(question)) = model.overlays.last() else {
+            panic!("{:?}", model.notices)
+        };
+        let Intent::StartRelease { images, .. } = &question.intent else {
+            panic!("{:?}", question.intent)
+        };
         assert_eq!(images.len(), apps);
         assert_eq!(check(&model, question), 1);
     }
@@ -137,11 +163,22 @@ fn chosen_images_are_in_the_command() {
 fn the_command_of_an_approval_names_what_was_shown() {
     let mut model = fixture::model_of(crate::worlds::approval());
     press(&mut model, "3a");
-    let Some(Overlay::Confirm(question)) = model.overlays.last() else { panic!("{:?}", model.notices) };
-    let Intent::Release { wish: ReleaseWish::Decide { decision, digest, .. }, .. } = &question.intent else {
+    let Some(Overlay::Confirm(question)) = model.overlays.last() else {
+        panic!("{:?}", model.notices)
+    };
+    let Intent::Release {
+        wish: ReleaseWish::Decide {
+            decision, digest, ..
+        },
+        ..
+    } = &question.intent
+    else {
         panic!("{:?}", question.intent);
     };
     assert_eq!(*decision, Decision::Pass);
     let line = question.kubectl[0].shown().expect("it can be shown");
-    assert!(line.contains(digest.as_deref().expect("a digest")), "{line}");
+    assert!(
+        line.contains(digest.as_deref().expect("a digest")),
+        "{line}"
+    );
 }

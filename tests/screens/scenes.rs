@@ -185,7 +185,10 @@ pub fn leaking(keys: &str) -> Model {
 }
 
 fn failing(keys: &str) -> Model {
-    after_in(fixture::with_hops(fixture::world(), fixture::failing()), keys)
+    after_in(
+        fixture::with_hops(fixture::world(), fixture::failing()),
+        keys,
+    )
 }
 
 fn zoomed(pane: Pane) -> Model {
@@ -195,7 +198,13 @@ fn zoomed(pane: Pane) -> Model {
 fn tickets(effects: &[Effect]) -> Vec<graylane::ui::Ticket> {
     effects
         .iter()
-        .filter_map(|e| if let Effect::Perform(t, _) | Effect::Ask(t, _) = e { Some(*t) } else { None })
+        .filter_map(|e| {
+            if let Effect::Perform(t, _) | Effect::Ask(t, _) = e {
+                Some(*t)
+            } else {
+                None
+            }
+        })
         .collect()
 }
 
@@ -210,8 +219,12 @@ fn failed_wish() -> Model {
     let mut model = after("3c");
     let ticket = tickets(&press(&mut model, "prod<enter>"))[0];
     let fault = Fault {
-        text: Clean::from("release spring-cloud-a-production-7 has moved on: batch 2 was let go by noah"),
-        detail: vec![Clean::from("409 Conflict: resourceVersion 4711 is not 4730")],
+        text: Clean::from(
+            "release spring-cloud-a-production-7 has moved on: batch 2 was let go by noah",
+        ),
+        detail: vec![Clean::from(
+            "409 Conflict: resourceVersion 4711 is not 4730",
+        )],
         moved_on: true,
     };
     update(&mut model, Msg::Settled(ticket, Err(fault)));
@@ -244,8 +257,17 @@ fn choosing() -> Model {
     };
     let home = fixture::options().place;
     let choices = vec![
-        Choice { name: home.clone(), place: home, ..choice("", "where this began", "demo", false) },
-        choice("arn:aws:eks:eu-west-1:123456789012:cluster/prod-eu", "https://A1.eks.amazonaws.com", "shop", false),
+        Choice {
+            name: home.clone(),
+            place: home,
+            ..choice("", "where this began", "demo", false)
+        },
+        choice(
+            "arn:aws:eks:eu-west-1:123456789012:cluster/prod-eu",
+            "https://A1.eks.amazonaws.com",
+            "shop",
+            false,
+        ),
         choice("staging", "https://staging.example:6443", "shop", true),
     ];
     update(&mut model, Msg::Answer(ticket, Answer::Choices(choices)));
@@ -256,22 +278,34 @@ fn choosing() -> Model {
 fn switched() -> Model {
     let mut chosen = choosing();
     let effects = press(&mut chosen, "stag<enter>");
-    assert!(matches!(&effects[..], [.., Effect::Switch(name)] if name == "staging"), "{effects:?}");
+    assert!(
+        matches!(&effects[..], [.., Effect::Switch(name)] if name == "staging"),
+        "{effects:?}"
+    );
     // The last words of the old one come too late.
-    let late = World { place: Clean::from(&*fixture::options().place), ..fixture::world() };
+    let late = World {
+        place: Clean::from(&*fixture::options().place),
+        ..fixture::world()
+    };
     update(&mut chosen, Msg::World(late.into()));
     chosen
 }
 
 fn lines(model: &mut Model, effects: &[Effect], lines: &[&str]) {
     let lines = lines.iter().map(|l| Clean::from(*l)).collect();
-    update(model, Msg::Answer(tickets(effects)[0], Answer::Lines(lines)));
+    update(
+        model,
+        Msg::Answer(tickets(effects)[0], Answer::Lines(lines)),
+    );
 }
 
 fn logs() -> Model {
     let mut model = after("2jjj<enter>");
     let effects = press(&mut model, "L");
-    assert!(matches!(&effects[..], [Effect::Ask(_, Ask::Logs { tail: 500, .. })]));
+    assert!(matches!(
+        &effects[..],
+        [Effect::Ask(_, Ask::Logs { tail: 500, .. })]
+    ));
     let all: Vec<String> = (0..60)
         .map(|n| match n {
             57 => "21:03:12 WARN slow answer of spring-cloud-b: 812 ms".into(),
@@ -279,7 +313,11 @@ fn logs() -> Model {
             n => format!("21:02:{n:02} INFO GET /a 200 {}ms", 8 + n % 5),
         })
         .collect();
-    lines(&mut model, &effects, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    lines(
+        &mut model,
+        &effects,
+        &all.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
     model
 }
 
@@ -297,7 +335,9 @@ fn yaml_failed() -> Model {
     let ticket = tickets(&press(&mut model, "Y"))[0];
     let fault = Fault {
         text: Clean::from("lane gray cannot be read: 403 Forbidden"),
-        detail: vec![Clean::from("kubectl auth can-i get lanes -n demo tells who may")],
+        detail: vec![Clean::from(
+            "kubectl auth can-i get lanes -n demo tells who may",
+        )],
         moved_on: false,
     };
     update(&mut model, Msg::Answer(ticket, Answer::Failed(fault)));
@@ -306,9 +346,16 @@ fn yaml_failed() -> Model {
 
 fn evented() -> World {
     let mut world = fixture::world();
-    let pod = world.pods.keys().find(|k| k.name.contains("a-prod")).expect("a pod").clone();
+    let pod = world
+        .pods
+        .keys()
+        .find(|k| k.name.contains("a-prod"))
+        .expect("a pod")
+        .clone();
     let event = |seconds: i64, object: Key, reason: &str, message: &str, count| Event {
-        time: fixture::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok(),
+        time: fixture::now()
+            .checked_sub(jiff::SignedDuration::from_secs(seconds))
+            .ok(),
         warning: reason == "Unhealthy",
         kind: Clean::from("Pod"),
         object,
@@ -317,7 +364,13 @@ fn evented() -> World {
         count,
     };
     let mut all = (*world.events).clone();
-    all.push(event(12, pod.clone(), "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503", 3));
+    all.push(event(
+        12,
+        pod.clone(),
+        "Unhealthy",
+        "Readiness probe failed: HTTP probe failed with statuscode: 503",
+        3,
+    ));
     all.push(event(9, pod, "Started", "Started container app", 1));
     world.events = all.into();
     world
@@ -325,7 +378,11 @@ fn evented() -> World {
 
 fn noticed() -> Model {
     let mut model = failed_wish();
-    model.notice(Level::Good, "release spring-cloud-b-production-2 started", vec![]);
+    model.notice(
+        Level::Good,
+        "release spring-cloud-b-production-2 started",
+        vec![],
+    );
     press(&mut model, "N");
     model
 }
@@ -348,13 +405,28 @@ fn probed() -> Model {
         chains: vec![chain(tagged)],
         passed: !tagged,
         verdict: if tagged { "leak down" } else { "ok" }.into(),
-        problems: if tagged { vec!["spring-cloud-c answered by base, expected gray".into()] } else { vec![] },
-        body: Clean::lines_from("A 1.5.0 [127.64.16.10] -> B 1.1.0 [127.64.16.34] -> C 2.0.1 [127.64.16.54]\n"),
+        problems: if tagged {
+            vec!["spring-cloud-c answered by base, expected gray".into()]
+        } else {
+            vec![]
+        },
+        body: Clean::lines_from(
+            "A 1.5.0 [127.64.16.10] -> B 1.1.0 [127.64.16.34] -> C 2.0.1 [127.64.16.54]\n",
+        ),
         ..Probed::default()
     };
     let answers = [probe(true), probe(false)];
     for (ticket, answer) in tickets.into_iter().zip(answers) {
-        update(&mut model, Msg::Settled(ticket, Ok(Done { probes: vec![answer], ..Done::default() })));
+        update(
+            &mut model,
+            Msg::Settled(
+                ticket,
+                Ok(Done {
+                    probes: vec![answer],
+                    ..Done::default()
+                }),
+            ),
+        );
     }
     model
 }

@@ -17,11 +17,17 @@ pub fn keys(text: &str) -> Vec<KeyEvent> {
         if c == '<'
             && let Some(end) = rest.find('>')
         {
-            let event: KeyEvent = crokey::parse(&rest[1..end]).unwrap_or_else(|e| panic!("{rest}: {e}")).into();
+            let event: KeyEvent = crokey::parse(&rest[1..end])
+                .unwrap_or_else(|e| panic!("{rest}: {e}"))
+                .into();
             out.push(event);
             rest = &rest[end + 1..];
         } else {
-            let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+            let shift = if c.is_uppercase() {
+                KeyModifiers::SHIFT
+            } else {
+                KeyModifiers::NONE
+            };
             out.push(KeyEvent::new(KeyCode::Char(c), shift));
             rest = &rest[c.len_utf8()..];
         }

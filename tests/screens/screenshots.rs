@@ -9,7 +9,9 @@ use graylane::ui::{Model, fixture};
 fn picture(name: &str, title: &str, model: &mut Model, (width, height): (u16, u16)) {
     let (buffer, cursor) = draw(model, width, height);
     let made = svg(&buffer, cursor, title);
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots").join(format!("{name}.svg"));
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("screenshots")
+        .join(format!("{name}.svg"));
     if std::env::var_os("UPDATE_SCREENSHOTS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, made).unwrap();
@@ -25,29 +27,55 @@ fn picture(name: &str, title: &str, model: &mut Model, (width, height): (u16, u1
 
 #[test]
 fn cockpit() {
-    picture("cockpit", "Five panes in the middle of a rollout", &mut fixture::model(), (120, 36));
+    picture(
+        "cockpit",
+        "Five panes in the middle of a rollout",
+        &mut fixture::model(),
+        (120, 36),
+    );
 }
 
 #[test]
 fn confirmation() {
     let mut model = fixture::model();
     press(&mut model, "3c");
-    picture("confirmation", "A confirmation: what the next batch does", &mut model, (120, 36));
+    picture(
+        "confirmation",
+        "A confirmation: what the next batch does",
+        &mut model,
+        (120, 36),
+    );
 }
 
 #[test]
 fn lane_editor() {
     let mut model = fixture::model();
-    press(&mut model, "4e<tab><tab><ctrl-u>5<tab><tab><tab>header x-user in mia,noah");
-    picture("lane-editor", "The lane editor, with what would change", &mut model, (120, 36));
+    press(
+        &mut model,
+        "4e<tab><tab><ctrl-u>5<tab><tab><tab>header x-user in mia,noah",
+    );
+    picture(
+        "lane-editor",
+        "The lane editor, with what would change",
+        &mut model,
+        (120, 36),
+    );
 }
 
 #[test]
 fn leak() {
     let mut model = fixture::model();
-    see(&mut model, fixture::with_hops(fixture::world(), fixture::leak()));
+    see(
+        &mut model,
+        fixture::with_hops(fixture::world(), fixture::leak()),
+    );
     press(&mut model, "5");
-    picture("leak", "A tagged request met the baseline: the trace tells where and why", &mut model, (120, 36));
+    picture(
+        "leak",
+        "A tagged request met the baseline: the trace tells where and why",
+        &mut model,
+        (120, 36),
+    );
 }
 
 #[test]
@@ -59,5 +87,10 @@ fn help() {
 
 #[test]
 fn compact() {
-    picture("compact", "The same at 80 by 24", &mut fixture::model(), (80, 24));
+    picture(
+        "compact",
+        "The same at 80 by 24",
+        &mut fixture::model(),
+        (80, 24),
+    );
 }

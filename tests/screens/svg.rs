@@ -16,7 +16,8 @@ const ROW: u32 = 19;
 const BASE: u32 = 14;
 const PAD: u32 = 14;
 
-const FONTS: &str = "DejaVu Sans Mono, JetBrains Mono, Menlo, Consolas, Noto Sans Mono CJK SC, monospace";
+const FONTS: &str =
+    "DejaVu Sans Mono, JetBrains Mono, Menlo, Consolas, Noto Sans Mono CJK SC, monospace";
 
 fn hex(colour: Color, default: &str) -> String {
     match colour {
@@ -29,17 +30,26 @@ fn hex(colour: Color, default: &str) -> String {
 /// Foreground and background as they are seen.
 fn colours(cell: &Cell) -> (String, String) {
     let (fg, bg) = (hex(cell.fg, "#c8d0da"), hex(cell.bg, "#10141b"));
-    if cell.modifier.contains(Modifier::REVERSED) { (bg, fg) } else { (fg, bg) }
+    if cell.modifier.contains(Modifier::REVERSED) {
+        (bg, fg)
+    } else {
+        (fg, bg)
+    }
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// A frame's sign as a path in its cell, with its strength; none is a letter.
 fn line(symbol: &str, x: u32, y: u32) -> Option<(String, u32)> {
     let (right, bottom) = (x + CELL, y + ROW);
-    let (mx, my) = (f64::from(x) + f64::from(CELL) / 2.0, f64::from(y) + f64::from(ROW) / 2.0);
+    let (mx, my) = (
+        f64::from(x) + f64::from(CELL) / 2.0,
+        f64::from(y) + f64::from(ROW) / 2.0,
+    );
     let path = match symbol {
         "─" | "━" => format!("M{x} {my}H{right}"),
         "│" | "┃" => format!("M{mx} {y}V{bottom}"),
@@ -53,14 +63,26 @@ fn line(symbol: &str, x: u32, y: u32) -> Option<(String, u32)> {
         "┛" => format!("M{x} {my}H{mx}V{y}"),
         _ => return None,
     };
-    Some((path, if "━┃┏┓┗┛".contains(symbol) { 3 } else { 1 }))
+    Some((
+        path,
+        if "━┃┏┓┗┛".contains(symbol) {
+            3
+        } else {
+            1
+        },
+    ))
 }
 
 /// The picture; the cursor is where a field is edited.
 pub fn svg(buffer: &Buffer, cursor: Option<(u16, u16)>, title: &str) -> String {
     let area = buffer.area;
-    let (width, height) = (u32::from(area.width) * CELL + 2 * PAD, u32::from(area.height) * ROW + 2 * PAD);
-    let ground = buffer.cell((area.x, area.y)).map_or_else(|| "#10141b".into(), |c| colours(c).1);
+    let (width, height) = (
+        u32::from(area.width) * CELL + 2 * PAD,
+        u32::from(area.height) * ROW + 2 * PAD,
+    );
+    let ground = buffer
+        .cell((area.x, area.y))
+        .map_or_else(|| "#10141b".into(), |c| colours(c).1);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
          <title>{}</title>\n<rect x=\".5\" y=\".5\" width=\"{}\" height=\"{}\" rx=\"9\" fill=\"{ground}\" stroke=\"#3a4656\"/>\n\
@@ -70,7 +92,9 @@ pub fn svg(buffer: &Buffer, cursor: Option<(u16, u16)>, title: &str) -> String {
         height - 1,
     );
     for row in area.top()..area.bottom() {
-        let cells: Vec<&Cell> = (area.left()..area.right()).filter_map(|x| buffer.cell((x, row))).collect();
+        let cells: Vec<&Cell> = (area.left()..area.right())
+            .filter_map(|x| buffer.cell((x, row)))
+            .collect();
         let y = PAD + u32::from(row) * ROW;
         grounds(&mut out, &cells, y, &ground);
         lines(&mut out, &cells, y);
@@ -102,7 +126,10 @@ fn grounds(out: &mut String, cells: &[&Cell], y: u32, ground: &str) {
             }
             for (n, cell) in (from..).zip(run.iter()).filter(|(_, c)| c.symbol() == "▌") {
                 let (x, wide, fill) = (PAD + n * CELL, CELL / 2, colours(cell).0);
-                _ = writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{ROW}\" fill=\"{fill}\"/>");
+                _ = writeln!(
+                    out,
+                    "<rect x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{ROW}\" fill=\"{fill}\"/>"
+                );
             }
         },
     );
@@ -110,16 +137,31 @@ fn grounds(out: &mut String, cells: &[&Cell], y: u32, ground: &str) {
 
 /// Lines of one colour and strength in one path; straight ones are joined.
 fn lines(out: &mut String, cells: &[&Cell], y: u32) {
-    let key = |c: &Cell| line(c.symbol(), 0, 0).map(|(_, wide)| (colours(c).0, wide, c.symbol().to_owned()));
+    let key = |c: &Cell| {
+        line(c.symbol(), 0, 0).map(|(_, wide)| (colours(c).0, wide, c.symbol().to_owned()))
+    };
     runs(cells, key, |from, to, run| {
-        let Some((colour, wide, symbol)) = key(run[0]) else { return };
+        let Some((colour, wide, symbol)) = key(run[0]) else {
+            return;
+        };
         let path = match symbol.as_str() {
             "─" | "━" => {
-                format!("M{} {}H{}", PAD + from * CELL, f64::from(y) + f64::from(ROW) / 2.0, PAD + to * CELL)
+                format!(
+                    "M{} {}H{}",
+                    PAD + from * CELL,
+                    f64::from(y) + f64::from(ROW) / 2.0,
+                    PAD + to * CELL
+                )
             }
-            _ => (from..to).filter_map(|n| line(&symbol, PAD + n * CELL, y)).map(|(path, _)| path).collect(),
+            _ => (from..to)
+                .filter_map(|n| line(&symbol, PAD + n * CELL, y))
+                .map(|(path, _)| path)
+                .collect(),
         };
-        _ = writeln!(out, "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"{wide}\"/>");
+        _ = writeln!(
+            out,
+            "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"{wide}\"/>"
+        );
     });
 }
 
@@ -132,7 +174,10 @@ fn words(out: &mut String, cells: &[&Cell], y: u32) {
             if drawn(run[0]) && !run[0].modifier.contains(Modifier::UNDERLINED) {
                 return;
             }
-            let text: String = run.iter().map(|c| if drawn(c) { " " } else { c.symbol() }).collect();
+            let text: String = run
+                .iter()
+                .map(|c| if drawn(c) { " " } else { c.symbol() })
+                .collect();
             let mut style = String::new();
             for (modifier, words) in [
                 (Modifier::BOLD, " font-weight=\"bold\""),
@@ -160,12 +205,22 @@ fn words(out: &mut String, cells: &[&Cell], y: u32) {
 
 /// Runs of cells with one key: from, to, cells. The cell behind a wide sign belongs to it and is left out of a run's
 /// text by being empty or blank.
-fn runs<K: PartialEq>(cells: &[&Cell], key: impl Fn(&Cell) -> K, mut each: impl FnMut(u32, u32, &[&Cell])) {
+fn runs<K: PartialEq>(
+    cells: &[&Cell],
+    key: impl Fn(&Cell) -> K,
+    mut each: impl FnMut(u32, u32, &[&Cell]),
+) {
     let mut from = 0;
     while from < cells.len() {
         let own = key(cells[from]);
-        let to = (from..cells.len()).find(|i| key(cells[*i]) != own).unwrap_or(cells.len());
-        each(u32::try_from(from).expect("short"), u32::try_from(to).expect("short"), &cells[from..to]);
+        let to = (from..cells.len())
+            .find(|i| key(cells[*i]) != own)
+            .unwrap_or(cells.len());
+        each(
+            u32::try_from(from).expect("short"),
+            u32::try_from(to).expect("short"),
+            &cells[from..to],
+        );
         from = to;
     }
 }
@@ -182,28 +237,60 @@ mod tests {
         let red = Style::new().fg(Color::Rgb(255, 0, 0));
         buffer.set_string(0, 0, "灰度 a<b", red.bold());
         buffer.set_string(0, 1, "──", Style::new());
-        buffer.set_string(4, 1, "no", red.bg(Color::Rgb(0, 0, 255)).reversed().dim().underlined());
+        buffer.set_string(
+            4,
+            1,
+            "no",
+            red.bg(Color::Rgb(0, 0, 255)).reversed().dim().underlined(),
+        );
         let made = svg(&buffer, None, "x & y");
         assert!(made.contains("<title>x &amp; y</title>"), "{made}");
         // Two columns for each wide sign; what follows stands behind them.
-        let at =
-            |column: u32, row: u32| format!("<text x=\"{}\" y=\"{}\"", PAD + column * CELL, PAD + row * ROW + BASE);
+        let at = |column: u32, row: u32| {
+            format!(
+                "<text x=\"{}\" y=\"{}\"",
+                PAD + column * CELL,
+                PAD + row * ROW + BASE
+            )
+        };
         assert!(
-            made.contains(&format!("{} textLength=\"18\" fill=\"#ff0000\" font-weight=\"bold\">灰<", at(0, 0))),
+            made.contains(&format!(
+                "{} textLength=\"18\" fill=\"#ff0000\" font-weight=\"bold\">灰<",
+                at(0, 0)
+            )),
             "{made}"
         );
         assert!(
-            made.contains(&format!("{} textLength=\"18\" fill=\"#ff0000\" font-weight=\"bold\">度<", at(2, 0))),
+            made.contains(&format!(
+                "{} textLength=\"18\" fill=\"#ff0000\" font-weight=\"bold\">度<",
+                at(2, 0)
+            )),
             "{made}"
         );
         assert!(
-            made.contains(&format!("{} textLength=\"27\" fill=\"#ff0000\" font-weight=\"bold\">a&lt;b<", at(5, 0))),
+            made.contains(&format!(
+                "{} textLength=\"27\" fill=\"#ff0000\" font-weight=\"bold\">a&lt;b<",
+                at(5, 0)
+            )),
             "{made}"
         );
         // Reversed: the colours have changed places.
-        assert!(made.contains("width=\"18\" height=\"19\" fill=\"#ff0000\""), "{made}");
+        assert!(
+            made.contains("width=\"18\" height=\"19\" fill=\"#ff0000\""),
+            "{made}"
+        );
         let looks = "fill=\"#0000ff\" opacity=\".6\" text-decoration=\"underline\">no<";
-        assert!(made.contains(&format!("{} textLength=\"18\" {looks}", at(4, 1))), "{made}");
-        assert!(made.contains(&format!("M{PAD} {}H{}", f64::from(PAD + ROW) + 9.5, PAD + 2 * CELL)), "{made}");
+        assert!(
+            made.contains(&format!("{} textLength=\"18\" {looks}", at(4, 1))),
+            "{made}"
+        );
+        assert!(
+            made.contains(&format!(
+                "M{PAD} {}H{}",
+                f64::from(PAD + ROW) + 9.5,
+                PAD + 2 * CELL
+            )),
+            "{made}"
+        );
     }
 }

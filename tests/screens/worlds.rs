@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use graylane::{
     api::{
-        AppTemplate, BatchPhase, EnvironmentLock, EnvironmentState, Manifest, Release, ReleasePhase, TaskPhase,
-        TaskStatus, VariableGroup, Workflow, label,
+        AppTemplate, BatchPhase, EnvironmentLock, EnvironmentState, Manifest, Release,
+        ReleasePhase, TaskPhase, TaskStatus, VariableGroup, Workflow, label,
     },
     domain::{
         hop::Hop,
@@ -29,7 +29,9 @@ pub const RELEASE: &str = "spring-cloud-a-production-7";
 pub fn with_release(change: impl FnOnce(&mut Release)) -> World {
     let mut world = fixture::world();
     let releases = Arc::make_mut(&mut world.releases);
-    change(Arc::make_mut(releases.get_mut(RELEASE).expect("it is there")));
+    change(Arc::make_mut(
+        releases.get_mut(RELEASE).expect("it is there"),
+    ));
     world.revision += 1;
     world
 }
@@ -38,7 +40,11 @@ pub fn with_release(change: impl FnOnce(&mut Release)) -> World {
 pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&str>) -> World {
     with_release(|release| {
         let status = release.status.as_mut().expect("it has begun");
-        let place = status.tasks.iter().position(|t| t.name == task).expect("a task of it");
+        let place = status
+            .tasks
+            .iter()
+            .position(|t| t.name == task)
+            .expect("a task of it");
         for after in &mut status.tasks[place + 1..] {
             *after = TaskStatus {
                 name: after.name.clone(),
@@ -55,20 +61,40 @@ pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&st
         }
         here.message = message.map(Into::into);
         (status.phase, status.task) = (whole, Some(task.into()));
-        let names: Vec<&str> = status.tasks[..=place].iter().map(|t| t.name.as_str()).collect();
-        status.history.retain(|h| h.task.as_deref().is_some_and(|t| names.contains(&t) && t != task));
+        let names: Vec<&str> = status.tasks[..=place]
+            .iter()
+            .map(|t| t.name.as_str())
+            .collect();
+        status.history.retain(|h| {
+            h.task
+                .as_deref()
+                .is_some_and(|t| names.contains(&t) && t != task)
+        });
     })
 }
 
 /// Waits for a yes.
 pub fn approval() -> World {
-    frozen(at("approve", TaskPhase::Waiting, ReleasePhase::Waiting, None))
+    frozen(at(
+        "approve",
+        TaskPhase::Waiting,
+        ReleasePhase::Waiting,
+        None,
+    ))
 }
 
 /// The release was frozen, and so was one before it, of which production runs.
 pub fn frozen(mut world: World) -> World {
-    let app = Arc::make_mut(Arc::make_mut(&mut world.apps).get_mut(A).expect("it is there"));
-    let gray = app.status.as_mut().and_then(|s| s.environments.get_mut("gray")).expect("it is there");
+    let app = Arc::make_mut(
+        Arc::make_mut(&mut world.apps)
+            .get_mut(A)
+            .expect("it is there"),
+    );
+    let gray = app
+        .status
+        .as_mut()
+        .and_then(|s| s.environments.get_mut("gray"))
+        .expect("it is there");
     gray.state = EnvironmentState::Cleaned;
     let revision = Revision::of(app);
     let releases = Arc::make_mut(&mut world.releases);
@@ -79,8 +105,13 @@ pub fn frozen(mut world: World) -> World {
     before.metadata.creation_timestamp = None;
     let status = before.status.as_mut().expect("it has begun");
     (status.phase, status.task) = (ReleasePhase::Succeeded, None);
-    let deploy = status.tasks.iter_mut().find(|t| t.name == "deploy-prod").expect("a task of it");
-    (deploy.phase, deploy.finished_at) = (TaskPhase::Succeeded, Some("2026-11-18T10:45:00Z".into()));
+    let deploy = status
+        .tasks
+        .iter_mut()
+        .find(|t| t.name == "deploy-prod")
+        .expect("a task of it");
+    (deploy.phase, deploy.finished_at) =
+        (TaskPhase::Succeeded, Some("2026-11-18T10:45:00Z".into()));
     deploy.new_images = [("backend".to_owned(), "spring-cloud-a:1.4.2".to_owned())].into();
     releases.insert("spring-cloud-a-production-6".into(), Arc::new(before));
     world.revisions = Arc::new([(revision.name().to_owned(), Arc::new(revision))].into());
@@ -89,19 +120,40 @@ pub fn frozen(mut world: World) -> World {
 
 /// The same for somebody who may look and do nothing else.
 pub fn viewer() -> World {
-    let lacking = Right::HOME.into_iter().filter(|r| *r != Right::Logs).map(|r| ("demo".to_owned(), r)).collect();
-    World { rights: Arc::new(Rights { who: Some(Clean::from("vera")), lacking }), ..approval() }
+    let lacking = Right::HOME
+        .into_iter()
+        .filter(|r| *r != Right::Logs)
+        .map(|r| ("demo".to_owned(), r))
+        .collect();
+    World {
+        rights: Arc::new(Rights {
+            who: Some(Clean::from("vera")),
+            lacking,
+        }),
+        ..approval()
+    }
 }
 
 /// Waits for a word before production.
 pub fn proceed() -> World {
-    at("go-production", TaskPhase::Waiting, ReleasePhase::Waiting, Some("look at the trace"))
+    at(
+        "go-production",
+        TaskPhase::Waiting,
+        ReleasePhase::Waiting,
+        Some("look at the trace"),
+    )
 }
 
 /// A deploy has failed.
 pub fn failed() -> World {
-    let message = "spring-cloud-a-gray: 0 of 1 pods ready after 5 min: CrashLoopBackOff: exit code 1";
-    at("deploy-gray", TaskPhase::Failed, ReleasePhase::Failed, Some(message))
+    let message =
+        "spring-cloud-a-gray: 0 of 1 pods ready after 5 min: CrashLoopBackOff: exit code 1";
+    at(
+        "deploy-gray",
+        TaskPhase::Failed,
+        ReleasePhase::Failed,
+        Some(message),
+    )
 }
 
 /// Held by a person.
@@ -136,7 +188,12 @@ pub fn succeeded() -> World {
 /// Requests are told by spans, of which some are left out.
 pub fn sampled() -> World {
     let mut world = fixture::world();
-    let hops = world.hops.iter().map(|hop| Arc::new(Hop { source: Some(Source::Otlp), ..Hop::clone(hop) }));
+    let hops = world.hops.iter().map(|hop| {
+        Arc::new(Hop {
+            source: Some(Source::Otlp),
+            ..Hop::clone(hop)
+        })
+    });
     world.hops = Arc::new(hops.collect());
     world
 }
@@ -146,7 +203,10 @@ pub fn quiet() -> World {
     let mut world = succeeded();
     world.hops = Arc::default();
     Arc::make_mut(&mut world.releases).retain(|name, _| name == RELEASE);
-    world.engine = world.engine.map(|engine| Engine { renewed: None, ..engine });
+    world.engine = world.engine.map(|engine| Engine {
+        renewed: None,
+        ..engine
+    });
     world
 }
 
@@ -155,11 +215,26 @@ pub fn locked() -> World {
     let mut world = fixture::world();
     let apps = Arc::make_mut(&mut world.apps);
     let app = Arc::make_mut(apps.get_mut(A).expect("it is there"));
-    let found = app.spec.environments.iter_mut().find(|e| e.name == "test").expect("an environment");
-    found.lock = Some(EnvironmentLock { by: "noah".into(), reason: "load test until six".into() });
-    let status = app.status.as_mut().and_then(|s| s.environments.get_mut("pre")).expect("it has run");
+    let found = app
+        .spec
+        .environments
+        .iter_mut()
+        .find(|e| e.name == "test")
+        .expect("an environment");
+    found.lock = Some(EnvironmentLock {
+        by: "noah".into(),
+        reason: "load test until six".into(),
+    });
+    let status = app
+        .status
+        .as_mut()
+        .and_then(|s| s.environments.get_mut("pre"))
+        .expect("it has run");
     status.state = EnvironmentState::Error;
-    status.message = Some("deployments.apps spring-cloud-a-pre: field manager kubectl-edit owns .spec.replicas".into());
+    status.message = Some(
+        "deployments.apps spring-cloud-a-pre: field manager kubectl-edit owns .spec.replicas"
+            .into(),
+    );
     world
 }
 
@@ -178,13 +253,23 @@ pub fn templated() -> World {
         "workflow": {"stages": [{"name": "production", "tasks": [{"name": "up", "deploy": {"environment": "gray"}}]}]},
     }});
     let groups = [
-        ("shared", json!({"description": "for everybody", "values": {"level": "info", "region": "eu-1"}})),
-        ("a-own", json!({"app": A, "values": {"level": "debug", "retries": 3}})),
+        (
+            "shared",
+            json!({"description": "for everybody", "values": {"level": "info", "region": "eu-1"}}),
+        ),
+        (
+            "a-own",
+            json!({"app": A, "values": {"level": "debug", "retries": 3}}),
+        ),
     ];
     // What released A to gray, with what the group said then.
     let mut world = with_release(|release| {
         let status = release.status.as_mut().expect("it has begun");
-        status.variables = [("gray".to_owned(), [("region".to_owned(), json!("us-1"))].into())].into();
+        status.variables = [(
+            "gray".to_owned(),
+            [("region".to_owned(), json!("us-1"))].into(),
+        )]
+        .into();
     });
     world.templates = Arc::new([("service".to_owned(), Arc::new(made(spec)))].into());
     let group = |(name, spec): (&str, Value)| {
@@ -196,16 +281,26 @@ pub fn templated() -> World {
     let apps = Arc::make_mut(&mut world.apps);
     let app = Arc::make_mut(apps.get_mut(A).expect("it is there"));
     app.metadata.annotations = Some([(label::TEMPLATE.to_owned(), "service".to_owned())].into());
-    let gray = app.spec.environments.iter_mut().find(|e| e.name == "gray").expect("an environment");
+    let gray = app
+        .spec
+        .environments
+        .iter_mut()
+        .find(|e| e.name == "gray")
+        .expect("an environment");
     gray.variable_groups = vec!["a-own".into(), "shared".into()];
-    let status = app.status.as_mut().and_then(|s| s.environments.get_mut("gray")).expect("it has run");
+    let status = app
+        .status
+        .as_mut()
+        .and_then(|s| s.environments.get_mut("gray"))
+        .expect("it has run");
     status.release = Some(RELEASE.into());
     world
 }
 
 fn made(spec: Value) -> AppTemplate {
     let mut template = AppTemplate::new("service", serde_json::from_value(spec).expect("a spec"));
-    (template.metadata.uid, template.metadata.resource_version) = (Some("uid-service".into()), Some("41".into()));
+    (template.metadata.uid, template.metadata.resource_version) =
+        (Some("uid-service".into()), Some("41".into()));
     template
 }
 
@@ -216,7 +311,9 @@ pub fn straight_to_production() -> World {
     let app = Arc::make_mut(apps.get_mut("spring-cloud-b").expect("it is there"));
     let mut workflow = Workflow::clone(&app.spec.workflow);
     for stage in &mut workflow.stages {
-        stage.tasks.retain(|t| t.approval.is_none() && t.proceed.is_none());
+        stage
+            .tasks
+            .retain(|t| t.approval.is_none() && t.proceed.is_none());
     }
     app.spec.workflow = workflow;
     world
@@ -227,7 +324,11 @@ pub fn straight_to_production() -> World {
 pub fn stateful(batch: u32) -> World {
     let mut world = with_release(|release| {
         let status = release.status.as_mut().expect("it has begun");
-        let task = status.tasks.iter_mut().find(|t| t.name == "deploy-prod").expect("a task of it");
+        let task = status
+            .tasks
+            .iter_mut()
+            .find(|t| t.name == "deploy-prod")
+            .expect("a task of it");
         let (mut last, held) = (task.batches[2].clone(), task.batches[1].clone());
         (last.target, last.number) = (3, 3);
         (task.phase, task.message) = (TaskPhase::Running, None);
@@ -242,7 +343,11 @@ pub fn stateful(batch: u32) -> World {
         status.phase = ReleasePhase::Running;
     });
     let all = Arc::make_mut(&mut world.deployments);
-    let mut set = all.values().find(|w| w.key.name == "spring-cloud-a-prod").expect("it is there").clone();
+    let mut set = all
+        .values()
+        .find(|w| w.key.name == "spring-cloud-a-prod")
+        .expect("it is there")
+        .clone();
     all.remove(&set.key);
     let new = Some("spring-cloud-a-prod-84b5cf".to_owned());
     (set.kind, set.revision, set.left_alone, set.ready) = (WorkloadKind::StatefulSet, new, 1, 3);
@@ -253,7 +358,12 @@ pub fn stateful(batch: u32) -> World {
     // Old ones have the lower places.
     moved.sort_by_key(|p| p.hash.as_deref() == Some("84b5cf"));
     let (images, coming) = (moved[3].images.clone(), Clean::from("ContainerCreating"));
-    (moved[2].images, moved[2].hash, moved[2].ready, moved[2].state) = (images, Some("84b5cf".into()), false, coming);
+    (
+        moved[2].images,
+        moved[2].hash,
+        moved[2].ready,
+        moved[2].state,
+    ) = (images, Some("84b5cf".into()), false, coming);
     for (place, mut pod) in moved.into_iter().enumerate() {
         pod.key.name = format!("spring-cloud-a-prod-{place}");
         pod.owner = Some("spring-cloud-a-prod".into());
@@ -262,15 +372,24 @@ pub fn stateful(batch: u32) -> World {
     }
     world.stateful = Arc::new([(set.key.clone(), set)].into());
     let manifest = fixture::MANIFEST.replace("kind: Deployment", PROD_IS_A_SET);
-    manifests(&mut world, A).push(Manifest { name: "app.yaml".into(), priority: 0, template: manifest });
+    manifests(&mut world, A).push(Manifest {
+        name: "app.yaml".into(),
+        priority: 0,
+        template: manifest,
+    });
     world
 }
 
-const PROD_IS_A_SET: &str = "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
+const PROD_IS_A_SET: &str =
+    "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
 
 /// An App's manifests, none left.
 fn manifests<'a>(world: &'a mut World, app: &str) -> &'a mut Vec<Manifest> {
-    let app = Arc::make_mut(Arc::make_mut(&mut world.apps).get_mut(app).expect("it is there"));
+    let app = Arc::make_mut(
+        Arc::make_mut(&mut world.apps)
+            .get_mut(app)
+            .expect("it is there"),
+    );
     app.spec.manifests.clear();
     &mut app.spec.manifests
 }
@@ -278,13 +397,26 @@ fn manifests<'a>(world: &'a mut World, app: &str) -> &'a mut Vec<Manifest> {
 /// Before its last batch.
 pub fn stateful_held() -> World {
     let mut world = stateful(3);
-    let release = Arc::make_mut(Arc::make_mut(&mut world.releases).get_mut(RELEASE).expect("it is there"));
+    let release = Arc::make_mut(
+        Arc::make_mut(&mut world.releases)
+            .get_mut(RELEASE)
+            .expect("it is there"),
+    );
     let status = release.status.as_mut().expect("it has begun");
-    let task = status.tasks.iter_mut().find(|t| t.name == "deploy-prod").expect("a task of it");
-    (task.batches[2].phase, task.phase, status.phase) =
-        (BatchPhase::Pending, TaskPhase::Waiting, ReleasePhase::Waiting);
+    let task = status
+        .tasks
+        .iter_mut()
+        .find(|t| t.name == "deploy-prod")
+        .expect("a task of it");
+    (task.batches[2].phase, task.phase, status.phase) = (
+        BatchPhase::Pending,
+        TaskPhase::Waiting,
+        ReleasePhase::Waiting,
+    );
     let pods = Arc::make_mut(&mut world.pods).values_mut();
-    for pod in pods.filter(|p| p.state.as_str() == "ContainerCreating" && p.app.as_deref() == Some(A)) {
+    for pod in
+        pods.filter(|p| p.state.as_str() == "ContainerCreating" && p.app.as_deref() == Some(A))
+    {
         (pod.ready, pod.state) = (true, Clean::from("Running"));
     }
     world
@@ -293,62 +425,113 @@ pub fn stateful_held() -> World {
 /// B has two StatefulSets beside its Deployment in production, before which nobody is asked.
 pub fn stateful_mixed() -> World {
     let mut world = straight_to_production();
-    let base = world.deployments.values().find(|w| w.key.name == "spring-cloud-b-prod").expect("it is there").clone();
+    let base = world
+        .deployments
+        .values()
+        .find(|w| w.key.name == "spring-cloud-b-prod")
+        .expect("it is there")
+        .clone();
     let set = |name: &str| {
-        let key = Key { name: name.into(), ..base.key.clone() };
-        Workload { kind: WorkloadKind::StatefulSet, key, ..base.clone() }
+        let key = Key {
+            name: name.into(),
+            ..base.key.clone()
+        };
+        Workload {
+            kind: WorkloadKind::StatefulSet,
+            key,
+            ..base.clone()
+        }
     };
     let sets = [set("spring-cloud-b-cache"), set("spring-cloud-b-queue")];
     world.stateful = Arc::new(sets.into_iter().map(|s| (s.key.clone(), s)).collect());
     let all = manifests(&mut world, "spring-cloud-b");
-    all.push(Manifest { name: "app.yaml".into(), priority: 0, template: fixture::MANIFEST.into() });
+    all.push(Manifest {
+        name: "app.yaml".into(),
+        priority: 0,
+        template: fixture::MANIFEST.into(),
+    });
     for name in ["cache", "queue"] {
         let template = fixture::MANIFEST.replace("kind: Deployment", "kind: StatefulSet");
         let template = template.replace("-{{ .AppStack.envName }}", &format!("-{name}"));
         let template = format!("{{{{ if eq .AppStack.envName \"prod\" }}}}{template}{{{{ end }}}}");
-        all.push(Manifest { name: format!("{name}.yaml"), priority: 0, template });
+        all.push(Manifest {
+            name: format!("{name}.yaml"),
+            priority: 0,
+            template,
+        });
     }
     world
 }
 
 /// Nothing has been applied yet.
 pub fn empty() -> World {
-    World { link: Link::Live, namespace: "demo".into(), ..World::default() }
+    World {
+        link: Link::Live,
+        namespace: "demo".into(),
+        ..World::default()
+    }
 }
 
 fn ago(seconds: i64) -> jiff::Timestamp {
-    fixture::now().checked_sub(SignedDuration::from_secs(seconds)).expect("a time")
+    fixture::now()
+        .checked_sub(SignedDuration::from_secs(seconds))
+        .expect("a time")
 }
 
 fn lost(trouble: Trouble, seconds: i64, why: &str) -> Link {
-    Link::Stale { since: ago(seconds), trouble, why: Clean::from(why) }
+    Link::Stale {
+        since: ago(seconds),
+        trouble,
+        why: Clean::from(why),
+    }
 }
 
 /// Nobody can prove who we are.
 pub fn credentials_gone() -> World {
     let why = "the login plugin says: token has expired; run: aws sso login";
-    World { link: lost(Trouble::Unauthorized, 310, why), asked: asked(0), ..fixture::world() }
+    World {
+        link: lost(Trouble::Unauthorized, 310, why),
+        asked: asked(0),
+        ..fixture::world()
+    }
 }
 
 fn asked(throttled: u64) -> Asked {
-    Asked { total: 1284, minute: 9, throttled, until: None, watches: 16 }
+    Asked {
+        total: 1284,
+        minute: 9,
+        throttled,
+        until: None,
+        watches: 16,
+    }
 }
 
 /// Nothing was ever seen.
 pub fn never_there() -> World {
-    World { link: lost(Trouble::Offline, 42, "connection refused"), namespace: "demo".into(), ..World::default() }
+    World {
+        link: lost(Trouble::Offline, 42, "connection refused"),
+        namespace: "demo".into(),
+        ..World::default()
+    }
 }
 
 /// The server wants peace; the watches still live.
 pub fn throttled() -> World {
-    let until = fixture::now().checked_add(SignedDuration::from_secs(12)).expect("a time");
-    World { asked: Asked { until: Some(until), ..asked(7) }, ..fixture::world() }
+    let until = fixture::now()
+        .checked_add(SignedDuration::from_secs(12))
+        .expect("a time");
+    World {
+        asked: Asked {
+            until: Some(until),
+            ..asked(7)
+        },
+        ..fixture::world()
+    }
 }
 
 /// A right is missing.
 pub fn forbidden() -> World {
-    let why =
-        "pods is forbidden: User \"mia\" cannot list resource \"pods\" in API group \"\" in the namespace \"demo\"";
+    let why = "pods is forbidden: User \"mia\" cannot list resource \"pods\" in API group \"\" in the namespace \"demo\"";
     let gap = |resource, namespace: &str| Gap {
         context: None,
         resource,
@@ -357,8 +540,18 @@ pub fn forbidden() -> World {
         since: ago(60),
         why: Clean::from(why),
     };
-    let gaps = vec![gap("pods", "demo"), gap("pods", "demo-test"), gap("lanes.graylane.dev", "demo")];
-    World { gaps: gaps.into(), pods: Arc::default(), lanes: Arc::default(), asked: asked(0), ..fixture::world() }
+    let gaps = vec![
+        gap("pods", "demo"),
+        gap("pods", "demo-test"),
+        gap("lanes.graylane.dev", "demo"),
+    ];
+    World {
+        gaps: gaps.into(),
+        pods: Arc::default(),
+        lanes: Arc::default(),
+        asked: asked(0),
+        ..fixture::world()
+    }
 }
 
 /// Production is in another cluster, and that one does not answer; a third one does.
@@ -366,16 +559,39 @@ pub fn contexts() -> World {
     let mut world = fixture::world();
     let apps = Arc::make_mut(&mut world.apps);
     let app = Arc::make_mut(apps.get_mut(A).expect("it is there"));
-    let found = app.spec.environments.iter_mut().find(|e| e.name == "prod").expect("an environment");
+    let found = app
+        .spec
+        .environments
+        .iter_mut()
+        .find(|e| e.name == "prod")
+        .expect("an environment");
     found.context = Some("prod-eu".into());
-    let contexts =
-        [("pre-eu".to_owned(), Link::Live), ("prod-eu".to_owned(), lost(Trouble::Offline, 185, "no route to host"))];
-    World { contexts: Arc::new(contexts.into()), asked: asked(0), ..world }
+    let contexts = [
+        ("pre-eu".to_owned(), Link::Live),
+        (
+            "prod-eu".to_owned(),
+            lost(Trouble::Offline, 185, "no route to host"),
+        ),
+    ];
+    World {
+        contexts: Arc::new(contexts.into()),
+        asked: asked(0),
+        ..world
+    }
 }
 
 /// The connection is lost.
 pub fn stale() -> World {
-    let since = fixture::now().checked_sub(SignedDuration::from_secs(95)).expect("a time");
+    let since = fixture::now()
+        .checked_sub(SignedDuration::from_secs(95))
+        .expect("a time");
     let why = Clean::from("connection refused; trying again");
-    World { link: Link::Stale { since, trouble: Trouble::Offline, why }, ..fixture::world() }
+    World {
+        link: Link::Stale {
+            since,
+            trouble: Trouble::Offline,
+            why,
+        },
+        ..fixture::world()
+    }
 }

@@ -37,9 +37,19 @@ struct Rig {
 impl Rig {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (pocket, client) = program::serving(command(dir.path()).args(["pocket", "serve"]), dir.path()).await;
-        let engine = command(dir.path()).arg("engine").stderr(Stdio::null()).spawn().unwrap();
-        Self { dir, client, _pocket: pocket, _engine: engine }
+        let (pocket, client) =
+            program::serving(command(dir.path()).args(["pocket", "serve"]), dir.path()).await;
+        let engine = command(dir.path())
+            .arg("engine")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            dir,
+            client,
+            _pocket: pocket,
+            _engine: engine,
+        }
     }
 
     fn api<T>(&self) -> Api<T>
@@ -56,22 +66,40 @@ impl Rig {
 
     async fn refused(&self, code: i32, args: &[&str]) -> String {
         let output = program::run(command(self.dir.path()), args).await;
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         String::from_utf8(output.stderr).unwrap()
     }
 
     async fn pods(&self, selector: &str) -> Vec<Pod> {
-        self.api().list(&ListParams::default().labels(selector)).await.unwrap().items
+        self.api()
+            .list(&ListParams::default().labels(selector))
+            .await
+            .unwrap()
+            .items
     }
 
     async fn until(&self, what: &str, selector: &str, fact: impl Fn(&[Pod]) -> bool) -> Vec<Pod> {
-        program::until(what, async || Some(self.pods(selector).await).filter(|pods| fact(pods))).await
+        program::until(what, async || {
+            Some(self.pods(selector).await).filter(|pods| fact(pods))
+        })
+        .await
     }
 }
 
 fn ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none() && conditions.clone().any(|c| c.type_ == "Ready" && c.status == "True")
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions
+            .clone()
+            .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 fn uids(pods: &[Pod]) -> BTreeSet<String> {
@@ -82,9 +110,23 @@ fn uids(pods: &[Pod]) -> BTreeSet<String> {
 async fn what_runs_is_adopted_untouched_and_released() {
     let rig = Rig::start().await;
     let images = Images::of(rig.dir.path()).unwrap();
-    let run = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"].map(str::to_owned).to_vec();
+    let run = [
+        "sh",
+        "-c",
+        "trap 'exit 0' TERM; while :; do sleep 0.1; done",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for tag in ["checkout:1", "checkout:2"] {
-        images.define(tag, &Manifest { entrypoint: run.clone(), ..Manifest::default() }).unwrap();
+        images
+            .define(
+                tag,
+                &Manifest {
+                    entrypoint: run.clone(),
+                    ..Manifest::default()
+                },
+            )
+            .unwrap();
     }
     let labels = json!({"app": "checkout"});
     let deployment: Deployment = serde_json::from_value(json!({
@@ -99,68 +141,141 @@ async fn what_runs_is_adopted_untouched_and_released() {
         "metadata": {"name": "checkout"}, "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}
     }))
     .unwrap();
-    rig.api().create(&PostParams::default(), &deployment).await.unwrap();
-    rig.api().create(&PostParams::default(), &service).await.unwrap();
-    let before = rig.until("three pods", "app=checkout", |p| p.iter().filter(|p| ready(p)).count() == 3).await;
+    rig.api()
+        .create(&PostParams::default(), &deployment)
+        .await
+        .unwrap();
+    rig.api()
+        .create(&PostParams::default(), &service)
+        .await
+        .unwrap();
+    let before = rig
+        .until("three pods", "app=checkout", |p| {
+            p.iter().filter(|p| ready(p)).count() == 3
+        })
+        .await;
 
     // Shown, and not a thing written.
     let why = rig.refused(1, &["adopt", "deployment/chekout"]).await;
-    assert!(why.contains("no Deployment chekout in namespace default; there is only checkout"), "{why}");
+    assert!(
+        why.contains("no Deployment chekout in namespace default; there is only checkout"),
+        "{why}"
+    );
     let why = rig.refused(2, &["adopt", "statefulset/checkout"]).await;
     assert!(why.contains("only a Deployment can be adopted"), "{why}");
     let adopt = ["adopt", "deployment/checkout", "--environment", "prod"];
     let why = rig.refused(2, &adopt).await;
     assert!(why.contains("needs --yes"), "{why}");
     let printed = rig.ok(&[&adopt[..], &["--print"]].concat()).await;
-    assert!(printed.contains("kind: App") && printed.contains("{{ .AppStack.image.backend }}"), "{printed}");
-    assert!(rig.api::<App>().list(&ListParams::default()).await.unwrap().items.is_empty());
+    assert!(
+        printed.contains("kind: App") && printed.contains("{{ .AppStack.image.backend }}"),
+        "{printed}"
+    );
+    assert!(
+        rig.api::<App>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     let untouched: Deployment = rig.api().get("checkout").await.unwrap();
     assert_eq!(untouched.metadata.labels.unwrap().len(), 1);
 
     // Adopted: the pods are the same, and the engine labels them, also one that is made anew.
     let told = rig.ok(&[&adopt[..], &["--yes"]].concat()).await;
-    for part in
-        ["Deployment checkout: nothing", "Service checkout: nothing", "prod in namespace default, batches 1, 50%, 100%"]
-    {
+    for part in [
+        "Deployment checkout: nothing",
+        "Service checkout: nothing",
+        "prod in namespace default, batches 1, 50%, 100%",
+    ] {
         assert!(told.contains(part), "{part} in\n{told}");
     }
     let ours = format!("{}=checkout,{}=prod", label::APP, label::ENVIRONMENT);
     let after = rig.until("labelled pods", &ours, |p| p.len() == 3).await;
     assert_eq!(uids(&after), uids(&before));
-    rig.api::<Pod>().delete(&after[0].name_any(), &DeleteParams::default()).await.unwrap();
-    let fresh = |p: &[Pod]| p.iter().filter(|p| ready(p) && !before.iter().any(|b| b.uid() == p.uid())).count();
-    rig.until("a labelled replacement", &ours, |p| fresh(p) == 1).await;
+    rig.api::<Pod>()
+        .delete(&after[0].name_any(), &DeleteParams::default())
+        .await
+        .unwrap();
+    let fresh = |p: &[Pod]| {
+        p.iter()
+            .filter(|p| ready(p) && !before.iter().any(|b| b.uid() == p.uid()))
+            .count()
+    };
+    rig.until("a labelled replacement", &ours, |p| fresh(p) == 1)
+        .await;
     let app: App = rig.api().get("checkout").await.unwrap();
     let inventory = &app.status.unwrap().environments["prod"].inventory;
-    assert!(inventory.len() == 2 && inventory.iter().all(|i| !i.uid.is_empty()), "{inventory:?}");
+    assert!(
+        inventory.len() == 2 && inventory.iter().all(|i| !i.uid.is_empty()),
+        "{inventory:?}"
+    );
 
     // Gray beside it, without another task changing.
     let why = rig.refused(1, &[&adopt[..], &["--yes"]].concat()).await;
-    assert!(why.contains("is there already") && why.contains("--add-gray"), "{why}");
-    let told = rig.ok(&[&adopt[..], &["--add-gray", "--yes"]].concat()).await;
-    let gone = told.lines().filter(|l| l.starts_with('-') && !l.starts_with("---"));
+    assert!(
+        why.contains("is there already") && why.contains("--add-gray"),
+        "{why}"
+    );
+    let told = rig
+        .ok(&[&adopt[..], &["--add-gray", "--yes"]].concat())
+        .await;
+    let gone = told
+        .lines()
+        .filter(|l| l.starts_with('-') && !l.starts_with("---"));
     assert_eq!(gone.collect::<Vec<_>>(), [""; 0], "{told}");
 
     // Released: gray, then prod by batches; gray goes.
-    let release =
-        rig.ok(&["release", "start", "checkout", "--stage", "production", "--image", "backend=checkout:2"]).await;
+    let release = rig
+        .ok(&[
+            "release",
+            "start",
+            "checkout",
+            "--stage",
+            "production",
+            "--image",
+            "backend=checkout:2",
+        ])
+        .await;
     let release = release.trim();
     let wait = ["release", "wait", release, "--timeout", "100s"];
-    rig.ok(&[&wait[..], &["--task", "approve", "--phase", "Waiting"]].concat()).await;
+    rig.ok(&[&wait[..], &["--task", "approve", "--phase", "Waiting"]].concat())
+        .await;
     rig.ok(&["--user", "bob", "approve", release]).await;
-    rig.ok(&[&wait[..], &["--task", "proceed-gray", "--phase", "Waiting"]].concat()).await;
+    rig.ok(&[&wait[..], &["--task", "proceed-gray", "--phase", "Waiting"]].concat())
+        .await;
     let gray = rig.pods("app=checkout-gray").await;
     assert_eq!(gray.len(), 1);
     assert_eq!(gray[0].labels()[label::SERVICE_TAG], "gray");
-    assert_eq!(rig.pods("app=checkout").await.len(), 3, "neither more nor less for the baseline's Service");
+    assert_eq!(
+        rig.pods("app=checkout").await.len(),
+        3,
+        "neither more nor less for the baseline's Service"
+    );
     rig.ok(&["proceed", release]).await;
-    rig.ok(&[&wait[..], &["--task", "deploy-prod", "--phase", "Waiting"]].concat()).await;
+    rig.ok(&[&wait[..], &["--task", "deploy-prod", "--phase", "Waiting"]].concat())
+        .await;
     rig.ok(&["proceed", release]).await;
-    rig.ok(&[&wait[..], &["--phase", "Succeeded"]].concat()).await;
-    let image = |p: &Pod| p.spec.as_ref().unwrap().containers[0].image.clone().unwrap();
-    let pods = rig.until("three new pods", "app=checkout", |p| p.len() == 3).await;
-    assert!(pods.iter().all(|p| image(p) == "checkout:2"), "{:?}", pods.iter().map(image).collect::<Vec<_>>());
-    let value: Value = serde_json::to_value(&pods[0].spec.as_ref().unwrap().containers[0].env).unwrap();
+    rig.ok(&[&wait[..], &["--phase", "Succeeded"]].concat())
+        .await;
+    let image = |p: &Pod| {
+        p.spec.as_ref().unwrap().containers[0]
+            .image
+            .clone()
+            .unwrap()
+    };
+    let pods = rig
+        .until("three new pods", "app=checkout", |p| p.len() == 3)
+        .await;
+    assert!(
+        pods.iter().all(|p| image(p) == "checkout:2"),
+        "{:?}",
+        pods.iter().map(image).collect::<Vec<_>>()
+    );
+    let value: Value =
+        serde_json::to_value(&pods[0].spec.as_ref().unwrap().containers[0].env).unwrap();
     assert_eq!(value, json!([{"name": "BRACES", "value": "{{ .kept }}"}]));
-    rig.until("gray gone", "app=checkout-gray", <[Pod]>::is_empty).await;
+    rig.until("gray gone", "app=checkout-gray", <[Pod]>::is_empty)
+        .await;
 }

@@ -45,14 +45,25 @@ struct View {
 
 impl View {
     fn of(file: PathBuf) -> Self {
-        Self::at(&Source::Kubectl { kubeconfig: Some(file), context: None })
+        Self::at(&Source::Kubectl {
+            kubeconfig: Some(file),
+            context: None,
+        })
     }
 
     fn at(source: &Source) -> Self {
         let connected = prepare(source, None, Agent::Cockpit).unwrap();
         let stop = CancellationToken::new();
-        let worlds = watch::spawn(connected.clusters.clone(), connected.namespace.clone(), stop.clone());
-        Self { connected, worlds, _stop: stop.drop_guard() }
+        let worlds = watch::spawn(
+            connected.clusters.clone(),
+            connected.namespace.clone(),
+            stop.clone(),
+        );
+        Self {
+            connected,
+            worlds,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// The first world of which `fact` holds.
@@ -66,11 +77,19 @@ impl View {
     }
 
     async fn lost(&mut self, kind: Trouble) -> World {
-        self.until(&format!("{kind:?}"), |w| w.link.stale().is_some_and(|(_, trouble, _)| trouble == kind)).await
+        self.until(&format!("{kind:?}"), |w| {
+            w.link
+                .stale()
+                .is_some_and(|(_, trouble, _)| trouble == kind)
+        })
+        .await
     }
 
     async fn live(&mut self) -> World {
-        self.until("live with the app", |w| w.link == Link::Live && w.apps.contains_key("a")).await
+        self.until("live with the app", |w| {
+            w.link == Link::Live && w.apps.contains_key("a")
+        })
+        .await
     }
 
     /// As the key.
@@ -83,7 +102,12 @@ async fn add_app(door: &Door, name: &str) {
     let app = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App", "metadata": {"name": name},
         "spec": {"manifests": [], "environments": []}});
     let apps: Api<App> = Api::namespaced(door.behind.clone(), "demo");
-    apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+    apps.create(
+        &PostParams::default(),
+        &serde_json::from_value(app).unwrap(),
+    )
+    .await
+    .unwrap();
 }
 
 async fn open() -> (Door, View) {
@@ -102,12 +126,18 @@ async fn connections_that_are_cut_make_the_world_stale_and_it_comes_back() {
     assert!(world.apps.contains_key("a"), "what was known stays");
     add_app(&door, "b").await;
     door.calm();
-    view.until("live with what happened meanwhile", |w| w.link == Link::Live && w.apps.contains_key("b")).await;
+    view.until("live with what happened meanwhile", |w| {
+        w.link == Link::Live && w.apps.contains_key("b")
+    })
+    .await;
     // And again, without anybody being kept out: nobody need notice, but nothing may be missed.
     door.cut(false);
     let apps: Api<App> = Api::namespaced(door.behind.clone(), "demo");
     apps.delete("b", &DeleteParams::default()).await.unwrap();
-    view.until("live without it", |w| w.link == Link::Live && !w.apps.contains_key("b")).await;
+    view.until("live without it", |w| {
+        w.link == Link::Live && !w.apps.contains_key("b")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +167,11 @@ async fn credentials_that_are_refused_are_read_anew() {
     // A token in a file, as a pod's: it is read again when it is refused.
     let token = door.dir.path().join("token");
     std::fs::write(&token, "two").unwrap();
-    let mut filed = View::of(door.kubeconfig("filed", "", &format!("{{tokenFile: '{}'}}", token.display())));
+    let mut filed = View::of(door.kubeconfig(
+        "filed",
+        "",
+        &format!("{{tokenFile: '{}'}}", token.display()),
+    ));
     filed.live().await;
     std::fs::write(&token, "three").unwrap();
     door.token("three");
@@ -145,7 +179,11 @@ async fn credentials_that_are_refused_are_read_anew() {
     filed.retry();
     // Two requests at least, the second one with what the file says now.
     add_app(&door, "b").await;
-    filed.until("live with b", |w| w.link == Link::Live && w.apps.contains_key("b")).await;
+    filed
+        .until("live with b", |w| {
+            w.link == Link::Live && w.apps.contains_key("b")
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,26 +192,41 @@ async fn a_missing_right_is_a_gap_of_its_own() {
     add_app(&door, "a").await;
     door.play("/pods", Play::Say(403));
     let mut view = View::of(door.kubeconfig("door", "", "{token: one}"));
-    let world = view.until("live with a gap", |w| w.link == Link::Live && w.gaps.len() == 1 && w.apps.len() == 1).await;
+    let world = view
+        .until("live with a gap", |w| {
+            w.link == Link::Live && w.gaps.len() == 1 && w.apps.len() == 1
+        })
+        .await;
     let gap = &world.gaps[0];
-    assert_eq!((gap.trouble, gap.words().as_str()), (Trouble::Forbidden, "not permitted: list pods in demo"));
+    assert_eq!(
+        (gap.trouble, gap.words().as_str()),
+        (Trouble::Forbidden, "not permitted: list pods in demo")
+    );
     assert!(gap.why.contains("the door says 403"), "{gap:?}");
     add_app(&door, "b").await;
-    view.until("the others live", |w| w.apps.len() == 2 && w.link == Link::Live).await;
+    view.until("the others live", |w| {
+        w.apps.len() == 2 && w.link == Link::Live
+    })
+    .await;
     door.calm();
     view.retry();
-    view.until("no gap", |w| w.gaps.is_empty() && w.link == Link::Live).await;
+    view.until("no gap", |w| w.gaps.is_empty() && w.link == Link::Live)
+        .await;
     // Who may list and not watch has a gap as well, and no cockpit that is live and stale by turns.
     door.play("/pods?&watch=true", Play::Say(403));
     door.cut(false);
-    view.until("a gap again", |w| w.gaps.len() == 1 && w.link == Link::Live).await;
+    view.until("a gap again", |w| w.gaps.len() == 1 && w.link == Link::Live)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_wants_peace_gets_it_and_is_counted() {
     let (door, mut view) = open().await;
     let before = view.connected.clusters.meter().asked();
-    assert!(before.total >= 10 && before.minute > 0 && before.throttled == 0, "{before:?}");
+    assert!(
+        before.total >= 10 && before.minute > 0 && before.throttled == 0,
+        "{before:?}"
+    );
     door.play("/", Play::Say(429));
     door.cut(false);
     view.retry();
@@ -219,11 +272,26 @@ async fn lists_are_paged_and_watches_want_bookmarks_in_the_namespaces_in_use_onl
     let (door, _view) = open().await;
     let asked = door.asked();
     let lists: Vec<&String> = asked.iter().filter(|p| p.contains("limit=")).collect();
-    assert!(lists.len() >= 10 && lists.iter().all(|p| p.contains("limit=500")), "{lists:?}");
+    assert!(
+        lists.len() >= 10 && lists.iter().all(|p| p.contains("limit=500")),
+        "{lists:?}"
+    );
     let watches: Vec<&String> = asked.iter().filter(|p| p.contains("watch=true")).collect();
-    assert!(watches.iter().all(|p| p.contains("allowWatchBookmarks=true")), "{watches:?}");
-    let wide = lists.iter().chain(&watches).filter(|p| !p.contains("/namespaces/")).collect::<Vec<_>>();
-    assert!(wide.is_empty(), "nothing is asked of the whole cluster: {wide:?}");
+    assert!(
+        watches
+            .iter()
+            .all(|p| p.contains("allowWatchBookmarks=true")),
+        "{watches:?}"
+    );
+    let wide = lists
+        .iter()
+        .chain(&watches)
+        .filter(|p| !p.contains("/namespaces/"))
+        .collect::<Vec<_>>();
+    assert!(
+        wide.is_empty(),
+        "nothing is asked of the whole cluster: {wide:?}"
+    );
 }
 
 /// A login plugin that makes noise wherever it can. It logs in while the file `logged-in` is there.
@@ -252,10 +320,26 @@ fn the_first_frame_waits_for_no_answer() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kubeconfig");
     door::write_kubeconfig(&file, "silent", &server, "", "{}");
-    let env = [("XDG_CONFIG_HOME", dir.path().to_str().unwrap()), ("GRAYLANE_USER", "mia")];
-    let args = ["--kubeconfig", file.to_str().unwrap(), "--context", "silent"];
-    let mut pty = Pty::start(Path::new(env!("CARGO_BIN_EXE_graylane")), &args, &env, 36, 120);
-    pty.wait("the panes", |s| s.contains("context silent") && s.contains("Apps"));
+    let env = [
+        ("XDG_CONFIG_HOME", dir.path().to_str().unwrap()),
+        ("GRAYLANE_USER", "mia"),
+    ];
+    let args = [
+        "--kubeconfig",
+        file.to_str().unwrap(),
+        "--context",
+        "silent",
+    ];
+    let mut pty = Pty::start(
+        Path::new(env!("CARGO_BIN_EXE_graylane")),
+        &args,
+        &env,
+        36,
+        120,
+    );
+    pty.wait("the panes", |s| {
+        s.contains("context silent") && s.contains("Apps")
+    });
     assert!(pty.alternate());
     pty.press("q");
     pty.given_back();
@@ -263,8 +347,16 @@ fn the_first_frame_waits_for_no_answer() {
     // What can never be looked at ends it, in words on the screen that was there before.
     let state = dir.path().to_str().unwrap();
     door::write_kubeconfig(&file, "dead", "http://127.0.0.1:1", "", "{}");
-    let pty = Pty::start(Path::new(env!("CARGO_BIN_EXE_graylane")), &["--state", state], &env, 36, 120);
-    pty.wait("what to do", |s| s.contains("no pocket runs in") && s.contains("graylane demo"));
+    let pty = Pty::start(
+        Path::new(env!("CARGO_BIN_EXE_graylane")),
+        &["--state", state],
+        &env,
+        36,
+        120,
+    );
+    pty.wait("what to do", |s| {
+        s.contains("no pocket runs in") && s.contains("graylane demo")
+    });
     pty.given_back();
 }
 
@@ -278,11 +370,22 @@ async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
     std::fs::write(dir.join("logged-in"), "one").unwrap();
     door.token("one");
     let args = ["--kubeconfig", file.to_str().unwrap(), "--context", "door"];
-    let env = [("XDG_CONFIG_HOME", dir.to_str().unwrap()), ("GRAYLANE_USER", "mia")];
-    let mut pty = Pty::start(Path::new(env!("CARGO_BIN_EXE_graylane")), &args, &env, 36, 120);
+    let env = [
+        ("XDG_CONFIG_HOME", dir.to_str().unwrap()),
+        ("GRAYLANE_USER", "mia"),
+    ];
+    let mut pty = Pty::start(
+        Path::new(env!("CARGO_BIN_EXE_graylane")),
+        &args,
+        &env,
+        36,
+        120,
+    );
     let quiet = |screen: &str| assert!(!screen.contains("SCRIBBLE"), "{screen}");
     let screen = tokio::task::block_in_place(|| {
-        pty.wait("the app, live", |s| s.contains("a-very-own-name") && s.contains("live"))
+        pty.wait("the app, live", |s| {
+            s.contains("a-very-own-name") && s.contains("live")
+        })
     });
     quiet(&screen);
     assert!(!screen.contains("NOISE"), "{screen}");
@@ -292,11 +395,16 @@ async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
     door.cut(false);
     let screen = tokio::task::block_in_place(|| {
         pty.wait("what to do", |s| {
-            s.contains("CREDENTIALS GONE") && s.contains("the login plugin says") && s.contains("Ctrl-r")
+            s.contains("CREDENTIALS GONE")
+                && s.contains("the login plugin says")
+                && s.contains("Ctrl-r")
         })
     });
     quiet(&screen);
-    assert!(screen.contains("a-very-own-name") && screen.contains("STALE"), "{screen}");
+    assert!(
+        screen.contains("a-very-own-name") && screen.contains("STALE"),
+        "{screen}"
+    );
     pty.press("N");
     let screen = tokio::task::block_in_place(|| pty.see("please run: cloud sso login"));
     quiet(&screen);
@@ -307,10 +415,15 @@ async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
     // Somebody logs in outside, and presses the key.
     std::fs::write(dir.join("logged-in"), "two").unwrap();
     pty.press("\x12");
-    let screen = tokio::task::block_in_place(|| pty.wait("live again", |s| s.contains("live") && !s.contains("STALE")));
+    let screen = tokio::task::block_in_place(|| {
+        pty.wait("live again", |s| s.contains("live") && !s.contains("STALE"))
+    });
     quiet(&screen);
     assert!(!dir.join("scribbled").exists(), "the plugin had a terminal");
-    let runs = std::fs::read_to_string(dir.join("runs")).unwrap().lines().count();
+    let runs = std::fs::read_to_string(dir.join("runs"))
+        .unwrap()
+        .lines()
+        .count();
     // One more run each 5 s is as it shall be.
     let usual = usize::try_from(began.elapsed().as_secs() / 5).unwrap();
     assert!(runs < 12 + usual, "no storm of plugins: {runs}");
@@ -323,12 +436,28 @@ async fn a_command_tells_what_the_plugin_said_and_ends() {
     let door = Door::open().await;
     let file = door.kubeconfig("door", "", &plugin(door.dir.path()));
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"));
-    command.args(["--kubeconfig", file.to_str().unwrap(), "--context", "door", "get", "apps"]);
-    command.env("XDG_CONFIG_HOME", door.dir.path()).stdin(Stdio::null());
-    let out = tokio::time::timeout(LIMIT, command.output()).await.unwrap().unwrap();
+    command.args([
+        "--kubeconfig",
+        file.to_str().unwrap(),
+        "--context",
+        "door",
+        "get",
+        "apps",
+    ]);
+    command
+        .env("XDG_CONFIG_HOME", door.dir.path())
+        .stdin(Stdio::null());
+    let out = tokio::time::timeout(LIMIT, command.output())
+        .await
+        .unwrap()
+        .unwrap();
     let told = String::from_utf8(out.stderr).unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(told.contains("no valid credentials for door") && told.contains("please run: cloud sso login"), "{told}");
+    assert!(
+        told.contains("no valid credentials for door")
+            && told.contains("please run: cloud sso login"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,13 +475,27 @@ async fn a_client_certificate_that_has_expired_is_told_and_its_successor_is_read
     login(2200);
     let cluster = format!(", certificate-authority: '{}'", place("ca.pem").display());
     // Relative, as kubectl writes it: relative to the file.
-    let file = door.kubeconfig("door", &cluster, "{client-certificate: me.pem, client-key: me.key}");
+    let file = door.kubeconfig(
+        "door",
+        &cluster,
+        "{client-certificate: me.pem, client-key: me.key}",
+    );
     let mut view = View::of(file);
     view.live().await;
     login(2001);
     let mut late = View::of(place("door.yaml"));
     let world = late.lost(Trouble::Unauthorized).await;
-    assert!(world.link.stale().unwrap().2.to_lowercase().contains("expired"), "{:?}", world.link);
+    assert!(
+        world
+            .link
+            .stale()
+            .unwrap()
+            .2
+            .to_lowercase()
+            .contains("expired"),
+        "{:?}",
+        world.link
+    );
     login(2200);
     late.retry();
     late.live().await;
@@ -362,11 +505,26 @@ async fn a_client_certificate_that_has_expired_is_told_and_its_successor_is_read
 async fn a_pocket_that_ends_and_comes_again_is_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    let serve = async || program::serving(program::command(&state, "ann").args(["pocket", "serve"]), &state).await.0;
+    let serve = async || {
+        program::serving(
+            program::command(&state, "ann").args(["pocket", "serve"]),
+            &state,
+        )
+        .await
+        .0
+    };
     let mut first = serve().await;
     let mut view = View::at(&Source::State(state.clone()));
-    view.until("live", |w| w.link == Link::Live || w.link.stale().is_some_and(|(_, t, _)| t == Trouble::Missing)).await;
-    graylane::cluster::install::definitions(&view.connected.client).await.unwrap();
+    view.until("live", |w| {
+        w.link == Link::Live
+            || w.link
+                .stale()
+                .is_some_and(|(_, t, _)| t == Trouble::Missing)
+    })
+    .await;
+    graylane::cluster::install::definitions(&view.connected.client)
+        .await
+        .unwrap();
     view.until("live", |w| w.link == Link::Live).await;
     first.kill().await.unwrap();
     view.lost(Trouble::Offline).await;

@@ -48,10 +48,22 @@ struct Pocket {
 
 impl Pocket {
     async fn start(state: &Path) -> Self {
-        let (child, client) =
-            program::serving(program::command(state, "captain").args(["pocket", "serve"]), state).await;
+        let (child, client) = program::serving(
+            program::command(state, "captain").args(["pocket", "serve"]),
+            state,
+        )
+        .await;
         let entrypoint = ["sh", "-c", FAMILY].map(String::from).to_vec();
-        Images::of(state).unwrap().define("family:v1", &Manifest { entrypoint, ..Manifest::default() }).unwrap();
+        Images::of(state)
+            .unwrap()
+            .define(
+                "family:v1",
+                &Manifest {
+                    entrypoint,
+                    ..Manifest::default()
+                },
+            )
+            .unwrap();
         Self { child, client }
     }
 
@@ -63,13 +75,24 @@ impl Pocket {
     async fn pod(&self, state: &Path, name: &str) -> Family {
         let pod = json!({"metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [
             {"name": "c", "image": "family:v1", "env": [{"name": "FAMILY", "value": file(state, name)}]}]}});
-        self.pods().create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        self.pods()
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(pod).unwrap(),
+            )
+            .await
+            .unwrap();
         family(state, name).await
     }
 
     async fn guard(&self) -> Process {
         let own = self.child.id().unwrap();
-        until("a guard", async || below(own).into_iter().find(|p| p.words().contains("__guard"))).await
+        until("a guard", async || {
+            below(own)
+                .into_iter()
+                .find(|p| p.words().contains("__guard"))
+        })
+        .await
     }
 }
 
@@ -81,10 +104,19 @@ fn file(state: &Path, name: &str) -> std::path::PathBuf {
 async fn family(state: &Path, name: &str) -> Family {
     until("the whole family", async || {
         let text = std::fs::read_to_string(file(state, name)).ok()?;
-        let lines: Vec<(&str, u32)> =
-            text.lines().filter_map(|l| l.split_once(' ').and_then(|(k, n)| Some((k, n.parse().ok()?)))).collect();
-        let found: Family =
-            lines.iter().rev().take(KINDS).filter_map(|(k, n)| Some(((*k).to_owned(), Process::of(*n)?))).collect();
+        let lines: Vec<(&str, u32)> = text
+            .lines()
+            .filter_map(|l| {
+                l.split_once(' ')
+                    .and_then(|(k, n)| Some((k, n.parse().ok()?)))
+            })
+            .collect();
+        let found: Family = lines
+            .iter()
+            .rev()
+            .take(KINDS)
+            .filter_map(|(k, n)| Some(((*k).to_owned(), Process::of(*n)?)))
+            .collect();
         (found.len() == KINDS).then_some(found)
     })
     .await
@@ -97,7 +129,10 @@ fn shim(family: &Family) -> Process {
 /// One after the other, without a pause.
 fn send(signal: Signal, victims: &[&Process]) {
     for victim in victims {
-        match kill_process(Pid::from_raw(victim.pid().try_into().unwrap()).unwrap(), signal) {
+        match kill_process(
+            Pid::from_raw(victim.pid().try_into().unwrap()).unwrap(),
+            signal,
+        ) {
             // The one before may have taken it along.
             Ok(()) | Err(Errno::SRCH) => {}
             Err(why) => panic!("{victim:?}: {why}"),
@@ -107,7 +142,10 @@ fn send(signal: Signal, victims: &[&Process]) {
 
 async fn gone<'a>(case: &str, processes: impl IntoIterator<Item = &'a Process>) {
     for process in processes {
-        until(&format!("{case}: {process:?} gone"), async || (!process.is_there()).then_some(())).await;
+        until(&format!("{case}: {process:?} gone"), async || {
+            (!process.is_there()).then_some(())
+        })
+        .await;
     }
 }
 
@@ -116,7 +154,14 @@ async fn while_pocket_lives_a_killed_container_is_cleared_and_started_again() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path();
     let pocket = Pocket::start(state).await;
-    for case in ["shim", "main", "shim-main", "main-shim", "guard-shim", "stopped-shim"] {
+    for case in [
+        "shim",
+        "main",
+        "shim-main",
+        "main-shim",
+        "guard-shim",
+        "stopped-shim",
+    ] {
         let first = pocket.pod(state, case).await;
         let (shim, guard) = (shim(&first), pocket.guard().await);
         match case {
@@ -137,26 +182,60 @@ async fn while_pocket_lives_a_killed_container_is_cleared_and_started_again() {
             .await;
         }
         let last = family(state, case).await;
-        pocket.pods().delete(case, &DeleteParams::default()).await.unwrap();
-        until("the object goes", async || pocket.pods().get_opt(case).await.unwrap().is_none().then_some(())).await;
+        pocket
+            .pods()
+            .delete(case, &DeleteParams::default())
+            .await
+            .unwrap();
+        until("the object goes", async || {
+            pocket
+                .pods()
+                .get_opt(case)
+                .await
+                .unwrap()
+                .is_none()
+                .then_some(())
+        })
+        .await;
         // The object went last.
-        assert_eq!(last.values().filter(|p| p.is_there()).collect::<Vec<_>>(), Vec::<&Process>::new(), "{case}");
+        assert_eq!(
+            last.values().filter(|p| p.is_there()).collect::<Vec<_>>(),
+            Vec::<&Process>::new(),
+            "{case}"
+        );
     }
     let guard = pocket.guard().await;
     let mut child = pocket.child;
     send(Signal::TERM, &[&Process::of(child.id().unwrap()).unwrap()]);
-    assert!(tokio::time::timeout(program::LIMIT, child.wait()).await.expect("ends").unwrap().success());
+    assert!(
+        tokio::time::timeout(program::LIMIT, child.wait())
+            .await
+            .expect("ends")
+            .unwrap()
+            .success()
+    );
     gone("a clean end", [&guard]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_outlives_a_killed_pocket_whoever_is_killed_with_it() {
-    for case in ["pocket", "pocket-shim", "shim-pocket", "pocket-main", "pocket-guard", "stopped-shim", "stopped-all"] {
+    for case in [
+        "pocket",
+        "pocket-shim",
+        "shim-pocket",
+        "pocket-main",
+        "pocket-guard",
+        "stopped-shim",
+        "stopped-all",
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let mut pocket = Pocket::start(dir.path()).await;
         let family = pocket.pod(dir.path(), "p").await;
-        let (shim, guard, own) =
-            (shim(&family), pocket.guard().await, Process::of(pocket.child.id().unwrap()).unwrap());
+        let (shim, guard, own) = (
+            shim(&family),
+            pocket.guard().await,
+            Process::of(pocket.child.id().unwrap()).unwrap(),
+        );
         match case {
             "pocket" => send(Signal::KILL, &[&own]),
             "pocket-shim" => send(Signal::KILL, &[&own, &shim]),
@@ -168,7 +247,10 @@ async fn nothing_outlives_a_killed_pocket_whoever_is_killed_with_it() {
                 send(Signal::KILL, &[&own]);
             }
             _ => {
-                send(Signal::STOP, &family.values().chain([&shim]).collect::<Vec<_>>());
+                send(
+                    Signal::STOP,
+                    &family.values().chain([&shim]).collect::<Vec<_>>(),
+                );
                 send(Signal::KILL, &[&own]);
             }
         }
@@ -183,7 +265,11 @@ async fn what_all_three_left_is_ended_by_the_next_start() {
     let state = dir.path();
     let mut pocket = Pocket::start(state).await;
     let mut family = pocket.pod(state, "p").await;
-    let (shim, guard, own) = (shim(&family), pocket.guard().await, Process::of(pocket.child.id().unwrap()).unwrap());
+    let (shim, guard, own) = (
+        shim(&family),
+        pocket.guard().await,
+        Process::of(pocket.child.id().unwrap()).unwrap(),
+    );
     // Stopped, a guard does not see its pocket's end.
     send(Signal::STOP, &[&guard]);
     send(Signal::KILL, &[&own, &shim]);
@@ -191,9 +277,18 @@ async fn what_all_three_left_is_ended_by_the_next_start() {
     gone("the kernel ends it with its shim", [&family["main"]]).await;
     // Nothing tells any more whose child this is: the README says so.
     let bare = family.remove("bare").unwrap();
-    assert!(family.iter().filter(|(kind, _)| *kind != "main").all(|(_, p)| p.is_there()), "{family:?}");
+    assert!(
+        family
+            .iter()
+            .filter(|(kind, _)| *kind != "main")
+            .all(|(_, p)| p.is_there()),
+        "{family:?}"
+    );
     let again = Pocket::start(state).await;
     gone("the next start", family.values().chain([&guard])).await;
     send(Signal::KILL, &[&bare]);
-    until("it runs again", async || ready(&again.pods().get("p").await.unwrap()).then_some(())).await;
+    until("it runs again", async || {
+        ready(&again.pods().get("p").await.unwrap()).then_some(())
+    })
+    .await;
 }

@@ -44,31 +44,77 @@ async fn the_story() {
 
     // 3: tagged requests walk through gray, the others do not.
     load.expect_only("BBB", "GBG").await;
-    demo.ok(&["probe", TAGGED, "--count", "5", "--expect", ALL_GRAY]).await;
-    demo.ok(&["probe", "/A/a", "--count", "5", "--expect", ALL_BASE]).await;
+    demo.ok(&["probe", TAGGED, "--count", "5", "--expect", ALL_GRAY])
+        .await;
+    demo.ok(&["probe", "/A/a", "--count", "5", "--expect", ALL_BASE])
+        .await;
     demo.refused(&["probe", TAGGED, "--expect", ALL_BASE]).await;
     // The same where the entry cannot be reached: through the API server, which leads to any Service.
-    demo.ok(&["--via", "proxy", "probe", TAGGED, "--expect", ALL_GRAY]).await;
-    let direct = http::Request::get("/api/v1/namespaces/demo/services/spring-cloud-a-gray:20001/proxy/a?group=gray");
-    let text = demo.client.request_text(direct.body(vec![]).unwrap()).await.unwrap();
+    demo.ok(&["--via", "proxy", "probe", TAGGED, "--expect", ALL_GRAY])
+        .await;
+    let direct = http::Request::get(
+        "/api/v1/namespaces/demo/services/spring-cloud-a-gray:20001/proxy/a?group=gray",
+    );
+    let text = demo
+        .client
+        .request_text(direct.body(vec![]).unwrap())
+        .await
+        .unwrap();
     assert!(text.starts_with("Agray["), "{text}");
-    let why = demo.refused(&["--via", "proxy=demo/nobody:80", "probe", "/a"]).await;
+    let why = demo
+        .refused(&["--via", "proxy=demo/nobody:80", "probe", "/a"])
+        .await;
     assert!(why.contains("services \"nobody\" not found"), "{why}");
-    let probed: Value = serde_json::from_str(&demo.ok(&["probe", TAGGED, "-o", "json"]).await).unwrap();
-    assert_eq!((&probed["status"], &probed["lane"], &probed["verdict"]), (&200.into(), &"gray".into(), &"ok".into()));
+    let probed: Value =
+        serde_json::from_str(&demo.ok(&["probe", TAGGED, "-o", "json"]).await).unwrap();
+    assert_eq!(
+        (&probed["status"], &probed["lane"], &probed["verdict"]),
+        (&200.into(), &"gray".into(), &"ok".into())
+    );
     assert_eq!(probed["chain"].as_array().unwrap().len(), 3, "{probed}");
     let traced = demo.ok(&["trace", "mse-demo", "-o", "json"]).await;
-    let traced: Vec<Value> = traced.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(traced.iter().any(|t| t["trace"] == probed["trace"] && t["chain"][0]["version"] == "gray"), "{traced:?}");
-    let signals: Value =
-        serde_json::from_str(&demo.ok(&["signals", "spring-cloud-c", "--for", "3s", "-o", "json"]).await).unwrap();
-    let base = signals["versions"].as_array().unwrap().iter().find(|v| v["version"] == "base").expect("its baseline");
-    assert!(base["requests"].as_u64() > Some(0) && base["sampled"] == false, "{signals}");
+    let traced: Vec<Value> = traced
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        traced
+            .iter()
+            .any(|t| t["trace"] == probed["trace"] && t["chain"][0]["version"] == "gray"),
+        "{traced:?}"
+    );
+    let signals: Value = serde_json::from_str(
+        &demo
+            .ok(&["signals", "spring-cloud-c", "--for", "3s", "-o", "json"])
+            .await,
+    )
+    .unwrap();
+    let base = signals["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|v| v["version"] == "base")
+        .expect("its baseline");
+    assert!(
+        base["requests"].as_u64() > Some(0) && base["sampled"] == false,
+        "{signals}"
+    );
     let differs = demo.refused(&["probe", "/A/a", "--diff"]).await;
-    assert!(differs.contains("the answers differ in 1 place"), "{differs}");
-    let equal: Value =
-        serde_json::from_str(&demo.ok(&["probe", "/A/a", "--diff", "--ignore", "$", "-o", "json"]).await).unwrap();
-    assert_eq!((&equal["equal"], &equal["gray"]["lane"]), (&true.into(), &"gray".into()), "{equal}");
+    assert!(
+        differs.contains("the answers differ in 1 place"),
+        "{differs}"
+    );
+    let equal: Value = serde_json::from_str(
+        &demo
+            .ok(&["probe", "/A/a", "--diff", "--ignore", "$", "-o", "json"])
+            .await,
+    )
+    .unwrap();
+    assert_eq!(
+        (&equal["equal"], &equal["gray"]["lane"]),
+        (&true.into(), &"gray".into()),
+        "{equal}"
+    );
     load.checked(50).await;
 
     // 4: production of A in exact batches, held after each; C with one stop.
@@ -78,7 +124,8 @@ async fn the_story() {
         demo.wait(a, Some("deploy-prod"), "Waiting").await;
         let (fresh, old) = demo.split("spring-cloud-a", "v2").await;
         assert_eq!((fresh, old), (new, 4 - new), "after batch {batch}");
-        demo.ok(&["probe", "/A/a", "--count", "4", "--expect", ALL_BASE]).await;
+        demo.ok(&["probe", "/A/a", "--count", "4", "--expect", ALL_BASE])
+            .await;
         load.checked(50).await;
         if batch == 1 {
             demo.ok(&["pause", a]).await;
@@ -99,11 +146,16 @@ async fn the_story() {
     demo.ok(&["proceed", c]).await;
     demo.wait(c, None, "Succeeded").await;
     for name in &releases {
-        let release: Value = serde_json::from_str(&demo.ok(&["release", "show", name, "-o", "json"]).await).unwrap();
+        let release: Value =
+            serde_json::from_str(&demo.ok(&["release", "show", name, "-o", "json"]).await).unwrap();
         let tasks = release["status"]["tasks"].as_array().unwrap();
         let prod = tasks.iter().find(|t| t["name"] == "deploy-prod").unwrap();
-        let targets: Vec<u64> =
-            prod["batches"].as_array().unwrap().iter().map(|b| b["target"].as_u64().unwrap()).collect();
+        let targets: Vec<u64> = prod["batches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|b| b["target"].as_u64().unwrap())
+            .collect();
         assert_eq!(targets, [1, 2, 4], "{prod}");
     }
 
@@ -112,15 +164,36 @@ async fn the_story() {
     for app in ["spring-cloud-a", "spring-cloud-c"] {
         assert_eq!(demo.pods(app, "gray").await, BTreeSet::new());
         let place = format!("{app}/gray");
-        let kept: Value = serde_json::from_str(&demo.ok(&["get", "environments", &place, "-o", "json"]).await).unwrap();
-        assert_eq!((&kept["status"]["state"], &kept["spec"]["lane"]), (&"Cleaned".into(), &"gray".into()), "{kept}");
+        let kept: Value = serde_json::from_str(
+            &demo
+                .ok(&["get", "environments", &place, "-o", "json"])
+                .await,
+        )
+        .unwrap();
+        assert_eq!(
+            (&kept["status"]["state"], &kept["spec"]["lane"]),
+            (&"Cleaned".into(), &"gray".into()),
+            "{kept}"
+        );
         assert_eq!(demo.split(app, "v2").await, (4, 0));
     }
     load.checked(50).await;
 
     // A second release brings gray up again; it is ended by hand.
     let image = ["--image", "backend=spring-cloud-a:v1"];
-    let told = demo.ok(&[&["release", "start", "spring-cloud-a", "--stage", "production"][..], &image].concat()).await;
+    let told = demo
+        .ok(&[
+            &[
+                "release",
+                "start",
+                "spring-cloud-a",
+                "--stage",
+                "production",
+            ][..],
+            &image,
+        ]
+        .concat())
+        .await;
     let again = vec![told.trim().to_owned()];
     load.anything().await;
     gray_up(&demo, &again).await;
@@ -130,9 +203,19 @@ async fn the_story() {
     demo.ok(&["abort", &again[0]]).await;
     demo.wait(&again[0], None, "Aborted").await;
 
-    assert_eq!(demo.pods("spring-cloud-b", "prod").await, before, "nobody touched B");
+    assert_eq!(
+        demo.pods("spring-cloud-b", "prod").await,
+        before,
+        "nobody touched B"
+    );
     let report = load.stop().await;
-    assert!(report.wrong.is_empty(), "{} of {} wrong:\n{}", report.wrong.len(), report.sent, report.wrong.join("\n"));
+    assert!(
+        report.wrong.is_empty(),
+        "{} of {} wrong:\n{}",
+        report.wrong.len(),
+        report.sent,
+        report.wrong.join("\n")
+    );
     assert!(report.sent > 300, "{} requests are no load", report.sent);
     watched.stop().await;
     demo.stop().await;

@@ -20,14 +20,22 @@ const YES: &str = "\x19";
 fn demo(state: &Path) -> Pty {
     let program = Path::new(env!("CARGO_BIN_EXE_graylane"));
     let state = state.to_str().unwrap();
-    let env = [("GRAYLANE_USER", "captain"), ("XDG_CONFIG_HOME", state), ("COLORTERM", "truecolor")];
+    let env = [
+        ("GRAYLANE_USER", "captain"),
+        ("XDG_CONFIG_HOME", state),
+        ("COLORTERM", "truecolor"),
+    ];
     Pty::start(program, &["--state", state, "demo"], &env, 36, 120)
 }
 
 /// The line of the Apps pane that speaks of an app.
 fn row(screen: &str, app: &str) -> String {
-    let left = screen.lines().map(|l| l.chars().take(48).collect::<String>());
-    left.into_iter().find(|l| l.starts_with('│') && l.contains(app)).unwrap_or_default()
+    let left = screen
+        .lines()
+        .map(|l| l.chars().take(48).collect::<String>());
+    left.into_iter()
+        .find(|l| l.starts_with('│') && l.contains(app))
+        .unwrap_or_default()
 }
 
 /// Answers the question on the screen; production asks for its name.
@@ -47,7 +55,9 @@ fn confirm(pty: &mut Pty, title: &str) {
 fn select(pty: &mut Pty, app: &str) {
     pty.press("1g");
     for other in ["spring-cloud-a", "spring-cloud-b", "spring-cloud-c"] {
-        pty.wait(&format!("the cursor on {other}"), |s| row(s, other).contains('▌'));
+        pty.wait(&format!("the cursor on {other}"), |s| {
+            row(s, other).contains('▌')
+        });
         if other == app {
             return;
         }
@@ -59,7 +69,9 @@ fn select(pty: &mut Pty, app: &str) {
 fn the_story_by_keys() {
     let dir = tempfile::tempdir().unwrap();
     let mut pty = demo(dir.path());
-    pty.wait("a baseline that serves", |s| s.contains("traffic right") && s.contains("nothing is being released"));
+    pty.wait("a baseline that serves", |s| {
+        s.contains("traffic right") && s.contains("nothing is being released")
+    });
     assert!(pty.alternate());
 
     // 1: A and C in one window, of images that are there.
@@ -78,9 +90,15 @@ fn the_story_by_keys() {
     }
     pty.press(ENTER);
     let question = pty.see("Start production of 2 apps in one window?");
-    assert!(question.contains("graylane release start spring-cloud-a spring-cloud-c --stage production"), "{question}");
+    assert!(
+        question
+            .contains("graylane release start spring-cloud-a spring-cloud-c --stage production"),
+        "{question}"
+    );
     pty.press(ENTER);
-    pty.wait("No to be the default", |s| !s.contains("Start production of"));
+    pty.wait("No to be the default", |s| {
+        !s.contains("Start production of")
+    });
     pty.see("Release 2 apps in one window");
     pty.press(ENTER);
     confirm(&mut pty, "Start production of 2 apps in one window?");
@@ -97,11 +115,16 @@ fn the_story_by_keys() {
     }
     pty.see("A● → B○ → C●");
     pty.press("p");
-    let probe = pty.wait("both probes", |s| s.contains("verdict") && s.matches("✓ ok").count() == 2);
+    let probe = pty.wait("both probes", |s| {
+        s.contains("verdict") && s.matches("✓ ok").count() == 2
+    });
     for chain in ["● A gray", "○ B base", "● C gray", "○ A base", "○ C base"] {
         assert!(probe.contains(chain), "{chain} in\n{probe}");
     }
-    assert!(probe.contains("Agray[127.") && probe.contains("-> Cgray[127."), "{probe}");
+    assert!(
+        probe.contains("Agray[127.") && probe.contains("-> Cgray[127."),
+        "{probe}"
+    );
     pty.press(ESC);
     pty.wait("the panes", |s| !s.contains("Probe of"));
 
@@ -124,12 +147,17 @@ fn the_story_by_keys() {
         pty.press("c");
         confirm(&mut pty, "Let batch 2 of 3 in prod through?");
         pty.see(&format!("3 Rollout {app}-1"));
-        pty.wait("its end", |s| s.contains("✓ succeeded") && s.contains("3 of 3 batches"));
+        pty.wait("its end", |s| {
+            s.contains("✓ succeeded") && s.contains("3 of 3 batches")
+        });
     }
 
     // 5: gray is gone, its environment is kept.
     pty.see("nothing is being released");
-    pty.wait("gray cleaned", |s| s.lines().any(|l| l.contains("– gray") && l.contains("Cleaned")));
+    pty.wait("gray cleaned", |s| {
+        s.lines()
+            .any(|l| l.contains("– gray") && l.contains("Cleaned"))
+    });
     pty.see("A○ → B○ → C○");
     pty.press("q");
     assert!(pty.ended());
@@ -137,8 +165,13 @@ fn the_story_by_keys() {
 
     // Quit, start again: everything is as it was.
     let mut pty = demo(dir.path());
-    pty.wait("what was there", |s| s.contains("traffic right") && s.contains("3 Rollout spring-cloud-a-1"));
-    pty.wait("the new version", |s| s.lines().any(|l| l.contains("● prod") && l.contains("4/4") && l.contains(" v2")));
+    pty.wait("what was there", |s| {
+        s.contains("traffic right") && s.contains("3 Rollout spring-cloud-a-1")
+    });
+    pty.wait("the new version", |s| {
+        s.lines()
+            .any(|l| l.contains("● prod") && l.contains("4/4") && l.contains(" v2"))
+    });
     rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap();
     pty.ended();
     pty.given_back();
@@ -148,14 +181,28 @@ fn the_story_by_keys() {
 #[test]
 fn the_terminal_is_given_back() {
     let me = std::env::current_exe().unwrap();
-    for (way, key) in [("SIGTERM", ""), ("SIGHUP", ""), ("a panic", "Y"), ("quitting", "q")] {
-        let args = ["--exact", "terminal::a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
+    for (way, key) in [
+        ("SIGTERM", ""),
+        ("SIGHUP", ""),
+        ("a panic", "Y"),
+        ("quitting", "q"),
+    ] {
+        let args = [
+            "--exact",
+            "terminal::a_cockpit_whose_outside_panics",
+            "--ignored",
+            "--nocapture",
+        ];
         let mut pty = Pty::start(&me, &args, &[], 36, 120);
         pty.see("3 Rollout");
         assert!(pty.alternate(), "{way}");
         match way {
-            "SIGTERM" => rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap(),
-            "SIGHUP" => rustix::process::kill_process(pty.pid(), rustix::process::Signal::HUP).unwrap(),
+            "SIGTERM" => {
+                rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap()
+            }
+            "SIGHUP" => {
+                rustix::process::kill_process(pty.pid(), rustix::process::Signal::HUP).unwrap()
+            }
             _ => pty.press(key),
         }
         assert_eq!(pty.ended(), way != "a panic", "{way}");
@@ -170,15 +217,24 @@ fn the_terminal_is_given_back() {
 #[test]
 fn a_terminal_too_small_says_so() {
     let me = std::env::current_exe().unwrap();
-    let args = ["--exact", "terminal::a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
+    let args = [
+        "--exact",
+        "terminal::a_cockpit_whose_outside_panics",
+        "--ignored",
+        "--nocapture",
+    ];
     let mut pty = Pty::start(&me, &args, &[], 36, 120);
     pty.see("3 Rollout");
     pty.resize(12, 50);
     pty.see("needs 60x20, has 50x12");
     pty.resize(20, 60);
-    pty.wait("one pane and the trace", |s| s.contains("1 Apps  2 Environments") && s.contains("5 Trace"));
+    pty.wait("one pane and the trace", |s| {
+        s.contains("1 Apps  2 Environments") && s.contains("5 Trace")
+    });
     pty.resize(36, 120);
-    pty.wait("all panes", |s| s.contains("3 Rollout spring-cloud-a") && s.contains("4 Lanes"));
+    pty.wait("all panes", |s| {
+        s.contains("3 Rollout spring-cloud-a") && s.contains("4 Lanes")
+    });
     pty.press("q");
     assert!(pty.ended());
 }
@@ -200,5 +256,12 @@ impl Outside for Broken {
 #[ignore = "runs in the terminal of another test"]
 async fn a_cockpit_whose_outside_panics() {
     let (_worlds, seen) = tokio::sync::watch::channel(fixture::world());
-    cockpit(fixture::options(), seen, Arc::new(Broken), CancellationToken::new()).await.unwrap();
+    cockpit(
+        fixture::options(),
+        seen,
+        Arc::new(Broken),
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
 }

@@ -57,9 +57,15 @@ const LAME_DUCK_MS: &str = "6000";
 
 fn traefik() -> Option<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/traefik");
-    let on_path = || std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join("traefik")).find(|p| p.is_file());
+    let on_path = || {
+        std::env::split_paths(&std::env::var_os("PATH")?)
+            .map(|d| d.join("traefik"))
+            .find(|p| p.is_file())
+    };
     let named = std::env::var_os("TRAEFIK").map(PathBuf::from);
-    named.or_else(|| built.is_file().then_some(built)).or_else(on_path)
+    named
+        .or_else(|| built.is_file().then_some(built))
+        .or_else(on_path)
 }
 
 /// The demo's workspace, but: Traefik's class, services that call each other by the gateway between them.
@@ -103,13 +109,23 @@ fn workspace(entry: u16, inside: u16) -> Vec<Value> {
 
 /// Puts the workspace into a state folder, so that the demo finds it there.
 async fn prepare(dir: &Path, entry: u16, inside: u16) {
-    let mut serve = command(dir).args(["pocket", "serve"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut serve = command(dir)
+        .args(["pocket", "serve"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let client = connected(dir).await;
     install::definitions(&client).await.unwrap();
     apply_workspace(dir, entry, inside).await;
     let pid = rustix::process::Pid::from_raw(serve.id().unwrap().try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(tokio::time::timeout(LIMIT, serve.wait()).await.unwrap().unwrap().success());
+    assert!(
+        tokio::time::timeout(LIMIT, serve.wait())
+            .await
+            .unwrap()
+            .unwrap()
+            .success()
+    );
 }
 
 async fn apply_workspace(dir: &Path, entry: u16, inside: u16) {
@@ -118,8 +134,18 @@ async fn apply_workspace(dir: &Path, entry: u16, inside: u16) {
         let file = files.path().join(format!("{i:02}.json"));
         std::fs::write(file, serde_json::to_vec(object).unwrap()).unwrap();
     }
-    let applied = command(dir).arg("apply").arg("-f").arg(files.path()).output().await.unwrap();
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let applied = command(dir)
+        .arg("apply")
+        .arg("-f")
+        .arg(files.path())
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        applied.status.success(),
+        "{}",
+        String::from_utf8_lossy(&applied.stderr)
+    );
 }
 
 async fn connected(dir: &Path) -> kube::Client {
@@ -133,35 +159,68 @@ async fn connected(dir: &Path) -> kube::Client {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(LIMIT, answers).await.expect("pocket answers")
+    tokio::time::timeout(LIMIT, answers)
+        .await
+        .expect("pocket answers")
 }
 
 /// How Traefik is run: at the node's address, as a client of the API that the state folder's kubeconfig names.
 async fn traefik_args(dir: &Path, node: Option<String>, entry: u16, inside: u16) -> Vec<String> {
     connected(dir).await;
-    let config: Value = serde_saphyr::from_str(&std::fs::read_to_string(dir.join("kubeconfig")).unwrap()).unwrap();
-    let text = |pointer: &str| config.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+    let config: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(dir.join("kubeconfig")).unwrap()).unwrap();
+    let text = |pointer: &str| {
+        config
+            .pointer(pointer)
+            .unwrap()
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let server = text("/clusters/0/cluster/server");
-    let host = || server.trim_start_matches("https://").rsplit_once(':').unwrap().0.to_owned();
+    let host = || {
+        server
+            .trim_start_matches("https://")
+            .rsplit_once(':')
+            .unwrap()
+            .0
+            .to_owned()
+    };
     let node = node.unwrap_or_else(host);
-    let authority: String = text("/clusters/0/cluster/certificate-authority-data").split_whitespace().collect();
+    let authority: String = text("/clusters/0/cluster/certificate-authority-data")
+        .split_whitespace()
+        .collect();
     let home = dir.join("logs/traefik");
     std::fs::create_dir_all(&home).unwrap();
-    std::fs::write(home.join("ca.pem"), base64::engine::general_purpose::STANDARD.decode(authority).unwrap()).unwrap();
+    std::fs::write(
+        home.join("ca.pem"),
+        base64::engine::general_purpose::STANDARD
+            .decode(authority)
+            .unwrap(),
+    )
+    .unwrap();
     std::fs::write(home.join("token"), text("/users/0/user/token")).unwrap();
     let provider = "--providers.kubernetesgateway";
     let mut args = vec![
         format!("{provider}=true"),
         format!("{provider}.endpoint={server}"),
         format!("{provider}.token={}", home.join("token").display()),
-        format!("{provider}.certauthfilepath={}", home.join("ca.pem").display()),
+        format!(
+            "{provider}.certauthfilepath={}",
+            home.join("ca.pem").display()
+        ),
         format!("{provider}.statusaddress.ip={node}"),
         format!("--providers.providersthrottleduration={THROTTLE}"),
         format!("--entrypoints.entry.address={node}:{entry}"),
         format!("--entrypoints.inside.address={node}:{inside}"),
     ];
     args.extend(
-        ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"].map(Into::into),
+        [
+            "--global.checknewversion=false",
+            "--global.sendanonymoususage=false",
+            "--log.nocolor",
+        ]
+        .map(Into::into),
     );
     args.extend(TRAEFIK_ARGS.map(|arg| arg.replace("{header}", "x-mse-tag")));
     args
@@ -170,27 +229,49 @@ async fn traefik_args(dir: &Path, node: Option<String>, entry: u16, inside: u16)
 /// Traefik as a pod: what it prints is its log.
 async fn run_traefik(program: &Path, dir: &Path, entry: u16, inside: u16) {
     let args = traefik_args(dir, None, entry, inside).await;
-    let manifest =
-        Manifest { entrypoint: vec![program.display().to_string()], env: BTreeMap::new(), working_dir: None };
-    Images::of(dir).unwrap().define("traefik:v3.7", &manifest).unwrap();
+    let manifest = Manifest {
+        entrypoint: vec![program.display().to_string()],
+        env: BTreeMap::new(),
+        working_dir: None,
+    };
+    Images::of(dir)
+        .unwrap()
+        .define("traefik:v3.7", &manifest)
+        .unwrap();
     let client = connected(dir).await;
     let params = PatchParams::apply("test").force();
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "traefik"}});
-    Api::<Namespace>::all(client.clone()).patch("traefik", &params, &Patch::Apply(&namespace)).await.unwrap();
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "traefik"}});
+    Api::<Namespace>::all(client.clone())
+        .patch("traefik", &params, &Patch::Apply(&namespace))
+        .await
+        .unwrap();
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "traefik-0", "labels": {"app.kubernetes.io/name": "traefik"}},
         "spec": {"hostNetwork": true, "containers": [{"name": "traefik", "image": "traefik:v3.7", "args": args}]},
     });
-    Api::<Pod>::namespaced(client, "traefik").patch("traefik-0", &params, &Patch::Apply(&pod)).await.unwrap();
+    Api::<Pod>::namespaced(client, "traefik")
+        .patch("traefik-0", &params, &Patch::Apply(&pod))
+        .await
+        .unwrap();
 }
 
 /// What Traefik's pod has printed.
 fn printed(state: &Path) -> String {
-    let runs = std::fs::read_dir(state.join("pods")).into_iter().flatten().flatten();
-    let logs = runs.flat_map(|run| std::fs::read_dir(run.path().join("traefik")).into_iter().flatten().flatten());
-    logs.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
+    let runs = std::fs::read_dir(state.join("pods"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let logs = runs.flat_map(|run| {
+        std::fs::read_dir(run.path().join("traefik"))
+            .into_iter()
+            .flatten()
+            .flatten()
+    });
+    logs.filter_map(|file| std::fs::read_to_string(file.path()).ok())
+        .collect()
 }
 
 fn skipped(why: &str) {
@@ -203,13 +284,18 @@ fn skipped(why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_through_traefik() {
-    let Some(program) = traefik() else { return skipped("no traefik at $TRAEFIK, in target/peers/bin, on PATH") };
+    let Some(program) = traefik() else {
+        return skipped("no traefik at $TRAEFIK, in target/peers/bin, on PATH");
+    };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();
     let (entry, inside) = (free().port(), free().port());
     prepare(dir.path(), entry, inside).await;
     let state = dir.path().to_owned();
-    let (mut demo, ()) = tokio::join!(Demo::start_in(dir), run_traefik(&program, &state, entry, inside));
+    let (mut demo, ()) = tokio::join!(
+        Demo::start_in(dir),
+        run_traefik(&program, &state, entry, inside)
+    );
     let log = || printed(&state);
     play(&demo, inside, log).await;
 
@@ -223,20 +309,38 @@ async fn sees_chains(demo: &Demo) {
     let _stop = stop.clone().drop_guard();
     let mut worlds = watch::spawn(demo.client.clone(), "demo", stop);
     let mut chains = Chains::new(1000);
-    let sides = |chain: &Chain| chain.steps.iter().map(|s| (s.app.clone(), s.served)).collect::<Vec<_>>();
-    let of = |sides: [Served; 3]| {
-        ["a", "b", "c"].iter().zip(sides).map(|(a, s)| (format!("spring-cloud-{a}"), Some(s))).collect::<Vec<_>>()
+    let sides = |chain: &Chain| {
+        chain
+            .steps
+            .iter()
+            .map(|s| (s.app.clone(), s.served))
+            .collect::<Vec<_>>()
     };
-    let (gray, base) = (of([Served::Gray, Served::Base, Served::Gray]), of([Served::Base; 3]));
+    let of = |sides: [Served; 3]| {
+        ["a", "b", "c"]
+            .iter()
+            .zip(sides)
+            .map(|(a, s)| (format!("spring-cloud-{a}"), Some(s)))
+            .collect::<Vec<_>>()
+    };
+    let (gray, base) = (
+        of([Served::Gray, Served::Base, Served::Gray]),
+        of([Served::Base; 3]),
+    );
     let seen = async {
         loop {
             worlds.changed().await.unwrap();
             let world = worlds.borrow().clone();
             chains.follow(&world, Timestamp::now());
             let count = |tag: Option<&str>, wanted: &[(String, Option<Served>)], worst: Verdict| {
-                chains.list().filter(|c| c.tag.as_deref() == tag && sides(c) == wanted && c.worst == worst).count()
+                chains
+                    .list()
+                    .filter(|c| c.tag.as_deref() == tag && sides(c) == wanted && c.worst == worst)
+                    .count()
             };
-            if count(Some("gray"), &gray, Verdict::FellBack) >= 5 && count(None, &base, Verdict::Ok) >= 5 {
+            if count(Some("gray"), &gray, Verdict::FellBack) >= 5
+                && count(None, &base, Verdict::Ok) >= 5
+            {
                 break;
             }
         }
@@ -246,7 +350,14 @@ async fn sees_chains(demo: &Demo) {
         .list()
         .rev()
         .take(20)
-        .map(|c| (&c.tag, sides(c), c.worst, c.culprit().and_then(|s| s.cause.clone())))
+        .map(|c| {
+            (
+                &c.tag,
+                sides(c),
+                c.worst,
+                c.culprit().and_then(|s| s.cause.clone()),
+            )
+        })
         .collect();
     assert!(told.is_ok(), "{all:#?}\n{:#?}", worlds.borrow().hops.last());
     let bad: Vec<_> = chains.list().filter(|c| c.worst.is_bad()).collect();
@@ -256,19 +367,45 @@ async fn sees_chains(demo: &Demo) {
 /// From the first look to the last request.
 async fn play(demo: &Demo, inside: u16, log: impl Fn() -> String) {
     // Who serves, and that it has answered, is told.
-    let group: Value = serde_json::from_str(&demo.ok(&["get", "lanegroups", "mse-demo", "-o", "json"]).await).unwrap();
+    let group: Value = serde_json::from_str(
+        &demo
+            .ok(&["get", "lanegroups", "mse-demo", "-o", "json"])
+            .await,
+    )
+    .unwrap();
     let status = &group["status"];
     assert_eq!(status["gateway"]["controller"], CONTROLLER, "{status}");
-    assert!(status["gateway"]["features"].as_array().unwrap().contains(&json!("HTTPRouteQueryParamMatching")));
-    assert!(status["internal"][0].as_str().unwrap().ends_with(&format!(":{inside}")), "{status}");
+    assert!(
+        status["gateway"]["features"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("HTTPRouteQueryParamMatching"))
+    );
+    assert!(
+        status["internal"][0]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!(":{inside}")),
+        "{status}"
+    );
     let routes = status["routes"].as_array().unwrap();
     assert_eq!(routes.len(), 4, "{status}");
-    assert!(routes.iter().all(|r| r["accepted"] == true && r["by"] == CONTROLLER), "{status}");
+    assert!(
+        routes
+            .iter()
+            .all(|r| r["accepted"] == true && r["by"] == CONTROLLER),
+        "{status}"
+    );
     assert_eq!(status["problems"], Value::Null, "{status}");
 
     // What it cannot do is refused before it is saved, with what to use instead.
-    for (condition, words) in [("cookie uid == 1", "use a header or parameter"), ("header x != 1", "with == or in")] {
-        let told = demo.refused(&["lane", "set", "other", "--when", condition]).await;
+    for (condition, words) in [
+        ("cookie uid == 1", "use a header or parameter"),
+        ("header x != 1", "with == or in"),
+    ] {
+        let told = demo
+            .refused(&["lane", "set", "other", "--when", condition])
+            .await;
         assert!(told.contains(words) && told.contains("traefik"), "{told}");
     }
 
@@ -288,16 +425,33 @@ async fn play(demo: &Demo, inside: u16, log: impl Fn() -> String) {
     }
     // Traefik says at once that it has taken a route, and follows it a moment later: what is awaited is the chain.
     let follows = async {
-        while !demo.run(&["probe", TAGGED, "--count", "3", "--expect", ALL_GRAY]).await.status.success() {
+        while !demo
+            .run(&["probe", TAGGED, "--count", "3", "--expect", ALL_GRAY])
+            .await
+            .status
+            .success()
+        {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(LIMIT, follows).await.unwrap_or_else(|_| panic!("gray never serves: {}", log()));
+    tokio::time::timeout(LIMIT, follows)
+        .await
+        .unwrap_or_else(|_| panic!("gray never serves: {}", log()));
     load.expect_only("BBB", "GBG").await;
-    demo.ok(&["probe", TAGGED, "--count", "5", "--expect", ALL_GRAY]).await;
-    demo.ok(&["probe", "/A/a", "--count", "5", "--expect", ALL_BASE]).await;
+    demo.ok(&["probe", TAGGED, "--count", "5", "--expect", ALL_GRAY])
+        .await;
+    demo.ok(&["probe", "/A/a", "--count", "5", "--expect", ALL_BASE])
+        .await;
     // A client's own tag is none.
-    demo.ok(&["probe", "/A/a", "--header", "x-mse-tag: gray", "--expect", ALL_BASE]).await;
+    demo.ok(&[
+        "probe",
+        "/A/a",
+        "--header",
+        "x-mse-tag: gray",
+        "--expect",
+        ALL_BASE,
+    ])
+    .await;
     load.checked(30).await;
     sees_chains(demo).await;
 
@@ -324,6 +478,13 @@ async fn play(demo: &Demo, inside: u16, log: impl Fn() -> String) {
     load.checked(20).await;
     let report = load.stop().await;
     let wrong = &report.wrong;
-    assert!(wrong.is_empty(), "{} of {} wrong:\n{}\n{}", wrong.len(), report.sent, wrong.join("\n"), log());
+    assert!(
+        wrong.is_empty(),
+        "{} of {} wrong:\n{}\n{}",
+        wrong.len(),
+        report.sent,
+        wrong.join("\n"),
+        log()
+    );
     assert!(report.sent > 200, "{} requests are no load", report.sent);
 }

@@ -49,14 +49,24 @@ async fn fixture() -> Fixture {
     });
     let stop = CancellationToken::new();
     let worlds = watch::spawn(Client::new(behind, "default"), "demo", stop.clone());
-    Fixture { client, worlds, down, _stop: stop.drop_guard(), _dir: dir }
+    Fixture {
+        client,
+        worlds,
+        down,
+        _stop: stop.drop_guard(),
+        _dir: dir,
+    }
 }
 
 impl Fixture {
     /// The first world of which `fact` holds.
     async fn until(&mut self, what: &str, fact: impl Fn(&World) -> bool) -> World {
-        let found = tokio::time::timeout(Duration::from_secs(60), self.worlds.wait_for(|w| fact(w))).await;
-        found.unwrap_or_else(|_| panic!("never: {what}")).expect("the hub lives").clone()
+        let found =
+            tokio::time::timeout(Duration::from_secs(60), self.worlds.wait_for(|w| fact(w))).await;
+        found
+            .unwrap_or_else(|_| panic!("never: {what}"))
+            .expect("the hub lives")
+            .clone()
     }
 
     fn api<K>(&self, namespace: &str) -> Api<K>
@@ -75,7 +85,10 @@ impl Fixture {
             + serde::de::DeserializeOwned,
     {
         let typed: K = serde_json::from_value(object).unwrap();
-        self.api::<K>(namespace).create(&PostParams::default(), &typed).await.unwrap();
+        self.api::<K>(namespace)
+            .create(&PostParams::default(), &typed)
+            .await
+            .unwrap();
     }
 }
 
@@ -103,34 +116,58 @@ async fn rows_come_change_and_go_in_the_namespaces_of_the_environments() {
     for name in ["demo", "far", "other"] {
         namespace(&f.client, name).await;
     }
-    f.create::<App>("demo", app(json!([{"name": "prod", "namespace": "far"}]))).await;
+    f.create::<App>("demo", app(json!([{"name": "prod", "namespace": "far"}])))
+        .await;
     f.create::<Pod>("far", pod("p")).await;
     f.create::<Pod>("other", pod("q")).await;
     f.create::<Pod>("demo", pod("r")).await;
     let world = f.until("two pods", |w| w.pods.len() >= 2).await;
-    let names: Vec<String> = world.pods.keys().map(|k| format!("{}/{}", k.namespace, k.name)).collect();
-    assert_eq!(names, ["demo/r", "far/p"], "other is no namespace of an environment");
+    let names: Vec<String> = world
+        .pods
+        .keys()
+        .map(|k| format!("{}/{}", k.namespace, k.name))
+        .collect();
+    assert_eq!(
+        names,
+        ["demo/r", "far/p"],
+        "other is no namespace of an environment"
+    );
     let repository = world.apps["a"].spec.repository.clone().unwrap();
     assert!(!repository.contains('\u{1b}'), "{repository:?}");
 
     let ready = json!({"status": {"phase": "Running", "podIP": "127.9.9.9",
         "conditions": [{"type": "Ready", "status": "True"}]}});
-    let patched = f.api::<Pod>("far").patch_status("p", &PatchParams::default(), &Patch::Merge(&ready)).await;
+    let patched = f
+        .api::<Pod>("far")
+        .patch_status("p", &PatchParams::default(), &Patch::Merge(&ready))
+        .await;
     patched.unwrap();
     let world = f.until("ready", |w| w.pods.values().any(|p| p.ready)).await;
     let row = world.pods_of("a", "prod").find(|p| p.ready).unwrap();
-    assert_eq!((&*row.state, row.address.as_deref()), ("Running", Some("127.9.9.9")));
+    assert_eq!(
+        (&*row.state, row.address.as_deref()),
+        ("Running", Some("127.9.9.9"))
+    );
 
     // The environment moves away: its old namespace is not watched any more.
     let moved = json!({"spec": {"environments": [{"name": "prod", "namespace": "other"}]}});
-    f.api::<App>("demo").patch("a", &PatchParams::default(), &Patch::Merge(&moved)).await.unwrap();
+    f.api::<App>("demo")
+        .patch("a", &PatchParams::default(), &Patch::Merge(&moved))
+        .await
+        .unwrap();
     f.until("q instead of p", |w| {
         let names: Vec<&str> = w.pods.keys().map(|k| k.name.as_str()).collect();
         names == ["r", "q"]
     })
     .await;
-    f.api::<App>("demo").delete("a", &DeleteParams::default()).await.unwrap();
-    f.until("no app, no pods elsewhere", |w| w.apps.is_empty() && w.pods.len() == 1).await;
+    f.api::<App>("demo")
+        .delete("a", &DeleteParams::default())
+        .await
+        .unwrap();
+    f.until("no app, no pods elsewhere", |w| {
+        w.apps.is_empty() && w.pods.len() == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,22 +175,36 @@ async fn a_lost_server_makes_the_world_stale_and_it_comes_back() {
     let mut f = fixture().await;
     namespace(&f.client, "demo").await;
     f.create::<App>("demo", app(json!([]))).await;
-    f.until("live with an app", |w| w.link == Link::Live && w.apps.len() == 1).await;
+    f.until("live with an app", |w| {
+        w.link == Link::Live && w.apps.len() == 1
+    })
+    .await;
     f.down.store(true, Ordering::SeqCst);
-    let world = f.until("stale", |w| matches!(w.link, Link::Stale { .. })).await;
+    let world = f
+        .until("stale", |w| matches!(w.link, Link::Stale { .. }))
+        .await;
     assert_eq!(world.apps.len(), 1, "what was known stays");
-    let Link::Stale { why, .. } = world.link else { unreachable!() };
+    let Link::Stale { why, .. } = world.link else {
+        unreachable!()
+    };
     assert!(why.contains("refused"), "{why:?}");
-    f.api::<App>("demo").delete("a", &DeleteParams::default()).await.unwrap();
+    f.api::<App>("demo")
+        .delete("a", &DeleteParams::default())
+        .await
+        .unwrap();
     f.down.store(false, Ordering::SeqCst);
-    f.until("live again, and what happened meanwhile is known", |w| w.link == Link::Live && w.apps.is_empty()).await;
+    f.until("live again, and what happened meanwhile is known", |w| {
+        w.link == Link::Live && w.apps.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_never_there_is_told_too() {
     let mut f = fixture().await;
     f.down.store(true, Ordering::SeqCst);
-    f.until("stale or live", |w| w.link != Link::Connecting).await;
+    f.until("stale or live", |w| w.link != Link::Connecting)
+        .await;
     f.down.store(false, Ordering::SeqCst);
     f.until("live", |w| w.link == Link::Live).await;
 }
@@ -164,12 +215,24 @@ async fn any_object_is_shown_as_yaml_by_its_resource_name() {
     let f = fixture().await;
     namespace(&f.client, "demo").await;
     f.create::<App>("demo", app(json!([]))).await;
-    for (resource, namespace, name, kind) in
-        [("apps.graylane.dev", "demo", "a", "App"), ("namespaces", "", "demo", "Namespace")]
-    {
-        let api = yaml::api_by_resource(&f.client, resource, namespace).await.unwrap().expect("served");
+    for (resource, namespace, name, kind) in [
+        ("apps.graylane.dev", "demo", "a", "App"),
+        ("namespaces", "", "demo", "Namespace"),
+    ] {
+        let api = yaml::api_by_resource(&f.client, resource, namespace)
+            .await
+            .unwrap()
+            .expect("served");
         let text = yaml::read(&api, name, false).await.unwrap();
-        assert!(text.contains(&format!("kind: {kind}")) && !text.contains("managedFields"), "{text}");
+        assert!(
+            text.contains(&format!("kind: {kind}")) && !text.contains("managedFields"),
+            "{text}"
+        );
     }
-    assert!(yaml::api_by_resource(&f.client, "nonsense.apps", "demo").await.unwrap().is_none());
+    assert!(
+        yaml::api_by_resource(&f.client, "nonsense.apps", "demo")
+            .await
+            .unwrap()
+            .is_none()
+    );
 }

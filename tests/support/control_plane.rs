@@ -58,8 +58,12 @@ pub struct ControlPlane {
 
 /// Where the binaries are: `$KUBEBUILDER_ASSETS`, else `/usr/local/kubebuilder/bin`.
 pub fn binaries() -> Option<PathBuf> {
-    let dir = env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| "/usr/local/kubebuilder/bin".into(), PathBuf::from);
-    let missing: Vec<&str> = BINARIES.into_iter().filter(|b| !dir.join(b).is_file()).collect();
+    let dir = env::var_os("KUBEBUILDER_ASSETS")
+        .map_or_else(|| "/usr/local/kubebuilder/bin".into(), PathBuf::from);
+    let missing: Vec<&str> = BINARIES
+        .into_iter()
+        .filter(|b| !dir.join(b).is_file())
+        .collect();
     if missing.is_empty() {
         return Some(dir);
     }
@@ -78,7 +82,11 @@ impl ControlPlane {
     pub async fn start() -> Option<Self> {
         let binaries = binaries()?;
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let dir = tempfile::Builder::new().prefix("control-plane-").tempdir().unwrap().keep();
+        let dir = tempfile::Builder::new()
+            .prefix("control-plane-")
+            .tempdir()
+            .unwrap()
+            .keep();
         let random = uuid::Uuid::new_v4();
         let [b, c, d, ..] = *random.as_bytes();
         // Below what pockets take, above what a machine's own services do.
@@ -86,8 +94,15 @@ impl ControlPlane {
         let authority = Authority::new(&dir, &address);
         private(&dir.join("tokens"), tokens().as_bytes());
         let etcd = etcd(&binaries, &dir, &address);
-        let mut plane =
-            Self { _controllers: Process::none(), api: None, _etcd: etcd, binaries, dir, address, authority };
+        let mut plane = Self {
+            _controllers: Process::none(),
+            api: None,
+            _etcd: etcd,
+            binaries,
+            dir,
+            address,
+            authority,
+        };
         for (user, _) in USERS {
             plane.write_kubeconfig(user, &json!({"token": token(user)}));
         }
@@ -107,9 +122,14 @@ impl ControlPlane {
 
     pub async fn client(&self, user: &str) -> Client {
         let read = Kubeconfig::read_from(self.kubeconfig(user)).unwrap();
-        let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
+        let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+            .await
+            .unwrap();
         // What pocket's own client says: the first word is who owns the fields.
-        config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static("conformance/1")));
+        config.headers.push((
+            http::header::USER_AGENT,
+            http::HeaderValue::from_static("conformance/1"),
+        ));
         Client::try_from(config).unwrap()
     }
 
@@ -117,7 +137,8 @@ impl ControlPlane {
     pub fn certificate_user(&self, name: &str, group: &str, life: Duration) -> PathBuf {
         let (certificate, key) = self.authority.client(name, group, life);
         let data = |text: String| BASE64_STANDARD.encode(text);
-        let user = json!({"client-certificate-data": data(certificate), "client-key-data": data(key)});
+        let user =
+            json!({"client-certificate-data": data(certificate), "client-key-data": data(key)});
         self.write_kubeconfig(name, &user);
         self.kubeconfig(name)
     }
@@ -125,8 +146,13 @@ impl ControlPlane {
     /// From its next start on the server knows these no more by their tokens.
     pub fn forget_tokens(&self, users: &[&str]) {
         let all = tokens();
-        let kept = all.lines().filter(|l| !users.iter().any(|u| l.split(',').nth(1) == Some(u)));
-        private(&self.dir.join("tokens"), kept.fold(String::new(), |all, l| all + l + "\n").as_bytes());
+        let kept = all
+            .lines()
+            .filter(|l| !users.iter().any(|u| l.split(',').nth(1) == Some(u)));
+        private(
+            &self.dir.join("tokens"),
+            kept.fold(String::new(), |all, l| all + l + "\n").as_bytes(),
+        );
     }
 
     fn write_kubeconfig(&self, name: &str, user: &Value) {
@@ -163,10 +189,19 @@ impl ControlPlane {
             format!("--tls-private-key-file={}", file("server.key")),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
             format!("--service-account-key-file={}", file("accounts.pub")),
-            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            format!(
+                "--service-account-signing-key-file={}",
+                file("accounts.key")
+            ),
             "--profiling=false".into(),
         ];
-        self.api = Some(Process::start(&self.binaries, "kube-apiserver", &args, &self.dir, ""));
+        self.api = Some(Process::start(
+            &self.binaries,
+            "kube-apiserver",
+            &args,
+            &self.dir,
+            "",
+        ));
         let client = self.client("admin").await;
         let started = Instant::now();
         loop {
@@ -174,7 +209,10 @@ impl ControlPlane {
             match client.request_text(asked).await {
                 Ok(answer) if answer == "ok" => return,
                 answer if started.elapsed() > START => {
-                    panic!("kube-apiserver is not ready ({answer:?}): {}", process::told(&self.dir, "kube-apiserver"))
+                    panic!(
+                        "kube-apiserver is not ready ({answer:?}): {}",
+                        process::told(&self.dir, "kube-apiserver")
+                    )
                 }
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -197,7 +235,11 @@ impl ControlPlane {
         };
         let seen = call("range", json!({"key": BASE64_STANDARD.encode("/")})).await;
         let revision = seen["header"]["revision"].as_str().unwrap().to_owned();
-        call("compaction", json!({"revision": revision, "physical": true})).await;
+        call(
+            "compaction",
+            json!({"revision": revision, "physical": true}),
+        )
+        .await;
     }
 
     fn controllers(&self) -> Process {
@@ -210,12 +252,21 @@ impl ControlPlane {
             "--kube-api-burst=4000".into(),
             "--profiling=false".into(),
         ];
-        Process::start(&self.binaries, "kube-controller-manager", &args, &self.dir, "")
+        Process::start(
+            &self.binaries,
+            "kube-controller-manager",
+            &args,
+            &self.dir,
+            "",
+        )
     }
 }
 
 fn etcd(binaries: &Path, dir: &Path, address: &str) -> Process {
-    let (clients, peers) = (format!("http://{address}:2379"), format!("http://{address}:2380"));
+    let (clients, peers) = (
+        format!("http://{address}:2379"),
+        format!("http://{address}:2380"),
+    );
     let args = [
         format!("--data-dir={}", dir.join("etcd").display()),
         format!("--listen-client-urls={clients}"),
@@ -232,10 +283,19 @@ fn token(user: &str) -> String {
 }
 
 fn tokens() -> String {
-    USERS.iter().map(|(user, group)| format!("{},{user},{user},\"{group}\"\n", token(user))).collect()
+    USERS
+        .iter()
+        .map(|(user, group)| format!("{},{user},{user},\"{group}\"\n", token(user)))
+        .collect()
 }
 
 fn private(file: &Path, bytes: &[u8]) {
-    let mut open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).unwrap();
+    let mut open = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)
+        .unwrap();
     open.write_all(bytes).unwrap();
 }

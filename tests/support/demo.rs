@@ -51,7 +51,10 @@ impl Demo {
             }
         };
         let waited = tokio::time::timeout(LIMIT, gone).await;
-        assert!(!children.is_empty() && waited.is_ok(), "outlived their pocket: {children:?}");
+        assert!(
+            !children.is_empty() && waited.is_ok(),
+            "outlived their pocket: {children:?}"
+        );
     }
 
     pub fn state(&self) -> &Path {
@@ -64,27 +67,62 @@ impl Demo {
 
     pub async fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args).await;
-        let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{args:?}: {told}{out}{}", self.releases().await);
+        let (out, told) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(
+            output.status.success(),
+            "{args:?}: {told}{out}{}",
+            self.releases().await
+        );
         out.into_owned()
     }
 
     pub async fn refused(&self, args: &[&str]) -> String {
         let output = self.run(args).await;
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Waits for a phase of a release, or of one of its tasks.
     pub async fn wait(&self, name: &str, task: Option<&str>, phase: &str) {
         let task = task.map(|t| vec!["--task", t]).unwrap_or_default();
-        self.ok(&[&["release", "wait", name, "--phase", phase, "--timeout", "180s"][..], &task].concat()).await;
+        self.ok(&[
+            &[
+                "release",
+                "wait",
+                name,
+                "--phase",
+                phase,
+                "--timeout",
+                "180s",
+            ][..],
+            &task,
+        ]
+        .concat())
+            .await;
     }
 
     pub async fn wait_batch(&self, name: &str, task: &str, batch: u32) {
         let batch = batch.to_string();
-        let what = ["--task", task, "--batch", &batch, "--phase", "Done", "--timeout", "180s"];
-        self.ok(&[&["release", "wait", name][..], &what].concat()).await;
+        let what = [
+            "--task",
+            task,
+            "--batch",
+            &batch,
+            "--phase",
+            "Done",
+            "--timeout",
+            "180s",
+        ];
+        self.ok(&[&["release", "wait", name][..], &what].concat())
+            .await;
     }
 
     /// For failures: how everything stands.
@@ -95,15 +133,25 @@ impl Demo {
 
     /// `host:port` of the entry.
     pub async fn entry(&self) -> String {
-        let group: Value =
-            serde_json::from_str(&self.ok(&["get", "lanegroups", "mse-demo", "-o", "json"]).await).unwrap();
-        group["status"]["addresses"][0].as_str().unwrap_or_else(|| panic!("no entry: {group}")).to_owned()
+        let group: Value = serde_json::from_str(
+            &self
+                .ok(&["get", "lanegroups", "mse-demo", "-o", "json"])
+                .await,
+        )
+        .unwrap();
+        group["status"]["addresses"][0]
+            .as_str()
+            .unwrap_or_else(|| panic!("no entry: {group}"))
+            .to_owned()
     }
 
     async fn listed(&self, app: &str, environment: &str) -> Vec<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), "demo");
         let selector = format!("{}={app},{}={environment}", label::APP, label::ENVIRONMENT);
-        pods.list(&ListParams::default().labels(&selector)).await.unwrap().items
+        pods.list(&ListParams::default().labels(&selector))
+            .await
+            .unwrap()
+            .items
     }
 
     pub fn pid(&self) -> u32 {
@@ -112,28 +160,59 @@ impl Demo {
 
     /// Names of the pods of an environment.
     pub async fn names(&self, app: &str, environment: &str) -> Vec<String> {
-        self.listed(app, environment).await.iter().map(ResourceExt::name_any).collect()
+        self.listed(app, environment)
+            .await
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect()
     }
 
     /// Uids of the pods of an environment.
     pub async fn pods(&self, app: &str, environment: &str) -> BTreeSet<String> {
-        self.listed(app, environment).await.iter().filter_map(ResourceExt::uid).collect()
+        self.listed(app, environment)
+            .await
+            .iter()
+            .filter_map(ResourceExt::uid)
+            .collect()
     }
 
     /// Pods of production with an image of that tag, and the others, without those that are going.
     pub async fn split(&self, app: &str, tag: &str) -> (usize, usize) {
         let pods = self.listed(app, "prod").await;
-        let image = |p: &Pod| p.spec.as_ref().and_then(|s| s.containers[0].image.clone()).unwrap_or_default();
-        let here: Vec<&Pod> = pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).collect();
-        let fresh = here.iter().filter(|p| image(p).ends_with(&format!(":{tag}"))).count();
+        let image = |p: &Pod| {
+            p.spec
+                .as_ref()
+                .and_then(|s| s.containers[0].image.clone())
+                .unwrap_or_default()
+        };
+        let here: Vec<&Pod> = pods
+            .iter()
+            .filter(|p| p.metadata.deletion_timestamp.is_none())
+            .collect();
+        let fresh = here
+            .iter()
+            .filter(|p| image(p).ends_with(&format!(":{tag}")))
+            .count();
         (fresh, here.len() - fresh)
     }
 
     /// A window of A and C, each with its v2: the names of its releases.
     pub async fn start_window(&self) -> [String; 2] {
-        let start = ["release", "start", "spring-cloud-a", "spring-cloud-c", "--stage", "production"];
-        let images = ["spring-cloud-a/backend=spring-cloud-a:v2", "spring-cloud-c/backend=spring-cloud-c:v2"];
-        let told = self.ok(&[&start[..], &["--image", images[0], "--image", images[1]]].concat()).await;
+        let start = [
+            "release",
+            "start",
+            "spring-cloud-a",
+            "spring-cloud-c",
+            "--stage",
+            "production",
+        ];
+        let images = [
+            "spring-cloud-a/backend=spring-cloud-a:v2",
+            "spring-cloud-c/backend=spring-cloud-c:v2",
+        ];
+        let told = self
+            .ok(&[&start[..], &["--image", images[0], "--image", images[1]]].concat())
+            .await;
         let names: Vec<String> = told.lines().map(str::to_owned).collect();
         names.try_into().unwrap_or_else(|_| panic!("{told}"))
     }
@@ -147,17 +226,28 @@ impl Demo {
     pub async fn set_rollout(&self, app: &str, environment: &str, word: &str, value: Value) {
         let apps: Api<App> = Api::namespaced(self.client.clone(), "demo");
         let found = apps.get(app).await.unwrap();
-        let at = found.spec.environments.iter().position(|e| e.name == environment).unwrap();
+        let at = found
+            .spec
+            .environments
+            .iter()
+            .position(|e| e.name == environment)
+            .unwrap();
         let patch = json!([{"op": "add", "path": format!("/spec/environments/{at}/rollout/{word}"), "value": value}]);
         let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
-        apps.patch(app, &PatchParams::default(), &Patch::Json::<()>(patch)).await.unwrap();
+        apps.patch(app, &PatchParams::default(), &Patch::Json::<()>(patch))
+            .await
+            .unwrap();
     }
 
     /// SIGTERM, and a clean end.
     pub async fn stop(&mut self) {
-        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
+        let pid =
+            rustix::process::Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let ended = tokio::time::timeout(LIMIT, self.child.wait()).await.expect("ends on SIGTERM").unwrap();
+        let ended = tokio::time::timeout(LIMIT, self.child.wait())
+            .await
+            .expect("ends on SIGTERM")
+            .unwrap();
         assert!(ended.success(), "{ended}");
     }
 }

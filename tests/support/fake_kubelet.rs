@@ -26,7 +26,11 @@ struct Kubelet {
 
 /// Until `stop`. A lost API server is waited for.
 pub async fn run(client: Client, start: Duration, stop: CancellationToken) {
-    let kubelet = Arc::new(Kubelet { client: client.clone(), start, addresses: 1.into() });
+    let kubelet = Arc::new(Kubelet {
+        client: client.clone(),
+        start,
+        addresses: 1.into(),
+    });
     let work = async {
         while let Err(error) = kubelet.show().await {
             tracing::debug!(%error, "no node");
@@ -71,7 +75,10 @@ impl Kubelet {
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "fake",
                 "lastHeartbeatTime": now, "lastTransitionTime": now}],
         }});
-        nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status)).await.map(drop)
+        nodes
+            .patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status))
+            .await
+            .map(drop)
     }
 
     async fn look(self: Arc<Self>, pod: Pod) {
@@ -86,15 +93,22 @@ impl Kubelet {
 
     async fn step(&self, pod: &Pod) -> kube::Result<()> {
         let name = pod.name_any();
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        let api: Api<Pod> =
+            Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
         let spec = pod.spec.as_ref().expect("pods have a spec");
         if pod.metadata.deletion_timestamp.is_some() {
             if spec.node_name.as_deref() != Some(NODE) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let same = Preconditions { uid: pod.uid(), resource_version: None };
-            let now = DeleteParams { preconditions: Some(same), ..DeleteParams::default().grace_period(0) };
+            let same = Preconditions {
+                uid: pod.uid(),
+                resource_version: None,
+            };
+            let now = DeleteParams {
+                preconditions: Some(same),
+                ..DeleteParams::default().grace_period(0)
+            };
             return api.delete(&name, &now).await.map(drop);
         }
         match spec.node_name.as_deref() {
@@ -104,7 +118,12 @@ impl Kubelet {
                 let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name, "uid": pod.uid()},
                     "target": {"apiVersion": "v1", "kind": "Node", "name": NODE}});
                 return api
-                    .create_subresource::<Value, Value>("binding", &name, &PostParams::default(), &binding)
+                    .create_subresource::<Value, Value>(
+                        "binding",
+                        &name,
+                        &PostParams::default(),
+                        &binding,
+                    )
                     .await
                     .map(drop);
             }
@@ -116,13 +135,20 @@ impl Kubelet {
         if status.pod_ip.is_none() {
             tokio::time::sleep(self.start).await;
         }
-        let Some(wanted) = self.wanted(pod) else { return Ok(()) };
-        if same(&serde_json::to_value(&status).expect("a status is JSON"), &wanted) {
+        let Some(wanted) = self.wanted(pod) else {
+            return Ok(());
+        };
+        if same(
+            &serde_json::to_value(&status).expect("a status is JSON"),
+            &wanted,
+        ) {
             return Ok(());
         }
         // The uid is checked by the server: a namesake that came since is left alone.
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": wanted});
-        api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&patch)).await.map(drop)
+        api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&patch))
+            .await
+            .map(drop)
     }
 
     /// What a kubelet would say of it by now.
@@ -136,17 +162,25 @@ impl Kubelet {
         };
         if image.contains("never") {
             let containers = [waiting("ImagePullBackOff", 0)];
-            return Some(json!({"phase": "Pending", "containerStatuses": containers, "conditions": conditions(false)}));
+            return Some(
+                json!({"phase": "Pending", "containerStatuses": containers, "conditions": conditions(false)}),
+            );
         }
         let ip = known.pod_ip.unwrap_or_else(|| {
-            let n = self.addresses.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let n = self
+                .addresses
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             format!("10.200.{}.{}", n / 250, n % 250 + 1)
         });
         let mut status = json!({"podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "10.100.0.1",
             "startTime": known.start_time.map_or_else(|| json!(now()), |t| json!(t))});
         let of_job = pod.owner_references().iter().any(|o| o.kind == "Job");
         let (phase, ready, container) = if of_job {
-            let (phase, code) = if image.contains("fail") { ("Failed", 1) } else { ("Succeeded", 0) };
+            let (phase, code) = if image.contains("fail") {
+                ("Failed", 1)
+            } else {
+                ("Succeeded", 0)
+            };
             let ended = json!({"exitCode": code, "reason": if code == 0 { "Completed" } else { "Error" },
                 "startedAt": now(), "finishedAt": now()});
             let container = json!({"name": spec.containers[0].name, "image": image, "imageID": "", "ready": false,
@@ -180,13 +214,25 @@ fn conditions(ready: bool) -> Value {
 /// Whether a status says already what is wanted; moments do not count.
 fn same(status: &Value, wanted: &Value) -> bool {
     let facts = |s: &Value| {
-        let ready = s["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == "Ready");
+        let ready = s["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|c| c["type"] == "Ready");
         let container = &s["containerStatuses"][0];
-        json!([s["phase"], s["podIP"], ready.map(|r| &r["status"]), container["image"], container["restartCount"]])
+        json!([
+            s["phase"],
+            s["podIP"],
+            ready.map(|r| &r["status"]),
+            container["image"],
+            container["restartCount"]
+        ])
     };
     facts(status) == facts(wanted)
 }
 
 fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }

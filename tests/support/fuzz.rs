@@ -27,9 +27,14 @@ pub fn any<S: Strategy>(
     inputs: &S,
     test: impl Fn(Vec<S::Value>) -> Result<(), TestCaseError>,
 ) {
-    let wanted: Option<u32> = std::env::var("GRAYLANE_FUZZ_CASES").ok().and_then(|n| n.parse().ok());
+    let wanted: Option<u32> = std::env::var("GRAYLANE_FUZZ_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok());
     let all = wanted.unwrap_or(short);
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::default()
+    });
     let fails = |values: Vec<S::Value>| match catch_unwind(AssertUnwindSafe(|| test(values))) {
         Ok(Ok(()) | Err(TestCaseError::Reject(_))) => None,
         Ok(Err(TestCaseError::Fail(why))) => Some(why.to_string()),
@@ -38,9 +43,14 @@ pub fn any<S: Strategy>(
     let mut done = 0;
     while done < all {
         let count = batch.min(all - done);
-        let mut trees: Vec<S::Tree> = (0..count).map(|_| inputs.new_tree(&mut runner).expect("an input")).collect();
+        let mut trees: Vec<S::Tree> = (0..count)
+            .map(|_| inputs.new_tree(&mut runner).expect("an input"))
+            .collect();
         if let Some(why) = fails(trees.iter().map(ValueTree::current).collect()) {
-            let Some(at) = trees.iter().position(|tree| fails(vec![tree.current()]).is_some()) else {
+            let Some(at) = trees
+                .iter()
+                .position(|tree| fails(vec![tree.current()]).is_some())
+            else {
                 panic!("{what}: {why}\n(side by side only: none of these {count} fails alone)");
             };
             let (input, why) = smallest(&mut trees[at], why, &fails);
@@ -48,7 +58,11 @@ pub fn any<S: Strategy>(
         }
         let tenth = |n: u32| u64::from(n) * 10 / u64::from(all);
         if wanted.is_some() && tenth(done + count) > tenth(done) {
-            eprintln!("{what}: {} of {all} inputs, {} KiB resident", done + count, resident().unwrap_or_default());
+            eprintln!(
+                "{what}: {} of {all} inputs, {} KiB resident",
+                done + count,
+                resident().unwrap_or_default()
+            );
         }
         done += count;
     }
@@ -77,7 +91,8 @@ fn smallest<T: ValueTree>(
 
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no words")
 }
 
 /// Memory of this process that is in use, in KiB.

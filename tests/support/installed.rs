@@ -25,16 +25,25 @@ pub async fn definitions(client: &Client) {
         include_str!("../../src/pocket/rest/gateway_api/referencegrants.json"),
         include_str!("../../src/pocket/rest/gateway_api/tlsroutes.json"),
     ] {
-        let made = definitions.create(&PostParams::default(), &serde_json::from_str(text).unwrap()).await.unwrap();
+        let made = definitions
+            .create(&PostParams::default(), &serde_json::from_str(text).unwrap())
+            .await
+            .unwrap();
         let name = made.name_any();
         let served = await_condition(definitions.clone(), &name, is_crd_established());
-        tokio::time::timeout(LIMIT, served).await.expect("served").unwrap();
+        tokio::time::timeout(LIMIT, served)
+            .await
+            .expect("served")
+            .unwrap();
     }
 }
 
 /// Of what `install` brings the objects of these kinds.
 pub async fn apply(client: &Client, wanted: &Wanted, kinds: &[&str]) {
-    for object in install::objects(wanted).into_iter().filter(|o| kinds.iter().any(|k| o["kind"] == *k)) {
+    for object in install::objects(wanted)
+        .into_iter()
+        .filter(|o| kinds.iter().any(|k| o["kind"] == *k))
+    {
         let object: DynamicObject = serde_json::from_value(object).unwrap();
         let gvk = GroupVersionKind::try_from(object.types.clone().unwrap()).unwrap();
         let resource = ApiResource::from_gvk(&gvk);
@@ -43,6 +52,8 @@ pub async fn apply(client: &Client, wanted: &Wanted, kinds: &[&str]) {
             None => Api::all_with(client.clone(), &resource),
         };
         let params = PatchParams::apply("graylane").force();
-        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object))
+            .await
+            .unwrap();
     }
 }

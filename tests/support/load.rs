@@ -42,15 +42,35 @@ pub struct Load {
 impl Load {
     /// Four workers with a connection each.
     pub fn start(entry: String) -> Self {
-        let (epoch, _) = watch::channel(Epoch { plain: Some("BBB"), ..Epoch::default() });
-        let (seen, stop) = (Arc::<Seen>::default(), tokio_util::sync::CancellationToken::new());
+        let (epoch, _) = watch::channel(Epoch {
+            plain: Some("BBB"),
+            ..Epoch::default()
+        });
+        let (seen, stop) = (
+            Arc::<Seen>::default(),
+            tokio_util::sync::CancellationToken::new(),
+        );
         let mut workers = JoinSet::new();
         for n in 0..4 {
             let tagged = n % 2 == 0;
-            let url = format!("http://{entry}/A/a{}", if tagged { "?group=gray" } else { "" });
-            workers.spawn(work(url, tagged, epoch.subscribe(), seen.clone(), stop.clone()));
+            let url = format!(
+                "http://{entry}/A/a{}",
+                if tagged { "?group=gray" } else { "" }
+            );
+            workers.spawn(work(
+                url,
+                tagged,
+                epoch.subscribe(),
+                seen.clone(),
+                stop.clone(),
+            ));
         }
-        Self { epoch, seen, workers, stop }
+        Self {
+            epoch,
+            seen,
+            workers,
+            stop,
+        }
     }
 
     /// From now on only these chains are right. Untagged requests never have another one than all base.
@@ -65,7 +85,13 @@ impl Load {
     }
 
     fn next(&self, plain: Option<&'static str>, tagged: Option<&'static str>) {
-        self.epoch.send_modify(|e| *e = Epoch { number: e.number + 1, plain, tagged });
+        self.epoch.send_modify(|e| {
+            *e = Epoch {
+                number: e.number + 1,
+                plain,
+                tagged,
+            }
+        });
     }
 
     /// Waits until that many more tagged responses were compared exactly.
@@ -77,7 +103,11 @@ impl Load {
             }
         };
         let done = tokio::time::timeout(Duration::from_secs(60), enough).await;
-        assert!(done.is_ok(), "the load stands still: {:?}", self.seen.wrong.lock().unwrap());
+        assert!(
+            done.is_ok(),
+            "the load stands still: {:?}",
+            self.seen.wrong.lock().unwrap()
+        );
     }
 
     pub async fn stop(mut self) -> Report {
@@ -86,7 +116,10 @@ impl Load {
             ended.unwrap();
         }
         let wrong = std::mem::take(&mut *self.seen.wrong.lock().unwrap());
-        Report { sent: self.seen.sent.load(Ordering::SeqCst), wrong }
+        Report {
+            sent: self.seen.sent.load(Ordering::SeqCst),
+            wrong,
+        }
     }
 }
 
@@ -97,7 +130,11 @@ async fn work(
     seen: Arc<Seen>,
     stop: tokio_util::sync::CancellationToken,
 ) {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .unwrap();
     while !stop.is_cancelled() {
         let before = epochs.borrow().clone();
         let response = async {
@@ -132,7 +169,11 @@ async fn work(
         if let Some(problem) = problem {
             let mut wrong = seen.wrong.lock().unwrap();
             if wrong.len() < 50 {
-                wrong.push(format!("{} {url} (epoch {}): {problem}", jiff::Timestamp::now(), before.number));
+                wrong.push(format!(
+                    "{} {url} (epoch {}): {problem}",
+                    jiff::Timestamp::now(),
+                    before.number
+                ));
             }
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -18,7 +18,12 @@ impl Process {
         let (name, rest) = stat.split_once(" (")?.1.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
         let parent = fields[1].parse().ok()?;
-        (fields[0] != "Z").then(|| Self { pid, parent, name: name.into(), started: fields[19].into() })
+        (fields[0] != "Z").then(|| Self {
+            pid,
+            parent,
+            name: name.into(),
+            started: fields[19].into(),
+        })
     }
 
     pub fn pid(&self) -> u32 {
@@ -31,7 +36,9 @@ impl Process {
 
     /// Its command line.
     pub fn words(&self) -> String {
-        fs::read_to_string(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default().replace('\0', " ")
+        fs::read_to_string(format!("/proc/{}/cmdline", self.pid))
+            .unwrap_or_default()
+            .replace('\0', " ")
     }
 
     pub fn is_there(&self) -> bool {
@@ -41,7 +48,9 @@ impl Process {
 
 /// Children of a process, theirs, and so on.
 pub fn below(pid: u32) -> Vec<Process> {
-    let all = fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    let all = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     let mut children: BTreeMap<u32, Vec<Process>> = BTreeMap::new();
     for process in all.filter_map(Process::of) {
         children.entry(process.parent).or_default().push(process);

@@ -18,8 +18,15 @@ pub const LIMIT: Duration = Duration::from_secs(240);
 /// What it does for that person; ends with the test.
 pub fn command(state: &Path, person: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-    command.arg("--state").arg(state).env("GRAYLANE_USER", person).env("XDG_CONFIG_HOME", state);
-    command.env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .arg("--state")
+        .arg(state)
+        .env("GRAYLANE_USER", person)
+        .env("XDG_CONFIG_HOME", state);
+    command
+        .env_remove("KUBECONFIG")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command
 }
 
@@ -28,20 +35,43 @@ pub async fn serving(command: &mut Command, state: &Path) -> (Child, Client) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = async { while lines.next_line().await.unwrap().expect("it goes on until it is ready") != "ready" {} };
-    tokio::time::timeout(LIMIT, ready).await.expect("ready in time");
-    (child, connect(&Source::State(state.into()), None, Agent::Cli).await.unwrap().client)
+    let ready = async {
+        while lines
+            .next_line()
+            .await
+            .unwrap()
+            .expect("it goes on until it is ready")
+            != "ready"
+        {}
+    };
+    tokio::time::timeout(LIMIT, ready)
+        .await
+        .expect("ready in time");
+    (
+        child,
+        connect(&Source::State(state.into()), None, Agent::Cli)
+            .await
+            .unwrap()
+            .client,
+    )
 }
 
 /// Until it has ended.
 pub async fn run(mut command: Command, args: &[&str]) -> Output {
-    tokio::time::timeout(LIMIT, command.args(args).output()).await.unwrap_or_else(|_| panic!("{args:?} hangs")).unwrap()
+    tokio::time::timeout(LIMIT, command.args(args).output())
+        .await
+        .unwrap_or_else(|_| panic!("{args:?} hangs"))
+        .unwrap()
 }
 
 /// What it said when all went well.
 pub async fn ok(command: Command, args: &[&str]) -> String {
     let output = run(command, args).await;
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -55,5 +85,7 @@ pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never: {what}"))
+    tokio::time::timeout(LIMIT, wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
 }

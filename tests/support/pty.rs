@@ -42,13 +42,30 @@ pub struct Pty {
 
 impl Pty {
     /// Starts `program args…` on a screen of that size.
-    pub fn start(program: &Path, args: &[&str], env: &[(&str, &str)], rows: u16, cols: u16) -> Self {
+    pub fn start(
+        program: &Path,
+        args: &[&str],
+        env: &[(&str, &str)],
+        rows: u16,
+        cols: u16,
+    ) -> Self {
         let pair = native_pty_system()
-            .openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 })
+            .openpty(PtySize {
+                rows,
+                cols,
+                pixel_width: 0,
+                pixel_height: 0,
+            })
             .expect("a pty can be opened");
         let mut command = CommandBuilder::new(program);
         command.args(args);
-        for name in ["NO_COLOR", "COLORTERM", "SSH_CONNECTION", "SSH_TTY", "KUBECONFIG"] {
+        for name in [
+            "NO_COLOR",
+            "COLORTERM",
+            "SSH_CONNECTION",
+            "SSH_TTY",
+            "KUBECONFIG",
+        ] {
             command.env_remove(name);
         }
         command.env("TERM", "xterm-256color");
@@ -58,11 +75,17 @@ impl Pty {
         for (name, value) in env {
             command.env(name, value);
         }
-        let child = pair.slave.spawn_command(command).expect("the program starts");
+        let child = pair
+            .slave
+            .spawn_command(command)
+            .expect("the program starts");
         drop(pair.slave);
         let mut output = pair.master.try_clone_reader().expect("the pty can be read");
         let keys = pair.master.take_writer().expect("the pty can be written");
-        let screen = Arc::new((Mutex::new(vt100::Parser::new(cells(rows), cells(cols), 0)), Condvar::new()));
+        let screen = Arc::new((
+            Mutex::new(vt100::Parser::new(cells(rows), cells(cols), 0)),
+            Condvar::new(),
+        ));
         let shared = Arc::clone(&screen);
         std::thread::spawn(move || {
             let mut bytes = [0; 8192];
@@ -76,23 +99,40 @@ impl Pty {
             shared.0.lock().expect("no reader panics").process(&waiting);
             shared.1.notify_all();
         });
-        Self { child, master: pair.master, keys, screen }
+        Self {
+            child,
+            master: pair.master,
+            keys,
+            screen,
+        }
     }
 
     /// Presses keys, as bytes.
     pub fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).expect("the pty takes keys");
+        self.keys
+            .write_all(keys.as_bytes())
+            .expect("the pty takes keys");
         self.keys.flush().expect("the pty takes keys");
     }
 
     /// The screen's text now.
     pub fn text(&self) -> String {
-        self.screen.0.lock().expect("no reader panics").screen().contents()
+        self.screen
+            .0
+            .lock()
+            .expect("no reader panics")
+            .screen()
+            .contents()
     }
 
     /// Whether the alternate screen is on.
     pub fn alternate(&self) -> bool {
-        self.screen.0.lock().expect("no reader panics").screen().alternate_screen()
+        self.screen
+            .0
+            .lock()
+            .expect("no reader panics")
+            .screen()
+            .alternate_screen()
     }
 
     /// Waits until the screen fulfils `seen`; panics with the whole screen when it never does.
@@ -104,7 +144,9 @@ impl Pty {
     /// Waits until the alternate screen is left.
     #[track_caller]
     pub fn given_back(&self) {
-        self.until("the screen to be given back", |screen| !screen.alternate_screen());
+        self.until("the screen to be given back", |screen| {
+            !screen.alternate_screen()
+        });
     }
 
     #[track_caller]
@@ -119,8 +161,12 @@ impl Pty {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 panic!("waited {LIMIT:?} for {what}; the screen shows:\n{text}")
             };
-            parser =
-                self.screen.1.wait_timeout(parser, left.min(Duration::from_millis(200))).expect("no reader panics").0;
+            parser = self
+                .screen
+                .1
+                .wait_timeout(parser, left.min(Duration::from_millis(200)))
+                .expect("no reader panics")
+                .0;
         }
     }
 
@@ -132,14 +178,27 @@ impl Pty {
 
     /// Changes the terminal's size.
     pub fn resize(&self, rows: u16, cols: u16) {
-        self.screen.0.lock().expect("no reader panics").screen_mut().set_size(cells(rows), cells(cols));
-        self.master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).expect("the pty takes a size");
+        self.screen
+            .0
+            .lock()
+            .expect("no reader panics")
+            .screen_mut()
+            .set_size(cells(rows), cells(cols));
+        self.master
+            .resize(PtySize {
+                rows,
+                cols,
+                pixel_width: 0,
+                pixel_height: 0,
+            })
+            .expect("the pty takes a size");
     }
 
     /// The process id.
     pub fn pid(&self) -> rustix::process::Pid {
         let id = self.child.process_id().and_then(|id| id.try_into().ok());
-        id.and_then(rustix::process::Pid::from_raw).expect("it runs")
+        id.and_then(rustix::process::Pid::from_raw)
+            .expect("it runs")
     }
 
     /// Waits for the end; true when the exit code was 0.
@@ -150,7 +209,11 @@ impl Pty {
             if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
                 return status.success();
             }
-            assert!(Instant::now() < deadline, "still running after {LIMIT:?}; the screen shows:\n{}", self.text());
+            assert!(
+                Instant::now() < deadline,
+                "still running after {LIMIT:?}; the screen shows:\n{}",
+                self.text()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }

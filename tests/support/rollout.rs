@@ -24,7 +24,10 @@ impl Watched {
         let stop = CancellationToken::new();
         let mut worlds = watch::spawn(demo.client.clone(), "demo", stop.clone());
         let live = worlds.wait_for(|w| w.link == Link::Live && w.pods.len() >= 3 * WANTED);
-        tokio::time::timeout(Duration::from_secs(60), live).await.expect("a world").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), live)
+            .await
+            .expect("a world")
+            .unwrap();
         let fewest = tokio::spawn(async move {
             let mut fewest = BTreeMap::new();
             while worlds.changed().await.is_ok() {
@@ -40,13 +43,19 @@ impl Watched {
         self.stop.cancel();
         let fewest = self.fewest.await.unwrap();
         assert_eq!(fewest.len(), 3, "{fewest:?}");
-        assert!(fewest.values().all(|n| *n >= WANTED), "fewest pods that served: {fewest:?}");
+        assert!(
+            fewest.values().all(|n| *n >= WANTED),
+            "fewest pods that served: {fewest:?}"
+        );
     }
 }
 
 fn look(world: &World, fewest: &mut BTreeMap<String, usize>) {
     for app in world.apps.keys() {
-        let serving = world.pods_of(app, "prod").filter(|p| p.ready && !p.terminating).count();
+        let serving = world
+            .pods_of(app, "prod")
+            .filter(|p| p.ready && !p.terminating)
+            .count();
         let least = fewest.entry(app.clone()).or_insert(serving);
         *least = serving.min(*least);
     }

@@ -10,22 +10,41 @@ use super::GATEWAY_GROUP;
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     let programmed = r#".status.conditions[?(@.type=="Programmed")].status"#;
     let accepted = r#".status.conditions[?(@.type=="Accepted")].status"#;
-    let class = [("Controller", ".spec.controllerName"), ("Accepted", accepted)];
-    let gateway =
-        [("Class", ".spec.gatewayClassName"), ("Address", ".status.addresses[*].value"), ("Programmed", programmed)];
+    let class = [
+        ("Controller", ".spec.controllerName"),
+        ("Accepted", accepted),
+    ];
+    let gateway = [
+        ("Class", ".spec.gatewayClassName"),
+        ("Address", ".status.addresses[*].value"),
+        ("Programmed", programmed),
+    ];
     [
         definition("GatewayClass", "gatewayclasses", "gc", "Cluster", &class),
         definition("Gateway", "gateways", "gtw", "Namespaced", &gateway),
-        definition("HTTPRoute", "httproutes", "", "Namespaced", &[("Hostnames", ".spec.hostnames")]),
+        definition(
+            "HTTPRoute",
+            "httproutes",
+            "",
+            "Namespaced",
+            &[("Hostnames", ".spec.hostnames")],
+        ),
     ]
     .into_iter()
     .filter_map(|json| serde_json::from_value(json).ok())
     .collect()
 }
 
-fn definition(kind: &str, plural: &str, short: &str, scope: &str, columns: &[(&str, &str)]) -> Value {
+fn definition(
+    kind: &str,
+    plural: &str,
+    short: &str,
+    scope: &str,
+    columns: &[(&str, &str)],
+) -> Value {
     let short: Vec<&str> = Some(short).filter(|s| !s.is_empty()).into_iter().collect();
-    let column = |(name, path): &(&str, &str)| json!({"name": name, "type": "string", "jsonPath": path});
+    let column =
+        |(name, path): &(&str, &str)| json!({"name": name, "type": "string", "jsonPath": path});
     let mut columns: Vec<Value> = columns.iter().map(column).collect();
     columns.push(json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}));
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -58,7 +77,10 @@ fn definition(kind: &str, plural: &str, short: &str, scope: &str, columns: &[(&s
 mod tests {
     #[test]
     fn none_is_lost() {
-        let names: Vec<_> = super::definitions().into_iter().map(|d| d.spec.names.kind).collect();
+        let names: Vec<_> = super::definitions()
+            .into_iter()
+            .map(|d| d.spec.names.kind)
+            .collect();
         assert_eq!(names, ["GatewayClass", "Gateway", "HTTPRoute"]);
     }
 }

@@ -27,7 +27,9 @@ pub(super) fn kind_and_name(text: &str) -> Result<(String, &str)> {
     let (kind, name) = text.split_once('/').unwrap_or(("deployment", text));
     let kind = kind.split('.').next().unwrap_or_default().to_lowercase();
     if kind.is_empty() || name.is_empty() || name.contains('/') {
-        return Err(usage(format!("{text}: write KIND/NAME, as in deployment/web")));
+        return Err(usage(format!(
+            "{text}: write KIND/NAME, as in deployment/web"
+        )));
     }
     let whole = match kind.as_str() {
         "deploy" => "deployment",
@@ -44,7 +46,10 @@ pub(super) fn kind_and_name(text: &str) -> Result<(String, &str)> {
         "networkpolicies" | "netpol" => "networkpolicy",
         kind => kind,
     };
-    let one = whole.strip_suffix('s').filter(|one| !one.ends_with('s')).unwrap_or(whole);
+    let one = whole
+        .strip_suffix('s')
+        .filter(|one| !one.ends_with('s'))
+        .unwrap_or(whole);
     Ok((one.to_owned(), name))
 }
 
@@ -76,17 +81,30 @@ pub(super) async fn check(session: &Session, found: &Found, me: &Owner) -> Resul
             }
         }
     }
-    if problems.is_empty() { Ok(()) } else { bail!("nothing was written\n{}", problems.join("\n")) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        bail!("nothing was written\n{}", problems.join("\n"))
+    }
 }
 
 /// Adopts one object that an App renders and that is nobody's, or an environment's that the App has no longer.
-pub(super) async fn one(session: &Session, args: &AdoptArgs, app: &App, kind: &str, name: &str) -> Result<()> {
+pub(super) async fn one(
+    session: &Session,
+    args: &AdoptArgs,
+    app: &App,
+    kind: &str,
+    name: &str,
+) -> Result<()> {
     let environment = get::environment(app, &args.environment)?;
     let groups = variables::groups(session).await?;
     let group_of = |name: &str| groups.get(name);
     let is_named = |i: &crate::api::InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
     let app_name = app.name_any();
-    let Some(item) = named_by(app, environment, group_of).into_iter().find(is_named) else {
+    let Some(item) = named_by(app, environment, group_of)
+        .into_iter()
+        .find(is_named)
+    else {
         bail!(
             "App {app_name} is there already and makes no {kind} {name} in {}: --app names another one, --add-gray adds a \
              gray version to it",
@@ -97,8 +115,12 @@ pub(super) async fn one(session: &Session, args: &AdoptArgs, app: &App, kind: &s
     let (context, _) = world::place(&item.namespace);
     let client = session.clusters.of(context);
     let what = named(&item);
-    let found = live::marks(client.clone(), &item).await.map_err(told(format!("reading {what}")))?;
-    let Some((marks, found)) = found else { bail!("{what} is not there: the next release makes it") };
+    let found = live::marks(client.clone(), &item)
+        .await
+        .map_err(told(format!("reading {what}")))?;
+    let Some((marks, found)) = found else {
+        bail!("{what} is not there: the next release makes it")
+    };
     let apps: Vec<App> = get::list(session).await?;
     let noted = owner::noted(&apps, &item, &found.uid().unwrap_or_default());
     let mut former = None;
@@ -109,18 +131,33 @@ pub(super) async fn one(session: &Session, args: &AdoptArgs, app: &App, kind: &s
             "App {app_name} is there already, and {what} is its own: --add-gray adds a gray version to it, --app names \
              another one"
         ),
-        whose => bail!("{}", owner::refusal(&item, &whose, &marks, &me).unwrap_or_default()),
+        whose => bail!(
+            "{}",
+            owner::refusal(&item, &whose, &marks, &me).unwrap_or_default()
+        ),
     }
     let mut text = String::new();
     if session.clusters.canonical(context).is_none() {
         let shared = shared(&app_name, &app.spec, environment, group_of).unwrap_or_default();
-        let objects = rendered(app, environment, &shared, &images_of(app, &args.environment)).unwrap_or_default();
+        let objects = rendered(
+            app,
+            environment,
+            &shared,
+            &images_of(app, &args.environment),
+        )
+        .unwrap_or_default();
         if let Some(object) = objects.iter().find(|o| owner::is_same(&key(o), &item)) {
             let change = written::change(session, object).await?;
-            text.push_str(&format!("The next release would change:\n  {}\n", change.replace('\n', "\n  ")));
+            text.push_str(&format!(
+                "The next release would change:\n  {}\n",
+                change.replace('\n', "\n  ")
+            ));
         }
     }
-    text.push_str(&format!("Adopting labels {what} as {}; no pod restarts.\n", me.words(Some(&session.namespace))));
+    text.push_str(&format!(
+        "Adopting labels {what} as {}; no pod restarts.\n",
+        me.words(Some(&session.namespace))
+    ));
     output::print(&text)?;
     if args.print {
         return Ok(());
@@ -129,7 +166,10 @@ pub(super) async fn one(session: &Session, args: &AdoptArgs, app: &App, kind: &s
         bail!("nothing was written");
     }
     live::adopt(client, &item, &me, former.as_ref()).await?;
-    output::print(&format!("{what} adopted by {}\n", me.words(Some(&session.namespace))))
+    output::print(&format!(
+        "{what} adopted by {}\n",
+        me.words(Some(&session.namespace))
+    ))
 }
 
 #[cfg(test)]
@@ -144,9 +184,14 @@ mod tests {
     async fn what_another_app_has_is_not_adopted_a_second_time() {
         let dir = tempfile::tempdir().unwrap();
         let session = on_pocket(dir.path()).await;
-        let me = Owner { home: Some("demo".into()), app: "reviews-v2".into(), environment: "prod".into() };
+        let me = Owner {
+            home: Some("demo".into()),
+            app: "reviews-v2".into(),
+            environment: "prod".into(),
+        };
         let meta = |name: &str, labels: Value, more: Value| {
-            let mut meta = json!({"name": name, "namespace": "demo", "uid": name, "labels": labels});
+            let mut meta =
+                json!({"name": name, "namespace": "demo", "uid": name, "labels": labels});
             json_patch::merge(&mut meta, &more);
             json!({"metadata": meta})
         };
@@ -156,7 +201,11 @@ mod tests {
         for (deployment, service, want) in [
             (plain(), Some(plain()), None),
             (plain(), None, None),
-            (meta("r", ours("reviews-v2"), json!({})), Some(plain()), None),
+            (
+                meta("r", ours("reviews-v2"), json!({})),
+                Some(plain()),
+                None,
+            ),
             (
                 plain(),
                 Some(meta("reviews", ours("reviews-v1"), json!({}))),
@@ -167,18 +216,41 @@ mod tests {
                 Some(plain()),
                 Some("Deployment demo/r belongs to environment prod of app b"),
             ),
-            (plain(), Some(meta("reviews", json!({label::LANE_GROUP: "g"}), json!({}))), Some("made by lane group g")),
-            (plain(), Some(meta("reviews", json!({}), made)), Some("made by Operator o")),
+            (
+                plain(),
+                Some(meta("reviews", json!({label::LANE_GROUP: "g"}), json!({}))),
+                Some("made by lane group g"),
+            ),
+            (
+                plain(),
+                Some(meta("reviews", json!({}), made)),
+                Some("made by Operator o"),
+            ),
         ] {
-            let found = Found { deployment, service, ..Found::default() };
-            let told = check(&session, &found, &me).await.err().map(|e| e.to_string()).unwrap_or_default();
-            assert!(want.map_or(told.is_empty(), |w| told.contains(w)), "{want:?}: {told}");
+            let found = Found {
+                deployment,
+                service,
+                ..Found::default()
+            };
+            let told = check(&session, &found, &me)
+                .await
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default();
+            assert!(
+                want.map_or(told.is_empty(), |w| told.contains(w)),
+                "{want:?}: {told}"
+            );
         }
     }
 
     #[test]
     fn kinds_are_named_as_kubectl_names_them() {
-        let of = |text: &str| kind_and_name(text).map(|(kind, name)| format!("{kind} {name}")).ok();
+        let of = |text: &str| {
+            kind_and_name(text)
+                .map(|(kind, name)| format!("{kind} {name}"))
+                .ok()
+        };
         for (text, want) in [
             ("web", "deployment web"),
             ("deployment/web", "deployment web"),
@@ -194,6 +266,10 @@ mod tests {
         ] {
             assert_eq!(of(text).as_deref(), Some(want), "{text}");
         }
-        assert!(["", "/", "a/", "/b", "a/b/c"].iter().all(|text| of(text).is_none()));
+        assert!(
+            ["", "/", "a/", "/b", "a/b/c"]
+                .iter()
+                .all(|text| of(text).is_none())
+        );
     }
 }

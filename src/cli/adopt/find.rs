@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use color_eyre::eyre::{Result, bail};
-use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1::Service};
+use k8s_openapi::api::{
+    apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1::Service,
+};
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
@@ -18,21 +20,46 @@ use crate::{
 pub(super) async fn found(session: &Session, name: &str, service: Option<&str>) -> Result<Found> {
     let (client, namespace) = (&session.client, session.namespace.as_str());
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let found = deployments.get_opt(name).await.map_err(told(format!("reading Deployment {name}")))?;
+    let found = deployments
+        .get_opt(name)
+        .await
+        .map_err(told(format!("reading Deployment {name}")))?;
     let Some(deployment) = found else {
-        let all = deployments.list_metadata(&ListParams::default()).await.map_err(told("listing Deployments"))?;
+        let all = deployments
+            .list_metadata(&ListParams::default())
+            .await
+            .map_err(told("listing Deployments"))?;
         let known: Vec<String> = all.items.iter().map(ResourceExt::name_any).collect();
-        bail!("no Deployment {name} in namespace {namespace}; there {}", get::names(&known));
+        bail!(
+            "no Deployment {name} in namespace {namespace}; there {}",
+            get::names(&known)
+        );
     };
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
-    let mut all = services.list(&ListParams::default()).await.map_err(told("listing Services"))?.items;
-    let template = deployment.spec.as_ref().and_then(|s| s.template.metadata.as_ref());
+    let mut all = services
+        .list(&ListParams::default())
+        .await
+        .map_err(told("listing Services"))?
+        .items;
+    let template = deployment
+        .spec
+        .as_ref()
+        .and_then(|s| s.template.metadata.as_ref());
     let labels = template.and_then(|m| m.labels.clone()).unwrap_or_default();
     if let Some(wanted) = service
-        && !all.iter().any(|s| s.name_any() == wanted && selects(s, &labels))
+        && !all
+            .iter()
+            .any(|s| s.name_any() == wanted && selects(s, &labels))
     {
-        let known: Vec<String> = all.iter().filter(|s| selects(s, &labels)).map(ResourceExt::name_any).collect();
-        bail!("no Service {wanted} that selects the pods of {name}; there {}", get::names(&known));
+        let known: Vec<String> = all
+            .iter()
+            .filter(|s| selects(s, &labels))
+            .map(ResourceExt::name_any)
+            .collect();
+        bail!(
+            "no Service {wanted} that selects the pods of {name}; there {}",
+            get::names(&known)
+        );
     }
     all.retain(|s| selects(s, &labels));
     let main = match (service, all.as_slice()) {
@@ -52,25 +79,33 @@ pub(super) async fn found(session: &Session, name: &str, service: Option<&str>) 
         autoscaled: autoscaled(&deployment.metadata) || scaler(session, name).await?,
         deployment: serde_json::to_value(&deployment)?,
         service: main.map(serde_json::to_value).transpose()?,
-        others: all.iter().map(serde_json::to_value).collect::<Result<_, _>>()?,
+        others: all
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<Result<_, _>>()?,
     })
 }
 
 fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
     let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref());
-    selector.is_some_and(|s| !s.is_empty() && s.iter().all(|(key, value)| labels.get(key) == Some(value)))
+    selector.is_some_and(|s| {
+        !s.is_empty() && s.iter().all(|(key, value)| labels.get(key) == Some(value))
+    })
 }
 
 /// Whether a HorizontalPodAutoscaler scales it. A cluster that has none of them scales nothing.
 async fn scaler(session: &Session, name: &str) -> Result<bool> {
-    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(session.client.clone(), &session.namespace);
+    let api: Api<HorizontalPodAutoscaler> =
+        Api::namespaced(session.client.clone(), &session.namespace);
     let all = match api.list(&ListParams::default()).await {
         Ok(all) => all.items,
         Err(e) if error::code(&e) == Some(404) => vec![],
         Err(e) => return Err(told("listing HorizontalPodAutoscalers")(e)),
     };
     let targets = |h: &HorizontalPodAutoscaler| {
-        h.spec.as_ref().is_some_and(|s| s.scale_target_ref.kind == "Deployment" && s.scale_target_ref.name == name)
+        h.spec.as_ref().is_some_and(|s| {
+            s.scale_target_ref.kind == "Deployment" && s.scale_target_ref.name == name
+        })
     };
     Ok(all.iter().any(targets))
 }

@@ -45,20 +45,40 @@ pub(super) struct CreateArgs {
 }
 
 pub(super) async fn run(session: &Session, args: CreateArgs) -> Result<()> {
-    let (settings, wrong): (Vec<_>, Vec<_>) =
-        args.set.iter().map(|text| text.parse::<Setting>()).partition(Result::is_ok);
-    let wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).map(|why| format!("--set {why}")).collect();
+    let (settings, wrong): (Vec<_>, Vec<_>) = args
+        .set
+        .iter()
+        .map(|text| text.parse::<Setting>())
+        .partition(Result::is_ok);
+    let wrong: Vec<String> = wrong
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|why| format!("--set {why}"))
+        .collect();
     if !wrong.is_empty() {
         return Err(usage(wrong.join("\n")));
     }
     let settings: Vec<Setting> = settings.into_iter().flatten().collect();
     let (template, names) = (&args.template, &args.names);
-    let (apps, found) = perform::planned_apps(&session.client, &session.namespace, template, names, &settings).await?;
+    let (apps, found) = perform::planned_apps(
+        &session.client,
+        &session.namespace,
+        template,
+        names,
+        &settings,
+    )
+    .await?;
     let is_table = matches!(args.output, Format::Table | Format::Wide);
     if args.dry_run {
         return output::print(&if is_table {
-            let each: String = apps.iter().map(|app| told_app(&app.name_any(), &app.spec)).collect();
-            format!("{each}{} can be made from template {template} (dry run)\n", names.join(", "))
+            let each: String = apps
+                .iter()
+                .map(|app| told_app(&app.name_any(), &app.spec))
+                .collect();
+            format!(
+                "{each}{} can be made from template {template} (dry run)\n",
+                names.join(", ")
+            )
         } else {
             printed(session, &apps, args.output)?
         });
@@ -67,10 +87,23 @@ pub(super) async fn run(session: &Session, args: CreateArgs) -> Result<()> {
         bail!("nothing was made");
     }
     // What was shown is what is made: a template that was changed meanwhile is told.
-    let seen = Seen { uid: found.uid().unwrap_or_default(), version: found.resource_version(), meaning: None };
-    let intent = Intent::CreateApps { template: template.clone(), seen: Some(seen), names: names.clone(), settings };
+    let seen = Seen {
+        uid: found.uid().unwrap_or_default(),
+        version: found.resource_version(),
+        meaning: None,
+    };
+    let intent = Intent::CreateApps {
+        template: template.clone(),
+        seen: Some(seen),
+        names: names.clone(),
+        settings,
+    };
     let done = perform::perform(&session.client, &session.namespace, &session.by, intent).await?;
-    output::print(&if is_table { done.message } else { printed(session, &apps, args.output)? })
+    output::print(&if is_table {
+        done.message
+    } else {
+        printed(session, &apps, args.output)?
+    })
 }
 
 fn printed(session: &Session, apps: &[App], format: Format) -> Result<String> {
@@ -90,7 +123,11 @@ fn sure(apps: &[App], template: &str) -> Result<bool> {
     for app in apps {
         eprint!("{}", told_app(&app.name_any(), &app.spec));
     }
-    let count = if let [_] = apps { "this App".to_owned() } else { format!("these {} Apps", apps.len()) };
+    let count = if let [_] = apps {
+        "this App".to_owned()
+    } else {
+        format!("these {} Apps", apps.len())
+    };
     eprint!("Nothing of it runs before a release. Make {count} from template {template}? [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();

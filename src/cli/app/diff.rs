@@ -30,11 +30,17 @@ pub(super) struct DiffArgs {
 pub(super) async fn run(session: &Session, args: DiffArgs) -> Result<()> {
     let app: App = get::one(session, &args.name).await?;
     let Some(name) = args.template.as_deref().or_else(|| apps::origin(&app)) else {
-        return Err(usage(format!("app {} was made from no template: name one with --template", args.name)));
+        return Err(usage(format!(
+            "app {} was made from no template: name one with --template",
+            args.name
+        )));
     };
     let template: AppTemplate = get::one(session, name).await?;
-    let Comparison { template: wanted, app: found, changes } =
-        apps::compare(&template, &app, &apps::recorded(&app, name)).map_err(|why| eyre!(why))?;
+    let Comparison {
+        template: wanted,
+        app: found,
+        changes,
+    } = apps::compare(&template, &app, &apps::recorded(&app, name)).map_err(|why| eyre!(why))?;
     let text = match args.output {
         Format::Json | Format::Yaml => {
             let told = json!({"app": args.name, "template": name, "same": changes.is_empty(), "changes": changes});
@@ -45,14 +51,24 @@ pub(super) async fn run(session: &Session, args: DiffArgs) -> Result<()> {
             format!("app {} is as template {name} makes it\n", args.name)
         }
         Format::Table | Format::Wide => {
-            let (old, new) = (output::data(&wanted, Format::Yaml)?, output::data(&found, Format::Yaml)?);
-            format!("--- template {name}\n+++ app {}\n{}", args.name, diff(&old, &new))
+            let (old, new) = (
+                output::data(&wanted, Format::Yaml)?,
+                output::data(&found, Format::Yaml)?,
+            );
+            format!(
+                "--- template {name}\n+++ app {}\n{}",
+                args.name,
+                diff(&old, &new)
+            )
         }
     };
     output::print(&text)?;
     match changes.len() {
         0 => Ok(()),
         1 => bail!("app {} differs from template {name} in 1 place", args.name),
-        n => bail!("app {} differs from template {name} in {n} places", args.name),
+        n => bail!(
+            "app {} differs from template {name} in {n} places",
+            args.name
+        ),
     }
 }

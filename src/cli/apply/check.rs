@@ -20,17 +20,28 @@ pub(super) fn check(object: &Object) -> Vec<String> {
     }
     if gvk.version != api::VERSION {
         let place = object.place("apiVersion");
-        return vec![format!("{place}: {} has only the version {}", api::GROUP, api::VERSION)];
+        return vec![format!(
+            "{place}: {} has only the version {}",
+            api::GROUP,
+            api::VERSION
+        )];
     }
     match gvk.kind.as_str() {
         "App" => typed::<App>(object).map(|app| self::app(object, &app.spec, "spec")),
-        "AppTemplate" => typed::<AppTemplate>(object).map(|template| self::app(object, &template.spec.app, "spec.app")),
-        "VariableGroup" => typed::<VariableGroup>(object).map(|group| self::variables(object, &group)),
+        "AppTemplate" => typed::<AppTemplate>(object)
+            .map(|template| self::app(object, &template.spec.app, "spec.app")),
+        "VariableGroup" => {
+            typed::<VariableGroup>(object).map(|group| self::variables(object, &group))
+        }
         "Release" => typed::<Release>(object).map(|_| vec![]),
         "Approval" => typed::<Approval>(object).map(|_| vec![]),
         "LaneGroup" => typed::<LaneGroup>(object).map(|_| vec![]),
         "Lane" => typed::<Lane>(object).map(|lane| self::lane(object, lane)),
-        kind => Err(vec![format!("{}: {} has no kind {kind}", object.place("kind"), api::GROUP)]),
+        kind => Err(vec![format!(
+            "{}: {} has no kind {kind}",
+            object.place("kind"),
+            api::GROUP
+        )]),
     }
     .unwrap_or_else(|problems| problems)
 }
@@ -44,22 +55,36 @@ fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, Vec<String>> {
 fn lane(object: &Object, mut lane: Lane) -> Vec<String> {
     lane.spec.enabled = true;
     let (_, problems) = Rules::compile(&lane.spec.group.clone(), &[lane]);
-    let told =
-        |p: &lanes::Problem| format!("{}: {}: {}", object.place(&format!("spec.{}", p.place)), object.words(), p.text);
+    let told = |p: &lanes::Problem| {
+        format!(
+            "{}: {}: {}",
+            object.place(&format!("spec.{}", p.place)),
+            object.words(),
+            p.text
+        )
+    };
     problems.iter().map(told).collect()
 }
 
 /// What the schema cannot say.
 fn app(object: &Object, spec: &api::AppSpec, at: &str) -> Vec<String> {
-    let told =
-        |(path, why): (String, String)| format!("{}: {}: {why}", object.place(&format!("{at}.{path}")), object.words());
+    let told = |(path, why): (String, String)| {
+        format!(
+            "{}: {}: {why}",
+            object.place(&format!("{at}.{path}")),
+            object.words()
+        )
+    };
     apps::problems(spec).into_iter().map(told).collect()
 }
 
 /// Values that no environment could take.
 fn variables(object: &Object, group: &VariableGroup) -> Vec<String> {
     let told = |why: String| format!("{}: {}: {why}", object.place("spec.values"), object.words());
-    variables::unusable(&group.spec).map(told).into_iter().collect()
+    variables::unusable(&group.spec)
+        .map(told)
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -100,16 +125,35 @@ spec:
                 "f:18: app/a: task both needs exactly one of build, approval, deploy, verify, proceed, cleanUp",
             ]
         );
-        assert_eq!(check(&Object::of(&APP.replace("kind: App", "kind: Ap"))), ["f:2: graylane.dev has no kind Ap"]);
-        let torn = APP.replace("manifests: []", "manifests:\n  - name: d.yaml\n    template: |\n      a: {{ if }}");
+        assert_eq!(
+            check(&Object::of(&APP.replace("kind: App", "kind: Ap"))),
+            ["f:2: graylane.dev has no kind Ap"]
+        );
+        let torn = APP.replace(
+            "manifests: []",
+            "manifests:\n  - name: d.yaml\n    template: |\n      a: {{ if }}",
+        );
         let told = check(&Object::of(&torn));
         assert!(told[0].starts_with("f:7: app/a: d.yaml:1:"), "{told:?}");
         let lane = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: l}\nspec:\n  group: g\n  tag: t\n  \
             match:\n    all:\n    - type: header\n      key: k\n      op: regex\n      values: ['(']\n";
         let told = check(&Object::of(lane));
-        assert!(told.len() == 1 && told[0].starts_with("f:9: lane/l: "), "{told:?}");
-        let wrong = check(&Object::of(&APP.replace("- name: gray\n    namespace", "- name: gray\n    namspace")));
-        assert!(wrong[0].starts_with("f:4: app/a: ") && wrong[0].contains("namespace"), "{wrong:?}");
-        assert!(check(&Object::of("apiVersion: v1\nkind: Service\nmetadata: {name: s}\n")).is_empty());
+        assert!(
+            told.len() == 1 && told[0].starts_with("f:9: lane/l: "),
+            "{told:?}"
+        );
+        let wrong = check(&Object::of(
+            &APP.replace("- name: gray\n    namespace", "- name: gray\n    namspace"),
+        ));
+        assert!(
+            wrong[0].starts_with("f:4: app/a: ") && wrong[0].contains("namespace"),
+            "{wrong:?}"
+        );
+        assert!(
+            check(&Object::of(
+                "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n"
+            ))
+            .is_empty()
+        );
     }
 }

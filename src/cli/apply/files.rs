@@ -26,7 +26,11 @@ impl Object {
     pub(super) fn gvk(&self) -> GroupVersionKind {
         let api_version = self.value["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        GroupVersionKind::gvk(group, version, self.value["kind"].as_str().unwrap_or_default())
+        GroupVersionKind::gvk(
+            group,
+            version,
+            self.value["kind"].as_str().unwrap_or_default(),
+        )
     }
 
     /// `deployment/web`.
@@ -37,7 +41,11 @@ impl Object {
 
     /// `file:line` of a field, or of what is next to it in the file.
     pub(super) fn place(&self, path: &str) -> String {
-        format!("{}:{}", self.file, locate::line(&self.text, self.line, path))
+        format!(
+            "{}:{}",
+            self.file,
+            locate::line(&self.text, self.line, path)
+        )
     }
 
     /// What others need goes first.
@@ -52,7 +60,12 @@ impl Object {
     #[cfg(test)]
     pub(super) fn of(text: &str) -> Self {
         let document = yaml::objects("f", text).unwrap().remove(0);
-        Self { file: "f".into(), text: text.into(), line: document.line, value: document.value }
+        Self {
+            file: "f".into(),
+            text: text.into(),
+            line: document.line,
+            value: document.value,
+        }
     }
 }
 
@@ -61,13 +74,25 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Object>, Vec<String>)> {
     let mut objects = vec![];
     let mut problems = vec![];
     for path in paths {
-        let files = if path.is_dir() { folder(path)? } else { vec![path.clone()] };
+        let files = if path.is_dir() {
+            folder(path)?
+        } else {
+            vec![path.clone()]
+        };
         if files.is_empty() {
-            return Err(usage(format!("{}: no .yaml, .yml or .json file in this folder", path.display())));
+            return Err(usage(format!(
+                "{}: no .yaml, .yml or .json file in this folder",
+                path.display()
+            )));
         }
         for file in files {
             match text(&file) {
-                Ok(content) => take(&file.display().to_string(), &content, &mut objects, &mut problems),
+                Ok(content) => take(
+                    &file.display().to_string(),
+                    &content,
+                    &mut objects,
+                    &mut problems,
+                ),
                 Err(why) => problems.push(format!("{why:#}")),
             }
         }
@@ -93,7 +118,9 @@ fn take(label: &str, content: &str, objects: &mut Vec<Object>, problems: &mut Ve
 /// `namespace: ""` and `namespace:` name none: the session's is meant, as kubectl has it.
 fn without_empty_namespace(mut value: Value) -> Value {
     if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut)
-        && meta.get("namespace").is_some_and(|n| n.is_null() || n == "")
+        && meta
+            .get("namespace")
+            .is_some_and(|n| n.is_null() || n == "")
     {
         meta.shift_remove("namespace");
     }
@@ -103,7 +130,9 @@ fn without_empty_namespace(mut value: Value) -> Value {
 fn text(file: &Path) -> Result<String> {
     if file == Path::new("-") {
         let mut content = String::new();
-        std::io::stdin().read_to_string(&mut content).wrap_err("stdin")?;
+        std::io::stdin()
+            .read_to_string(&mut content)
+            .wrap_err("stdin")?;
         return Ok(content);
     }
     let bytes = std::fs::read(file).wrap_err_with(|| file.display().to_string())?;
@@ -111,9 +140,17 @@ fn text(file: &Path) -> Result<String> {
 }
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>> {
-    let is_manifest = |p: &PathBuf| matches!(p.extension().and_then(|e| e.to_str()), Some("yaml" | "yml" | "json"));
+    let is_manifest = |p: &PathBuf| {
+        matches!(
+            p.extension().and_then(|e| e.to_str()),
+            Some("yaml" | "yml" | "json")
+        )
+    };
     let entries = std::fs::read_dir(path).wrap_err_with(|| path.display().to_string())?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(is_manifest).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(is_manifest)
+        .collect();
     files.sort();
     Ok(files)
 }
@@ -124,11 +161,26 @@ mod tests {
 
     #[test]
     fn an_empty_namespace_is_none() {
-        for (namespace, left) in [("''", None), ("\"\"", None), ("", None), ("~", None), ("demo", Some("demo"))] {
+        for (namespace, left) in [
+            ("''", None),
+            ("\"\"", None),
+            ("", None),
+            ("~", None),
+            ("demo", Some("demo")),
+        ] {
             let (mut objects, mut problems) = (vec![], vec![]);
-            let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {namespace}}}\n");
+            let text = format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {namespace}}}\n"
+            );
             take("f", &text, &mut objects, &mut problems);
-            assert_eq!((objects[0].value["metadata"]["namespace"].as_str(), problems.len()), (left, 0), "{text}");
+            assert_eq!(
+                (
+                    objects[0].value["metadata"]["namespace"].as_str(),
+                    problems.len()
+                ),
+                (left, 0),
+                "{text}"
+            );
             assert_eq!(
                 objects[0].value["metadata"].as_object().map(|m| m.len()),
                 Some(1 + usize::from(left.is_some()))

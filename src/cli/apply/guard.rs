@@ -15,13 +15,18 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Vec<String> 
     let api: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let mut problems = vec![];
     for (object, app) in of::<App>(session, objects, "App") {
-        let Ok(Some(before)) = api.get_opt(&app.name_any()).await else { continue };
+        let Ok(Some(before)) = api.get_opt(&app.name_any()).await else {
+            continue;
+        };
         let place = object.place("spec.workflow");
         let told = weakened(&before.spec.workflow, &app.spec.workflow).into_iter();
         problems.extend(told.map(|why| format!("{place}: {}: {why}", object.words())));
     }
     if problems.is_empty()
-        || !matches!(rights::may(&session.client, Right::Weaken, &session.namespace).await, Ok(false))
+        || !matches!(
+            rights::may(&session.client, Right::Weaken, &session.namespace).await,
+            Ok(false)
+        )
     {
         return vec![];
     }

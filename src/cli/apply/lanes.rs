@@ -23,23 +23,39 @@ pub(super) struct Checked {
 
 /// The lanes of these files, as they will be when all of the files is applied.
 pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
-    let (groups, lanes) = (of::<LaneGroup>(session, objects, "LaneGroup"), of::<Lane>(session, objects, "Lane"));
+    let (groups, lanes) = (
+        of::<LaneGroup>(session, objects, "LaneGroup"),
+        of::<Lane>(session, objects, "Lane"),
+    );
     if groups.is_empty() && lanes.is_empty() {
         return Checked::default();
     }
-    let (live, before) = match (get::listed::<LaneGroup>(session).await, get::listed::<Lane>(session).await) {
+    let (live, before) = match (
+        get::listed::<LaneGroup>(session).await,
+        get::listed::<Lane>(session).await,
+    ) {
         (Ok(live), Ok(before)) => (live, before),
         // A cluster without our definitions gets them by these very files, or tells so itself.
         (Err(e), _) | (_, Err(e)) if error::code(&e) == Some(404) => return Checked::default(),
         (Err(e), _) | (_, Err(e)) => {
             let why = error::words(&e);
-            let warning = format!("lanes were not checked beside those that are there, which cannot be listed: {why}");
-            return Checked { problems: vec![], warnings: vec![warning] };
+            let warning = format!(
+                "lanes were not checked beside those that are there, which cannot be listed: {why}"
+            );
+            return Checked {
+                problems: vec![],
+                warnings: vec![warning],
+            };
         }
     };
     let (apps, mut warnings) = apps(session, objects).await;
-    let mut after: BTreeMap<String, Lane> = before.iter().map(|l| (l.name_any(), l.clone())).collect();
-    after.extend(lanes.iter().map(|(_, lane)| (lane.name_any(), lane.clone())));
+    let mut after: BTreeMap<String, Lane> =
+        before.iter().map(|l| (l.name_any(), l.clone())).collect();
+    after.extend(
+        lanes
+            .iter()
+            .map(|(_, lane)| (lane.name_any(), lane.clone())),
+    );
     let after: Vec<Lane> = after.into_values().collect();
     let mut named: Vec<String> = groups.iter().map(|(_, g)| g.name_any()).collect();
     named.extend(lanes.iter().map(|(_, l)| l.spec.group.clone()));
@@ -49,13 +65,21 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
     for name in named {
         let ours = groups.iter().find(|(_, g)| g.name_any() == name);
         let there = live.iter().find(|g| g.name_any() == name);
-        let Some(mut group) = ours.map(|(_, g)| g.clone()).or(there.cloned()) else { continue };
+        let Some(mut group) = ours.map(|(_, g)| g.clone()).or(there.cloned()) else {
+            continue;
+        };
         group.status = there.and_then(|g| g.status.clone());
         group.metadata.namespace = Some(session.namespace.clone());
         let group = gateways::as_now(&session.client, group).await;
         let old = lanes::check(&name, there, &before);
-        for problem in lanes::check(&name, Some(&group), &after).iter().filter(|p| p.severity == Severity::Error) {
-            match lanes.iter().find(|(_, lane)| lane.name_any() == problem.lane) {
+        for problem in lanes::check(&name, Some(&group), &after)
+            .iter()
+            .filter(|p| p.severity == Severity::Error)
+        {
+            match lanes
+                .iter()
+                .find(|(_, lane)| lane.name_any() == problem.lane)
+            {
                 Some((object, _)) => {
                     let place = object.place(&format!("spec.{}", problem.place));
                     problems.push(format!("{place}: {}: {}", object.words(), problem.text));
@@ -72,7 +96,11 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
         }
         if let (Some((object, _)), Some(means)) = (ours, Means::of(&group)) {
             let wrong = lanes::group_problems(&group, &means);
-            problems.extend(wrong.iter().map(|w| format!("{}: {}: {w}", object.place("spec"), object.words())));
+            problems.extend(
+                wrong
+                    .iter()
+                    .map(|w| format!("{}: {}: {w}", object.place("spec"), object.words())),
+            );
         }
     }
     Checked { problems, warnings }
@@ -82,10 +110,21 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
 async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) {
     let (live, warnings) = match get::list::<App>(session).await {
         Ok(live) => (live, vec![]),
-        Err(why) => (vec![], vec![format!("whether lanes lead to other clusters cannot be told of all apps: {why}")]),
+        Err(why) => (
+            vec![],
+            vec![format!(
+                "whether lanes lead to other clusters cannot be told of all apps: {why}"
+            )],
+        ),
     };
-    let applied = of::<App>(session, objects, "App").into_iter().map(|(_, app)| app);
-    let all: BTreeMap<String, App> = live.into_iter().chain(applied).map(|a| (a.name_any(), a)).collect();
+    let applied = of::<App>(session, objects, "App")
+        .into_iter()
+        .map(|(_, app)| app);
+    let all: BTreeMap<String, App> = live
+        .into_iter()
+        .chain(applied)
+        .map(|a| (a.name_any(), a))
+        .collect();
     (all.into_values().collect(), warnings)
 }
 
@@ -96,10 +135,16 @@ pub(super) fn of<'a, T: DeserializeOwned>(
     kind: &str,
 ) -> Vec<(&'a Object, T)> {
     let home = |o: &&Object| {
-        let namespace = o.value["metadata"]["namespace"].as_str().unwrap_or(&session.namespace);
+        let namespace = o.value["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or(&session.namespace);
         o.gvk().group == api::GROUP && o.gvk().kind == kind && namespace == session.namespace
     };
-    objects.iter().filter(home).filter_map(|o| Some((o, serde_json::from_value(o.value.clone()).ok()?))).collect()
+    objects
+        .iter()
+        .filter(home)
+        .filter_map(|o| Some((o, serde_json::from_value(o.value.clone()).ok()?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -125,11 +170,20 @@ mod tests {
         let (objects, problems) = files::read(&[file]).unwrap();
         assert!(problems.is_empty(), "{problems:?}");
         let checked = check(&session, &objects).await;
-        assert!(matches!(checked.warnings.as_slice(), [one] if one.contains("is in context far")), "{checked:?}");
+        assert!(
+            matches!(checked.warnings.as_slice(), [one] if one.contains("is in context far")),
+            "{checked:?}"
+        );
         // Lanes that cannot be seen are no lanes that are not there.
         let checked = check(&on_refusal(403, dir.path()), &objects).await;
-        assert!(matches!(checked.warnings.as_slice(), [one] if one.ends_with("no such luck")), "{checked:?}");
+        assert!(
+            matches!(checked.warnings.as_slice(), [one] if one.ends_with("no such luck")),
+            "{checked:?}"
+        );
         let checked = check(&on_refusal(404, dir.path()), &objects).await;
-        assert!(checked.warnings.is_empty() && checked.problems.is_empty(), "{checked:?}");
+        assert!(
+            checked.warnings.is_empty() && checked.problems.is_empty(),
+            "{checked:?}"
+        );
     }
 }

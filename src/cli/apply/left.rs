@@ -10,9 +10,12 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Vec<String> 
     let api: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let mut warnings = vec![];
     for (object, app) in of::<App>(session, objects, "App") {
-        let Ok(Some(before)) = api.get_opt(&app.name_any()).await else { continue };
+        let Ok(Some(before)) = api.get_opt(&app.name_any()).await else {
+            continue;
+        };
         let place = object.place("spec.environments");
-        warnings.extend(left(&before, &app).map(|why| format!("{place}: {}: {why}", object.words())));
+        warnings
+            .extend(left(&before, &app).map(|why| format!("{place}: {}: {why}", object.words())));
     }
     warnings
 }
@@ -28,7 +31,9 @@ fn left<'a>(before: &'a App, after: &'a App) -> impl Iterator<Item = String> + '
             1 => "1 object of it stays".to_owned(),
             n => format!("{n} objects of it stay"),
         };
-        let teardown = CommandLine::graylane("teardown").arg(before.name_any()).option("--environment", name);
+        let teardown = CommandLine::graylane("teardown")
+            .arg(before.name_any())
+            .option("--environment", name);
         format!("environment {name} goes, and {objects}: `{teardown}` takes that down")
     })
 }
@@ -42,7 +47,10 @@ mod tests {
     #[test]
     fn what_stays_of_an_environment_that_goes_is_told() {
         let app = |environments: &[&str]| -> App {
-            let all = environments.iter().map(|name| json!({"name": name, "namespace": "n"})).collect::<Vec<_>>();
+            let all = environments
+                .iter()
+                .map(|name| json!({"name": name, "namespace": "n"}))
+                .collect::<Vec<_>>();
             let item = json!({"apiVersion": "v1", "kind": "Service", "namespace": "n", "name": "a", "uid": "u"});
             serde_json::from_value(json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App",
                 "metadata": {"name": "a"}, "spec": {"manifests": [], "environments": all, "workflow": {"stages": []}},
@@ -54,9 +62,12 @@ mod tests {
         let told = |after: &[&str]| left(&before, &app(after)).collect::<Vec<_>>();
         assert!(told(&["gray", "prod", "clean", "more"]).is_empty());
         assert!(told(&["gray", "prod"]).is_empty(), "nothing of it is left");
-        let [one] = &told(&["prod", "clean"])[..] else { panic!("{:?}", told(&["prod", "clean"])) };
+        let [one] = &told(&["prod", "clean"])[..] else {
+            panic!("{:?}", told(&["prod", "clean"]))
+        };
         assert!(
-            one.contains("1 object of it stays") && one.contains("graylane teardown a --environment gray"),
+            one.contains("1 object of it stays")
+                && one.contains("graylane teardown a --environment gray"),
             "{one}"
         );
         assert_eq!(told(&[]).len(), 2);

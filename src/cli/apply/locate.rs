@@ -6,7 +6,11 @@ pub(super) fn line(text: &str, start: usize, path: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let mut at = start.saturating_sub(1);
     let mut found = start;
-    let end = lines.iter().skip(at + 1).position(|l| l.starts_with("---")).map_or(lines.len(), |n| at + 1 + n);
+    let end = lines
+        .iter()
+        .skip(at + 1)
+        .position(|l| l.starts_with("---"))
+        .map_or(lines.len(), |n| at + 1 + n);
     // Fields of the document itself are not indented.
     let mut parent: Option<usize> = None;
     for step in steps(path) {
@@ -32,7 +36,11 @@ fn steps(path: &str) -> Vec<Step> {
         if !key.is_empty() {
             steps.push(Step::Key(key.to_owned()));
         }
-        steps.extend(rest.split('[').filter_map(|n| n.trim_end_matches(']').parse().ok()).map(Step::Item));
+        steps.extend(
+            rest.split('[')
+                .filter_map(|n| n.trim_end_matches(']').parse().ok())
+                .map(Step::Item),
+        );
     }
     steps
 }
@@ -44,10 +52,19 @@ fn indent(line: &str) -> Option<usize> {
 }
 
 /// A key deeper than its parent (or as deep, behind a dash), before anything that is not.
-fn find_key(lines: &[&str], from: usize, parent: Option<usize>, key: &str) -> Option<(usize, usize)> {
+fn find_key(
+    lines: &[&str],
+    from: usize,
+    parent: Option<usize>,
+    key: &str,
+) -> Option<(usize, usize)> {
     let mut depth = None;
     // An item's first key stands on the line of its dash.
-    let first = if parent.is_some_and(|_| lines.get(from).is_some_and(|l| l.trim_start().starts_with("- "))) {
+    let first = if parent.is_some_and(|_| {
+        lines
+            .get(from)
+            .is_some_and(|l| l.trim_start().starts_with("- "))
+    }) {
         from
     } else {
         from + usize::from(parent.is_some())
@@ -56,7 +73,10 @@ fn find_key(lines: &[&str], from: usize, parent: Option<usize>, key: &str) -> Op
         let Some(spaces) = indent(line) else { continue };
         let text = line.trim_start();
         let (spaces, text) = match text.strip_prefix("- ") {
-            Some(rest) if n == from => (spaces + 2 + rest.len() - rest.trim_start().len(), rest.trim_start()),
+            Some(rest) if n == from => (
+                spaces + 2 + rest.len() - rest.trim_start().len(),
+                rest.trim_start(),
+            ),
             _ => (spaces, text),
         };
         if parent.is_some_and(|p| n != from && spaces <= p) {
@@ -66,14 +86,22 @@ fn find_key(lines: &[&str], from: usize, parent: Option<usize>, key: &str) -> Op
             continue;
         }
         let name = text.trim_start_matches(['"', '\'']);
-        if name.strip_prefix(key).is_some_and(|r| r.trim_start_matches(['"', '\'']).starts_with(':')) {
+        if name
+            .strip_prefix(key)
+            .is_some_and(|r| r.trim_start_matches(['"', '\'']).starts_with(':'))
+        {
             return Some((n, spaces));
         }
     }
     None
 }
 
-fn find_item(lines: &[&str], from: usize, parent: Option<usize>, wanted: usize) -> Option<(usize, usize)> {
+fn find_item(
+    lines: &[&str],
+    from: usize,
+    parent: Option<usize>,
+    wanted: usize,
+) -> Option<(usize, usize)> {
     let mut depth = None;
     let mut count = 0;
     for (n, line) in lines.iter().enumerate().skip(from + 1) {

@@ -34,15 +34,22 @@ pub(super) async fn check(session: &Session, objects: &[Object], adopt: bool) ->
         Err(e) if error::code(&e) == Some(404) => vec![],
         Err(e) => {
             let why = error::words(&e);
-            checked.warnings.push(format!("whether other Apps have the same objects is not known: {why}"));
+            checked.warnings.push(format!(
+                "whether other Apps have the same objects is not known: {why}"
+            ));
             vec![]
         }
     };
-    let mut after: BTreeMap<String, App> = live.iter().map(|app| (app.name_any(), app.clone())).collect();
+    let mut after: BTreeMap<String, App> = live
+        .iter()
+        .map(|app| (app.name_any(), app.clone()))
+        .collect();
     for (_, app) in &ours {
         let mut app = app.clone();
         app.metadata.namespace = Some(session.namespace.clone());
-        app.status = after.remove(&app.name_any()).and_then(|before| before.status);
+        app.status = after
+            .remove(&app.name_any())
+            .and_then(|before| before.status);
         after.insert(app.name_any(), app);
     }
     let is_home = |context: &str| session.clusters.canonical(Some(context)).is_none();
@@ -50,7 +57,11 @@ pub(super) async fn check(session: &Session, objects: &[Object], adopt: bool) ->
         .await
         .unwrap_or_default()
         .into_iter()
-        .chain(of::<VariableGroup>(session, objects, "VariableGroup").into_iter().map(|(_, group)| group))
+        .chain(
+            of::<VariableGroup>(session, objects, "VariableGroup")
+                .into_iter()
+                .map(|(_, group)| group),
+        )
         .map(|group| (group.name_any(), group))
         .collect();
     let group_of = |name: &str| groups.get(name);
@@ -61,21 +72,38 @@ pub(super) async fn check(session: &Session, objects: &[Object], adopt: bool) ->
     }
     let client_of = |context: Option<&str>| Some(session.clusters.of(context));
     for (object, app) in &ours {
-        let place = |why: &str| format!("{}: {}: {why}", object.place("spec.manifests"), object.words());
-        let Some(app) = after.get(&app.name_any()) else { continue };
+        let place = |why: &str| {
+            format!(
+                "{}: {}: {why}",
+                object.place("spec.manifests"),
+                object.words()
+            )
+        };
+        let Some(app) = after.get(&app.name_any()) else {
+            continue;
+        };
         let clashes = taken.clashes(app, |_| true);
         let found = owner::problems(&client_of, &group_of, app, |_| true, &live).await;
-        let told = |p: &&owner::Problem| clashes.iter().any(|c| c.starts_with(&format!("{} ", named(&p.item))));
+        let told = |p: &&owner::Problem| {
+            clashes
+                .iter()
+                .any(|c| c.starts_with(&format!("{} ", named(&p.item))))
+        };
         for problem in found.iter().filter(|p| !told(p)) {
             if !problem.is_free {
                 checked.problems.push(place(&problem.why));
             } else if adopt {
                 checked.free.push(problem.clone());
             } else {
-                checked.problems.push(place(&format!("{}; `--adopt` adopts all that is nobody's", problem.why)));
+                checked.problems.push(place(&format!(
+                    "{}; `--adopt` adopts all that is nobody's",
+                    problem.why
+                )));
             }
         }
-        checked.problems.extend(clashes.iter().map(|why| place(why)));
+        checked
+            .problems
+            .extend(clashes.iter().map(|why| place(why)));
     }
     checked
 }
@@ -101,20 +129,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_app_that_names_what_another_has_is_refused_and_what_is_nobodys_is_adopted_when_asked() {
+    async fn an_app_that_names_what_another_has_is_refused_and_what_is_nobodys_is_adopted_when_asked()
+     {
         let dir = tempfile::tempdir().unwrap();
         let session = on_pocket(dir.path()).await;
         let services: Api<Service> = Api::namespaced(session.client.clone(), "demo");
         let make = async |name: &str, labels: serde_json::Value| {
             let service = json!({"metadata": {"name": name, "labels": labels}, "spec": {"ports": [{"port": 80}]}});
-            services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
+            services
+                .create(
+                    &PostParams::default(),
+                    &serde_json::from_value(service).unwrap(),
+                )
+                .await
+                .unwrap();
         };
         make("free", json!({})).await;
-        make("theirs", json!({label::APP: "b", label::ENVIRONMENT: "prod"})).await;
+        make(
+            "theirs",
+            json!({label::APP: "b", label::ENVIRONMENT: "prod"}),
+        )
+        .await;
         make("ours", json!({label::APP: "a", label::ENVIRONMENT: "prod"})).await;
-        let there = crate::domain::yaml::objects("f", &app("there", "rendered")).unwrap().remove(0);
+        let there = crate::domain::yaml::objects("f", &app("there", "rendered"))
+            .unwrap()
+            .remove(0);
         let there: App = serde_json::from_value(there.value).unwrap();
-        Api::namespaced(session.client.clone(), "demo").create(&PostParams::default(), &there).await.unwrap();
+        Api::namespaced(session.client.clone(), "demo")
+            .create(&PostParams::default(), &there)
+            .await
+            .unwrap();
         let file = dir.path().join("a.yaml");
         let told = async |text: String, adopt: bool| {
             std::fs::write(&file, text).unwrap();
@@ -124,7 +168,10 @@ mod tests {
         };
         for service in ["new", "ours"] {
             let checked = told(app("a", service), false).await;
-            assert!(checked.problems.is_empty() && checked.free.is_empty(), "{checked:?}");
+            assert!(
+                checked.problems.is_empty() && checked.free.is_empty(),
+                "{checked:?}"
+            );
         }
         for (service, want) in [
             ("theirs", "belongs to environment prod of app b"),
@@ -132,8 +179,13 @@ mod tests {
             ("free", "belongs to no App"),
         ] {
             let checked = told(app("a", service), false).await;
-            let [one] = checked.problems.as_slice() else { panic!("{service}: {checked:?}") };
-            assert!(one.contains(want) && one.contains(&format!("Service demo/{service} ")), "{one}");
+            let [one] = checked.problems.as_slice() else {
+                panic!("{service}: {checked:?}")
+            };
+            assert!(
+                one.contains(want) && one.contains(&format!("Service demo/{service} ")),
+                "{one}"
+            );
             assert!(one.contains("a.yaml:6: app/a: "), "{one}");
         }
         // Two of the same files.
@@ -141,31 +193,88 @@ mod tests {
         assert_eq!(checked.problems.len(), 2, "{checked:?}");
         // Asked for, and taken by nobody else in between.
         let checked = told(app("a", "free"), true).await;
-        let [free] = checked.free.as_slice() else { panic!("{checked:?}") };
-        owner::adopt(session.client.clone(), &free.item, &free.owner, None).await.unwrap();
+        let [free] = checked.free.as_slice() else {
+            panic!("{checked:?}")
+        };
+        owner::adopt(session.client.clone(), &free.item, &free.owner, None)
+            .await
+            .unwrap();
         let labels = services.get("free").await.unwrap().metadata.labels.unwrap();
-        assert_eq!((labels[label::APP].as_str(), labels[label::ENVIRONMENT].as_str()), ("a", "prod"));
-        let other = crate::domain::owner::Owner { app: "c".into(), ..free.owner.clone() };
-        let lost = owner::adopt(session.client.clone(), &free.item, &other, None).await.unwrap_err().to_string();
-        assert!(lost.contains("belongs to environment prod of app a"), "{lost}");
+        assert_eq!(
+            (
+                labels[label::APP].as_str(),
+                labels[label::ENVIRONMENT].as_str()
+            ),
+            ("a", "prod")
+        );
+        let other = crate::domain::owner::Owner {
+            app: "c".into(),
+            ..free.owner.clone()
+        };
+        let lost = owner::adopt(session.client.clone(), &free.item, &other, None)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            lost.contains("belongs to environment prod of app a"),
+            "{lost}"
+        );
         // An environment that has another name now: what it made is taken over when somebody asks for it.
-        make("renamed", json!({label::APP: "a", label::ENVIRONMENT: "production"})).await;
+        make(
+            "renamed",
+            json!({label::APP: "a", label::ENVIRONMENT: "production"}),
+        )
+        .await;
         let checked = told(app("a", "renamed"), false).await;
-        let [one] = checked.problems.as_slice() else { panic!("{checked:?}") };
+        let [one] = checked.problems.as_slice() else {
+            panic!("{checked:?}")
+        };
         let way = "where the App has it no longer, `graylane adopt service/renamed --app a --environment prod`";
-        assert!(one.contains("belongs to environment production of app a") && one.contains(way), "{one}");
+        assert!(
+            one.contains("belongs to environment production of app a") && one.contains(way),
+            "{one}"
+        );
         let checked = told(app("a", "renamed"), true).await;
-        let [free] = checked.free.as_slice() else { panic!("{checked:?}") };
-        owner::adopt(session.client.clone(), &free.item, &free.owner, None).await.unwrap_err();
-        owner::adopt(session.client.clone(), &free.item, &free.owner, free.former.as_ref()).await.unwrap();
-        let labels = services.get("renamed").await.unwrap().metadata.labels.unwrap();
+        let [free] = checked.free.as_slice() else {
+            panic!("{checked:?}")
+        };
+        owner::adopt(session.client.clone(), &free.item, &free.owner, None)
+            .await
+            .unwrap_err();
+        owner::adopt(
+            session.client.clone(),
+            &free.item,
+            &free.owner,
+            free.former.as_ref(),
+        )
+        .await
+        .unwrap();
+        let labels = services
+            .get("renamed")
+            .await
+            .unwrap()
+            .metadata
+            .labels
+            .unwrap();
         assert_eq!(labels[label::ENVIRONMENT], "prod");
         // One that it has still is no former one.
-        let both = app("a", "new").replace("[{name: prod,", "[{name: production, namespace: demo}, {name: prod,");
-        make("held", json!({label::APP: "a", label::ENVIRONMENT: "production"})).await;
-        let both =
-            both.replace("name: new}", "name: '{{ if eq .AppStack.envName \"prod\" }}held{{ else }}new{{ end }}'}");
+        let both = app("a", "new").replace(
+            "[{name: prod,",
+            "[{name: production, namespace: demo}, {name: prod,",
+        );
+        make(
+            "held",
+            json!({label::APP: "a", label::ENVIRONMENT: "production"}),
+        )
+        .await;
+        let both = both.replace(
+            "name: new}",
+            "name: '{{ if eq .AppStack.envName \"prod\" }}held{{ else }}new{{ end }}'}",
+        );
         let checked = told(both, true).await;
-        assert!(checked.free.is_empty() && checked.problems.len() == 1, "{checked:?}");
+        assert!(
+            checked.free.is_empty() && checked.problems.len() == 1,
+            "{checked:?}"
+        );
     }
 }

@@ -31,22 +31,34 @@ pub(super) struct Reach {
 pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
     let apps = of::<App>(session, objects, "App");
     let groups = of::<VariableGroup>(session, objects, "VariableGroup");
-    let names_groups = |app: &App| app.spec.environments.iter().any(|e| !e.variable_groups.is_empty());
+    let names_groups = |app: &App| {
+        app.spec
+            .environments
+            .iter()
+            .any(|e| !e.variable_groups.is_empty())
+    };
     if groups.is_empty() && !apps.iter().any(|(_, app)| names_groups(app)) {
         return Reach::default();
     }
-    let mut reach = Reach { session: session.namespace.clone(), ..Reach::default() };
+    let mut reach = Reach {
+        session: session.namespace.clone(),
+        ..Reach::default()
+    };
     // What whoever applies may not see is not told to them; a cluster without our definitions has none.
     let mut seen = |what: &str, why: kube::Error| {
         if error::code(&why) != Some(404) {
             let why = error::words(&why);
-            reach.warnings.push(format!("whom variable groups reach is not known: {what} cannot be listed: {why}"));
+            reach.warnings.push(format!(
+                "whom variable groups reach is not known: {what} cannot be listed: {why}"
+            ));
         }
     };
-    let live = get::listed::<VariableGroup>(session).await.unwrap_or_else(|why| {
-        seen("variable groups", why);
-        vec![]
-    });
+    let live = get::listed::<VariableGroup>(session)
+        .await
+        .unwrap_or_else(|why| {
+            seen("variable groups", why);
+            vec![]
+        });
     let there = get::listed::<App>(session).await.unwrap_or_else(|why| {
         seen("apps", why);
         vec![]
@@ -56,20 +68,38 @@ pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
         vec![]
     });
     reach.releases = releases;
-    reach.before = live.iter().map(|g| (g.name_any(), g.spec.values.clone())).collect();
-    reach.groups = live.into_iter().chain(groups.into_iter().map(|(_, g)| g)).map(|g| (g.name_any(), g)).collect();
+    reach.before = live
+        .iter()
+        .map(|g| (g.name_any(), g.spec.values.clone()))
+        .collect();
+    reach.groups = live
+        .into_iter()
+        .chain(groups.into_iter().map(|(_, g)| g))
+        .map(|g| (g.name_any(), g))
+        .collect();
     for (object, app) in &apps {
         for environment in &app.spec.environments {
-            let found = variables::shared(&app.name_any(), &app.spec, environment, |name| reach.groups.get(name));
+            let found = variables::shared(&app.name_any(), &app.spec, environment, |name| {
+                reach.groups.get(name)
+            });
             for wrong in found.err().into_iter().flatten() {
                 let (place, why) = (object.place(&wrong.path), wrong.why);
-                let what = format!("{}: environment {}: {why}", object.words(), environment.name);
-                reach.warnings.push(format!("{place}: {what}; no release can deploy there before that is mended"));
+                let what = format!(
+                    "{}: environment {}: {why}",
+                    object.words(),
+                    environment.name
+                );
+                reach.warnings.push(format!(
+                    "{place}: {what}; no release can deploy there before that is mended"
+                ));
             }
         }
     }
-    let all: BTreeMap<String, App> =
-        there.into_iter().chain(apps.into_iter().map(|(_, app)| app)).map(|a| (a.name_any(), a)).collect();
+    let all: BTreeMap<String, App> = there
+        .into_iter()
+        .chain(apps.into_iter().map(|(_, app)| app))
+        .map(|a| (a.name_any(), a))
+        .collect();
     reach.apps = all.into_values().collect();
     reach
 }
@@ -78,8 +108,11 @@ impl Reach {
     /// A group as it was, or would be, written.
     pub(super) fn note(&mut self, object: &Object, written: Option<&serde_json::Value>) {
         let value = written.unwrap_or(&object.value);
-        let is_ours = object.gvk().kind == "VariableGroup" && object.gvk().group == crate::api::GROUP;
-        let home = value["metadata"]["namespace"].as_str().is_none_or(|n| n == self.session);
+        let is_ours =
+            object.gvk().kind == "VariableGroup" && object.gvk().group == crate::api::GROUP;
+        let home = value["metadata"]["namespace"]
+            .as_str()
+            .is_none_or(|n| n == self.session);
         if !is_ours || !home {
             return;
         }
@@ -97,7 +130,9 @@ impl Reach {
     pub(super) fn words(&self, dry_run: bool) -> Vec<String> {
         let mut lines = vec![];
         for name in &self.noted {
-            let Some(group) = self.groups.get(name) else { continue };
+            let Some(group) = self.groups.get(name) else {
+                continue;
+            };
             let before = self.before.get(name).cloned().unwrap_or_default();
             let keys = variables::changed_keys(&before, &group.spec.values).join(", ");
             let reached = variables::reached(name, &self.apps, |name| self.groups.get(name));
@@ -108,14 +143,19 @@ impl Reach {
             }
             let places: Vec<String> = reached.iter().map(ToString::to_string).collect();
             let places = places.join(", ");
-            lines.push(format!("  {name} {would} {keys} with the next release of {places}; nothing before"));
+            lines.push(format!(
+                "  {name} {would} {keys} with the next release of {places}; nothing before"
+            ));
             let running = self.releases.iter().filter(|r| {
                 let over = r.status.as_ref().is_some_and(|s| s.phase.is_final());
                 !over && reached.iter().any(|to| to.app == r.spec.app)
             });
             let running: Vec<String> = running.map(ResourceExt::name_any).collect();
             if !running.is_empty() {
-                lines.push(format!("  under way, and keeping what they began with: {}", running.join(", ")));
+                lines.push(format!(
+                    "  under way, and keeping what they began with: {}",
+                    running.join(", ")
+                ));
             }
         }
         lines

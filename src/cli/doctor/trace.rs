@@ -29,18 +29,46 @@ const TOLD_WITHIN: Duration = Duration::from_secs(15);
 const QUIET: Duration = Duration::from_secs(7);
 
 /// Looks at a lane group: its sources, then two requests.
-pub(super) async fn look(client: &Client, worlds: &watch::Receiver<World>, group: &str, via: &Via) -> Vec<Finding> {
+pub(super) async fn look(
+    client: &Client,
+    worlds: &watch::Receiver<World>,
+    group: &str,
+    via: &Via,
+) -> Vec<Finding> {
     let world = worlds.borrow().clone();
     let Some(found) = world.groups.get(group).cloned() else {
-        return vec![finding(Level::Fail, "lane group", format!("there is no lane group {group:?}"), None)];
+        return vec![finding(
+            Level::Fail,
+            "lane group",
+            format!("there is no lane group {group:?}"),
+            None,
+        )];
     };
     let mut all = sources(client, &world, &found).await;
-    let path = found.spec.entry.routes.first().map_or("/", |r| r.path.as_str());
-    let plain = ProbeSpec { path: path.into(), count: 1, ..ProbeSpec::default() };
-    let mut lanes: Vec<_> = world.lanes.values().filter(|l| l.spec.group == group && l.spec.enabled).collect();
+    let path = found
+        .spec
+        .entry
+        .routes
+        .first()
+        .map_or("/", |r| r.path.as_str());
+    let plain = ProbeSpec {
+        path: path.into(),
+        count: 1,
+        ..ProbeSpec::default()
+    };
+    let mut lanes: Vec<_> = world
+        .lanes
+        .values()
+        .filter(|l| l.spec.group == group && l.spec.enabled)
+        .collect();
     lanes.sort_by_key(|l| l.spec.priority);
-    match lanes.iter().find_map(|lane| request_of(&lane.spec, plain.clone())) {
-        Some(tagged) => all.extend(ask(worlds, &found, group, via, "tagged request", &tagged).await),
+    match lanes
+        .iter()
+        .find_map(|lane| request_of(&lane.spec, plain.clone()))
+    {
+        Some(tagged) => {
+            all.extend(ask(worlds, &found, group, via, "tagged request", &tagged).await)
+        }
         None => all.push(finding(
             Level::Warn,
             "tagged request",
@@ -53,7 +81,12 @@ pub(super) async fn look(client: &Client, worlds: &watch::Receiver<World>, group
 }
 
 fn finding(level: Level, check: &str, found: String, remedy: Option<String>) -> Finding {
-    Finding { check: check.into(), level, found, remedy }
+    Finding {
+        check: check.into(),
+        level,
+        found,
+        remedy,
+    }
 }
 
 /// The logs that tell the group's hops, and whether they can be read.
@@ -63,25 +96,47 @@ async fn sources(client: &Client, world: &World, group: &LaneGroup) -> Vec<Findi
     for told in status.map(|s| s.hops.as_slice()).unwrap_or_default() {
         let check = format!("{}, by the engine", told.source);
         all.push(match &told.problem {
-            None => finding(Level::Ok, &check, format!("{} pods are followed", told.pods), None),
+            None => finding(
+                Level::Ok,
+                &check,
+                format!("{} pods are followed", told.pods),
+                None,
+            ),
             Some(why) => finding(Level::Fail, &check, why.clone(), None),
         });
     }
     let one = Arc::new([(String::new(), Arc::new(group.clone()))].into());
-    for log in hop_logs::for_cockpit(&World { groups: one, ..world.clone() }, &BTreeSet::new()) {
+    for log in hop_logs::for_cockpit(
+        &World {
+            groups: one,
+            ..world.clone()
+        },
+        &BTreeSet::new(),
+    ) {
         let check = log.word();
         let health = trace::check(client, &log).await;
         all.push(match health.problem {
-            None if matches!(log, HopLog::Store(_)) => finding(Level::Ok, &check, "it answers".into(), None),
-            None => finding(Level::Ok, &check, format!("{} pods, their logs can be read", health.pods), None),
+            None if matches!(log, HopLog::Store(_)) => {
+                finding(Level::Ok, &check, "it answers".into(), None)
+            }
+            None => finding(
+                Level::Ok,
+                &check,
+                format!("{} pods, their logs can be read", health.pods),
+                None,
+            ),
             Some(why) => finding(Level::Fail, &check, why.to_string(), None),
         });
     }
     if all.is_empty() {
-        let words =
-            "nobody knows where hops are told: the Gateway's class is none that is known, and spec.hops is empty";
+        let words = "nobody knows where hops are told: the Gateway's class is none that is known, and spec.hops is empty";
         let lines = settings(None, LogFormat::Json, &group.spec.propagation.header);
-        all.push(finding(Level::Fail, "sources of hops", words.into(), Some(in_place(lines.place, &lines.lines))));
+        all.push(finding(
+            Level::Fail,
+            "sources of hops",
+            words.into(),
+            Some(in_place(lines.place, &lines.lines)),
+        ));
     }
     all
 }
@@ -104,10 +159,19 @@ async fn ask(
         Err(why) => return vec![finding(Level::Fail, check, why.to_string(), None)],
     };
     let Some(sent) = sent.filter(|p| p.status.is_some()) else {
-        return vec![finding(Level::Fail, check, format!("{} was not answered", spec.path), None)];
+        return vec![finding(
+            Level::Fail,
+            check,
+            format!("{} was not answered", spec.path),
+            None,
+        )];
     };
     let hops = hops_of(worlds, &sent.trace, group.spec.apps.len()).await;
-    let words = format!("{} was answered with {}", spec.path, sent.status.unwrap_or_default());
+    let words = format!(
+        "{} was answered with {}",
+        spec.path,
+        sent.status.unwrap_or_default()
+    );
     let mut all = vec![finding(Level::Ok, check, words, None)];
     all.extend(told(group, &hops));
     all
@@ -124,7 +188,10 @@ async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> V
                 return;
             }
             let patience = if hops.is_empty() { TOLD_WITHIN } else { QUIET };
-            if !matches!(tokio::time::timeout(patience, worlds.changed()).await, Ok(Ok(()))) {
+            if !matches!(
+                tokio::time::timeout(patience, worlds.changed()).await,
+                Ok(Ok(()))
+            ) {
                 return;
             }
         }
@@ -137,10 +204,18 @@ async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> V
 fn told(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
     let seen = group.status.as_ref().and_then(|s| s.gateway.as_ref());
     let controller = seen.and_then(|g| g.controller.as_deref());
-    let said = group.spec.hops.iter().find_map(|source| source.access_log.as_ref()).map(|log| log.format);
-    let format = said.or_else(|| controller.and_then(usual_format)).unwrap_or_default();
+    let said = group
+        .spec
+        .hops
+        .iter()
+        .find_map(|source| source.access_log.as_ref())
+        .map(|log| log.format);
+    let format = said
+        .or_else(|| controller.and_then(usual_format))
+        .unwrap_or_default();
     let lines = settings(controller, format, &group.spec.propagation.header);
-    let lines = || Some(in_place(lines.place, &lines.lines)).filter(|_| controller != Some(LANE_GATEWAY));
+    let lines =
+        || Some(in_place(lines.place, &lines.lines)).filter(|_| controller != Some(LANE_GATEWAY));
     if hops.is_empty() {
         let words = format!("nobody told of it within {} s", TOLD_WITHIN.as_secs());
         return vec![finding(Level::Fail, "who told of it", words, lines())];
@@ -154,14 +229,33 @@ fn told(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
                 let words = format!("told by {source}, which has not told the tag of any request");
                 finding(Level::Warn, &check, words, lines())
             }
-            Some(tag) => finding(Level::Ok, &check, format!("told by {source}, with the tag {tag}"), None),
-            None => finding(Level::Ok, &check, format!("told by {source}, without a tag"), None),
+            Some(tag) => finding(
+                Level::Ok,
+                &check,
+                format!("told by {source}, with the tag {tag}"),
+                None,
+            ),
+            None => finding(
+                Level::Ok,
+                &check,
+                format!("told by {source}, without a tag"),
+                None,
+            ),
         });
     }
     let silent = |app: &&str| !hops.iter().any(|h| h.app == **app);
-    let silent: Vec<&str> = group.spec.apps.iter().map(|a| a.app.as_str()).filter(silent).collect();
+    let silent: Vec<&str> = group
+        .spec
+        .apps
+        .iter()
+        .map(|a| a.app.as_str())
+        .filter(silent)
+        .collect();
     if !silent.is_empty() {
-        let words = format!("nobody told of a request to {}: were they asked?", silent.join(", "));
+        let words = format!(
+            "nobody told of a request to {}: were they asked?",
+            silent.join(", ")
+        );
         let remedy = "services must pass traceparent on; where they ask each other without a gateway between them, \
                       spans tell it: graylane install --otlp, and docs/otlp.md";
         all.push(finding(Level::Warn, "  others", words, Some(remedy.into())));
@@ -175,31 +269,81 @@ mod tests {
     use crate::api::{GatewaySeen, LaneApp, LaneGroupSpec, LaneGroupStatus};
 
     fn group() -> LaneGroup {
-        let app = |name: &str| LaneApp { app: name.into(), service: None, port: 1 };
-        let mut group =
-            LaneGroup::new("g", LaneGroupSpec { apps: ["a", "b"].map(app).into(), ..LaneGroupSpec::default() });
+        let app = |name: &str| LaneApp {
+            app: name.into(),
+            service: None,
+            port: 1,
+        };
+        let mut group = LaneGroup::new(
+            "g",
+            LaneGroupSpec {
+                apps: ["a", "b"].map(app).into(),
+                ..LaneGroupSpec::default()
+            },
+        );
         let controller = Some("traefik.io/gateway-controller".to_owned());
-        let gateway = GatewaySeen { class: "traefik".into(), controller, features: None };
-        group.status = Some(LaneGroupStatus { gateway: Some(gateway), ..LaneGroupStatus::default() });
+        let gateway = GatewaySeen {
+            class: "traefik".into(),
+            controller,
+            features: None,
+        };
+        group.status = Some(LaneGroupStatus {
+            gateway: Some(gateway),
+            ..LaneGroupStatus::default()
+        });
         group
     }
 
     fn hop(app: &str, tag: Option<&str>, tag_unknown: bool) -> Arc<Hop> {
         let (tag, source) = (tag.map(Into::into), Some(Source::Traefik));
-        Arc::new(Hop { app: app.into(), tag, tag_unknown, source, ..Hop::default() })
+        Arc::new(Hop {
+            app: app.into(),
+            tag,
+            tag_unknown,
+            source,
+            ..Hop::default()
+        })
     }
 
     #[test]
     fn what_is_missing_is_told_with_the_lines_that_bring_it() {
         let none = told(&group(), &[]);
-        assert!(none[0].level == Level::Fail && none[0].found.contains("nobody told"), "{none:?}");
-        assert!(none[0].remedy.as_deref().is_some_and(|r| r.contains("--accesslog.format=json")), "{none:?}");
+        assert!(
+            none[0].level == Level::Fail && none[0].found.contains("nobody told"),
+            "{none:?}"
+        );
+        assert!(
+            none[0]
+                .remedy
+                .as_deref()
+                .is_some_and(|r| r.contains("--accesslog.format=json")),
+            "{none:?}"
+        );
         let half = told(&group(), &[hop("a", None, true)]);
-        assert_eq!(half.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Warn, Level::Warn]);
-        assert!(half[0].remedy.as_deref().is_some_and(|r| r.contains("names.x-mse-tag=keep")), "{half:?}");
+        assert_eq!(
+            half.iter().map(|f| f.level).collect::<Vec<_>>(),
+            [Level::Warn, Level::Warn]
+        );
+        assert!(
+            half[0]
+                .remedy
+                .as_deref()
+                .is_some_and(|r| r.contains("names.x-mse-tag=keep")),
+            "{half:?}"
+        );
         assert!(half[1].found.contains("request to b"), "{half:?}");
-        let well = told(&group(), &[hop("a", Some("gray"), false), hop("b", None, false)]);
-        assert!(well.iter().all(|f| f.level == Level::Ok && f.remedy.is_none()), "{well:?}");
-        assert_eq!(well[0].found, "told by Traefik's access log, with the tag gray");
+        let well = told(
+            &group(),
+            &[hop("a", Some("gray"), false), hop("b", None, false)],
+        );
+        assert!(
+            well.iter()
+                .all(|f| f.level == Level::Ok && f.remedy.is_none()),
+            "{well:?}"
+        );
+        assert_eq!(
+            well[0].found,
+            "told by Traefik's access log, with the tag gray"
+        );
     }
 }

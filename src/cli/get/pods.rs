@@ -20,14 +20,23 @@ const AT_ONCE: usize = 16;
 type Pods = Option<(i32, i32)>;
 
 /// Of each row; and what to warn of.
-pub(super) async fn of(session: &Session, rows: &[(&App, &Environment)]) -> Result<(Vec<Pods>, Vec<String>)> {
+pub(super) async fn of(
+    session: &Session,
+    rows: &[(&App, &Environment)],
+) -> Result<(Vec<Pods>, Vec<String>)> {
     let mut contexts: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
     for (i, (_, environment)) in rows.iter().enumerate() {
-        contexts.entry(session.clusters.canonical(environment.context.as_deref())).or_default().push(i);
+        contexts
+            .entry(session.clusters.canonical(environment.context.as_deref()))
+            .or_default()
+            .push(i);
     }
     let asked = contexts.into_iter().map(async |(context, of_it)| {
         let client = session.clusters.of(context);
-        let wanted = of_it.into_iter().map(|i| (i, rows[i].1.namespace.clone(), selector(rows[i]))).collect();
+        let wanted = of_it
+            .into_iter()
+            .map(|i| (i, rows[i].1.namespace.clone(), selector(rows[i])))
+            .collect();
         (context, in_context(client, wanted).await)
     });
     let (mut pods, mut warnings) = (vec![None; rows.len()], vec![]);
@@ -51,20 +60,37 @@ pub(super) async fn of(session: &Session, rows: &[(&App, &Environment)]) -> Resu
 }
 
 fn selector((app, environment): (&App, &Environment)) -> String {
-    format!("{}={},{}={}", label::APP, app.name_any(), label::ENVIRONMENT, environment.name)
+    format!(
+        "{}={},{}={}",
+        label::APP,
+        app.name_any(),
+        label::ENVIRONMENT,
+        environment.name
+    )
 }
 
 /// Whoever does not answer the first question is not asked the others.
-async fn in_context(client: Client, wanted: Vec<(usize, String, String)>) -> Vec<(usize, kube::Result<(i32, i32)>)> {
+async fn in_context(
+    client: Client,
+    wanted: Vec<(usize, String, String)>,
+) -> Vec<(usize, kube::Result<(i32, i32)>)> {
     let ask = |(i, namespace, selector): (usize, String, String)| {
         let client = client.clone();
         async move { (i, workloads(&client, &namespace, &selector).await) }
     };
     let mut wanted = wanted.into_iter();
-    let Some(first) = wanted.next() else { return vec![] };
+    let Some(first) = wanted.next() else {
+        return vec![];
+    };
     let mut answers = vec![ask(first).await];
     if !matches!(&answers[0].1, Err(e) if error::code(e).is_none()) {
-        answers.extend(stream::iter(wanted).map(ask).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+        answers.extend(
+            stream::iter(wanted)
+                .map(ask)
+                .buffer_unordered(AT_ONCE)
+                .collect::<Vec<_>>()
+                .await,
+        );
     }
     answers
 }
@@ -72,10 +98,17 @@ async fn in_context(client: Client, wanted: Vec<(usize, String, String)>) -> Vec
 /// Ready and wanted pods of all workloads that are so labelled.
 async fn workloads(client: &Client, namespace: &str, selector: &str) -> kube::Result<(i32, i32)> {
     let all = ListParams::default().labels(selector);
-    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace).list(&all).await?.items;
-    let sets = Api::<StatefulSet>::namespaced(client.clone(), namespace).list(&all).await?.items;
-    let count =
-        |ready: Option<i32>, wanted: Option<Option<i32>>| (ready.unwrap_or(0), wanted.map_or(0, |n| n.unwrap_or(1)));
+    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace)
+        .list(&all)
+        .await?
+        .items;
+    let sets = Api::<StatefulSet>::namespaced(client.clone(), namespace)
+        .list(&all)
+        .await?
+        .items;
+    let count = |ready: Option<i32>, wanted: Option<Option<i32>>| {
+        (ready.unwrap_or(0), wanted.map_or(0, |n| n.unwrap_or(1)))
+    };
     let of_deployments = deployments.iter().map(|d| {
         let ready = d.status.as_ref().and_then(|s| s.ready_replicas);
         count(ready, d.spec.as_ref().map(|s| s.replicas))
@@ -86,7 +119,9 @@ async fn workloads(client: &Client, namespace: &str, selector: &str) -> kube::Re
     });
     Ok(of_deployments
         .chain(of_sets)
-        .fold((0_i32, 0_i32), |all, (ready, wanted)| (all.0.saturating_add(ready), all.1.saturating_add(wanted))))
+        .fold((0_i32, 0_i32), |all, (ready, wanted)| {
+            (all.0.saturating_add(ready), all.1.saturating_add(wanted))
+        }))
 }
 
 #[cfg(test)]
@@ -100,15 +135,19 @@ mod tests {
     async fn a_context_that_is_away_is_warned_of_once_and_hides_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let session = on_pocket(dir.path()).await;
-        let app: App = serde_json::from_value(json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App",
+        let app: App =
+            serde_json::from_value(json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App",
             "metadata": {"name": "a"}, "spec": {"manifests": [], "environments": [
                 {"name": "pre", "namespace": "demo", "context": "far"},
                 {"name": "test", "namespace": "demo"},
                 {"name": "prod", "namespace": "demo", "context": "far"}]}}))
-        .unwrap();
+            .unwrap();
         let rows: Vec<_> = app.spec.environments.iter().map(|e| (&app, e)).collect();
         let (pods, warnings) = of(&session, &rows).await.unwrap();
         assert_eq!(pods, [None, Some((0, 0)), None]);
-        assert!(matches!(warnings.as_slice(), [one] if one.starts_with("context far: ")), "{warnings:?}");
+        assert!(
+            matches!(warnings.as_slice(), [one] if one.starts_with("context far: ")),
+            "{warnings:?}"
+        );
     }
 }

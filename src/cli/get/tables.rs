@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        App, AppTemplate, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup, LaneSpec, Release,
-        RouteStatus, Served, VariableGroup,
+        App, AppTemplate, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup,
+        LaneSpec, Release, RouteStatus, Served, VariableGroup,
     },
     cli::output::{Table, age},
     domain::{apps, lanes::text, prune, text::truncate, variables},
@@ -28,7 +28,9 @@ pub(super) struct EnvironmentRow<'a> {
 impl EnvironmentRow<'_> {
     fn status(&self) -> EnvironmentStatus {
         let all = self.app.status.as_ref().map(|s| &s.environments);
-        all.and_then(|e| e.get(&self.environment.name)).cloned().unwrap_or_default()
+        all.and_then(|e| e.get(&self.environment.name))
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub(super) fn data(&self) -> Result<Value> {
@@ -63,7 +65,11 @@ fn cut(text: &str, most: usize) -> String {
 fn some<S: AsRef<str>>(all: &[S]) -> String {
     let named: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
     let rest = all.len().saturating_sub(NAMED);
-    if rest == 0 { named.join(",") } else { format!("{},+{rest}", named.join(",")) }
+    if rest == 0 {
+        named.join(",")
+    } else {
+        format!("{},+{rest}", named.join(","))
+    }
 }
 
 /// How many, and the first of them.
@@ -77,17 +83,34 @@ fn problems(all: &[String]) -> String {
 
 /// The images, without what all of them share: `backend=spring-cloud-a:v2`.
 fn images(map: &BTreeMap<String, String>) -> String {
-    map.iter().map(|(name, reference)| format!("{name}={reference}")).collect::<Vec<_>>().join(",")
+    map.iter()
+        .map(|(name, reference)| format!("{name}={reference}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "ENVIRONMENTS", "STAGES", "AGE", "IMAGES", "KEEPS", "REPOSITORY"]
+        &[
+            "NAME",
+            "ENVIRONMENTS",
+            "STAGES",
+            "AGE",
+            "IMAGES",
+            "KEEPS",
+            "REPOSITORY",
+        ]
     } else {
         &["NAME", "ENVIRONMENTS", "STAGES", "AGE"]
     });
     for app in items {
-        let stages: Vec<&str> = app.spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
+        let stages: Vec<&str> = app
+            .spec
+            .workflow
+            .stages
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect();
         let mut row = vec![
             app.name_any(),
             cut(&app.summary(), WORDS),
@@ -95,9 +118,18 @@ pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
             age(born(&app.metadata), now),
         ];
         if wide {
-            let sources = app.spec.images.iter().map(|(k, v)| (k.clone(), v.repository.clone())).collect();
+            let sources = app
+                .spec
+                .images
+                .iter()
+                .map(|(k, v)| (k.clone(), v.repository.clone()))
+                .collect();
             let repository = app.spec.repository.clone().unwrap_or_default();
-            row.extend([cut(&images(&sources), WIDE), prune::describe(&app.spec.history), repository]);
+            row.extend([
+                cut(&images(&sources), WIDE),
+                prune::describe(&app.spec.history),
+                repository,
+            ]);
         }
         table.row(row);
     }
@@ -105,13 +137,28 @@ pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
 }
 
 pub(super) fn templates(items: &[AppTemplate], made: &[App], now: Timestamp) -> Table {
-    let mut table = Table::new(&["NAME", "ENVIRONMENTS", "STAGES", "APPS", "AGE", "DESCRIPTION"]);
+    let mut table = Table::new(&[
+        "NAME",
+        "ENVIRONMENTS",
+        "STAGES",
+        "APPS",
+        "AGE",
+        "DESCRIPTION",
+    ]);
     for template in items {
         let spec = &template.spec.app;
         let environments: Vec<&str> = spec.environments.iter().map(|e| e.name.as_str()).collect();
-        let stages: Vec<&str> = spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
+        let stages: Vec<&str> = spec
+            .workflow
+            .stages
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect();
         let name = template.name_any();
-        let apps = made.iter().filter(|app| apps::origin(app) == Some(&name)).count();
+        let apps = made
+            .iter()
+            .filter(|app| apps::origin(app) == Some(&name))
+            .count();
         table.row([
             name,
             environments.join(","),
@@ -124,26 +171,49 @@ pub(super) fn templates(items: &[AppTemplate], made: &[App], now: Timestamp) -> 
     table
 }
 
-pub(super) fn variables(items: &[VariableGroup], apps: &[App], wide: bool, now: Timestamp) -> Table {
+pub(super) fn variables(
+    items: &[VariableGroup],
+    apps: &[App],
+    wide: bool,
+    now: Timestamp,
+) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "APP", "VALUES", "REACHES", "AGE", "KEYS", "DESCRIPTION"]
+        &[
+            "NAME",
+            "APP",
+            "VALUES",
+            "REACHES",
+            "AGE",
+            "KEYS",
+            "DESCRIPTION",
+        ]
     } else {
         &["NAME", "APP", "VALUES", "REACHES", "AGE"]
     });
     let group_of = |name: &str| items.iter().find(|g| g.name_any() == name);
     for group in items {
         let name = group.name_any();
-        let reached: Vec<String> = variables::reached(&name, apps, group_of).iter().map(|r| r.place()).collect();
+        let reached: Vec<String> = variables::reached(&name, apps, group_of)
+            .iter()
+            .map(|r| r.place())
+            .collect();
         let mut row = vec![
             name,
             group.spec.app.clone().unwrap_or_default(),
             group.spec.values.len().to_string(),
-            if wide { reached.join(",") } else { few(&reached) },
+            if wide {
+                reached.join(",")
+            } else {
+                few(&reached)
+            },
             age(born(&group.metadata), now),
         ];
         if wide {
             let keys: Vec<&str> = group.spec.values.keys().map(String::as_str).collect();
-            row.extend([keys.join(","), group.spec.description.clone().unwrap_or_default()]);
+            row.extend([
+                keys.join(","),
+                group.spec.description.clone().unwrap_or_default(),
+            ]);
         }
         table.row(row);
     }
@@ -174,11 +244,21 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
             "MESSAGE",
         ]
     } else {
-        &["APP", "ENVIRONMENT", "LANE", "STATE", "READY", "IMAGES", "CHANGED"]
+        &[
+            "APP",
+            "ENVIRONMENT",
+            "LANE",
+            "STATE",
+            "READY",
+            "IMAGES",
+            "CHANGED",
+        ]
     });
     for item in items {
         let status = item.status();
-        let ready = item.pods.map_or_else(|| "?".into(), |(ready, wanted)| format!("{ready}/{wanted}"));
+        let ready = item
+            .pods
+            .map_or_else(|| "?".into(), |(ready, wanted)| format!("{ready}/{wanted}"));
         let state = if item.environment.lock.is_some() {
             format!("{:?},Locked", status.state)
         } else {
@@ -191,10 +271,17 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
             state,
             ready,
             cut(&images(&status.images), if wide { WIDE } else { WORDS }),
-            age(status.changed_at.as_deref().and_then(|t| t.parse().ok()), now),
+            age(
+                status.changed_at.as_deref().and_then(|t| t.parse().ok()),
+                now,
+            ),
         ];
         if wide {
-            let lock = item.environment.lock.as_ref().map(|l| format!("{}: {}", l.by, l.reason));
+            let lock = item
+                .environment
+                .lock
+                .as_ref()
+                .map(|l| format!("{}: {}", l.by, l.reason));
             row.extend([
                 item.environment.namespace.clone(),
                 status.release.unwrap_or_default(),
@@ -209,13 +296,28 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
 
 pub(in crate::cli) fn releases(items: &[Release], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "APP", "STAGE", "PHASE", "TASK", "AGE", "REQUESTER", "WINDOW", "IMAGES", "MESSAGE"]
+        &[
+            "NAME",
+            "APP",
+            "STAGE",
+            "PHASE",
+            "TASK",
+            "AGE",
+            "REQUESTER",
+            "WINDOW",
+            "IMAGES",
+            "MESSAGE",
+        ]
     } else {
         &["NAME", "APP", "STAGE", "PHASE", "TASK", "AGE"]
     });
     for release in items {
         let status = release.status.clone().unwrap_or_default();
-        let stage = release.spec.teardown.as_ref().map(|t| format!("(teardown {})", t.environment));
+        let stage = release
+            .spec
+            .teardown
+            .as_ref()
+            .map(|t| format!("(teardown {})", t.environment));
         let mut row = vec![
             release.name_any(),
             release.spec.app.clone(),
@@ -259,18 +361,31 @@ fn rule(spec: &LaneSpec) -> String {
 
 pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "GRAY", "AGE", "APPS", "PROBLEMS"]
+        &[
+            "NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "GRAY", "AGE", "APPS",
+            "PROBLEMS",
+        ]
     } else {
-        &["NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "GRAY", "AGE"]
+        &[
+            "NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "GRAY", "AGE",
+        ]
     });
     let mut sorted: Vec<&Lane> = items.iter().collect();
     // The order in which they are asked.
     sorted.sort_by_key(|l| (l.spec.group.clone(), l.spec.priority, l.name_any()));
     for lane in sorted {
         let status = lane.status.clone().unwrap_or_default();
-        let gray: Vec<&str> = status.apps.iter().filter(|a| a.served == Served::Gray).map(|a| a.app.as_str()).collect();
-        let served =
-            if status.apps.is_empty() { String::new() } else { format!("{}/{}", gray.len(), status.apps.len()) };
+        let gray: Vec<&str> = status
+            .apps
+            .iter()
+            .filter(|a| a.served == Served::Gray)
+            .map(|a| a.app.as_str())
+            .collect();
+        let served = if status.apps.is_empty() {
+            String::new()
+        } else {
+            format!("{}/{}", gray.len(), status.apps.len())
+        };
         let mut row = vec![
             lane.name_any(),
             lane.spec.group.clone(),
@@ -293,15 +408,25 @@ pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table
 fn taken(routes: &[RouteStatus]) -> String {
     let taken = routes.iter().filter(|r| r.accepted == Some(true)).count();
     let count = format!("{taken}/{}", routes.len());
-    let refused = routes.iter().find(|r| r.accepted == Some(false)).map(|r| format!("{} refused", r.name));
-    let silent = routes.iter().find(|r| r.accepted.is_none() && r.message.is_some());
+    let refused = routes
+        .iter()
+        .find(|r| r.accepted == Some(false))
+        .map(|r| format!("{} refused", r.name));
+    let silent = routes
+        .iter()
+        .find(|r| r.accepted.is_none() && r.message.is_some());
     let silent = silent.map(|r| format!("{} unanswered", r.name));
-    refused.or(silent).map_or(count.clone(), |words| format!("{count}, {words}"))
+    refused
+        .or(silent)
+        .map_or(count.clone(), |words| format!("{count}, {words}"))
 }
 
 pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "GATEWAY", "ADDRESS", "ROUTES", "APPS", "AGE", "HEADER", "MODE", "INSIDE", "BY", "PROBLEMS"]
+        &[
+            "NAME", "GATEWAY", "ADDRESS", "ROUTES", "APPS", "AGE", "HEADER", "MODE", "INSIDE",
+            "BY", "PROBLEMS",
+        ]
     } else {
         &["NAME", "GATEWAY", "ADDRESS", "ROUTES", "APPS", "AGE"]
     });
@@ -319,11 +444,22 @@ pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
         if wide {
             let mode = format!("{:?}", group.spec.mode).to_lowercase();
             let gateway = status.gateway.unwrap_or_default();
-            let by = gateway.controller.map_or(gateway.class.clone(), |c| format!("{} ({c})", gateway.class));
-            let wrong = status.routes.iter().filter_map(|r| Some(format!("{}: {}", r.name, r.message.as_ref()?)));
+            let by = gateway.controller.map_or(gateway.class.clone(), |c| {
+                format!("{} ({c})", gateway.class)
+            });
+            let wrong = status
+                .routes
+                .iter()
+                .filter_map(|r| Some(format!("{}: {}", r.name, r.message.as_ref()?)));
             let all: Vec<String> = status.problems.iter().cloned().chain(wrong).collect();
             let header = group.spec.propagation.header.clone();
-            row.extend([header, mode, some(&status.internal), cut(&by, WORDS), problems(&all)]);
+            row.extend([
+                header,
+                mode,
+                some(&status.internal),
+                cut(&by, WORDS),
+                problems(&all),
+            ]);
         }
         table.row(row);
     }
@@ -331,7 +467,9 @@ pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
 }
 
 pub(super) fn approvals(items: &[Approval], now: Timestamp) -> Table {
-    let mut table = Table::new(&["NAME", "RELEASE", "TASK", "ATTEMPT", "DECISION", "APPROVER", "AGE", "COMMENT"]);
+    let mut table = Table::new(&[
+        "NAME", "RELEASE", "TASK", "ATTEMPT", "DECISION", "APPROVER", "AGE", "COMMENT",
+    ]);
     for approval in items {
         let spec = &approval.spec;
         table.row([
@@ -339,7 +477,11 @@ pub(super) fn approvals(items: &[Approval], now: Timestamp) -> Table {
             spec.release.clone(),
             spec.task.clone(),
             spec.attempt.to_string(),
-            if spec.decision == Decision::Pass { "pass".into() } else { "refuse".into() },
+            if spec.decision == Decision::Pass {
+                "pass".into()
+            } else {
+                "refuse".into()
+            },
             spec.approver.clone(),
             age(born(&approval.metadata), now),
             cut(&spec.comment.clone().unwrap_or_default(), WORDS),
@@ -357,10 +499,20 @@ mod tests {
     /// Whatever there is of it, a row stays readable: how many, and the first.
     #[test]
     fn no_row_grows_with_what_is_wrong() {
-        let apps: Vec<String> = (0..21).map(|n| format!("spring-cloud-service-{n}")).collect();
-        let long = |n: usize| format!("HTTPRoute group-service-{n}: {}", "refused by the gateway, ".repeat(10));
+        let apps: Vec<String> = (0..21)
+            .map(|n| format!("spring-cloud-service-{n}"))
+            .collect();
+        let long = |n: usize| {
+            format!(
+                "HTTPRoute group-service-{n}: {}",
+                "refused by the gateway, ".repeat(10)
+            )
+        };
         let wrong: Vec<String> = (0..21).map(long).collect();
-        let told: Vec<Value> = apps.iter().map(|a| json!({"app": a, "served": "gray", "reason": "because"})).collect();
+        let told: Vec<Value> = apps
+            .iter()
+            .map(|a| json!({"app": a, "served": "gray", "reason": "because"}))
+            .collect();
         let any: Vec<Value> = (0..30)
             .map(|n| json!({"type": "parameter", "key": format!("k{n}"), "op": "==", "values": ["gray"]}))
             .collect();
@@ -368,8 +520,10 @@ mod tests {
             "spec": {"group": "g", "tag": "gray", "enabled": true, "match": {"any": any}},
             "status": {"apps": told, "problems": wrong}});
         let lane: Lane = serde_json::from_value(lane).unwrap();
-        let routes: Vec<Value> =
-            apps.iter().map(|a| json!({"name": a, "accepted": false, "message": "no".repeat(200)})).collect();
+        let routes: Vec<Value> = apps
+            .iter()
+            .map(|a| json!({"name": a, "accepted": false, "message": "no".repeat(200)}))
+            .collect();
         let members: Vec<Value> = apps.iter().map(|a| json!({"app": a, "port": 80})).collect();
         let group = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "LaneGroup", "metadata": {"name": "g"},
             "spec": {"entry": {"gateway": "edge", "routes": []}, "apps": members},
@@ -383,12 +537,22 @@ mod tests {
             (groups(&[group], true, now), 460),
         ] {
             let text = table.render();
-            assert!(text.lines().all(|l| l.chars().count() <= most), "{most}: {text}");
+            assert!(
+                text.lines().all(|l| l.chars().count() <= most),
+                "{most}: {text}"
+            );
         }
         assert_eq!(problems(&[]), "");
-        assert!(problems(&wrong).starts_with("21: HTTPRoute group-service-0: "), "{}", problems(&wrong));
+        assert!(
+            problems(&wrong).starts_with("21: HTTPRoute group-service-0: "),
+            "{}",
+            problems(&wrong)
+        );
         assert_eq!(
-            (some(&apps[..3]).as_str(), some(&["a", "b", "c", "d"]).as_str()),
+            (
+                some(&apps[..3]).as_str(),
+                some(&["a", "b", "c", "d"]).as_str()
+            ),
             (apps[..3].join(",").as_str(), "a,b,c,+1")
         );
     }
@@ -398,10 +562,25 @@ mod tests {
         let spec = |v: Value| serde_json::from_value::<LaneSpec>(v).unwrap();
         let one = json!({"type": "parameter", "key": "group", "op": "==", "values": ["gray"]});
         let two = json!({"type": "cookie", "key": "u", "op": "exists"});
-        assert_eq!(rule(&spec(json!({"group": "g", "tag": "t", "match": {"all": [one]}}))), "parameter group == gray");
-        let any = spec(json!({"group": "g", "tag": "t", "match": {"paths": ["/A"], "any": [one, two]}}));
-        assert_eq!(rule(&any), "/A and (parameter group == gray or cookie u exists)");
-        assert_eq!(rule(&spec(json!({"group": "g", "tag": "t"}))), "every request");
-        assert_eq!(rule(&spec(json!({"group": "g", "tag": "t", "share": 12.5}))), "12.5% of all");
+        assert_eq!(
+            rule(&spec(
+                json!({"group": "g", "tag": "t", "match": {"all": [one]}})
+            )),
+            "parameter group == gray"
+        );
+        let any =
+            spec(json!({"group": "g", "tag": "t", "match": {"paths": ["/A"], "any": [one, two]}}));
+        assert_eq!(
+            rule(&any),
+            "/A and (parameter group == gray or cookie u exists)"
+        );
+        assert_eq!(
+            rule(&spec(json!({"group": "g", "tag": "t"}))),
+            "every request"
+        );
+        assert_eq!(
+            rule(&spec(json!({"group": "g", "tag": "t", "share": 12.5}))),
+            "12.5% of all"
+        );
     }
 }

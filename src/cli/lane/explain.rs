@@ -40,31 +40,54 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) async fn run(session: &Session, args: ExplainArgs) -> Result<()> {
-    let parts = request::parse(&args.request, &args.header, &args.cookie).map_err(|e| usage(e.to_string()))?;
+    let parts = request::parse(&args.request, &args.header, &args.cookie)
+        .map_err(|e| usage(e.to_string()))?;
     let group = get::group(session, args.group.as_deref()).await?;
     let all: Vec<Lane> = get::list(session).await?;
     let name = LaneGroup::name_any(&group);
     let routes = routes(session).await;
     let api: Api<Gateway> = Api::namespaced(session.client.clone(), &session.namespace);
     let gateway = api.get_opt(&group.spec.entry.gateway).await.ok().flatten();
-    let entrance = Entrance { group: &group, lanes: &all, routes: routes.as_deref(), gateway: gateway.as_ref() };
+    let entrance = Entrance {
+        group: &group,
+        lanes: &all,
+        routes: routes.as_deref(),
+        gateway: gateway.as_ref(),
+    };
     let explained = lanes::explain(&entrance, &parts);
     output::print(&match args.output {
         Format::Json | Format::Yaml => output::data(&json(&name, &explained), args.output)?,
-        Format::Name => explained.outcome.taken().and_then(|t| t.lane.clone()).unwrap_or_default(),
+        Format::Name => explained
+            .outcome
+            .taken()
+            .and_then(|t| t.lane.clone())
+            .unwrap_or_default(),
         Format::Table | Format::Wide => {
             let mut table = Table::new(&["LANE", "ASKS", "SAW", "HOLDS"]);
             for reason in &explained.reasons {
-                let holds = reason.held.map_or("by chance", |held| if held { "yes" } else { "no" });
+                let holds = reason
+                    .held
+                    .map_or("by chance", |held| if held { "yes" } else { "no" });
                 let saw = reason.saw.clone().unwrap_or_else(|| "(nothing)".into());
-                table.row([reason.lane.clone(), reason.condition.clone(), saw, holds.into()]);
+                table.row([
+                    reason.lane.clone(),
+                    reason.condition.clone(),
+                    saw,
+                    holds.into(),
+                ]);
             }
             let words = explained.outcome.words(&name);
             let mut text = format!("T{}.\n", words.strip_prefix('t').unwrap_or(&words));
             for assumed in &explained.assumed {
-                text.push_str(&format!("Asked with {assumed}, as the request names none.\n"));
+                text.push_str(&format!(
+                    "Asked with {assumed}, as the request names none.\n"
+                ));
             }
-            if table.is_empty() { text } else { format!("{text}\n{}", table.render()) }
+            if table.is_empty() {
+                text
+            } else {
+                format!("{text}\n{}", table.render())
+            }
         }
     })
 }
@@ -98,8 +121,7 @@ fn json(group: &str, explained: &Explained) -> Value {
         Outcome::Refused(refused) => value["status"] = json!(refused.status.as_u16()),
         Outcome::Elsewhere(route) => value["route"] = json!(route),
         Outcome::Drawn(ways) => {
-            let way =
-                |(share, t): &(u32, Taken)| json!({"percent": f64::from(*share) / 100.0, "lane": t.lane, "tag": t.tag});
+            let way = |(share, t): &(u32, Taken)| json!({"percent": f64::from(*share) / 100.0, "lane": t.lane, "tag": t.tag});
             value["drawn"] = ways.iter().map(way).collect();
         }
         Outcome::Taken(_) => {}

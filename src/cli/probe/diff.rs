@@ -41,7 +41,9 @@ struct Printed<'a> {
 
 pub(super) async fn run(global: &Global, args: &ProbeArgs, plain: ProbeSpec) -> Result<()> {
     let ignored = Ignored::parse(&args.ignore).map_err(|e| usage(format!("--ignore: {e}")))?;
-    let compared = send_and_compare(global, args, plain, &ignored).await.wrap_err(NotCompared)?;
+    let compared = send_and_compare(global, args, plain, &ignored)
+        .await
+        .wrap_err(NotCompared)?;
     output::print(&compared.printed(args.output)?)?;
     match compared.found.count() {
         0 => Ok(()),
@@ -57,22 +59,46 @@ struct Compared {
     found: Comparison,
 }
 
-async fn send_and_compare(global: &Global, args: &ProbeArgs, plain: ProbeSpec, ignored: &Ignored) -> Result<Compared> {
+async fn send_and_compare(
+    global: &Global,
+    args: &ProbeArgs,
+    plain: ProbeSpec,
+    ignored: &Ignored,
+) -> Result<Compared> {
     let place = Place::open(global, args.group.as_deref()).await?;
-    let lanes: Vec<Lane> = place.live.worlds.borrow().lanes.values().map(|l| (**l).clone()).collect();
+    let lanes: Vec<Lane> = place
+        .live
+        .worlds
+        .borrow()
+        .lanes
+        .values()
+        .map(|l| (**l).clone())
+        .collect();
     let both = both_sides(&place.group, &lanes, args.lane.as_deref(), plain)?;
     let base = send(&place, &both.requests.base, "base").await?;
     let gray = send(&place, &both.requests.gray, "gray").await?;
     for (name, probed, tag) in [("base", &base, None), ("gray", &gray, Some(&both.tag))] {
         // Who took it is known only where somebody told the chain.
         if !probed.chain.is_empty() && probed.lane.as_ref() != tag {
-            let was = probed.lane.as_ref().map_or_else(|| "untagged".to_owned(), |t| format!("tagged {t}"));
-            bail!("the request for {name} went {was}: do the routes follow the lanes? See `graylane lane explain`");
+            let was = probed
+                .lane
+                .as_ref()
+                .map_or_else(|| "untagged".to_owned(), |t| format!("tagged {t}"));
+            bail!(
+                "the request for {name} went {was}: do the routes follow the lanes? See `graylane lane explain`"
+            );
         }
     }
-    let (Some(old), Some(new)) = (&base.raw, &gray.raw) else { bail!("there are no two answers") };
+    let (Some(old), Some(new)) = (&base.raw, &gray.raw) else {
+        bail!("there are no two answers")
+    };
     let found = compare(old, new, ignored);
-    Ok(Compared { lane: both.lane, base, gray, found })
+    Ok(Compared {
+        lane: both.lane,
+        base,
+        gray,
+        found,
+    })
 }
 
 /// One request that was answered in full.
@@ -80,20 +106,38 @@ async fn send(place: &Place, spec: &ProbeSpec, side: &str) -> Result<Probed> {
     let probed = place.send(spec).await?.into_iter().next();
     let probed = probed.ok_or_else(|| eyre!("{side}: nothing was sent"))?;
     if probed.raw.is_none() {
-        bail!("{side}: {}", probed.problems.first().map_or("no answer", String::as_str));
+        bail!(
+            "{side}: {}",
+            probed.problems.first().map_or("no answer", String::as_str)
+        );
     }
     Ok(probed)
 }
 
 impl Compared {
     fn printed(&self, format: Format) -> Result<String> {
-        let Self { lane, base, gray, found } = self;
+        let Self {
+            lane,
+            base,
+            gray,
+            found,
+        } = self;
         let equal = found.is_equal();
-        let (differences, left_out, partial) = (found.differences.as_slice(), found.left_out, found.partial);
+        let (differences, left_out, partial) =
+            (found.differences.as_slice(), found.left_out, found.partial);
         match format {
-            Format::Json | Format::Yaml => {
-                output::data(&Printed { equal, lane, base, gray, differences, left_out, partial }, format)
-            }
+            Format::Json | Format::Yaml => output::data(
+                &Printed {
+                    equal,
+                    lane,
+                    base,
+                    gray,
+                    differences,
+                    left_out,
+                    partial,
+                },
+                format,
+            ),
             Format::Name => Ok(if equal { "equal\n" } else { "different\n" }.into()),
             Format::Table | Format::Wide => Ok(self.table()),
         }

@@ -18,14 +18,21 @@ use crate::{
 
 /// What is to be approved now, as a change of what runs; and whether the App is still what this release is of.
 pub(super) async fn proposed(session: &Session, release: &Release) -> String {
-    let Some(status) = release.status.as_ref().filter(|s| !s.phase.is_final() && s.revision.is_some()) else {
+    let Some(status) = release
+        .status
+        .as_ref()
+        .filter(|s| !s.phase.is_final() && s.revision.is_some())
+    else {
         return String::new();
     };
     let waits = |t: &&TaskStatus| t.kind == "approval" && t.phase == TaskPhase::Waiting;
     let Some(task) = status.tasks.iter().find(waits) else {
         return match revision::frozen(&session.client, &session.namespace, release).await {
             Ok((_, true)) => {
-                format!("\nApp {} has changed since this release began: that is no part of it\n", release.spec.app)
+                format!(
+                    "\nApp {} has changed since this release began: that is no part of it\n",
+                    release.spec.app
+                )
             }
             Ok(_) => String::new(),
             Err(why) => format!("\n{why}\n"),
@@ -55,15 +62,27 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
     line("Phase:", &format!("{:?}", status.phase));
     line("Message:", status.message.as_deref().unwrap_or_default());
     line("Requester:", &release.spec.requester);
-    line("Comment:", release.spec.comment.as_deref().unwrap_or_default());
-    line("Window:", release.spec.window.as_deref().unwrap_or_default());
+    line(
+        "Comment:",
+        release.spec.comment.as_deref().unwrap_or_default(),
+    );
+    line(
+        "Window:",
+        release.spec.window.as_deref().unwrap_or_default(),
+    );
     line("Revision:", status.revision.as_deref().unwrap_or_default());
     for (name, reference) in &status.images {
         line("Image:", &format!("{name}={reference}"));
     }
     for (environment, values) in &status.variables {
-        let values: Vec<String> = values.iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
-        line("Variables:", &format!("{environment}: {}", values.join(", ")));
+        let values: Vec<String> = values
+            .iter()
+            .map(|(key, value)| format!("{key}={}", shown(value)))
+            .collect();
+        line(
+            "Variables:",
+            &format!("{environment}: {}", values.join(", ")),
+        );
     }
     if !status.tasks.is_empty() {
         let mut table = Table::new(&["TASK", "KIND", "PHASE", "ATTEMPT", "BATCHES", "MESSAGE"]);
@@ -99,5 +118,9 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
 
 /// `1 Done, 2 Surging, 4 Pending`: new pods after each batch.
 fn batches(task: &TaskStatus) -> String {
-    task.batches.iter().map(|b| format!("{} {:?}", b.target, b.phase)).collect::<Vec<_>>().join(", ")
+    task.batches
+        .iter()
+        .map(|b| format!("{} {:?}", b.target, b.phase))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -39,8 +39,20 @@ impl StartArgs {
     /// What it wishes.
     pub(super) fn intent(self) -> Result<Intent> {
         let images = images(&self.apps, &self.image)?;
-        let Self { apps, stage, comment, window, .. } = self;
-        Ok(Intent::StartRelease { apps, stage, images, comment, window })
+        let Self {
+            apps,
+            stage,
+            comment,
+            window,
+            ..
+        } = self;
+        Ok(Intent::StartRelease {
+            apps,
+            stage,
+            images,
+            comment,
+            window,
+        })
     }
 }
 
@@ -53,20 +65,33 @@ pub(super) async fn run(session: &Session, args: StartArgs) -> Result<()> {
 fn images(apps: &[String], texts: &[String]) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let mut images: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for text in texts {
-        let wrong = || usage(format!("--image {text}: write NAME=REF, as in backend=spring-cloud-a:v2"));
+        let wrong = || {
+            usage(format!(
+                "--image {text}: write NAME=REF, as in backend=spring-cloud-a:v2"
+            ))
+        };
         let (left, reference) = text.split_once('=').ok_or_else(wrong)?;
         let (app, name) = match (left.split_once('/'), apps) {
             (Some((app, name)), _) => (app, name),
             (None, [app]) => (app.as_str(), left),
-            (None, _) => return Err(usage(format!("--image {text}: of which app? Write APP/{text}"))),
+            (None, _) => {
+                return Err(usage(format!(
+                    "--image {text}: of which app? Write APP/{text}"
+                )));
+            }
         };
         if app.is_empty() || name.is_empty() || reference.is_empty() {
             return Err(wrong());
         }
         if !apps.iter().any(|a| a == app) {
-            return Err(usage(format!("--image {text}: {app} is not being released")));
+            return Err(usage(format!(
+                "--image {text}: {app} is not being released"
+            )));
         }
-        images.entry(app.into()).or_default().insert(name.into(), reference.into());
+        images
+            .entry(app.into())
+            .or_default()
+            .insert(name.into(), reference.into());
     }
     Ok(images)
 }

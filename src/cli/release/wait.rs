@@ -80,9 +80,14 @@ impl Wanted {
     }
 
     fn standing(&self, release: &Release) -> Standing {
-        let Some(status) = &release.status else { return Standing::NotYet("no engine has looked at it yet".into()) };
-        let told =
-            |what: String, message: &Option<String>| message.as_ref().map_or(what.clone(), |m| format!("{what}: {m}"));
+        let Some(status) = &release.status else {
+            return Standing::NotYet("no engine has looked at it yet".into());
+        };
+        let told = |what: String, message: &Option<String>| {
+            message
+                .as_ref()
+                .map_or(what.clone(), |m| format!("{what}: {m}"))
+        };
         if let Self::Release(phase) = self {
             let now = told(format!("{:?}", status.phase), &status.message);
             return match status.phase {
@@ -91,7 +96,9 @@ impl Wanted {
                 _ => Standing::NotYet(now),
             };
         }
-        let (Self::Task(name, _) | Self::Batch(name, ..)) = self else { unreachable!("the release was handled above") };
+        let (Self::Task(name, _) | Self::Batch(name, ..)) = self else {
+            unreachable!("the release was handled above")
+        };
         let Some(task) = status.tasks.iter().find(|t| t.name == *name) else {
             if status.tasks.is_empty() {
                 return Standing::NotYet("its tasks are not known yet".into());
@@ -101,9 +108,15 @@ impl Wanted {
         };
         let now = told(format!("{name} is {:?}", task.phase), &task.message);
         let ended = status.phase.is_final()
-            || matches!(task.phase, TaskPhase::Succeeded | TaskPhase::Skipped | TaskPhase::Aborted | TaskPhase::Failed);
+            || matches!(
+                task.phase,
+                TaskPhase::Succeeded | TaskPhase::Skipped | TaskPhase::Aborted | TaskPhase::Failed
+            );
         let holds = match self {
-            Self::Batch(_, number, phase) => task.batches.iter().any(|b| b.number == *number && b.phase == *phase),
+            Self::Batch(_, number, phase) => task
+                .batches
+                .iter()
+                .any(|b| b.number == *number && b.phase == *phase),
             Self::Task(_, phase) => task.phase == *phase,
             Self::Release(_) => false,
         };
@@ -127,16 +140,32 @@ pub(in crate::cli) async fn phase_of(
     phase: ReleasePhase,
     timeout: Duration,
 ) -> Result<()> {
-    wait(session, name, &Wanted::Release(phase), &format!("{phase:?}"), timeout).await
+    wait(
+        session,
+        name,
+        &Wanted::Release(phase),
+        &format!("{phase:?}"),
+        timeout,
+    )
+    .await
 }
 
-async fn wait(session: &Session, name: &str, wanted: &Wanted, phase: &str, timeout: Duration) -> Result<()> {
+async fn wait(
+    session: &Session,
+    name: &str,
+    wanted: &Wanted,
+    phase: &str,
+    timeout: Duration,
+) -> Result<()> {
     // Says so at once when there is no such release.
     let first = wanted.standing(&get::one(session, name).await?);
     let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
     let (seen, mut standings) = tokio::sync::watch::channel(first);
     let ends = |release: Option<&Release>| {
-        let standing = release.map_or_else(|| Standing::Never("it was deleted".into()), |r| wanted.standing(r));
+        let standing = release.map_or_else(
+            || Standing::Never("it was deleted".into()),
+            |r| wanted.standing(r),
+        );
         let done = !matches!(standing, Standing::NotYet(_));
         seen.send_replace(standing);
         done
@@ -146,9 +175,13 @@ async fn wait(session: &Session, name: &str, wanted: &Wanted, phase: &str, timeo
     match (last, waited) {
         (Standing::Holds, _) => Ok(()),
         (Standing::Never(now), _) => bail!("release {name}: {now}"),
-        (Standing::NotYet(now), Err(_)) => Err(eyre!("release {name}: not {phase} within {timeout:?}; {now}")),
+        (Standing::NotYet(now), Err(_)) => Err(eyre!(
+            "release {name}: not {phase} within {timeout:?}; {now}"
+        )),
         (Standing::NotYet(now), Ok(ended)) => {
-            let why = ended.err().map_or_else(|| "the watch ended".to_owned(), |e| e.to_string());
+            let why = ended
+                .err()
+                .map_or_else(|| "the watch ended".to_owned(), |e| e.to_string());
             bail!("release {name}: {why}; last seen: {now}")
         }
     }
@@ -175,12 +208,30 @@ mod tests {
              "batches": [{"number": 1, "target": 1, "phase": "Done"}]}]}));
         let task = |name: &str, phase| Wanted::Task(name.into(), phase).standing(&now);
         assert_eq!(task("ok", TaskPhase::Waiting), Standing::Holds);
-        assert!(matches!(task("ok", TaskPhase::Succeeded), Standing::NotYet(_)));
-        assert!(matches!(task("build", TaskPhase::Running), Standing::Never(_)));
-        assert_eq!(task("prod", TaskPhase::Succeeded), Standing::Never("prod is Failed: pod x crashed".into()));
-        assert_eq!(task("nil", TaskPhase::Running), Standing::Never("no task nil; there are build, ok, prod".into()));
-        assert_eq!(Wanted::Batch("prod".into(), 1, BatchPhase::Done).standing(&now), Standing::Holds);
-        assert!(matches!(Wanted::Release(ReleasePhase::Succeeded).standing(&now), Standing::NotYet(_)));
+        assert!(matches!(
+            task("ok", TaskPhase::Succeeded),
+            Standing::NotYet(_)
+        ));
+        assert!(matches!(
+            task("build", TaskPhase::Running),
+            Standing::Never(_)
+        ));
+        assert_eq!(
+            task("prod", TaskPhase::Succeeded),
+            Standing::Never("prod is Failed: pod x crashed".into())
+        );
+        assert_eq!(
+            task("nil", TaskPhase::Running),
+            Standing::Never("no task nil; there are build, ok, prod".into())
+        );
+        assert_eq!(
+            Wanted::Batch("prod".into(), 1, BatchPhase::Done).standing(&now),
+            Standing::Holds
+        );
+        assert!(matches!(
+            Wanted::Release(ReleasePhase::Succeeded).standing(&now),
+            Standing::NotYet(_)
+        ));
         assert!(matches!(
             Wanted::Release(ReleasePhase::Waiting).standing(&release(json!({"phase": "Aborted"}))),
             Standing::Never(_)
@@ -189,8 +240,16 @@ mod tests {
 
     #[test]
     fn phases_are_read_in_any_case_and_durations_in_any_unit() {
-        assert_eq!(phase::<TaskPhase>("succeeded").unwrap(), TaskPhase::Succeeded);
-        assert!(phase::<BatchPhase>("Succeeded").unwrap_err().to_string().contains("Surging"));
+        assert_eq!(
+            phase::<TaskPhase>("succeeded").unwrap(),
+            TaskPhase::Succeeded
+        );
+        assert!(
+            phase::<BatchPhase>("Succeeded")
+                .unwrap_err()
+                .to_string()
+                .contains("Surging")
+        );
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("soon").is_err() && duration("-5s").is_err());

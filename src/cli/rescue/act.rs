@@ -44,29 +44,51 @@ pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Resu
     }
     if one.under_way && !args.force {
         let release = &one.release;
-        let command = CommandLine::graylane(if args.finish { "proceed" } else { "abort" }).arg(release);
-        return Err(usage(format!("release {release} is still under way: `{command}`, or --force to go past it")));
+        let command =
+            CommandLine::graylane(if args.finish { "proceed" } else { "abort" }).arg(release);
+        return Err(usage(format!(
+            "release {release} is still under way: `{command}`, or --force to go past it"
+        )));
     }
     let patch = Patch::Merge(if args.finish { &one.finish } else { &one.abort });
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
     let client = place.client(session);
-    let trying = told(format!("patching {} {}", one.kind.word(), place.full(&one.name)));
+    let trying = told(format!(
+        "patching {} {}",
+        one.kind.word(),
+        place.full(&one.name)
+    ));
     match one.kind {
         Kind::Deployment => {
             let api: Api<Deployment> = Api::namespaced(client, &place.namespace);
-            api.patch(&one.name, &params, &patch).await.map_err(trying)?;
+            api.patch(&one.name, &params, &patch)
+                .await
+                .map_err(trying)?;
         }
         Kind::StatefulSet => {
             let api: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
-            let written = api.patch(&one.name, &params, &patch).await.map_err(trying)?;
+            let written = api
+                .patch(&one.name, &params, &patch)
+                .await
+                .map_err(trying)?;
             if args.abort {
                 clear(&client, &place, &written).await?;
             }
         }
     }
-    let what = if args.finish { "goes on to its end" } else { "goes back" };
+    let what = if args.finish {
+        "goes on to its end"
+    } else {
+        "goes back"
+    };
     let kubectl = kubectl(one.context.as_deref(), &one.namespace);
-    let status = kubectl.flag("rollout status").flag(one.kind.word()).arg(&one.name);
+    let status = kubectl
+        .flag("rollout status")
+        .flag(one.kind.word())
+        .arg(&one.name);
     output::print(&format!("{named} {what}; `{status}` tells when\n"))
 }
 
@@ -78,7 +100,10 @@ fn the_one(wanted: &str, Seen { mut found, unseen }: Seen) -> Result<(Place, Fou
     };
     if found.len() > 1 {
         let all: Vec<String> = found.iter().map(full).collect();
-        return Err(usage(format!("several are called so; say which: {}", all.join(", "))));
+        return Err(usage(format!(
+            "several are called so; say which: {}",
+            all.join(", ")
+        )));
     }
     match (found.pop(), unseen.as_slice()) {
         (Some(one), []) => Ok(one),
@@ -88,7 +113,10 @@ fn the_one(wanted: &str, Seen { mut found, unseen }: Seen) -> Result<(Place, Fou
             full(&one)
         ))),
         (None, []) => Err(eyre!("{wanted} is not half-way: nothing to do")),
-        (None, unseen) => Err(eyre!("{wanted} was not found half-way, but {}", not_looked_at(unseen))),
+        (None, unseen) => Err(eyre!(
+            "{wanted} was not found half-way, but {}",
+            not_looked_at(unseen)
+        )),
     }
 }
 
@@ -100,8 +128,14 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
     let pods: Api<Pod> = Api::namespaced(client.clone(), &place.namespace);
     let end = Instant::now() + SEEN;
     loop {
-        let live = sets.get(&name).await.map_err(told(format!("reading statefulset {}", place.full(&name))))?;
-        let all = pods.list(&ListParams::default()).await.map_err(told(format!("listing {}", place.full("pods"))))?;
+        let live = sets
+            .get(&name)
+            .await
+            .map_err(told(format!("reading statefulset {}", place.full(&name))))?;
+        let all = pods
+            .list(&ListParams::default())
+            .await
+            .map_err(told(format!("listing {}", place.full("pods"))))?;
         let seen = observe::stateful(&live, &all.items, &|_| SignedDuration::ZERO);
         let lame = lame(&seen);
         if seen.observed() && lame.is_empty() {
@@ -109,20 +143,38 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
         }
         if Instant::now() > end {
             if !seen.observed() {
-                bail!("statefulset {name} was patched, but its controller has not seen it for {} s", SEEN.as_secs());
+                bail!(
+                    "statefulset {name} was patched, but its controller has not seen it for {} s",
+                    SEEN.as_secs()
+                );
             }
             let kubectl = kubectl(place.context.as_deref(), &place.namespace);
             let delete = kubectl.flag("delete pod").args(lame);
-            say!("warning: not ready, and to be deleted if the way back comes to wait for it: `{delete}`");
+            say!(
+                "warning: not ready, and to be deleted if the way back comes to wait for it: `{delete}`"
+            );
             return Ok(());
         }
         if let Some(pod) = in_the_way(&seen) {
-            let preconditions =
-                Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: Some(pod.version.clone()) });
-            match pods.delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+            let preconditions = Some(Preconditions {
+                uid: Some(pod.uid.clone()),
+                resource_version: Some(pod.version.clone()),
+            });
+            match pods
+                .delete(
+                    &pod.name,
+                    &DeleteParams {
+                        preconditions,
+                        ..DeleteParams::default()
+                    },
+                )
+                .await
+            {
                 // It is gone, or it has moved on: perhaps it is Ready now.
                 Err(why) if matches!(error::code(&why), Some(404 | 409)) => {}
-                done => drop(done.map_err(told(format!("deleting pod {}", place.full(&pod.name))))?),
+                done => {
+                    drop(done.map_err(told(format!("deleting pod {}", place.full(&pod.name))))?)
+                }
             }
         }
         tokio::time::sleep(GAP).await;
@@ -133,6 +185,11 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
 fn lame(seen: &StatefulSeen) -> Vec<String> {
     let from = Own::of(&seen.live).partition();
     let of_it = |pod: &str| seen.place_of(pod).is_some_and(|place| place >= from);
-    let lame = seen.old.pods.iter().filter(|p| p.ready.is_none() && of_it(&p.name));
-    lame.map(|p| Clean::from_untrusted(&p.name).into_string()).collect()
+    let lame = seen
+        .old
+        .pods
+        .iter()
+        .filter(|p| p.ready.is_none() && of_it(&p.name));
+    lame.map(|p| Clean::from_untrusted(&p.name).into_string())
+        .collect()
 }

@@ -11,14 +11,21 @@ use crate::{
 };
 
 fn latch(before: Value) -> Value {
-    let latch: Latch = Latch { release: "r".into(), release_uid: "u".into(), task: "t".into(), ..Latch::default() };
+    let latch: Latch = Latch {
+        release: "r".into(),
+        release_uid: "u".into(),
+        task: "t".into(),
+        ..Latch::default()
+    };
     let mut latch = serde_json::to_value(latch).unwrap();
     latch["before"]["template"] = before;
     latch
 }
 
 fn deployment(latch: Option<Value>) -> Deployment {
-    let annotations: Value = latch.map(|l| json!({label::LATCH: l.to_string()})).unwrap_or_else(|| json!({}));
+    let annotations: Value = latch
+        .map(|l| json!({label::LATCH: l.to_string()}))
+        .unwrap_or_else(|| json!({}));
     serde_json::from_value(json!({
         "metadata": {"name": "a-prod", "namespace": "demo", "resourceVersion": "7", "annotations": annotations},
         "spec": {"paused": true, "minReadySeconds": 2_147_483_646, "replicas": 4, "selector": {},
@@ -30,50 +37,116 @@ fn deployment(latch: Option<Value>) -> Deployment {
 #[test]
 fn half_way_ones_are_found_with_both_ways_out() {
     let half_way = |d: &Deployment| {
-        let seen = DeploymentSeen { live: d.clone(), ..DeploymentSeen::default() };
-        found_in(Kind::Deployment, &d.metadata, Some("far"), rescue(&seen, &Records::default()), &[])
+        let seen = DeploymentSeen {
+            live: d.clone(),
+            ..DeploymentSeen::default()
+        };
+        found_in(
+            Kind::Deployment,
+            &d.metadata,
+            Some("far"),
+            rescue(&seen, &Records::default()),
+            &[],
+        )
     };
     let mut plain = deployment(None);
     plain.spec.as_mut().unwrap().min_ready_seconds = Some(10);
     assert_eq!(half_way(&plain), None);
     let left = half_way(&deployment(None)).unwrap();
-    assert_eq!((left.finish["spec"].get("minReadySeconds"), left.release.as_str()), (Some(&Value::Null), ""));
+    assert_eq!(
+        (
+            left.finish["spec"].get("minReadySeconds"),
+            left.release.as_str()
+        ),
+        (Some(&Value::Null), "")
+    );
     assert!(
-        words(&left).contains("nothing tells of which") && words(&left).contains("Kubernetes' defaults"),
+        words(&left).contains("nothing tells of which")
+            && words(&left).contains("Kubernetes' defaults"),
         "{left:?}"
     );
-    let found = half_way(&deployment(Some(latch(json!({"metadata": {"labels": {"v": "1"}}}))))).unwrap();
+    let found = half_way(&deployment(Some(latch(
+        json!({"metadata": {"labels": {"v": "1"}}}),
+    ))))
+    .unwrap();
     assert!(!found.under_way && found.problem.is_none(), "{found:?}");
-    assert_eq!(found.abort["spec"]["template"]["metadata"]["labels"]["v"], "1");
-    assert_eq!(found.finish["spec"].get("template"), None, "{}", found.finish);
+    assert_eq!(
+        found.abort["spec"]["template"]["metadata"]["labels"]["v"],
+        "1"
+    );
+    assert_eq!(
+        found.finish["spec"].get("template"),
+        None,
+        "{}",
+        found.finish
+    );
     let text = words(&found);
-    assert!(text.contains("release r, which is over, or gone") && !text.contains("resourceVersion"), "{text}");
-    assert!(text.contains("graylane rescue far/demo/a-prod --kind deployment --abort"), "{text}");
-    let stuck = Found { kind: Kind::StatefulSet, in_the_way: vec!["a-prod-3".into()], ..found };
-    assert!(words(&stuck).contains("kubectl --context far -n demo delete pod a-prod-3"), "{}", words(&stuck));
+    assert!(
+        text.contains("release r, which is over, or gone") && !text.contains("resourceVersion"),
+        "{text}"
+    );
+    assert!(
+        text.contains("graylane rescue far/demo/a-prod --kind deployment --abort"),
+        "{text}"
+    );
+    let stuck = Found {
+        kind: Kind::StatefulSet,
+        in_the_way: vec!["a-prod-3".into()],
+        ..found
+    };
+    assert!(
+        words(&stuck).contains("kubectl --context far -n demo delete pod a-prod-3"),
+        "{}",
+        words(&stuck)
+    );
     let broken = half_way(&deployment(Some(json!("\u{1b}[31mnonsense")))).unwrap();
-    assert!(words(&broken).contains("a-prod") && !words(&broken).contains('\u{1b}'), "{broken:?}");
+    assert!(
+        words(&broken).contains("a-prod") && !words(&broken).contains('\u{1b}'),
+        "{broken:?}"
+    );
 }
 
 /// What an annotation says that anybody may write, and what a template says, runs in no shell and moves no cursor.
 #[test]
 fn a_latch_puts_no_command_into_what_is_pasted() {
-    let mut told = latch(json!({"spec": {"containers": [{"name": "a'b;touch PWN\u{202e}", "image": "x"}]}}));
+    let mut told =
+        latch(json!({"spec": {"containers": [{"name": "a'b;touch PWN\u{202e}", "image": "x"}]}}));
     told["release"] = "x; touch PWN #\u{1b}]52;c;aGFja2Vk\u{7}".into();
     told["task"] = "t\u{1b}]52;c;aGFja2Vk\u{7}".into();
     let live = deployment(Some(told));
-    let seen = DeploymentSeen { live: live.clone(), ..DeploymentSeen::default() };
+    let seen = DeploymentSeen {
+        live: live.clone(),
+        ..DeploymentSeen::default()
+    };
     let ways = rescue(&seen, &Records::default());
-    let found = found_in(Kind::Deployment, &live.metadata, Some("far'; touch PWN"), ways, &[]).unwrap();
+    let found = found_in(
+        Kind::Deployment,
+        &live.metadata,
+        Some("far'; touch PWN"),
+        ways,
+        &[],
+    )
+    .unwrap();
     let text = words(&found);
-    assert!(text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'), "{text:?}");
-    let commands =
-        text.lines().filter(|l| l.trim_start().starts_with("kubectl") || l.trim_start().starts_with("graylane"));
+    assert!(
+        text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'),
+        "{text:?}"
+    );
+    let commands = text.lines().filter(|l| {
+        l.trim_start().starts_with("kubectl") || l.trim_start().starts_with("graylane")
+    });
     let mut run = 0;
     for line in commands {
-        let sh = format!("kubectl() {{ :; }}; graylane() {{ :; }}; touch() {{ echo ran; }}; {line}");
-        let out = std::process::Command::new("sh").args(["-c", &sh]).output().unwrap();
-        assert!(out.status.success() && out.stdout.is_empty(), "{line}: {out:?}");
+        let sh =
+            format!("kubectl() {{ :; }}; graylane() {{ :; }}; touch() {{ echo ran; }}; {line}");
+        let out = std::process::Command::new("sh")
+            .args(["-c", &sh])
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success() && out.stdout.is_empty(),
+            "{line}: {out:?}"
+        );
         run += 1;
     }
     assert_eq!(run, 4, "{text}");
@@ -88,12 +161,24 @@ where
     T: std::fmt::Debug,
 {
     let api: Api<T> = Api::namespaced(session.client.clone(), "demo");
-    api.create(&PostParams::default(), &serde_json::from_value(value).unwrap()).await.unwrap()
+    api.create(
+        &PostParams::default(),
+        &serde_json::from_value(value).unwrap(),
+    )
+    .await
+    .unwrap()
 }
 
 fn args(workload: Option<&str>, abort: bool) -> RescueArgs {
     let workload = workload.map(str::to_owned);
-    RescueArgs { workload, kind: None, finish: false, abort, force: false, output: Format::Table }
+    RescueArgs {
+        workload,
+        kind: None,
+        finish: false,
+        abort,
+        force: false,
+        output: Format::Table,
+    }
 }
 
 #[tokio::test]
@@ -106,15 +191,36 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         {"name": "prod", "namespace": "prod", "context": "far"}]}}),
     )
     .await;
-    let far = Place { context: Some("far".into()), namespace: "prod".into() };
-    let told = named(&session, far.clone(), &[]).await.unwrap_err().to_string();
+    let far = Place {
+        context: Some("far".into()),
+        namespace: "prod".into(),
+    };
+    let told = named(&session, far.clone(), &[])
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(told.starts_with("looking at far/prod/*: "), "{told}");
 
-    let told = look(&session, args(None, false)).await.unwrap_err().to_string();
-    assert_eq!(told, "far/prod/* could not be looked at: half-way ones may stand there");
-    let told = look(&session, args(Some("db"), true)).await.unwrap_err().to_string();
-    assert_eq!(told, "db was not found half-way, but far/prod/* could not be looked at");
-    let told = look(&session, args(Some("demo/db"), true)).await.unwrap_err().to_string();
+    let told = look(&session, args(None, false))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        told,
+        "far/prod/* could not be looked at: half-way ones may stand there"
+    );
+    let told = look(&session, args(Some("db"), true))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        told,
+        "db was not found half-way, but far/prod/* could not be looked at"
+    );
+    let told = look(&session, args(Some("demo/db"), true))
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(told, "demo/db is not half-way: nothing to do");
 
     // The one that is seen may not be the one that is meant.
@@ -125,8 +231,14 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         "spec": {"selector": {"matchLabels": {"app": "db"}}, "template": pods("2")}}),
     )
     .await;
-    let told = look(&session, args(Some("db"), true)).await.unwrap_err().to_string();
-    assert!(told.contains("another db may stand there") && told.contains("demo/db --kind deployment"), "{told}");
+    let told = look(&session, args(Some("db"), true))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("another db may stand there") && told.contains("demo/db --kind deployment"),
+        "{told}"
+    );
     look(&session, args(Some("demo/db"), true)).await.unwrap();
 }
 
@@ -141,7 +253,8 @@ async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let session = on_pocket(dir.path()).await;
     let mut latch = latch(pods("1"));
-    let own = json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}});
+    let own =
+        json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}});
     (latch["after"], latch["before"]["own"], latch["written"]) =
         (own.clone(), own, json!({"partition": 2, "replicas": 4}));
     let live: StatefulSet = create(
@@ -153,7 +266,12 @@ async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}}}),
     )
     .await;
-    for (place, revision, ready) in [(0, "old", false), (1, "old", true), (2, "new", false), (3, "new", false)] {
+    for (place, revision, ready) in [
+        (0, "old", false),
+        (1, "old", true),
+        (2, "new", false),
+        (3, "new", false),
+    ] {
         let name = format!("db-{place}");
         let mut pod = pods("2");
         pod["metadata"] = json!({"name": name, "labels": {"app": "db", REVISION: revision}, "ownerReferences": [{
@@ -162,18 +280,25 @@ async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
         let ready = json!({"status": {"phase": "Running",
             "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}});
         let api: Api<Pod> = Api::namespaced(session.client.clone(), "demo");
-        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(ready))
+            .await
+            .unwrap();
     }
     // Its controller knows at once what is wanted, but what was new before nobody knew.
     let sets: Api<StatefulSet> = Api::namespaced(session.client.clone(), "demo");
-    let status = json!({"status": {"replicas": 4, "observedGeneration": 0, "updateRevision": "old"}});
-    sets.patch_status("db", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    let status =
+        json!({"status": {"replicas": 4, "observedGeneration": 0, "updateRevision": "old"}});
+    sets.patch_status("db", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
     let controller = async {
         loop {
             let status = json!({"status": {"replicas": 4, "observedGeneration": 2}});
             let live = sets.get("db").await.unwrap();
             if live.metadata.generation == Some(2) {
-                sets.patch_status("db", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+                sets.patch_status("db", &PatchParams::default(), &Patch::Merge(status))
+                    .await
+                    .unwrap();
                 return;
             }
             tokio::task::yield_now().await;
@@ -182,9 +307,21 @@ async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
     let (done, ()) = tokio::join!(look(&session, args(Some("demo/db"), true)), controller);
     done.unwrap();
     let live = sets.get("db").await.unwrap();
-    assert_eq!(live.spec.unwrap().template.spec.unwrap().containers[0].image.as_deref(), Some("db:1"));
-    let all = Api::<Pod>::namespaced(session.client.clone(), "demo").list(&ListParams::default()).await.unwrap().items;
-    let left: Vec<String> =
-        all.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).map(ResourceExt::name_any).collect();
+    assert_eq!(
+        live.spec.unwrap().template.spec.unwrap().containers[0]
+            .image
+            .as_deref(),
+        Some("db:1")
+    );
+    let all = Api::<Pod>::namespaced(session.client.clone(), "demo")
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items;
+    let left: Vec<String> = all
+        .iter()
+        .filter(|p| p.metadata.deletion_timestamp.is_none())
+        .map(ResourceExt::name_any)
+        .collect();
     assert_eq!(left, ["db-0", "db-1"]);
 }

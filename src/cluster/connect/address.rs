@@ -4,8 +4,17 @@ use http::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// What Go's `url.URL` writes in its escaped form, in a path.
-const PATH: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Where requests go.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +39,9 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
         None => ("http".to_owned(), text),
     };
     if scheme != "http" && scheme != "https" {
-        return Err(format!("the scheme {scheme}:// is neither http:// nor https://"));
+        return Err(format!(
+            "the scheme {scheme}:// is neither http:// nor https://"
+        ));
     }
     let (authority, path) = cut(rest);
     if url_is_missing(text) && !matches!(path, "" | "/") {
@@ -39,7 +50,9 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     let (login, host) = login_of(authority);
     let host = host_of(host, None)?;
     let path = utf8_percent_encode(path, PATH);
-    let uri = format!("{scheme}://{host}{path}").parse().map_err(|e: http::uri::InvalidUri| e.to_string())?;
+    let uri = format!("{scheme}://{host}{path}")
+        .parse()
+        .map_err(|e: http::uri::InvalidUri| e.to_string())?;
     Ok(Address { uri, login })
 }
 
@@ -47,13 +60,21 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
 pub(super) fn shown(text: &str) -> String {
     match parse(text) {
         Ok(address) => address.uri.to_string().trim_end_matches('/').to_owned(),
-        Err(_) => text.rsplit_once('@').map_or(text, |(_, host)| host).to_owned(),
+        Err(_) => text
+            .rsplit_once('@')
+            .map_or(text, |(_, host)| host)
+            .to_owned(),
     }
 }
 
 /// A proxy: its scheme is one of `schemes`. The login stays in the URI, for kube reads it there.
 pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
-    let among = || format!("a proxy's address begins with one of {}", schemes.join(", "));
+    let among = || {
+        format!(
+            "a proxy's address begins with one of {}",
+            schemes.join(", ")
+        )
+    };
     let (scheme, rest) = split(text)?.ok_or_else(among)?;
     if !schemes.contains(&scheme.as_str()) {
         return Err(among());
@@ -69,12 +90,17 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
         let (user, password) = login_of(authority).0.unwrap_or_default();
         // RFC 1929 has one byte for each length.
         if user.is_empty() || user.len() > 255 || password.len() > 255 {
-            return Err("a user name for a socks5 proxy has 1 to 255 bytes, its password at most 255".into());
+            return Err(
+                "a user name for a socks5 proxy has 1 to 255 bytes, its password at most 255"
+                    .into(),
+            );
         }
     }
     let host = host_of(host, (scheme == "socks5").then_some(1080))?;
     let login = login.map(|l| format!("{l}@")).unwrap_or_default();
-    format!("{scheme}://{login}{host}").parse().map_err(|e: http::uri::InvalidUri| e.to_string())
+    format!("{scheme}://{login}{host}")
+        .parse()
+        .map_err(|e: http::uri::InvalidUri| e.to_string())
 }
 
 /// The scheme in small letters, and what is behind `://`; none when there is no scheme or no host.
@@ -82,7 +108,9 @@ fn split(text: &str) -> Result<Option<(String, &str)>, String> {
     if text.chars().any(char::is_control) {
         return Err("there is a control character in the address, perhaps a line break".into());
     }
-    let Some((scheme, rest)) = text.split_once("://") else { return Ok(None) };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok(None);
+    };
     let mut letters = scheme.chars();
     let plain = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
         && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
@@ -100,7 +128,9 @@ fn cut(rest: &str) -> (&str, &str) {
 }
 
 fn login_of(authority: &str) -> (Option<(String, String)>, &str) {
-    let Some((login, host)) = authority.rsplit_once('@') else { return (None, authority) };
+    let Some((login, host)) = authority.rsplit_once('@') else {
+        return (None, authority);
+    };
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let plain = |t: &str| percent_decode_str(t).decode_utf8_lossy().into_owned();
     (Some((plain(user), plain(password))), host)
@@ -119,9 +149,11 @@ fn host_of(text: &str, default: Option<u16>) -> Result<String, String> {
     };
     let number: Option<u16> = match port {
         "" => default,
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            Some(digits.parse().map_err(|_| "its port is above 65535".to_owned())?)
-        }
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(
+            digits
+                .parse()
+                .map_err(|_| "its port is above 65535".to_owned())?,
+        ),
         _ => return Err("its port is no number".into()),
     };
     // Go takes no host for this machine.

@@ -114,12 +114,18 @@ fn any_file_is_refused_in_words_or_makes_a_client() {
 
 #[test]
 fn any_bytes_are_refused_in_words_or_read() {
-    crate::fuzz::any("bytes as kubeconfigs", 256, 1, &prop::collection::vec(any::<u8>(), 0..200), |all| {
-        for bytes in all {
-            if let Err(why) = Kubeconfig::parse(&bytes, Path::new("/nowhere")) {
-                prop_assert!(!why.is_empty());
+    crate::fuzz::any(
+        "bytes as kubeconfigs",
+        256,
+        1,
+        &prop::collection::vec(any::<u8>(), 0..200),
+        |all| {
+            for bytes in all {
+                if let Err(why) = Kubeconfig::parse(&bytes, Path::new("/nowhere")) {
+                    prop_assert!(!why.is_empty());
+                }
             }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
 }

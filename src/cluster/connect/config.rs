@@ -37,22 +37,34 @@ pub(super) fn prepare(
     let name = context.unwrap_or(&kubeconfig.current);
     let wrong = |place: String, why: String| ConnectError::Kubeconfig { place, why };
     let here = || format!("context {name}");
-    let entry = kubeconfig.contexts.get(name).ok_or_else(|| wrong(here(), "there is no such context".into()))?;
+    let entry = kubeconfig
+        .contexts
+        .get(name)
+        .ok_or_else(|| wrong(here(), "there is no such context".into()))?;
     let missing = || wrong(here(), format!("there is no cluster {:?}", entry.cluster));
-    let cluster = kubeconfig.clusters.get(&entry.cluster).ok_or_else(missing)?;
+    let cluster = kubeconfig
+        .clusters
+        .get(&entry.cluster)
+        .ok_or_else(missing)?;
     // Whom the file does not know asks as nobody, as with kubectl.
     let nobody = User::default();
     let user = kubeconfig.users.get(&entry.user).unwrap_or(&nobody);
-    let Server { mut config, authority, login } =
-        server(cluster, env).map_err(|why| wrong(format!("cluster {}", entry.cluster), why))?;
+    let Server {
+        mut config,
+        authority,
+        login,
+    } = server(cluster, env).map_err(|why| wrong(format!("cluster {}", entry.cluster), why))?;
     let secure = config.cluster_url.scheme_str() == Some("https");
-    let found = credentials::read(user, secure, login).map_err(|why| wrong(format!("user {}", entry.user), why))?;
+    let found = credentials::read(user, secure, login)
+        .map_err(|why| wrong(format!("user {}", entry.user), why))?;
     (config.auth_info, config.headers) = (found.auth, found.headers);
     if !entry.namespace.is_empty() {
         config.default_namespace.clone_from(&entry.namespace);
     }
     let login = found.exec.map(|exec: Exec| Login {
-        cluster: exec.provide_cluster_info.then(|| told_to_plugin(cluster, authority.as_deref())),
+        cluster: exec
+            .provide_cluster_info
+            .then(|| told_to_plugin(cluster, authority.as_deref())),
         exec,
     });
     Ok(Prepared { config, login })
@@ -68,7 +80,10 @@ struct Server {
 
 fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Server, String> {
     if cluster.server.is_empty() {
-        return Err("there is no server: `server` is the address of its API, as in https://HOST:6443".into());
+        return Err(
+            "there is no server: `server` is the address of its API, as in https://HOST:6443"
+                .into(),
+        );
     }
     let address = address::parse(&cluster.server).map_err(|why| format!("server: {why}"))?;
     let secure = address.is_secure();
@@ -77,16 +92,24 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
     config.proxy_url = if cluster.proxy_url.is_empty() {
         environment::proxy_for(&config.cluster_url, env)?
     } else {
-        Some(address::parse_proxy(&cluster.proxy_url, &PROXIES).map_err(|why| format!("proxy-url: {why}"))?)
+        Some(
+            address::parse_proxy(&cluster.proxy_url, &PROXIES)
+                .map_err(|why| format!("proxy-url: {why}"))?,
+        )
     };
-    let given =
-        pem::load("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?;
+    let given = pem::load(
+        "certificate-authority",
+        &cluster.certificate_authority_data,
+        &cluster.certificate_authority,
+    )?;
     // An empty file means the system's own, as no file does.
     let authority = given.filter(|pem| !pem.is_empty());
     if secure {
         let named = !cluster.certificate_authority.is_empty() || authority.is_some();
         if cluster.insecure_skip_tls_verify && named {
-            return Err("insecure-skip-tls-verify and a certificate-authority exclude each other".into());
+            return Err(
+                "insecure-skip-tls-verify and a certificate-authority exclude each other".into(),
+            );
         }
         config.root_cert = authority.as_deref().map(pem::authorities).transpose()?;
         config.accept_invalid_certs = cluster.insecure_skip_tls_verify;
@@ -100,7 +123,11 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
         // Nothing is verified: the system's own authorities need not be there.
         config.root_cert = Some(vec![]);
     }
-    Ok(Server { config, authority, login: address.login })
+    Ok(Server {
+        config,
+        authority,
+        login: address.login,
+    })
 }
 
 /// `clientauthentication.Cluster`.

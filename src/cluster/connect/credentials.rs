@@ -15,7 +15,10 @@ use super::{
 };
 
 /// Versions of a login plugin's answer; the older one need not say whether it talks with people.
-const PLUGIN_VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+const PLUGIN_VERSIONS: [&str; 2] = [
+    "client.authentication.k8s.io/v1",
+    "client.authentication.k8s.io/v1beta1",
+];
 /// What a header's name may hold besides letters and digits (RFC 9110, token); `%` escapes.
 const IN_NAMES: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
@@ -42,11 +45,21 @@ pub(super) struct Credentials {
 }
 
 /// Reads the entry. Over plain http only whom to act as is told; `login` is the address's own.
-pub(super) fn read(user: &User, secure: bool, login: Option<(String, String)>) -> Result<Credentials, String> {
+pub(super) fn read(
+    user: &User,
+    secure: bool,
+    login: Option<(String, String)>,
+) -> Result<Credentials, String> {
     check(user)?;
-    let mut found = Credentials { headers: impersonation(user)?, ..Credentials::default() };
+    let mut found = Credentials {
+        headers: impersonation(user)?,
+        ..Credentials::default()
+    };
     if secure {
-        (found.auth.client_certificate_data, found.auth.client_key_data) = match identity(user)? {
+        (
+            found.auth.client_certificate_data,
+            found.auth.client_key_data,
+        ) = match identity(user)? {
             Some((certificate, key)) => (Some(certificate), Some(key.into())),
             None => (None, None),
         };
@@ -58,10 +71,16 @@ pub(super) fn read(user: &User, secure: bool, login: Option<(String, String)>) -
     } else if let Some(token) = token(user)? {
         found.auth.token = Some(token.into());
     } else if !user.username.is_empty() {
-        (found.auth.username, found.auth.password) = (Some(user.username.clone()), Some(user.password.clone().into()));
+        (found.auth.username, found.auth.password) = (
+            Some(user.username.clone()),
+            Some(user.password.clone().into()),
+        );
     } else if let Some(provider) = &user.auth_provider {
         let token = provider.config.get("id-token");
-        if token.and_then(|token| expiry(token)).is_some_and(|at| at <= Timestamp::now()) {
+        if token
+            .and_then(|token| expiry(token))
+            .is_some_and(|at| at <= Timestamp::now())
+        {
             return Err(
                 "auth-provider: its id-token has expired, and is not renewed here: kubectl does, and writes the \
                         new one into the file (`kubectl version`), or use kubelogin under exec"
@@ -69,8 +88,11 @@ pub(super) fn read(user: &User, secure: bool, login: Option<(String, String)>) -
             );
         }
         let config = provider.config.clone().into_iter().collect();
-        found.auth.auth_provider =
-            Some(AuthProviderConfig { name: provider.name.clone(), config, ..AuthProviderConfig::default() });
+        found.auth.auth_provider = Some(AuthProviderConfig {
+            name: provider.name.clone(),
+            config,
+            ..AuthProviderConfig::default()
+        });
     } else if found.auth.client_certificate_data.is_none() {
         found.exec.clone_from(&user.exec);
     }
@@ -79,17 +101,22 @@ pub(super) fn read(user: &User, secure: bool, login: Option<(String, String)>) -
 
 /// A token that can stand in a header.
 pub(in crate::cluster) fn check_token(token: &str) -> Result<(), String> {
-    header(token).map(|_| ()).map_err(|()| "there is a control character in the token, perhaps a line break".into())
+    header(token)
+        .map(|_| ())
+        .map_err(|()| "there is a control character in the token, perhaps a line break".into())
 }
 
 /// What contradicts itself, as `clientcmd.validateAuthInfo`.
 fn check(user: &User) -> Result<(), String> {
     let has_basic = !user.username.is_empty() || !user.password.is_empty();
-    if !user.token.is_empty() && has_basic || !user.token_file.is_empty() && !user.username.is_empty() {
+    if !user.token.is_empty() && has_basic
+        || !user.token_file.is_empty() && !user.username.is_empty()
+    {
         return Err("both a token and a user name; one of them".into());
     }
-    let acts =
-        !user.impersonate_uid.is_empty() || !user.impersonate_groups.is_empty() || !user.impersonate_extra.is_empty();
+    let acts = !user.impersonate_uid.is_empty()
+        || !user.impersonate_groups.is_empty()
+        || !user.impersonate_extra.is_empty();
     if acts && user.impersonate.is_empty() {
         return Err("as-uid, as-groups and as-user-extra need `as`".into());
     }
@@ -105,16 +132,22 @@ fn check(user: &User) -> Result<(), String> {
             ));
         }
         let Some(token) = provider.config.get("id-token") else {
-            return Err("auth-provider: there is no id-token: log in outside, as for kubectl".into());
+            return Err(
+                "auth-provider: there is no id-token: log in outside, as for kubectl".into(),
+            );
         };
         check_token(token).map_err(|why| format!("auth-provider: {why}"))?;
     }
-    user.exec.as_ref().map_or(Ok(()), |exec| check_plugin(exec).map_err(|why| format!("exec: {why}")))
+    user.exec.as_ref().map_or(Ok(()), |exec| {
+        check_plugin(exec).map_err(|why| format!("exec: {why}"))
+    })
 }
 
 /// When a token ends that is a JWT.
 fn expiry(token: &str) -> Option<Timestamp> {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+    let claims = URL_SAFE_NO_PAD
+        .decode(token.split('.').nth(1)?.trim_end_matches('='))
+        .ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
     Timestamp::from_second(claims["exp"].as_f64()? as i64).ok()
 }
@@ -124,13 +157,18 @@ fn check_plugin(exec: &Exec) -> Result<(), String> {
         return Err("there is no command".into());
     }
     if !PLUGIN_VERSIONS.contains(&exec.api_version.as_str()) {
-        return Err(format!("apiVersion is one of {}", PLUGIN_VERSIONS.join(", ")));
+        return Err(format!(
+            "apiVersion is one of {}",
+            PLUGIN_VERSIONS.join(", ")
+        ));
     }
     let nul = |text: &str| text.contains('\0');
     if nul(&exec.command) || exec.args.iter().any(|a| nul(a)) {
         return Err("there is a zero byte in the command".into());
     }
-    let wrong = |v: &super::kubeconfig::Variable| v.name.is_empty() || v.name.contains(['=', '\0']) || nul(&v.value);
+    let wrong = |v: &super::kubeconfig::Variable| {
+        v.name.is_empty() || v.name.contains(['=', '\0']) || nul(&v.value)
+    };
     if exec.env.iter().any(wrong) {
         return Err("an entry of env has no name, or one that no variable can have".into());
     }
@@ -150,8 +188,12 @@ fn token(user: &User) -> Result<Option<String>, String> {
     if !user.token_file.is_empty() {
         match std::fs::read_to_string(&user.token_file) {
             Ok(text) if !text.trim().is_empty() => text.trim().clone_into(&mut token),
-            Err(why) if token.is_empty() => return Err(format!("tokenFile {}: {why}", user.token_file)),
-            Ok(_) if token.is_empty() => return Err(format!("tokenFile {} is empty", user.token_file)),
+            Err(why) if token.is_empty() => {
+                return Err(format!("tokenFile {}: {why}", user.token_file));
+            }
+            Ok(_) if token.is_empty() => {
+                return Err(format!("tokenFile {} is empty", user.token_file));
+            }
             // client-go then goes on with the token it has.
             _ => {}
         }
@@ -165,9 +207,15 @@ fn token(user: &User) -> Result<Option<String>, String> {
 
 /// Certificate and key, each in base64 of PEM, or none.
 fn identity(user: &User) -> Result<Option<(String, String)>, String> {
-    let certificate = pem::load("client-certificate", &user.client_certificate_data, &user.client_certificate)?;
+    let certificate = pem::load(
+        "client-certificate",
+        &user.client_certificate_data,
+        &user.client_certificate,
+    )?;
     // As for kubectl a key alone is none.
-    let Some(certificate) = certificate else { return Ok(None) };
+    let Some(certificate) = certificate else {
+        return Ok(None);
+    };
     if !user.client_key.is_empty() && !user.client_key_data.is_empty() {
         return Err("both client-key and client-key-data; one of them".into());
     }
@@ -180,17 +228,28 @@ fn impersonation(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, String> 
     if user.impersonate.is_empty() {
         return Ok(vec![]);
     }
-    let value =
-        |field: &str, text: &str| header(text).map_err(|()| format!("{field}: there is a control character in it"));
-    let mut all = vec![(HeaderName::from_static("impersonate-user"), value("as", &user.impersonate)?)];
+    let value = |field: &str, text: &str| {
+        header(text).map_err(|()| format!("{field}: there is a control character in it"))
+    };
+    let mut all = vec![(
+        HeaderName::from_static("impersonate-user"),
+        value("as", &user.impersonate)?,
+    )];
     if !user.impersonate_uid.is_empty() {
-        all.push((HeaderName::from_static("impersonate-uid"), value("as-uid", &user.impersonate_uid)?));
+        all.push((
+            HeaderName::from_static("impersonate-uid"),
+            value("as-uid", &user.impersonate_uid)?,
+        ));
     }
     for group in &user.impersonate_groups {
-        all.push((HeaderName::from_static("impersonate-group"), value("as-groups", group)?));
+        all.push((
+            HeaderName::from_static("impersonate-group"),
+            value("as-groups", group)?,
+        ));
     }
     for (key, values) in &user.impersonate_extra {
-        let name = format!("impersonate-extra-{}", utf8_percent_encode(key, IN_NAMES)).to_lowercase();
+        let name =
+            format!("impersonate-extra-{}", utf8_percent_encode(key, IN_NAMES)).to_lowercase();
         let name = HeaderName::try_from(name).map_err(|e| format!("as-user-extra: {e}"))?;
         for text in values {
             all.push((name.clone(), value("as-user-extra", text)?));

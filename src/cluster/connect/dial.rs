@@ -38,7 +38,9 @@ use super::address;
 /// What the configuration has that no client can be made of.
 pub(super) fn client(mut config: Config) -> kube::Result<Client> {
     let tcp = tcp();
-    let Some(proxy) = config.proxy_url.clone() else { return over(tcp, config) };
+    let Some(proxy) = config.proxy_url.clone() else {
+        return over(tcp, config);
+    };
     let login = address::login_in(&proxy);
     let basic = login.as_ref().and_then(|(user, password)| {
         let encoded = STANDARD.encode(format!("{user}:{password}"));
@@ -54,11 +56,15 @@ pub(super) fn client(mut config: Config) -> kube::Result<Client> {
             }
         }
         Some("http") if in_clear => {
-            config.headers.extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
+            config
+                .headers
+                .extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
             over(ToProxy { inner: tcp, proxy }, config)
         }
         Some("https") if in_clear => {
-            config.headers.extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
+            config
+                .headers
+                .extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
             // Nothing of the server is verified; the proxy is, by the system's authorities.
             let inner = Config::new(proxy.clone()).rustls_https_connector_with_connector(tcp)?;
             over(ToProxy { inner, proxy }, config)
@@ -69,7 +75,9 @@ pub(super) fn client(mut config: Config) -> kube::Result<Client> {
             let tls = config.rustls_https_connector_with_connector(tcp)?;
             over(authorized(Tunnel::new(proxy, tls), basic), config)
         }
-        _ => Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy) }),
+        _ => Err(kube::Error::ProxyProtocolUnsupported {
+            proxy_url: Box::new(proxy),
+        }),
     }
 }
 
@@ -94,12 +102,15 @@ where
     C::Future: Send + 'static,
     C::Error: Into<BoxError>,
 {
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    let mut connector =
+        TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
     let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
-    let service = config.extra_headers_layer()?.layer(http.map_err(BoxError::from));
+    let service = config
+        .extra_headers_layer()?
+        .layer(http.map_err(BoxError::from));
     let service = match config.auth_layer()? {
         Some(auth) => Either::Left(auth.layer(service)),
         None => Either::Right(service),
@@ -142,13 +153,21 @@ impl<T: Connection> Connection for Proxied<T> {
 }
 
 impl<T: Read + Unpin> Read for Proxied<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, into)
     }
 }
 
 impl<T: Write + Unpin> Write for Proxied<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
@@ -189,7 +208,10 @@ mod tests {
         }
         let version = r#"{"major": "1", "minor": "36", "gitVersion": "v1.36.2", "gitCommit": "", "gitTreeState": "",
             "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}"#;
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{version}", version.len());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{version}",
+            version.len()
+        );
         stream.write_all(answer.as_bytes()).await.unwrap();
         String::from_utf8(head).unwrap()
     }
@@ -212,18 +234,30 @@ mod tests {
         stream.read_u8().await.unwrap();
         let (user, password) = (counted(&mut stream).await, counted(&mut stream).await);
         stream.write_all(&[1, 0]).await.unwrap();
-        assert_eq!(some(&mut stream, 4).await, [5, 1, 0, 3], "the name is the proxy's to look up");
+        assert_eq!(
+            some(&mut stream, 4).await,
+            [5, 1, 0, 3],
+            "the name is the proxy's to look up"
+        );
         let (host, port) = (counted(&mut stream).await, stream.read_u16().await.unwrap());
-        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        stream
+            .write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
         let head = answered(&mut stream).await;
-        assert!(head.starts_with("GET /k/version ") && head.contains("authorization: Bearer t\r\n"), "{head}");
+        assert!(
+            head.starts_with("GET /k/version ") && head.contains("authorization: Bearer t\r\n"),
+            "{head}"
+        );
         (user, password, host, port)
     }
 
     #[tokio::test]
     async fn nothing_that_is_written_waits_for_an_acknowledgement() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server: Uri = format!("http://{}", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
         let stream = tcp().oneshot(server).await.unwrap().into_inner();
         assert!(stream.nodelay().unwrap());
     }
@@ -233,21 +267,44 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("socks5h://mia:p%40ss@{}", listener.local_addr().unwrap());
         let asked = tokio::spawn(proxy(listener));
-        let told = client(config(&url)).unwrap().apiserver_version().await.unwrap();
+        let told = client(config(&url))
+            .unwrap()
+            .apiserver_version()
+            .await
+            .unwrap();
         assert_eq!(told.git_version, "v1.36.2");
-        assert_eq!(asked.await.unwrap(), ("mia".into(), "p@ss".into(), "k.example".into(), 8080));
+        assert_eq!(
+            asked.await.unwrap(),
+            ("mia".into(), "p@ss".into(), "k.example".into(), 8080)
+        );
     }
 
     #[tokio::test]
     async fn an_http_proxy_is_asked_for_the_url_of_a_server_in_clear() {
-        for (login, sent) in [("", None), ("mia:p%40ss@", Some("proxy-authorization: Basic bWlhOnBAc3M=\r\n"))] {
+        for (login, sent) in [
+            ("", None),
+            (
+                "mia:p%40ss@",
+                Some("proxy-authorization: Basic bWlhOnBAc3M=\r\n"),
+            ),
+        ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{login}{}", listener.local_addr().unwrap());
-            let asked = tokio::spawn(async move { answered(&mut listener.accept().await.unwrap().0).await });
-            let told = client(config(&url)).unwrap().apiserver_version().await.unwrap();
+            let asked =
+                tokio::spawn(
+                    async move { answered(&mut listener.accept().await.unwrap().0).await },
+                );
+            let told = client(config(&url))
+                .unwrap()
+                .apiserver_version()
+                .await
+                .unwrap();
             assert_eq!(told.git_version, "v1.36.2");
             let head = asked.await.unwrap();
-            assert!(head.starts_with("GET http://k.example:8080/k/version HTTP/1.1\r\n"), "{head}");
+            assert!(
+                head.starts_with("GET http://k.example:8080/k/version HTTP/1.1\r\n"),
+                "{head}"
+            );
             assert!(head.contains("host: k.example:8080\r\n"), "{head}");
             let found = head.lines().find(|l| l.starts_with("proxy-authorization"));
             assert_eq!(found, sent.map(str::trim_end), "{head}");

@@ -10,27 +10,57 @@ use super::address;
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// The proxy for a server; an error names the variable.
-pub(super) fn proxy_for(server: &Uri, env: impl Fn(&str) -> Option<String>) -> Result<Option<Uri>, String> {
+pub(super) fn proxy_for(
+    server: &Uri,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Uri>, String> {
     let get = |name: &'static str| {
-        [name.to_owned(), name.to_lowercase()].into_iter().find_map(|n| env(&n).filter(|v| !v.is_empty()))
+        [name.to_owned(), name.to_lowercase()]
+            .into_iter()
+            .find_map(|n| env(&n).filter(|v| !v.is_empty()))
     };
-    let name = if server.scheme_str() == Some("http") { "HTTP_PROXY" } else { "HTTPS_PROXY" };
-    let Some(named) = get(name) else { return Ok(None) };
+    let name = if server.scheme_str() == Some("http") {
+        "HTTP_PROXY"
+    } else {
+        "HTTPS_PROXY"
+    };
+    let Some(named) = get(name) else {
+        return Ok(None);
+    };
     if !uses_proxy(server, &get("NO_PROXY").unwrap_or_default()) {
         return Ok(None);
     }
-    let whole = if named.contains("://") { named } else { format!("http://{named}") };
-    address::parse_proxy(&whole, &SCHEMES).map(Some).map_err(|why| format!("${name}: {why}"))
+    let whole = if named.contains("://") {
+        named
+    } else {
+        format!("http://{named}")
+    };
+    address::parse_proxy(&whole, &SCHEMES)
+        .map(Some)
+        .map_err(|why| format!("${name}: {why}"))
 }
 
 fn uses_proxy(server: &Uri, exceptions: &str) -> bool {
-    let host = server.host().unwrap_or_default().trim_matches(['[', ']']).to_lowercase();
-    let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("http") { 80 } else { 443 });
+    let host = server
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_lowercase();
+    let port = server
+        .port_u16()
+        .unwrap_or(if server.scheme_str() == Some("http") {
+            80
+        } else {
+            443
+        });
     let ip: Option<IpAddr> = host.parse().ok().map(|ip: IpAddr| ip.to_canonical());
     if host == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
         return false;
     }
-    let mut entries = exceptions.split(',').map(|e| e.trim().to_lowercase()).filter(|e| !e.is_empty());
+    let mut entries = exceptions
+        .split(',')
+        .map(|e| e.trim().to_lowercase())
+        .filter(|e| !e.is_empty());
     !entries.any(|entry| leaves_out(&entry, &host, ip, port))
 }
 
@@ -50,10 +80,18 @@ fn leaves_out(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
         return ip == Some(named.to_canonical());
     }
     // `x.y` is also the domain itself; `.x.y` and `*.x.y` are only what is below it.
-    let below = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
+    let below = name
+        .strip_prefix('*')
+        .filter(|rest| rest.starts_with('.'))
+        .unwrap_or(name);
     match below.strip_prefix('.') {
         Some(_) => host.ends_with(below),
-        None => host == below || host.strip_suffix(below).is_some_and(|rest| rest.ends_with('.')),
+        None => {
+            host == below
+                || host
+                    .strip_suffix(below)
+                    .is_some_and(|rest| rest.ends_with('.'))
+        }
     }
 }
 
@@ -92,20 +130,59 @@ mod tests {
     use super::*;
 
     fn proxy(vars: &[(&str, &str)], server: &str) -> Result<Option<String>, String> {
-        let env = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let env = |name: &str| {
+            vars.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        };
         proxy_for(&server.parse().unwrap(), env).map(|found| found.map(|u| u.to_string()))
     }
 
     #[test]
     fn the_variable_goes_by_the_servers_scheme_and_every_scheme_of_a_proxy_is_taken() {
         let table = [
-            ("https_proxy", "proxy.example:3128", "https://k.example:6443", Some("http://proxy.example:3128/")),
-            ("HTTPS_PROXY", "http://u:p@proxy.example", "https://k.example", Some("http://u:p@proxy.example/")),
-            ("HTTPS_PROXY", "https://proxy.example/", "https://k.example", Some("https://proxy.example/")),
-            ("HTTPS_PROXY", "HTTP://proxy.example:1", "https://k.example", Some("http://proxy.example:1/")),
-            ("https_proxy", "socks5h://proxy.example:1", "https://k.example", Some("socks5://proxy.example:1/")),
-            ("https_proxy", "socks5://proxy.example", "https://k.example", Some("socks5://proxy.example:1080/")),
-            ("https_proxy", "socks5://[::1]", "https://k.example", Some("socks5://[::1]:1080/")),
+            (
+                "https_proxy",
+                "proxy.example:3128",
+                "https://k.example:6443",
+                Some("http://proxy.example:3128/"),
+            ),
+            (
+                "HTTPS_PROXY",
+                "http://u:p@proxy.example",
+                "https://k.example",
+                Some("http://u:p@proxy.example/"),
+            ),
+            (
+                "HTTPS_PROXY",
+                "https://proxy.example/",
+                "https://k.example",
+                Some("https://proxy.example/"),
+            ),
+            (
+                "HTTPS_PROXY",
+                "HTTP://proxy.example:1",
+                "https://k.example",
+                Some("http://proxy.example:1/"),
+            ),
+            (
+                "https_proxy",
+                "socks5h://proxy.example:1",
+                "https://k.example",
+                Some("socks5://proxy.example:1/"),
+            ),
+            (
+                "https_proxy",
+                "socks5://proxy.example",
+                "https://k.example",
+                Some("socks5://proxy.example:1080/"),
+            ),
+            (
+                "https_proxy",
+                "socks5://[::1]",
+                "https://k.example",
+                Some("socks5://[::1]:1080/"),
+            ),
             (
                 "https_proxy",
                 "socks5h://u:p%40x@proxy.example",
@@ -117,14 +194,31 @@ mod tests {
             ("https_proxy", "ftp://p", "http://k.example", None),
             ("https_proxy", "ftp://p", "https://localhost", None),
             ("https_proxy", "proxy.example", "http://k.example", None),
-            ("http_proxy", "proxy.example", "http://k.example", Some("http://proxy.example/")),
+            (
+                "http_proxy",
+                "proxy.example",
+                "http://k.example",
+                Some("http://proxy.example/"),
+            ),
             ("http_proxy", "proxy.example", "https://k.example", None),
         ];
         for (name, value, server, want) in table {
-            assert_eq!(proxy(&[(name, value)], server), Ok(want.map(str::to_owned)), "{name}={value} {server}");
+            assert_eq!(
+                proxy(&[(name, value)], server),
+                Ok(want.map(str::to_owned)),
+                "{name}={value} {server}"
+            );
         }
         // Go takes these for `http://ftp://p`, whose host is `ftp`, and finds no such host at the first request.
-        for wrong in ["ftp://p", "http://", "http://p:x", "http://a b", "socks4://p", "http://p\n", "socks5://:p@p"] {
+        for wrong in [
+            "ftp://p",
+            "http://",
+            "http://p:x",
+            "http://a b",
+            "socks4://p",
+            "http://p\n",
+            "socks5://:p@p",
+        ] {
             let told = proxy(&[("https_proxy", wrong)], "https://k.example").unwrap_err();
             assert!(told.starts_with("$HTTPS_PROXY: "), "{wrong}: {told}");
         }
@@ -172,7 +266,11 @@ mod tests {
             ("", "https://k.example", false),
         ];
         for (exceptions, server, direct) in table {
-            let found = proxy(&[("HTTPS_PROXY", "p.example"), ("no_proxy", exceptions)], server).unwrap();
+            let found = proxy(
+                &[("HTTPS_PROXY", "p.example"), ("no_proxy", exceptions)],
+                server,
+            )
+            .unwrap();
             assert_eq!(found.is_none(), direct, "NO_PROXY={exceptions:?} {server}");
         }
     }

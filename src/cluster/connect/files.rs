@@ -23,24 +23,36 @@ pub struct Context {
 
 /// Reads `file`, or what `$KUBECONFIG` lists, or `~/.kube/config`.
 pub fn read(file: Option<&Path>) -> Result<Kubeconfig, ConnectError> {
-    let home = std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
+    let home = std::env::var_os("HOME")
+        .filter(|h| !h.is_empty())
+        .map(PathBuf::from);
     let list = std::env::var_os("KUBECONFIG");
     read_list(&paths(file, list.as_deref(), home.as_deref())?)
 }
 
 /// Whether kubectl would find any file.
 pub fn is_there() -> bool {
-    let home = std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
+    let home = std::env::var_os("HOME")
+        .filter(|h| !h.is_empty())
+        .map(PathBuf::from);
     let list = std::env::var_os("KUBECONFIG");
     paths(None, list.as_deref(), home.as_deref()).is_ok_and(|all| all.iter().any(|f| f.exists()))
 }
 
-fn paths(file: Option<&Path>, list: Option<&OsStr>, home: Option<&Path>) -> Result<Vec<PathBuf>, ConnectError> {
+fn paths(
+    file: Option<&Path>,
+    list: Option<&OsStr>,
+    home: Option<&Path>,
+) -> Result<Vec<PathBuf>, ConnectError> {
     if let Some(file) = file {
         return Ok(vec![file.to_owned()]);
     }
-    let listed: Vec<PathBuf> =
-        list.map(std::env::split_paths).into_iter().flatten().filter(|p| !p.as_os_str().is_empty()).collect();
+    let listed: Vec<PathBuf> = list
+        .map(std::env::split_paths)
+        .into_iter()
+        .flatten()
+        .filter(|p| !p.as_os_str().is_empty())
+        .collect();
     match (listed.is_empty(), home) {
         (false, _) => Ok(listed),
         (true, Some(home)) => Ok(vec![home.join(".kube/config")]),
@@ -57,23 +69,40 @@ fn read_list(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
         if paths.len() > 1 && !path.exists() {
             continue;
         }
-        let named = |why: String| ConnectError::Kubeconfig { place: path.display().to_string(), why };
+        let named = |why: String| ConnectError::Kubeconfig {
+            place: path.display().to_string(),
+            why,
+        };
         let bytes = std::fs::read(path).map_err(|why| named(why.to_string()))?;
-        let one = Kubeconfig::parse(&bytes, path.parent().unwrap_or(Path::new(""))).map_err(named)?;
+        let one =
+            Kubeconfig::parse(&bytes, path.parent().unwrap_or(Path::new(""))).map_err(named)?;
         match &mut merged {
             None => merged = Some(one),
             Some(merged) => merged.merge(one),
         }
     }
-    let all = || paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
-    merged.ok_or_else(|| ConnectError::Kubeconfig { place: all(), why: "none of these files is there".into() })
+    let all = || {
+        paths
+            .iter()
+            .map(|p| p.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    merged.ok_or_else(|| ConnectError::Kubeconfig {
+        place: all(),
+        why: "none of these files is there".into(),
+    })
 }
 
 /// The contexts, by name.
 pub fn contexts(kubeconfig: &Kubeconfig) -> Vec<Context> {
     let context = |(name, entry): (&String, &super::kubeconfig::ContextEntry)| Context {
         name: name.clone(),
-        server: kubeconfig.clusters.get(&entry.cluster).map(|c| address::shown(&c.server)).unwrap_or_default(),
+        server: kubeconfig
+            .clusters
+            .get(&entry.cluster)
+            .map(|c| address::shown(&c.server))
+            .unwrap_or_default(),
         namespace: Some(entry.namespace.clone()).filter(|n| !n.is_empty()),
         current: kubeconfig.current == *name,
     };
@@ -108,13 +137,24 @@ mod tests {
         .unwrap();
         let merged = read_list(&paths(None, Some(&list), None).unwrap()).unwrap();
         let all = contexts(&merged);
-        let of = |n: usize| (all[n].name.as_str(), all[n].server.as_str(), all[n].namespace.as_deref(), all[n].current);
+        let of = |n: usize| {
+            (
+                all[n].name.as_str(),
+                all[n].server.as_str(),
+                all[n].namespace.as_deref(),
+                all[n].current,
+            )
+        };
         assert_eq!(of(0), ("a", "https://one:1", Some("first"), false));
         assert_eq!(of(1), ("b", "https://two:2", None, true));
         let at = |context| super::super::config::prepare(&merged, context, |_| None);
         let b = at(None).unwrap().config;
         assert_eq!(b.cluster_url.host(), Some("two"));
-        assert_eq!(b.proxy_url.unwrap().to_string(), "socks5://p:1/", "its own proxy, whatever the environment says");
+        assert_eq!(
+            b.proxy_url.unwrap().to_string(),
+            "socks5://p:1/",
+            "its own proxy, whatever the environment says"
+        );
         let refused = at(Some("c")).err().unwrap().to_string();
         assert!(refused.contains("context c"), "{refused}");
     }
@@ -124,7 +164,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         let told = read_list(&[a, b]).err().unwrap().to_string();
-        assert!(told.contains("/a, ") && told.contains("none of these files"), "{told}");
+        assert!(
+            told.contains("/a, ") && told.contains("none of these files"),
+            "{told}"
+        );
         assert!(paths(None, Some(OsStr::new("")), None).is_err());
         let usual = paths(None, Some(OsStr::new("")), Some(Path::new("/h"))).unwrap();
         assert_eq!(usual, [PathBuf::from("/h/.kube/config")]);

@@ -46,7 +46,10 @@ pub(super) struct Cluster {
 impl Cluster {
     /// What its login plugin is told besides.
     pub(super) fn plugin_config(&self) -> Option<&Value> {
-        self.extensions.iter().find(|e| e.name == PLUGIN_EXTENSION).map(|e| &e.extension)
+        self.extensions
+            .iter()
+            .find(|e| e.name == PLUGIN_EXTENSION)
+            .map(|e| &e.extension)
     }
 }
 
@@ -165,23 +168,43 @@ impl Kubeconfig {
     /// Decodes the bytes of a file that stands in `dir`. An error says where in the file, and shows no value.
     pub(super) fn parse(bytes: &[u8], dir: &Path) -> Result<Self, String> {
         let text = decode(bytes)?;
-        let mut value = yaml::first_document(&text)
-            .map_err(|(line, column, why)| format!("line {line}, column {column}: {}", without_values(&why)))?;
+        let mut value = yaml::first_document(&text).map_err(|(line, column, why)| {
+            format!("line {line}, column {column}: {}", without_values(&why))
+        })?;
         drop_nulls(&mut value);
         let written: Written = match value {
             Value::Null => Written::default(),
             Value::Object(_) => serde_path_to_error::deserialize(value)
                 .map_err(|e| format!("{}: {}", e.path(), without_values(&e.inner().to_string())))?,
-            _ => return Err("this is no kubeconfig: a map with clusters, users and contexts".into()),
+            _ => {
+                return Err(
+                    "this is no kubeconfig: a map with clusters, users and contexts".into(),
+                );
+            }
         };
         let unlike = |is: &str, want: &str| !is.is_empty() && is != want;
         if unlike(&written.kind, "Config") || unlike(&written.api_version, "v1") {
             return Err("this is no kubeconfig: its kind is Config of apiVersion v1".into());
         }
-        let mut known = Self { current: written.current, ..Self::default() };
-        put(&mut known.clusters, "clusters", written.clusters.into_iter().map(|n| (n.name, n.cluster)))?;
-        put(&mut known.users, "users", written.users.into_iter().map(|n| (n.name, n.user)))?;
-        put(&mut known.contexts, "contexts", written.contexts.into_iter().map(|n| (n.name, n.context)))?;
+        let mut known = Self {
+            current: written.current,
+            ..Self::default()
+        };
+        put(
+            &mut known.clusters,
+            "clusters",
+            written.clusters.into_iter().map(|n| (n.name, n.cluster)),
+        )?;
+        put(
+            &mut known.users,
+            "users",
+            written.users.into_iter().map(|n| (n.name, n.user)),
+        )?;
+        put(
+            &mut known.contexts,
+            "contexts",
+            written.contexts.into_iter().map(|n| (n.name, n.context)),
+        )?;
         known.resolve_paths(dir);
         Ok(known)
     }
@@ -234,14 +257,22 @@ fn decode(bytes: &[u8]) -> Result<String, String> {
         _ => match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(why) => {
-                let line = bytes[..why.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                let line = bytes[..why.valid_up_to()]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    + 1;
                 Err(format!("line {line}: this is no UTF-8 text"))
             }
         },
     }
 }
 
-fn put<T>(to: &mut BTreeMap<String, T>, list: &str, entries: impl Iterator<Item = (String, T)>) -> Result<(), String> {
+fn put<T>(
+    to: &mut BTreeMap<String, T>,
+    list: &str,
+    entries: impl Iterator<Item = (String, T)>,
+) -> Result<(), String> {
     for (name, entry) in entries {
         if to.contains_key(&name) {
             return Err(format!("{list}: there are two of the name {name:?}"));
@@ -264,23 +295,30 @@ fn drop_nulls(value: &mut Value) {
 }
 
 /// And an entry that is null is an empty one.
-fn list<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+fn list<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
     let all = Vec::<Option<T>>::deserialize(from)?;
     Ok(all.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 /// As Go's `base64.StdEncoding`: line breaks pass, white space and a missing end do not.
 fn base64_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-    const GO: GeneralPurpose =
-        GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+    const GO: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
     let text = String::deserialize(from)?;
     let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    GO.decode(text).map_err(|_| D::Error::custom("this is no base64"))
+    GO.decode(text)
+        .map_err(|_| D::Error::custom("this is no base64"))
 }
 
 /// A decoder's words, without what it quotes from the file: that may be a secret.
 fn without_values(words: &str) -> String {
-    let Some(quote) = words.find(['"', '`', '\'']) else { return words.to_owned() };
+    let Some(quote) = words.find(['"', '`', '\'']) else {
+        return words.to_owned();
+    };
     let kept = words[..quote].trim_end();
     match words.rfind(", expected ") {
         Some(at) if at >= quote => format!("{kept}{}", &words[at..]),

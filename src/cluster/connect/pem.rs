@@ -25,17 +25,28 @@ pub(super) fn load(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8
 /// Authorities, each in DER.
 pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let usable = |der: &CertificateDer<'static>| RootCertStore::empty().add(der.clone()).is_ok();
-    let found: Vec<Vec<u8>> = certificates(pem).filter(usable).map(|der| der.to_vec()).collect();
-    if found.is_empty() { Err("certificate-authority: there is no certificate in it".into()) } else { Ok(found) }
+    let found: Vec<Vec<u8>> = certificates(pem)
+        .filter(usable)
+        .map(|der| der.to_vec())
+        .collect();
+    if found.is_empty() {
+        Err("certificate-authority: there is no certificate in it".into())
+    } else {
+        Ok(found)
+    }
 }
 
 /// A client's certificates and its key, each in base64 of PEM, that belong together.
-pub(in crate::cluster) fn identity(certificate: &[u8], key: &[u8]) -> Result<(String, String), String> {
+pub(in crate::cluster) fn identity(
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<(String, String), String> {
     let chain: Vec<CertificateDer<'static>> = certificates(certificate).collect();
     if chain.is_empty() {
         return Err("client-certificate: there is no certificate in it".into());
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "client-key: there is no private key in it".to_owned())?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| "client-key: there is no private key in it".to_owned())?;
     let kind = match &key {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
         PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
@@ -47,7 +58,10 @@ pub(in crate::cluster) fn identity(certificate: &[u8], key: &[u8]) -> Result<(St
         .keys_match()
         .map_err(|_| "client-key is not the key of client-certificate".to_owned())?;
     let certificates: String = chain.iter().map(|der| block("CERTIFICATE", der)).collect();
-    Ok((STANDARD.encode(certificates), STANDARD.encode(block(kind, key.secret_der()))))
+    Ok((
+        STANDARD.encode(certificates),
+        STANDARD.encode(block(kind, key.secret_der())),
+    ))
 }
 
 fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
@@ -59,5 +73,8 @@ fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
 }
 
 fn block(kind: &str, der: &[u8]) -> String {
-    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der))
+    format!(
+        "-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n",
+        STANDARD.encode(der)
+    )
 }

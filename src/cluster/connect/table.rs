@@ -23,11 +23,14 @@ fn read(text: impl AsRef<[u8]>, dir: &Path) -> Result<Prepared, String> {
 }
 
 fn usable(cluster: &str, user: &str) -> Prepared {
-    read(whole(cluster, user), Path::new("/nowhere")).unwrap_or_else(|e| panic!("{cluster} {user}: {e}"))
+    read(whole(cluster, user), Path::new("/nowhere"))
+        .unwrap_or_else(|e| panic!("{cluster} {user}: {e}"))
 }
 
 fn refused(cluster: &str, user: &str) -> String {
-    read(whole(cluster, user), Path::new("/nowhere")).err().unwrap_or_else(|| panic!("taken: {cluster} {user}"))
+    read(whole(cluster, user), Path::new("/nowhere"))
+        .err()
+        .unwrap_or_else(|| panic!("taken: {cluster} {user}"))
 }
 
 /// Whatever is prepared can be made a client of: here things used to panic.
@@ -44,7 +47,10 @@ fn a_server_is_a_url_or_a_host_by_http() {
         ("https://k.example:6443", "https://k.example:6443/"),
         ("HTTPS://k.example", "https://k.example/"),
         ("https://k.example/", "https://k.example/"),
-        ("https://k.example/k8s/c-1?x=1#y", "https://k.example/k8s/c-1"),
+        (
+            "https://k.example/k8s/c-1?x=1#y",
+            "https://k.example/k8s/c-1",
+        ),
         ("https://k.example/a b", "https://k.example/a%20b"),
         ("https://k.example:", "https://k.example/"),
         ("https://:6443", "https://localhost:6443/"),
@@ -57,7 +63,10 @@ fn a_server_is_a_url_or_a_host_by_http() {
         ("https://mia:secret@k.example", "https://k.example/"),
     ];
     for (server, want) in table {
-        let found = usable(&format!("server: '{server}', insecure-skip-tls-verify: true"), "");
+        let found = usable(
+            &format!("server: '{server}', insecure-skip-tls-verify: true"),
+            "",
+        );
         assert_eq!(found.config.cluster_url.to_string(), want, "{server}");
         tokio_test(|| dial(found).unwrap());
     }
@@ -89,17 +98,29 @@ fn a_server_is_a_url_or_a_host_by_http() {
             Ok(found) => tokio_test(|| drop(dial(found))),
         }
     }
-    for server in
-        ["''", "\"https://k\\n\"", "'k/path'", "'ftp://k'", "'https://k:x'", "'https://k:99999'", "' https://k'"]
-    {
-        assert!(read(whole(&format!("server: {server}"), ""), Path::new("/")).is_err(), "{server}");
+    for server in [
+        "''",
+        "\"https://k\\n\"",
+        "'k/path'",
+        "'ftp://k'",
+        "'https://k:x'",
+        "'https://k:99999'",
+        "' https://k'",
+    ] {
+        assert!(
+            read(whole(&format!("server: {server}"), ""), Path::new("/")).is_err(),
+            "{server}"
+        );
     }
     let told = refused("server: \"https://mia:secret@k\\n\"", "");
     assert!(!told.contains("secret"), "{told}");
 }
 
 pub(super) fn tokio_test(work: impl FnOnce()) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let _entered = runtime.enter();
     work();
 }
@@ -114,7 +135,11 @@ fn sent(prepared: &Prepared) -> Value {
             told[name] = auth[name].clone();
         }
     }
-    for name in ["client-certificate-data", "client-key-data", "auth-provider"] {
+    for name in [
+        "client-certificate-data",
+        "client-key-data",
+        "auth-provider",
+    ] {
         if !auth[name].is_null() {
             told[name] = json!(true);
         }
@@ -133,7 +158,10 @@ fn credentials_go_in_kubectls_order() {
     write("empty", "\n");
     let pair = rcgen::generate_simple_self_signed(["k".to_owned()]).unwrap();
     let other = rcgen::KeyPair::generate().unwrap();
-    write("me.crt", &format!("Bag Attributes\n{}", pair.cert.pem().replace('\n', "\r\n")));
+    write(
+        "me.crt",
+        &format!("Bag Attributes\n{}", pair.cert.pem().replace('\n', "\r\n")),
+    );
     write(
         "me.key",
         &format!(
@@ -143,7 +171,8 @@ fn credentials_go_in_kubectls_order() {
     );
     write("other.key", &other.serialize_pem());
     write("plain", "no pem");
-    let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Never}";
+    let exec =
+        "exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Never}";
     let certificate = "client-certificate: me.crt, client-key: me.key";
     let table = [
         ("".to_owned(), json!({})),
@@ -188,7 +217,8 @@ fn credentials_go_in_kubectls_order() {
         ("unknown: {a: 1}, token: t".into(), json!({"token": "t"})),
     ];
     for (user, want) in table {
-        let found = read(whole(SECURE, &user), dir.path()).unwrap_or_else(|e| panic!("{user}: {e}"));
+        let found =
+            read(whole(SECURE, &user), dir.path()).unwrap_or_else(|e| panic!("{user}: {e}"));
         assert_eq!(sent(&found), want, "{user}");
         tokio_test(|| dial(found).unwrap_or_else(|e| panic!("{user}: {e}")));
         // In clear nothing of it is sent.
@@ -204,46 +234,96 @@ fn credentials_go_in_kubectls_order() {
         ("token: t, username: u", "user name"),
         ("tokenFile: tok, username: u", "user name"),
         ("client-certificate: me.crt", "client-key"),
-        ("client-certificate: me.crt, client-key: missing", "client-key"),
-        ("client-certificate: missing, client-key: me.key", "client-certificate"),
-        ("client-certificate: plain, client-key: me.key", "no certificate"),
-        ("client-certificate: me.crt, client-key: plain", "no private key"),
-        ("client-certificate: me.crt, client-key: other.key", "is not the key"),
-        ("client-certificate: me.crt, client-certificate-data: YQ==, client-key: me.key", "both"),
-        ("client-certificate: me.crt, client-key-data: YQ==, client-key: me.key", "both"),
-        ("client-certificate-data: YQ==, client-key-data: YQ==", "no certificate"),
+        (
+            "client-certificate: me.crt, client-key: missing",
+            "client-key",
+        ),
+        (
+            "client-certificate: missing, client-key: me.key",
+            "client-certificate",
+        ),
+        (
+            "client-certificate: plain, client-key: me.key",
+            "no certificate",
+        ),
+        (
+            "client-certificate: me.crt, client-key: plain",
+            "no private key",
+        ),
+        (
+            "client-certificate: me.crt, client-key: other.key",
+            "is not the key",
+        ),
+        (
+            "client-certificate: me.crt, client-certificate-data: YQ==, client-key: me.key",
+            "both",
+        ),
+        (
+            "client-certificate: me.crt, client-key-data: YQ==, client-key: me.key",
+            "both",
+        ),
+        (
+            "client-certificate-data: YQ==, client-key-data: YQ==",
+            "no certificate",
+        ),
         ("as-uid: x", "need `as`"),
         ("as-groups: [x]", "need `as`"),
         ("as: \"a\\nb\"", "as: "),
         ("as: a, as-groups: [\"b\\n\"]", "as-groups"),
         ("as: a, as-user-extra: {k: [\"b\\n\"]}", "as-user-extra"),
-        ("auth-provider: {name: gcp, config: {cmd-path: /bin/true}}", "auth-provider"),
+        (
+            "auth-provider: {name: gcp, config: {cmd-path: /bin/true}}",
+            "auth-provider",
+        ),
         ("auth-provider: {name: oidc}", "auth-provider"),
         // {"exp": 1}
-        ("auth-provider: {name: oidc, config: {id-token: e30.eyJleHAiOiAxfQ.x}}", "has expired"),
-        ("auth-provider: {name: oidc, config: {id-token: \"a\\nb\"}}", "auth-provider"),
+        (
+            "auth-provider: {name: oidc, config: {id-token: e30.eyJleHAiOiAxfQ.x}}",
+            "has expired",
+        ),
+        (
+            "auth-provider: {name: oidc, config: {id-token: \"a\\nb\"}}",
+            "auth-provider",
+        ),
         ("exec: {}", "command"),
         ("exec: {command: x}", "apiVersion"),
-        ("exec: {command: x, apiVersion: client.authentication.k8s.io/v9, interactiveMode: Never}", "apiVersion"),
-        ("exec: {command: x, apiVersion: client.authentication.k8s.io/v1}", "interactiveMode"),
+        (
+            "exec: {command: x, apiVersion: client.authentication.k8s.io/v9, interactiveMode: Never}",
+            "apiVersion",
+        ),
+        (
+            "exec: {command: x, apiVersion: client.authentication.k8s.io/v1}",
+            "interactiveMode",
+        ),
         (
             "exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Perhaps}",
             "interactiveMode",
         ),
-        ("exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}", "terminal"),
+        (
+            "exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}",
+            "terminal",
+        ),
         (
             "exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, env: [{value: a}]}",
             "env",
         ),
-        ("exec: {command: \"x\\0\", apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}", "zero"),
+        (
+            "exec: {command: \"x\\0\", apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}",
+            "zero",
+        ),
         (
             "exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}, auth-provider: {name: oidc}",
             "both",
         ),
     ];
     for (user, says) in wrong {
-        let told = read(whole(SECURE, user), dir.path()).err().unwrap_or_else(|| panic!("taken: {user}"));
-        assert!(told.starts_with("user u: ") && told.contains(says), "{user}: {told}");
+        let told = read(whole(SECURE, user), dir.path())
+            .err()
+            .unwrap_or_else(|| panic!("taken: {user}"));
+        assert!(
+            told.starts_with("user u: ") && told.contains(says),
+            "{user}: {told}"
+        );
     }
 }
 
@@ -283,25 +363,48 @@ fn an_authority_is_data_or_a_file() {
     std::fs::write(dir.path().join("ca.crt"), &noisy).unwrap();
     std::fs::write(dir.path().join("empty"), "").unwrap();
     let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &pem);
-    let wrapped: String = data.as_bytes().chunks(64).map(|l| format!("{}\\r\\n", String::from_utf8_lossy(l))).collect();
+    let wrapped: String = data
+        .as_bytes()
+        .chunks(64)
+        .map(|l| format!("{}\\r\\n", String::from_utf8_lossy(l)))
+        .collect();
     let table = [
         (String::new(), None),
         ("certificate-authority-data: ''".into(), None),
         ("certificate-authority-data: null".into(), None),
         ("certificate-authority: ''".into(), None),
         ("certificate-authority: empty".into(), None),
-        ("certificate-authority-data: '', certificate-authority: ca.crt".into(), Some(1)),
+        (
+            "certificate-authority-data: '', certificate-authority: ca.crt".into(),
+            Some(1),
+        ),
         ("certificate-authority: ca.crt".into(), Some(1)),
-        (format!("certificate-authority: '{}/ca.crt'", dir.path().display()), Some(1)),
+        (
+            format!("certificate-authority: '{}/ca.crt'", dir.path().display()),
+            Some(1),
+        ),
         (format!("certificate-authority-data: '{data}'"), Some(1)),
-        (format!("certificate-authority-data: \"{wrapped}\""), Some(1)),
-        (format!("certificate-authority-data: '{data}', tls-server-name: other.example"), Some(1)),
-        (format!("certificate-authority-data: '{data}', tls-server-name: ''"), Some(1)),
+        (
+            format!("certificate-authority-data: \"{wrapped}\""),
+            Some(1),
+        ),
+        (
+            format!("certificate-authority-data: '{data}', tls-server-name: other.example"),
+            Some(1),
+        ),
+        (
+            format!("certificate-authority-data: '{data}', tls-server-name: ''"),
+            Some(1),
+        ),
     ];
     for (cluster, want) in table {
         let text = whole(&format!("server: 'https://k', {cluster}"), "");
         let found = read(text, dir.path()).unwrap_or_else(|e| panic!("{cluster}: {e}"));
-        assert_eq!(found.config.root_cert.as_ref().map(Vec::len), want, "{cluster}");
+        assert_eq!(
+            found.config.root_cert.as_ref().map(Vec::len),
+            want,
+            "{cluster}"
+        );
         if want.is_some() {
             tokio_test(|| dial(found).unwrap());
         }
@@ -334,26 +437,46 @@ fn an_authority_is_data_or_a_file() {
 fn texts_are_read_as_kubectl_reads_them() {
     let base = whole(SECURE, "token: t");
     let wide = |bom: [u8; 2], order: fn(u16) -> [u8; 2]| {
-        bom.into_iter().chain(base.encode_utf16().flat_map(order)).collect::<Vec<u8>>()
+        bom.into_iter()
+            .chain(base.encode_utf16().flat_map(order))
+            .collect::<Vec<u8>>()
     };
     let anchors = "clusters: [{name: k, cluster: &k {server: 'https://k', insecure-skip-tls-verify: yes}}]\ncurrent-context: c\n\
         contexts: [{name: c, context: {cluster: l}}, null]\nusers: null\npreferences: null\nother: 1";
     let table: Vec<(&str, Vec<u8>)> = vec![
         ("as it is", base.clone().into_bytes()),
-        ("with a byte order mark", format!("\u{FEFF}{base}").into_bytes()),
+        (
+            "with a byte order mark",
+            format!("\u{FEFF}{base}").into_bytes(),
+        ),
         ("in UTF-16", wide([0xFF, 0xFE], u16::to_le_bytes)),
-        ("in UTF-16, the other way", wide([0xFE, 0xFF], u16::to_be_bytes)),
+        (
+            "in UTF-16, the other way",
+            wide([0xFE, 0xFF], u16::to_be_bytes),
+        ),
         ("with CRLF", base.replace('\n', "\r\n").into_bytes()),
         ("as JSON", {
             let value: Value = crate::domain::yaml::first_document(&base).unwrap();
             serde_json::to_vec_pretty(&value).unwrap()
         }),
-        ("with a second document", format!("{base}\n---\n{{clusters: 3}}").into_bytes()),
+        (
+            "with a second document",
+            format!("{base}\n---\n{{clusters: 3}}").into_bytes(),
+        ),
         (
             "with a doubled key",
-            format!("current-context: x\n{}", anchors.replace("cluster: l", "cluster: k")).into_bytes(),
+            format!(
+                "current-context: x\n{}",
+                anchors.replace("cluster: l", "cluster: k")
+            )
+            .into_bytes(),
         ),
-        ("with anchors", anchors.replace("}}]\nc", "}}, {name: l, cluster: *k}]\nc").into_bytes()),
+        (
+            "with anchors",
+            anchors
+                .replace("}}]\nc", "}}, {name: l, cluster: *k}]\nc")
+                .into_bytes(),
+        ),
     ];
     for (what, text) in table {
         read(&text, Path::new("/")).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -365,33 +488,71 @@ fn texts_are_read_as_kubectl_reads_them() {
         ("{apiVersion: v2}", "kind is Config"),
         ("contexts: [", "line "),
         ("a: 1\nb: 'x\n", "line "),
-        ("{users: [{name: u, user: {token: 12}}]}", "users[0].user.token: "),
-        ("{users: [{name: u, user: {token: [sesame]}}]}", "users[0].user.token: "),
+        (
+            "{users: [{name: u, user: {token: 12}}]}",
+            "users[0].user.token: ",
+        ),
+        (
+            "{users: [{name: u, user: {token: [sesame]}}]}",
+            "users[0].user.token: ",
+        ),
         ("{users: [{name: u, user: sesame}]}", "users[0].user: "),
-        ("{users: [{name: u, user: {client-key-data: sesame}}]}", "users[0].user.client-key-data: "),
-        ("{users: [{name: u, user: {exec: {args: [{}]}}}]}", "users[0].user.exec.args"),
+        (
+            "{users: [{name: u, user: {client-key-data: sesame}}]}",
+            "users[0].user.client-key-data: ",
+        ),
+        (
+            "{users: [{name: u, user: {exec: {args: [{}]}}}]}",
+            "users[0].user.exec.args",
+        ),
         ("{clusters: {k: {}}}", "clusters: "),
-        ("{clusters: [{name: k}, {name: k}]}", "there are two of the name \"k\""),
+        (
+            "{clusters: [{name: k}, {name: k}]}",
+            "there are two of the name \"k\"",
+        ),
         ("{contexts: [{name: 1}]}", "contexts[0].name: "),
-        ("{current-context: d}", "context d: there is no such context"),
+        (
+            "{current-context: d}",
+            "context d: there is no such context",
+        ),
         ("", "context : there is no such context"),
-        ("{current-context: c, contexts: [{name: c, context: {cluster: k}}]}", "there is no cluster \"k\""),
-        ("{current-context: c, contexts: [{name: c}]}", "there is no cluster \"\""),
+        (
+            "{current-context: c, contexts: [{name: c, context: {cluster: k}}]}",
+            "there is no cluster \"k\"",
+        ),
+        (
+            "{current-context: c, contexts: [{name: c}]}",
+            "there is no cluster \"\"",
+        ),
     ];
     for (text, says) in wrong {
-        let told = read(text, Path::new("/")).err().unwrap_or_else(|| panic!("taken: {text}"));
-        assert!(told.contains(says) && !told.contains("sesame"), "{text}: {told}");
+        let told = read(text, Path::new("/"))
+            .err()
+            .unwrap_or_else(|| panic!("taken: {text}"));
+        assert!(
+            told.contains(says) && !told.contains("sesame"),
+            "{text}: {told}"
+        );
     }
-    assert!(read([0xC3, 0x28], Path::new("/")).err().unwrap().contains("UTF-8"));
+    assert!(
+        read([0xC3, 0x28], Path::new("/"))
+            .err()
+            .unwrap()
+            .contains("UTF-8")
+    );
 }
 
 #[test]
 fn of_several_files_the_first_with_an_entry_wins_whole() {
     let one = "{contexts: [{name: c, context: {cluster: k}}], clusters: [{name: k, cluster: {server: one}}]}";
-    let two = "{current-context: c, contexts: [{name: c, context: {cluster: other, namespace: there}}],
+    let two =
+        "{current-context: c, contexts: [{name: c, context: {cluster: other, namespace: there}}],
         clusters: [{name: k, cluster: {server: two, tls-server-name: x}}]}";
     let mut merged = Kubeconfig::parse(one.as_bytes(), Path::new("/")).unwrap();
     merged.merge(Kubeconfig::parse(two.as_bytes(), Path::new("/")).unwrap());
     let found = config::prepare(&merged, None, |_| None).unwrap().config;
-    assert_eq!((found.cluster_url.host(), found.default_namespace.as_str()), (Some("one"), "default"));
+    assert_eq!(
+        (found.cluster_url.host(), found.default_namespace.as_str()),
+        (Some("one"), "default")
+    );
 }

@@ -21,12 +21,16 @@ const WANTED: [(&str, &str); 2] = [(PARAMETERS, "query parameters"), (METHODS, "
 pub(super) async fn look(client: &Client, all: &mut Findings) {
     const CHECK: &str = "gateway classes";
     let class = GroupVersionKind::gvk(GROUP, "v1", "GatewayClass");
-    let classes: Api<DynamicObject> =
-        Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&class, "gatewayclasses"));
+    let classes: Api<DynamicObject> = Api::all_with(
+        client.clone(),
+        &ApiResource::from_gvk_with_plural(&class, "gatewayclasses"),
+    );
     let classes = match classes.list(&ListParams::default()).await {
         Ok(classes) => classes.items,
         Err(why) if error::code(&why) == Some(404) => {
-            let found = format!("this server does not know {GROUP}: no request comes in, no lane is routed");
+            let found = format!(
+                "this server does not know {GROUP}: no request comes in, no lane is routed"
+            );
             let remedy = "install the Gateway API's standard channel, and a controller of it";
             return all.add(Level::Fail, "gateway API", found, remedy);
         }
@@ -44,15 +48,27 @@ pub(super) async fn look(client: &Client, all: &mut Findings) {
 
 fn class(class: &DynamicObject, all: &mut Findings) {
     let check = format!("gateway class {}", class.name_any());
-    let controller = class.data["spec"]["controllerName"].as_str().unwrap_or("nobody");
+    let controller = class.data["spec"]["controllerName"]
+        .as_str()
+        .unwrap_or("nobody");
     let status = &class.data["status"];
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let accepted = list(&status["conditions"]).into_iter().find(|c| c["type"] == "Accepted");
+    let accepted = list(&status["conditions"])
+        .into_iter()
+        .find(|c| c["type"] == "Accepted");
     match accepted.as_ref().and_then(|c| c["status"].as_str()) {
         Some("True") => {}
         Some("False") => {
-            let why = accepted.as_ref().and_then(|c| c["message"].as_str()).unwrap_or_default();
-            return all.add(Level::Warn, &check, format!("{controller} refuses it: {why}"), "mend the class");
+            let why = accepted
+                .as_ref()
+                .and_then(|c| c["message"].as_str())
+                .unwrap_or_default();
+            return all.add(
+                Level::Warn,
+                &check,
+                format!("{controller} refuses it: {why}"),
+                "mend the class",
+            );
         }
         _ => {
             let found = format!("{controller} has not answered");
@@ -61,20 +77,33 @@ fn class(class: &DynamicObject, all: &mut Findings) {
     }
     // Older controllers list texts, newer ones objects with a name.
     let features = list(&status["supportedFeatures"]);
-    let features: Vec<&str> = features.iter().filter_map(|f| f["name"].as_str().or_else(|| f.as_str())).collect();
+    let features: Vec<&str> = features
+        .iter()
+        .filter_map(|f| f["name"].as_str().or_else(|| f.as_str()))
+        .collect();
     if controller == LANE_GATEWAY {
-        return all.ok(&check, format!("{controller}, which colours every rule of a lane by itself"));
+        return all.ok(
+            &check,
+            format!("{controller}, which colours every rule of a lane by itself"),
+        );
     }
     if features.is_empty() {
         let found = format!("{controller} takes it, and does not say what it supports");
         let remedy = "only conditions on headers are sure to work there";
         return all.add(Level::Warn, &check, found, remedy);
     }
-    let lacking: Vec<&str> = WANTED.iter().filter(|(f, _)| !features.contains(f)).map(|(_, words)| *words).collect();
+    let lacking: Vec<&str> = WANTED
+        .iter()
+        .filter(|(f, _)| !features.contains(f))
+        .map(|(_, words)| *words)
+        .collect();
     if lacking.is_empty() {
         all.ok(&check, format!("{controller}, {} features", features.len()));
     } else {
-        let found = format!("{controller} supports no conditions on {}", lacking.join(" and "));
+        let found = format!(
+            "{controller} supports no conditions on {}",
+            lacking.join(" and ")
+        );
         all.add(Level::Warn, &check, found, "lanes there go by headers");
     }
 }

@@ -25,7 +25,10 @@ pub(super) async fn look(client: &Client, home: &str, pocket: bool, all: &mut Fi
     if pocket {
         return all.ok(CHECK, "a pocket has no roles and no Pod Security levels");
     }
-    let apps = match Api::<App>::namespaced(client.clone(), home).list(&ListParams::default()).await {
+    let apps = match Api::<App>::namespaced(client.clone(), home)
+        .list(&ListParams::default())
+        .await
+    {
         Ok(apps) => apps.items,
         Err(why) if error::code(&why) == Some(404) => vec![],
         Err(why) => return all.unknown(CHECK, &why),
@@ -41,21 +44,33 @@ pub(super) async fn look(client: &Client, home: &str, pocket: bool, all: &mut Fi
 /// Whoever deploys, by namespace.
 fn accounts(home: &str, apps: &[App]) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::from([(home.to_owned(), BTreeSet::from([DEPLOYER.to_owned()]))]);
-    for environment in apps.iter().flat_map(|a| &a.spec.environments).filter(|e| e.context.is_none()) {
+    for environment in apps
+        .iter()
+        .flat_map(|a| &a.spec.environments)
+        .filter(|e| e.context.is_none())
+    {
         let account = Account::of(environment, &Default::default());
-        found.entry(account.namespace).or_default().insert(account.name);
+        found
+            .entry(account.namespace)
+            .or_default()
+            .insert(account.name);
     }
     found
 }
 
 async fn deployer(client: &Client, namespace: &str, name: &str, all: &mut Findings) {
     let check = format!("deploys to {namespace}");
-    match Api::<ServiceAccount>::namespaced(client.clone(), namespace).get_opt(name).await {
+    match Api::<ServiceAccount>::namespaced(client.clone(), namespace)
+        .get_opt(name)
+        .await
+    {
         Ok(Some(_)) => all.ok(&check, format!("service account {name}")),
         Ok(None) => {
             let found = format!("there is no service account {name}: releases cannot write there");
             let remedy = match name {
-                DEPLOYER => CommandLine::graylane("install").option("--deploy-to", namespace).to_string(),
+                DEPLOYER => CommandLine::graylane("install")
+                    .option("--deploy-to", namespace)
+                    .to_string(),
                 _ => "make it, give it the rights, and let the engine impersonate it".to_owned(),
             };
             all.add(Level::Fail, &check, found, &remedy);
@@ -66,19 +81,26 @@ async fn deployer(client: &Client, namespace: &str, name: &str, all: &mut Findin
 
 async fn level(client: &Client, namespace: &str, all: &mut Findings) {
     let check = format!("pods in {namespace}");
-    let found = match Api::<Namespace>::all(client.clone()).get_opt(namespace).await {
+    let found = match Api::<Namespace>::all(client.clone())
+        .get_opt(namespace)
+        .await
+    {
         Ok(Some(found)) => found,
         Ok(None) => return,
         Err(why) => return all.unknown(&check, &why),
     };
     match found.labels().get(LEVEL).map(String::as_str) {
-        Some(level @ ("baseline" | "restricted")) => all.ok(&check, format!("Pod Security level {level}")),
+        Some(level @ ("baseline" | "restricted")) => {
+            all.ok(&check, format!("Pod Security level {level}"))
+        }
         level => {
             let found = format!(
                 "Pod Security level {}: whoever may edit an App may run pods that own their node",
                 level.unwrap_or("privileged, as none is set")
             );
-            let label = CommandLine::kubectl("label namespace").arg(namespace).flag(BASELINE);
+            let label = CommandLine::kubectl("label namespace")
+                .arg(namespace)
+                .flag(BASELINE);
             let remedy = format!("{label}, or another admission that does it");
             all.add(Level::Warn, &check, found, &remedy);
         }

@@ -30,15 +30,25 @@ pub(super) async fn clock(client: &Client, all: &mut Findings) {
         Err(_) => return,
     };
     let date = match &asked {
-        Ok(answer) => answer.headers().get(http::header::DATE).and_then(|d| d.to_str().ok()),
+        Ok(answer) => answer
+            .headers()
+            .get(http::header::DATE)
+            .and_then(|d| d.to_str().ok()),
         Err(why) => return all.unknown(CHECK, why),
     };
-    let Some(there) = date.and_then(|d| jiff::fmt::rfc2822::parse(d).ok()).map(|d| d.timestamp()) else {
-        return all.ok(CHECK, "the server's answers have no date: it runs in this process, or hides it");
+    let Some(there) = date
+        .and_then(|d| jiff::fmt::rfc2822::parse(d).ok())
+        .map(|d| d.timestamp())
+    else {
+        return all.ok(
+            CHECK,
+            "the server's answers have no date: it runs in this process, or hides it",
+        );
     };
     let skew = Timestamp::now().duration_since(there).as_secs();
     let found = format!("the server's clock and this one are {} s apart", skew.abs());
-    let remedy = "set them (NTP): ages are shown wrong, and a standby engine may think another one dead";
+    let remedy =
+        "set them (NTP): ages are shown wrong, and a standby engine may think another one dead";
     match skew.abs() {
         s if s > SKEW.1 => all.add(Level::Fail, CHECK, found, remedy),
         s if s > SKEW.0 => all.add(Level::Warn, CHECK, found, remedy),
@@ -53,11 +63,17 @@ const LOOK: Duration = Duration::from_millis(500);
 /// renewal, as a standby engine sees it.
 pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) {
     const CHECK: &str = "engine";
-    let install = CommandLine::graylane("install").option("-n", namespace).flag("--image REF");
+    let install = CommandLine::graylane("install")
+        .option("-n", namespace)
+        .flag("--image REF");
     let engine = CommandLine::graylane("engine").option("-n", namespace);
     let remedy = format!("{install}, or {engine} somewhere");
     let api = Api::<Lease>::namespaced(client.clone(), namespace);
-    let look = async || api.get_opt(ENGINE_LEASE).await.map(|lease| lease.and_then(|l| l.spec).unwrap_or_default());
+    let look = async || {
+        api.get_opt(ENGINE_LEASE)
+            .await
+            .map(|lease| lease.and_then(|l| l.spec).unwrap_or_default())
+    };
     let mut first = match look().await {
         Ok(lease) => lease,
         Err(why) => return all.unknown(CHECK, &why),
@@ -70,7 +86,9 @@ pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) 
             return all.add(Level::Fail, CHECK, found, &remedy);
         };
         if Instant::now() >= until {
-            let found = format!("{holder} has not renewed its Lease while this was watched, and nobody took over");
+            let found = format!(
+                "{holder} has not renewed its Lease while this was watched, and nobody took over"
+            );
             return all.add(Level::Fail, CHECK, found, &remedy);
         }
         sleep(LOOK).await;
@@ -79,7 +97,10 @@ pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) 
             Err(why) => return all.unknown(CHECK, &why),
         };
         if now.renew_time != first.renew_time && now.holder_identity == first.holder_identity {
-            return all.ok(CHECK, format!("{holder} acts: it has just renewed its Lease"));
+            return all.ok(
+                CHECK,
+                format!("{holder} acts: it has just renewed its Lease"),
+            );
         }
         first = now;
     }
@@ -88,10 +109,18 @@ pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) 
 /// The pods of an engine that was installed here.
 pub(super) async fn pods(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
     const CHECK: &str = "engine's pods";
-    let ours = ListParams::default().labels(&format!("{}=engine,{INSTANCE}={namespace}", label::COMPONENT));
+    let ours = ListParams::default().labels(&format!(
+        "{}=engine,{INSTANCE}={namespace}",
+        label::COMPONENT
+    ));
     let mut listed = Api::<Pod>::all(client.clone()).list(&ours).await;
-    if listed.as_ref().is_err_and(|why| error::code(why) == Some(403)) {
-        listed = Api::<Pod>::namespaced(client.clone(), ENGINES).list(&ours).await;
+    if listed
+        .as_ref()
+        .is_err_and(|why| error::code(why) == Some(403))
+    {
+        listed = Api::<Pod>::namespaced(client.clone(), ENGINES)
+            .list(&ours)
+            .await;
     }
     let pods = match listed {
         Ok(pods) => pods.items,
@@ -99,8 +128,11 @@ pub(super) async fn pods(client: &Client, namespace: &str, pocket: bool, all: &m
         Err(why) => return all.unknown(CHECK, &why),
     };
     if pods.is_empty() {
-        let found =
-            if pocket { "none: the demo's engine runs in its process" } else { "none: it runs elsewhere, or not" };
+        let found = if pocket {
+            "none: the demo's engine runs in its process"
+        } else {
+            "none: it runs elsewhere, or not"
+        };
         return all.ok(CHECK, found);
     }
     for pod in &pods {
@@ -109,10 +141,21 @@ pub(super) async fn pods(client: &Client, namespace: &str, pocket: bool, all: &m
         if words.ready {
             all.ok(&check, format!("ready, restarted {} times", words.restarts));
         } else {
-            let why = words.message.map(|m| format!(": {}", Clean::bounded(&m, 200))).unwrap_or_default();
+            let why = words
+                .message
+                .map(|m| format!(": {}", Clean::bounded(&m, 200)))
+                .unwrap_or_default();
             let place = pod.namespace().unwrap_or_default();
-            let remedy = CommandLine::kubectl("describe pod").option("-n", place).arg(pod.name_any()).to_string();
-            all.add(Level::Warn, &check, format!("{}{why}", words.state), &remedy);
+            let remedy = CommandLine::kubectl("describe pod")
+                .option("-n", place)
+                .arg(pod.name_any())
+                .to_string();
+            all.add(
+                Level::Warn,
+                &check,
+                format!("{}{why}", words.state),
+                &remedy,
+            );
         }
     }
 }
@@ -132,7 +175,11 @@ mod tests {
         let service = tower::service_fn(move |_: http::Request<Body>| {
             let nth = asked.fetch_add(1, SeqCst).min(leases.len() - 1);
             let body = leases[nth].to_string();
-            async move { Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(body.into_bytes()))) }
+            async move {
+                Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(
+                    body.into_bytes(),
+                )))
+            }
         });
         Client::new(service, "default")
     }
@@ -140,31 +187,56 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_engine_is_alive_by_a_renewal_and_not_by_a_stamp() {
         let lease = |holder: &str, renewed: &str| {
-            let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 12, "renewTime": renewed});
+            let spec =
+                json!({"holderIdentity": holder, "leaseDurationSeconds": 12, "renewTime": renewed});
             json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": spec})
         };
         let fresh = Timestamp::now().to_string();
         for (leases, level, says) in [
             (
-                vec![lease("a", "1970-01-01T00:00:00.000000Z"), lease("a", "1970-01-01T00:00:02.000000Z")],
+                vec![
+                    lease("a", "1970-01-01T00:00:00.000000Z"),
+                    lease("a", "1970-01-01T00:00:02.000000Z"),
+                ],
                 Level::Ok,
                 "a acts",
             ),
             (
-                vec![lease("a", "2999-01-01T00:00:00.000000Z"), lease("a", "2999-01-01T00:00:02.000000Z")],
+                vec![
+                    lease("a", "2999-01-01T00:00:00.000000Z"),
+                    lease("a", "2999-01-01T00:00:02.000000Z"),
+                ],
                 Level::Ok,
                 "a acts",
             ),
             (vec![lease("a", &fresh)], Level::Fail, "a has not renewed"),
-            (vec![lease("a", "2999-01-01T00:00:00.000000Z")], Level::Fail, "a has not renewed"),
+            (
+                vec![lease("a", "2999-01-01T00:00:00.000000Z")],
+                Level::Fail,
+                "a has not renewed",
+            ),
             (vec![lease("", &fresh)], Level::Fail, "none acts"),
-            (vec![lease("a", &fresh), lease("", &fresh)], Level::Fail, "none acts"),
-            (vec![lease("a", &fresh), lease("b", "1970-01-01T00:00:00.000000Z")], Level::Fail, "b has not renewed"),
+            (
+                vec![lease("a", &fresh), lease("", &fresh)],
+                Level::Fail,
+                "none acts",
+            ),
+            (
+                vec![
+                    lease("a", &fresh),
+                    lease("b", "1970-01-01T00:00:00.000000Z"),
+                ],
+                Level::Fail,
+                "b has not renewed",
+            ),
         ] {
             let mut all = Findings::default();
             super::lease(&server(leases.clone()), "ns", &mut all).await;
             let found = &all.0[0];
-            assert!(found.level == level && found.found.contains(says), "{leases:?}: {found:?}");
+            assert!(
+                found.level == level && found.found.contains(says),
+                "{leases:?}: {found:?}"
+            );
         }
     }
 }

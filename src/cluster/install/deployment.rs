@@ -18,7 +18,8 @@ pub(in crate::cluster) const INSTANCE: &str = "app.kubernetes.io/instance";
 pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
     let name = engine_of(home);
     let component = component(home);
-    let port = |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
+    let port =
+        |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
     let (mut args, mut ports) = (
         json!([
             "engine",
@@ -32,7 +33,9 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
         ]),
         json!([port("http", PORT)]),
     );
-    if let (true, Some(args), Some(ports)) = (engine.otlp, args.as_array_mut(), ports.as_array_mut()) {
+    if let (true, Some(args), Some(ports)) =
+        (engine.otlp, args.as_array_mut(), ports.as_array_mut())
+    {
         args.extend(otlp::args().map(Value::from));
         ports.extend(otlp::PORTS.map(|(name, number)| port(name, number)));
     }

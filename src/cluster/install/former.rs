@@ -12,7 +12,11 @@ use crate::{api::FIELD_MANAGER, cluster::error};
 
 /// Deletes the engine that stood in `home` itself, its account, and what bound it; after the new one is there, which takes
 /// the Lease over.
-pub(super) async fn remove(client: &Client, home: &str, now_in: &str) -> Result<Vec<Applied>, InstallError> {
+pub(super) async fn remove(
+    client: &Client,
+    home: &str,
+    now_in: &str,
+) -> Result<Vec<Applied>, InstallError> {
     let mut done = vec![];
     if home == now_in {
         return Ok(done);
@@ -26,16 +30,28 @@ pub(super) async fn remove(client: &Client, home: &str, now_in: &str) -> Result<
     ] {
         let gvk = kind(group, kind_name);
         let api: Api<DynamicObject> = api_of(client, &gvk, Some(home).filter(|_| !everywhere));
-        let ours = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
-        let listed = api.list(&ours).await.map_err(|e| failed(&format!("{kind_name}s"), &e))?.items;
+        let ours =
+            ListParams::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
+        let listed = api
+            .list(&ours)
+            .await
+            .map_err(|e| failed(&format!("{kind_name}s"), &e))?
+            .items;
         for old in listed.iter().filter(|o| o.name_any() == name) {
             let namespace = old.namespace().unwrap_or_default();
             let object = format!("{kind_name}/{name}");
-            match api_of(client, &gvk, Some(&namespace)).delete(name, &DeleteParams::background()).await {
+            match api_of(client, &gvk, Some(&namespace))
+                .delete(name, &DeleteParams::background())
+                .await
+            {
                 Err(e) if error::code(&e) == Some(404) => continue,
                 deleted => deleted.map(drop).map_err(|e| failed(&object, &e))?,
             }
-            done.push(Applied { object, namespace: Some(namespace), done: Change::Removed });
+            done.push(Applied {
+                object,
+                namespace: Some(namespace),
+                done: Change::Removed,
+            });
         }
     }
     Ok(done)

@@ -30,7 +30,8 @@ pub(super) fn args() -> impl Iterator<Item = String> {
 
 /// In the engine's namespace, for the releases of `home`.
 pub(super) fn service(engine: &Engine, home: &str) -> Value {
-    let port = |(name, port)| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
+    let port =
+        |(name, port)| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -52,10 +53,17 @@ pub(super) fn service(engine: &Engine, home: &str) -> Value {
 }
 
 /// Deletes the Service of an engine that receives no more.
-pub(super) async fn remove(client: &Client, engine: &Engine, home: &str) -> Result<Option<Applied>, InstallError> {
+pub(super) async fn remove(
+    client: &Client,
+    engine: &Engine,
+    home: &str,
+) -> Result<Option<Applied>, InstallError> {
     let api = api_of(client, &kind("", "Service"), Some(&engine.namespace));
     let object = format!("Service/{SERVICE}");
-    let found = api.get_opt(SERVICE).await.map_err(|e| failed(&object, &e))?;
+    let found = api
+        .get_opt(SERVICE)
+        .await
+        .map_err(|e| failed(&object, &e))?;
     if found.is_none_or(|service| service.labels().get(INSTANCE).is_none_or(|of| of != home)) {
         return Ok(None);
     }
@@ -63,7 +71,11 @@ pub(super) async fn remove(client: &Client, engine: &Engine, home: &str) -> Resu
         Err(e) if error::code(&e) == Some(404) => Ok(None),
         deleted => {
             deleted.map_err(|e| failed(&object, &e))?;
-            Ok(Some(Applied { object, namespace: Some(engine.namespace.clone()), done: Change::Removed }))
+            Ok(Some(Applied {
+                object,
+                namespace: Some(engine.namespace.clone()),
+                done: Change::Removed,
+            }))
         }
     }
 }

@@ -15,9 +15,27 @@ pub const WORKFLOWS: &str = "graylane-workflows";
 pub(super) fn policies() -> Vec<Value> {
     let made_or_changed = ["CREATE", "UPDATE"].as_slice();
     [
-        policy(APPROVALS, "approvals", made_or_changed, &json!([]), &approvals()),
-        policy(RELEASES, "releases", made_or_changed, &json!([]), &releases()),
-        policy(WORKFLOWS, "apps", &["UPDATE"], &workflow_variables(), &workflows()),
+        policy(
+            APPROVALS,
+            "approvals",
+            made_or_changed,
+            &json!([]),
+            &approvals(),
+        ),
+        policy(
+            RELEASES,
+            "releases",
+            made_or_changed,
+            &json!([]),
+            &releases(),
+        ),
+        policy(
+            WORKFLOWS,
+            "apps",
+            &["UPDATE"],
+            &workflow_variables(),
+            &workflows(),
+        ),
     ]
     .concat()
 }
@@ -78,9 +96,12 @@ fn releases() -> Value {
 /// behind one is deployed to by no stage that did not.
 fn workflow_variables() -> Value {
     let stages = |of: &str| {
-        format!("has({of}.spec.workflow) && has({of}.spec.workflow.stages) ? {of}.spec.workflow.stages : []")
+        format!(
+            "has({of}.spec.workflow) && has({of}.spec.workflow.stages) ? {of}.spec.workflow.stages : []"
+        )
     };
-    let requester = |of: &str| format!("(has({of}.requesterMayApprove) && {of}.requesterMayApprove)");
+    let requester =
+        |of: &str| format!("(has({of}.requesterMayApprove) && {of}.requesterMayApprove)");
     let seconds = |of: &str| format!("(has({of}.timeoutSeconds) ? {of}.timeoutSeconds : 86400)");
     let mode = |of: &str| format!("(has({of}.mode) ? {of}.mode : 'any')");
     let count = |of: &str| format!("(has({of}.count) ? {of}.count : 1)");
@@ -144,7 +165,13 @@ fn workflows() -> Value {
     }])
 }
 
-fn policy(name: &str, resource: &str, operations: &[&str], variables: &Value, validations: &Value) -> Vec<Value> {
+fn policy(
+    name: &str,
+    resource: &str,
+    operations: &[&str],
+    variables: &Value,
+    validations: &Value,
+) -> Vec<Value> {
     let metadata = json!({"name": name, "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER}});
     let mut policy = plain_policy(&metadata, resource, operations, validations);
     if variables.as_array().is_some_and(|v| !v.is_empty()) {
@@ -159,7 +186,12 @@ fn policy(name: &str, resource: &str, operations: &[&str], variables: &Value, va
     vec![policy, binding]
 }
 
-fn plain_policy(metadata: &Value, resource: &str, operations: &[&str], validations: &Value) -> Value {
+fn plain_policy(
+    metadata: &Value,
+    resource: &str,
+    operations: &[&str],
+    validations: &Value,
+) -> Value {
     json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicy",

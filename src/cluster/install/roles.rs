@@ -34,13 +34,34 @@ pub(super) fn roles() -> Vec<Value> {
     let with_view = |more: Vec<Value>| [view(), more].concat();
     vec![
         // Whoever has Kubernetes' own `view` sees graylane too; `edit` and `admin` hold `view`.
-        role(VIEWER, json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"}), view()),
+        role(
+            VIEWER,
+            json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"}),
+            view(),
+        ),
         role(OPERATOR, json!({}), with_view(operate())),
-        role(ADMIN, json!({}), with_view([operate(), vec![rule(GROUP, &["apps"], &[WEAKEN])]].concat())),
-        role(APPROVER, json!({}), with_view(vec![rule(GROUP, &["approvals"], &["create"])])),
+        role(
+            ADMIN,
+            json!({}),
+            with_view([operate(), vec![rule(GROUP, &["apps"], &[WEAKEN])]].concat()),
+        ),
+        role(
+            APPROVER,
+            json!({}),
+            with_view(vec![rule(GROUP, &["approvals"], &["create"])]),
+        ),
         role(ENGINE, json!({}), with_view(act())),
         role(DEPLOYER, json!({}), deploy()),
-        role(IMPERSONATOR, json!({}), vec![named_rule("", "serviceaccounts", DEPLOYER, &["impersonate"])]),
+        role(
+            IMPERSONATOR,
+            json!({}),
+            vec![named_rule(
+                "",
+                "serviceaccounts",
+                DEPLOYER,
+                &["impersonate"],
+            )],
+        ),
     ]
 }
 
@@ -68,21 +89,61 @@ fn named_rule(group: &str, resource: &str, name: &str, verbs: &[&str]) -> Value 
 
 fn view() -> Vec<Value> {
     vec![
-        rule(GROUP, &["apps", "apptemplates", "variablegroups", "releases", "approvals", "lanegroups", "lanes"], READ),
-        rule("", &["pods", "services", "events", "namespaces", "serviceaccounts"], READ),
+        rule(
+            GROUP,
+            &[
+                "apps",
+                "apptemplates",
+                "variablegroups",
+                "releases",
+                "approvals",
+                "lanegroups",
+                "lanes",
+            ],
+            READ,
+        ),
+        rule(
+            "",
+            &[
+                "pods",
+                "services",
+                "events",
+                "namespaces",
+                "serviceaccounts",
+            ],
+            READ,
+        ),
         rule("", &["pods/log"], &["get"]),
-        rule("apps", &["deployments", "replicasets", "statefulsets", "daemonsets", "controllerrevisions"], READ),
+        rule(
+            "apps",
+            &[
+                "deployments",
+                "replicasets",
+                "statefulsets",
+                "daemonsets",
+                "controllerrevisions",
+            ],
+            READ,
+        ),
         rule("batch", &["jobs"], READ),
         rule("events.k8s.io", &["events"], READ),
         rule("discovery.k8s.io", &["endpointslices"], READ),
         rule("coordination.k8s.io", &["leases"], READ),
-        rule("gateway.networking.k8s.io", &["httproutes", "gateways", "gatewayclasses"], READ),
+        rule(
+            "gateway.networking.k8s.io",
+            &["httproutes", "gateways", "gatewayclasses"],
+            READ,
+        ),
     ]
 }
 
 fn operate() -> Vec<Value> {
     vec![
-        rule(GROUP, &["releases", "apps", "apptemplates", "variablegroups"], &["create", "update", "patch"]),
+        rule(
+            GROUP,
+            &["releases", "apps", "apptemplates", "variablegroups"],
+            &["create", "update", "patch"],
+        ),
         rule(GROUP, &["lanegroups", "lanes"], WRITE),
     ]
 }
@@ -93,20 +154,33 @@ fn act() -> Vec<Value> {
         rule(GROUP, &["apps"], &["update", "patch"]),
         rule(
             GROUP,
-            &["apps/status", "releases/status", "lanegroups/status", "lanes/status"],
+            &[
+                "apps/status",
+                "releases/status",
+                "lanegroups/status",
+                "lanes/status",
+            ],
             &["get", "update", "patch"],
         ),
         // What an App's history no longer keeps.
         rule(GROUP, &["releases", "approvals"], &["delete"]),
         rule("coordination.k8s.io", &["leases"], &["create"]),
-        named_rule("coordination.k8s.io", "leases", ENGINE_LEASE, &["update", "patch"]),
+        named_rule(
+            "coordination.k8s.io",
+            "leases",
+            ENGINE_LEASE,
+            &["update", "patch"],
+        ),
         // What releases are frozen to; nobody can change one.
         rule("apps", &["controllerrevisions"], &["create", "delete"]),
     ]
 }
 
 fn deploy() -> Vec<Value> {
-    account::DEPLOYS.iter().map(|g| rule(g.group, g.resources, &g.verbs.concat())).collect()
+    account::DEPLOYS
+        .iter()
+        .map(|g| rule(g.group, g.resources, &g.verbs.concat()))
+        .collect()
 }
 
 /// Who deploys to these namespaces, and nobody's pods run as.
@@ -166,11 +240,20 @@ pub(super) fn account(place: &str, home: &str, namespaces: &BTreeSet<&str>) -> V
             "metadata": {"name": name, "namespace": place, "labels": labels},
         }),
         // Cluster-wide names are shared by the engines of all namespaces.
-        binding("ClusterRoleBinding", None, &format!("{ENGINE}-sees-{home}"), VIEWER),
+        binding(
+            "ClusterRoleBinding",
+            None,
+            &format!("{ENGINE}-sees-{home}"),
+            VIEWER,
+        ),
         binding("RoleBinding", Some(home), ENGINE, ENGINE),
     ];
     let acts = format!("{name}-impersonates");
-    all.extend(namespaces.iter().map(|namespace| binding("RoleBinding", Some(namespace), &acts, IMPERSONATOR)));
+    all.extend(
+        namespaces
+            .iter()
+            .map(|namespace| binding("RoleBinding", Some(namespace), &acts, IMPERSONATOR)),
+    );
     all.iter_mut().for_each(|object| {
         if let Some(meta) = object["metadata"].as_object_mut() {
             meta.retain(|_, value| !value.is_null());

@@ -42,7 +42,10 @@ const KINDS: [(&str, &str); 8] = [
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
     ("", "ServiceAccount"),
     ("rbac.authorization.k8s.io", "ClusterRole"),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+    ),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
 ];
 
@@ -53,9 +56,11 @@ const KINDS: [(&str, &str); 8] = [
 /// When the server does not let us look.
 pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, InstallError> {
     let mut all = vec![];
-    let ours = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
+    let ours =
+        ListParams::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
     for (group, name) in KINDS {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind(group, name)));
+        let api: Api<DynamicObject> =
+            Api::all_with(client.clone(), &ApiResource::from_gvk(&kind(group, name)));
         let listed = match api.list(&ours).await {
             Ok(listed) => listed.items,
             // A server without this kind has none of it.
@@ -108,6 +113,8 @@ pub async fn remove(client: &Client, what: &Removal) -> Result<(), InstallError>
     let api = api_of(client, &kind(&what.group, &what.kind), namespace);
     match api.delete(&what.name, &DeleteParams::background()).await {
         Err(e) if error::code(&e) == Some(404) => Ok(()),
-        done => done.map(drop).map_err(|e| failed(&format!("{}/{}", what.kind, what.name), &e)),
+        done => done
+            .map(drop)
+            .map_err(|e| failed(&format!("{}/{}", what.kind, what.name), &e)),
     }
 }

@@ -26,47 +26,89 @@ pub(super) async fn planned(
     settings: &[Setting],
 ) -> Result<(Vec<App>, AppTemplate)> {
     let what = format!("app template {template}");
-    let found = at.api::<AppTemplate>().get_opt(template).await.map_err(told(format!("reading {what}")))?;
+    let found = at
+        .api::<AppTemplate>()
+        .get_opt(template)
+        .await
+        .map_err(told(format!("reading {what}")))?;
     let found = match (found, seen) {
         (Some(found), _) => found,
-        (None, Some(_)) => return Err(PerformError::Stale { what, why: "it was deleted".into() }),
+        (None, Some(_)) => {
+            return Err(PerformError::Stale {
+                what,
+                why: "it was deleted".into(),
+            });
+        }
         (None, None) => {
-            let all =
-                at.api::<AppTemplate>().list(&ListParams::default()).await.map_err(told("listing app templates"))?;
+            let all = at
+                .api::<AppTemplate>()
+                .list(&ListParams::default())
+                .await
+                .map_err(told("listing app templates"))?;
             let mut known: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
             known.sort();
-            let known =
-                if known.is_empty() { "none is there".into() } else { format!("there are {}", known.join(", ")) };
-            return Err(PerformError::refused(format!("there is no {what} in namespace {}; {known}", at.namespace)));
+            let known = if known.is_empty() {
+                "none is there".into()
+            } else {
+                format!("there are {}", known.join(", "))
+            };
+            return Err(PerformError::refused(format!(
+                "there is no {what} in namespace {}; {known}",
+                at.namespace
+            )));
         }
     };
     check(&what, seen, &found)?;
-    let there = at.api::<App>().list(&ListParams::default()).await.map_err(told("listing apps"))?.items;
+    let there = at
+        .api::<App>()
+        .list(&ListParams::default())
+        .await
+        .map_err(told("listing apps"))?
+        .items;
     let groups = match at.api::<VariableGroup>().list(&ListParams::default()).await {
         Ok(list) => list.items,
         // Installed before there were any.
         Err(e) if error::code(&e) == Some(404) => vec![],
         Err(e) => return Err(told("listing variable groups")(e)),
     };
-    let groups: BTreeMap<String, VariableGroup> = groups.into_iter().map(|g| (g.name_any(), g)).collect();
+    let groups: BTreeMap<String, VariableGroup> =
+        groups.into_iter().map(|g| (g.name_any(), g)).collect();
     let around = Around {
         apps: there.iter().collect(),
-        groups: groups.iter().map(|(name, group)| (name.as_str(), group)).collect(),
+        groups: groups
+            .iter()
+            .map(|(name, group)| (name.as_str(), group))
+            .collect(),
     };
-    let made = apps::make(&found, names, settings, &around).map_err(|all| refused(template, &all))?;
-    let dry = PostParams { dry_run: true, ..params() };
+    let made =
+        apps::make(&found, names, settings, &around).map_err(|all| refused(template, &all))?;
+    let dry = PostParams {
+        dry_run: true,
+        ..params()
+    };
     let mut problems = vec![];
     for app in &made {
         if let Err(why) = at.api::<App>().create(&dry, app).await {
             problems.push(format!("app {}: {}", app.name_any(), error::words(&why)));
         }
     }
-    if problems.is_empty() { Ok((made, found)) } else { Err(refused(template, &problems)) }
+    if problems.is_empty() {
+        Ok((made, found))
+    } else {
+        Err(refused(template, &problems))
+    }
 }
 
 fn refused(template: &str, problems: &[String]) -> PerformError {
-    let count = if let [_] = problems { String::new() } else { format!(": {} errors", problems.len()) };
-    PerformError::refused(format!("no app was made from template {template}{count}\n{}", problems.join("\n")))
+    let count = if let [_] = problems {
+        String::new()
+    } else {
+        format!(": {} errors", problems.len())
+    };
+    PerformError::refused(format!(
+        "no app was made from template {template}{count}\n{}",
+        problems.join("\n")
+    ))
 }
 
 /// Makes all of them. There is no transaction over several objects: whoever comes in between is told what was made and
@@ -84,17 +126,39 @@ pub(super) async fn create(
         let written = at.api::<App>().create(&params(), app).await;
         let taken = is_conflict(&written);
         if let Err(why) = written {
-            let why = if taken { "somebody else has made it meanwhile".into() } else { error::words(&why) };
+            let why = if taken {
+                "somebody else has made it meanwhile".into()
+            } else {
+                error::words(&why)
+            };
             let left = names[made.len()..].join(" ");
-            let made = if made.is_empty() { "nothing was made".into() } else { format!("made: {}", made.join(", ")) };
-            return Err(PerformError::refused(format!("app {name}: {why}; {made}; not made: {left}")));
+            let made = if made.is_empty() {
+                "nothing was made".into()
+            } else {
+                format!("made: {}", made.join(", "))
+            };
+            return Err(PerformError::refused(format!(
+                "app {name}: {why}; {made}; not made: {left}"
+            )));
         }
         made.push(name);
     }
-    let message = format!("made {} from template {template}; nothing of it runs before a release", names.join(", "));
-    Ok(Outcome { message, objects: made.into_iter().map(|name| ("App".to_owned(), name.to_owned())).collect() })
+    let message = format!(
+        "made {} from template {template}; nothing of it runs before a release",
+        names.join(", ")
+    );
+    Ok(Outcome {
+        message,
+        objects: made
+            .into_iter()
+            .map(|name| ("App".to_owned(), name.to_owned()))
+            .collect(),
+    })
 }
 
 fn params() -> PostParams {
-    PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() }
+    PostParams {
+        field_manager: Some(api::FIELD_MANAGER.into()),
+        ..PostParams::default()
+    }
 }

@@ -33,38 +33,90 @@ pub(super) async fn decide(
     said: Said<'_>,
     comment: Option<String>,
 ) -> Result<Outcome> {
-    let Said { task: of, attempt, decision, digest } = said;
+    let Said {
+        task: of,
+        attempt,
+        decision,
+        digest,
+    } = said;
     let name = release.name_any();
     wishes::may_decide(release, of, attempt).map_err(refused)?;
     let what = format!("task {of} of release {name}");
-    let Proposed { proposal, .. } =
-        revision::proposed(at.client, at.namespace, release, Some(of)).await.map_err(PerformError::Refused)?;
+    let Proposed { proposal, .. } = revision::proposed(at.client, at.namespace, release, Some(of))
+        .await
+        .map_err(PerformError::Refused)?;
     if digest.is_some_and(|seen| seen != proposal.digest) {
         let why = "what would be applied is not what you were shown".into();
         return Err(PerformError::Stale { what, why });
     }
     let digest = Some(proposal.digest.clone());
-    let spec = ApprovalSpec { comment, ..workflow::decision(release, (of, attempt), at.by, decision, digest) };
+    let spec = ApprovalSpec {
+        comment,
+        ..workflow::decision(release, (of, attempt), at.by, decision, digest)
+    };
     let made = approval_name(&name, of, attempt, at.by, &proposal.digest);
     // It goes with its release.
     let owner_references = release.owner_ref(&()).map(|owner| vec![owner]);
-    let metadata = ObjectMeta { name: Some(made.clone()), owner_references, ..ObjectMeta::default() };
-    let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
-    let created = at.api::<Approval>().create(&params, &Approval { metadata, spec: spec.clone() }).await;
+    let metadata = ObjectMeta {
+        name: Some(made.clone()),
+        owner_references,
+        ..ObjectMeta::default()
+    };
+    let params = PostParams {
+        field_manager: Some(api::FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
+    let created = at
+        .api::<Approval>()
+        .create(
+            &params,
+            &Approval {
+                metadata,
+                spec: spec.clone(),
+            },
+        )
+        .await;
     if is_conflict(&created) {
         // The same release's: a namesake release's approval has another uid, and is not in the way for long.
-        let old = at.api::<Approval>().get(&made).await.map_err(told(&made))?.spec;
-        let said = if old.decision == Decision::Pass { "approved" } else { "refused" };
-        return Err(PerformError::refused(format!("{} {said} {what} already", at.by)));
+        let old = at
+            .api::<Approval>()
+            .get(&made)
+            .await
+            .map_err(told(&made))?
+            .spec;
+        let said = if old.decision == Decision::Pass {
+            "approved"
+        } else {
+            "refused"
+        };
+        return Err(PerformError::refused(format!(
+            "{} {said} {what} already",
+            at.by
+        )));
     }
     created.map_err(told(format!("approval of {what}")))?;
-    let said = if decision == Decision::Pass { "approved" } else { "refused" };
+    let said = if decision == Decision::Pass {
+        "approved"
+    } else {
+        "refused"
+    };
     let mut message = format!("task {of} of release {name} is {said}");
     let (same, against) = others(at, &spec).await;
     if !against.is_empty() {
-        let (they, also) = (against.join(", "), at.api::<Release>().get_opt(&name).await.ok().flatten());
-        let phase = also.as_ref().and_then(|r| r.status.as_ref()?.tasks.iter().find(|t| t.name == of)).map(|t| t.phase);
-        let outrun = |why: String| Err(PerformError::Outrun { what: what.clone(), why });
+        let (they, also) = (
+            against.join(", "),
+            at.api::<Release>().get_opt(&name).await.ok().flatten(),
+        );
+        let phase = also
+            .as_ref()
+            .and_then(|r| r.status.as_ref()?.tasks.iter().find(|t| t.name == of))
+            .map(|t| t.phase);
+        let outrun = |why: String| {
+            Err(PerformError::Outrun {
+                what: what.clone(),
+                why,
+            })
+        };
         match decision {
             Decision::Pass if phase != Some(TaskPhase::Succeeded) => {
                 return outrun(format!(
@@ -84,14 +136,22 @@ pub(super) async fn decide(
     } else if !same.is_empty() {
         message += &format!("; {} said the same", same.join(", "));
     }
-    Ok(Outcome { message, objects: vec![("Release".into(), name), ("Approval".into(), made)] })
+    Ok(Outcome {
+        message,
+        objects: vec![("Release".into(), name), ("Approval".into(), made)],
+    })
 }
 
 /// Who else has said the same about this gate, and who the contrary. Of two that decide at once at least one sees the
 /// other: each looks after he has spoken.
 async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String>) {
     // Whoever may not list approvals has decided all the same.
-    let all = at.api::<Approval>().list(&ListParams::default()).await.map(|l| l.items).unwrap_or_default();
+    let all = at
+        .api::<Approval>()
+        .list(&ListParams::default())
+        .await
+        .map(|l| l.items)
+        .unwrap_or_default();
     let same_gate = |a: &ApprovalSpec| {
         a.release_uid == mine.release_uid
             && a.task == mine.task
@@ -100,8 +160,11 @@ async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String
             && a.digest == mine.digest
             && a.approver != mine.approver
     };
-    let (same, against): (Vec<_>, Vec<_>) =
-        all.into_iter().map(|a| a.spec).filter(same_gate).partition(|a| a.decision == mine.decision);
+    let (same, against): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .map(|a| a.spec)
+        .filter(same_gate)
+        .partition(|a| a.decision == mine.decision);
     let names = |all: Vec<ApprovalSpec>| all.into_iter().map(|a| a.approver).collect();
     (names(same), names(against))
 }
@@ -110,17 +173,36 @@ async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String
 fn approval_name(release: &str, task: &str, attempt: u32, by: &str, digest: &str) -> String {
     let plain = |text: &str| -> String {
         let lower = text.to_lowercase();
-        lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
+        lower
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect()
     };
     let person = plain(by);
     // What was not plain is told apart by its hash.
     let person = if person == by {
         person
     } else {
-        format!("{person}-{:08x}", xxhash_rust::xxh3::xxh3_64(by.as_bytes()) as u32)
+        format!(
+            "{person}-{:08x}",
+            xxhash_rust::xxh3::xxh3_64(by.as_bytes()) as u32
+        )
     };
-    let name: String = format!("{}-{}-{attempt}-{person}", plain(release), plain(task)).chars().take(240).collect();
-    let of: String = digest.trim_start_matches("sha256:").chars().take(8).collect();
+    let name: String = format!("{}-{}-{attempt}-{person}", plain(release), plain(task))
+        .chars()
+        .take(240)
+        .collect();
+    let of: String = digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(8)
+        .collect();
     format!("{}-{of}", name.trim_matches('-'))
 }
 
@@ -130,11 +212,22 @@ mod tests {
 
     #[test]
     fn one_name_for_one_persons_say() {
-        let approval_name = |release, task, attempt, by| approval_name(release, task, attempt, by, "sha256:0123456789");
-        assert_eq!(approval_name("a-1", "gate", 1, "ann"), "a-1-gate-1-ann-01234567");
-        let (one, two) = (approval_name("a-1", "gate", 1, "an.n"), approval_name("a-1", "gate", 1, "an_n"));
+        let approval_name = |release, task, attempt, by| {
+            approval_name(release, task, attempt, by, "sha256:0123456789")
+        };
+        assert_eq!(
+            approval_name("a-1", "gate", 1, "ann"),
+            "a-1-gate-1-ann-01234567"
+        );
+        let (one, two) = (
+            approval_name("a-1", "gate", 1, "an.n"),
+            approval_name("a-1", "gate", 1, "an_n"),
+        );
         assert_ne!(one, two);
-        assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{one}");
+        assert!(
+            one.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
+            "{one}"
+        );
         assert!(approval_name("a-1", "gate", 1, "灰度").ends_with(|c: char| c.is_ascii_hexdigit()));
     }
 }

@@ -30,20 +30,49 @@ pub(super) async fn wish(
 ) -> Result<Outcome> {
     let what = format!("release {name}");
     for _ in 0..TRIES {
-        let found = at.api::<Release>().get_opt(name).await.map_err(told(&what))?;
+        let found = at
+            .api::<Release>()
+            .get_opt(name)
+            .await
+            .map_err(told(&what))?;
         let release = found.ok_or_else(|| PerformError::refused(format!("there is no {what}")))?;
         check(&what, seen, &release)?;
-        if seen.and_then(|s| s.meaning.as_ref()).is_some_and(|m| *m != meaning(&release)) {
-            return Err(PerformError::Stale { what, why: moved(&release) });
+        if seen
+            .and_then(|s| s.meaning.as_ref())
+            .is_some_and(|m| *m != meaning(&release))
+        {
+            return Err(PerformError::Stale {
+                what,
+                why: moved(&release),
+            });
         }
-        if let ReleaseWish::Decide { task, attempt, decision, digest } = &wish {
-            let said = Said { task, attempt: *attempt, decision: *decision, digest: digest.as_deref() };
+        if let ReleaseWish::Decide {
+            task,
+            attempt,
+            decision,
+            digest,
+        } = &wish
+        {
+            let said = Said {
+                task,
+                attempt: *attempt,
+                decision: *decision,
+                digest: digest.as_deref(),
+            };
             return decide(at, &release, said, comment).await;
         }
         let mut control = release.spec.control.clone();
         let action = wishes::apply(&release, &wish, &mut control).map_err(refused)?;
-        let at_time = Timestamp::now().round(jiff::Unit::Second).unwrap_or_else(|_| Timestamp::now()).to_string();
-        control.last = Some(Wish { by: at.by.into(), action: action.clone(), at: at_time, comment: comment.clone() });
+        let at_time = Timestamp::now()
+            .round(jiff::Unit::Second)
+            .unwrap_or_else(|_| Timestamp::now())
+            .to_string();
+        control.last = Some(Wish {
+            by: at.by.into(),
+            action: action.clone(),
+            at: at_time,
+            comment: comment.clone(),
+        });
         let written = write(at, &release, &control).await;
         // The engine writes the same object's status all the time: that alone makes no wish stale.
         if is_conflict(&written) {
@@ -52,7 +81,10 @@ pub(super) async fn wish(
         written.map_err(told(&what))?;
         return Ok(Outcome::one("Release", name, format!("{what}: {action}")));
     }
-    Err(PerformError::Stale { what, why: "it is being written too often".into() })
+    Err(PerformError::Stale {
+        what,
+        why: "it is being written too often".into(),
+    })
 }
 
 /// What may have happened since somebody looked.
@@ -62,7 +94,11 @@ fn moved(release: &Release) -> String {
     format!("it stands elsewhere, or somebody wished something{wish}")
 }
 
-async fn write(at: &Place<'_>, release: &Release, control: &Control) -> Result<Release, kube::Error> {
+async fn write(
+    at: &Place<'_>,
+    release: &Release,
+    control: &Control,
+) -> Result<Release, kube::Error> {
     let mut wanted = serde_json::to_value(control).map_err(kube::Error::SerdeError)?;
     // A merge patch keeps what it does not name: the last wish's comment is not this one's.
     if control.last.as_ref().is_some_and(|w| w.comment.is_none()) {
@@ -72,16 +108,29 @@ async fn write(at: &Place<'_>, release: &Release, control: &Control) -> Result<R
         "metadata": {"resourceVersion": release.resource_version(), "uid": release.uid()},
         "spec": {"control": wanted},
     });
-    let params = PatchParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PatchParams::default() };
-    at.api::<Release>().patch(&release.name_any(), &params, &Patch::Merge(&patch)).await
+    let params = PatchParams {
+        field_manager: Some(api::FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
+    at.api::<Release>()
+        .patch(&release.name_any(), &params, &Patch::Merge(&patch))
+        .await
 }
 
 /// Holds every release that is under way.
 pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
-    let all = at.api::<Release>().list(&ListParams::default()).await.map_err(told("listing releases"))?.items;
+    let all = at
+        .api::<Release>()
+        .list(&ListParams::default())
+        .await
+        .map_err(told("listing releases"))?
+        .items;
     let running = |r: &&Release| {
         let phase = r.status.as_ref().map(|s| s.phase).unwrap_or_default();
-        !phase.is_final() && phase != ReleasePhase::Aborting && !r.spec.control.paused && !r.spec.control.abort
+        !phase.is_final()
+            && phase != ReleasePhase::Aborting
+            && !r.spec.control.paused
+            && !r.spec.control.abort
     };
     let mut held = vec![];
     let mut failed = vec![];
@@ -95,11 +144,28 @@ pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
         }
     }
     if !failed.is_empty() {
-        let held = if held.is_empty() { "nothing".into() } else { held.join(", ") };
-        return Err(PerformError::refused(format!("held {held}; not held: {}", failed.join("; "))));
+        let held = if held.is_empty() {
+            "nothing".into()
+        } else {
+            held.join(", ")
+        };
+        return Err(PerformError::refused(format!(
+            "held {held}; not held: {}",
+            failed.join("; ")
+        )));
     }
-    let message = if held.is_empty() { "nothing was running".into() } else { format!("held {}", held.join(", ")) };
-    Ok(Outcome { message, objects: held.into_iter().map(|n| ("Release".to_owned(), n)).collect() })
+    let message = if held.is_empty() {
+        "nothing was running".into()
+    } else {
+        format!("held {}", held.join(", "))
+    };
+    Ok(Outcome {
+        message,
+        objects: held
+            .into_iter()
+            .map(|n| ("Release".to_owned(), n))
+            .collect(),
+    })
 }
 
 /// Locks or unlocks an environment of an App.
@@ -117,14 +183,28 @@ pub(super) async fn lock(
         if seen.is_some_and(|s| app.uid().as_deref() != Some(&s.uid)) {
             check(&what, seen, &app)?;
         }
-        let Some(index) = app.spec.environments.iter().position(|e| e.name == environment) else {
-            return Err(PerformError::refused(format!("app {name} has no environment {environment:?}")));
+        let Some(index) = app
+            .spec
+            .environments
+            .iter()
+            .position(|e| e.name == environment)
+        else {
+            return Err(PerformError::refused(format!(
+                "app {name} has no environment {environment:?}"
+            )));
         };
         let message = match (&app.spec.environments[index].lock, &lock) {
             (Some(held), Some(_)) if held.by != at.by => {
-                return Err(PerformError::refused(format!("{environment} is locked by {}: {}", held.by, held.reason)));
+                return Err(PerformError::refused(format!(
+                    "{environment} is locked by {}: {}",
+                    held.by, held.reason
+                )));
             }
-            (None, None) => return Err(PerformError::refused(format!("{environment} of {name} is not locked"))),
+            (None, None) => {
+                return Err(PerformError::refused(format!(
+                    "{environment} of {name} is not locked"
+                )));
+            }
             (_, Some(_)) => format!("{environment} of {name} is locked"),
             (Some(_), None) => format!("{environment} of {name} is unlocked"),
         };
@@ -134,12 +214,23 @@ pub(super) async fn lock(
             "metadata": {"resourceVersion": app.resource_version()},
             "spec": {"environments": environments},
         });
-        let params = PatchParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PatchParams::default() };
-        let written = at.api::<App>().patch(name, &params, &Patch::Merge(&patch)).await;
+        let params = PatchParams {
+            field_manager: Some(api::FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let written = at
+            .api::<App>()
+            .patch(name, &params, &Patch::Merge(&patch))
+            .await;
         if is_conflict(&written) {
             continue;
         }
-        return written.map(|_| Outcome::one("App", name, message)).map_err(told(&what));
+        return written
+            .map(|_| Outcome::one("App", name, message))
+            .map_err(told(&what));
     }
-    Err(PerformError::Stale { what, why: "it is being written too often".into() })
+    Err(PerformError::Stale {
+        what,
+        why: "it is being written too often".into(),
+    })
 }

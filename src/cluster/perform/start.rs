@@ -32,7 +32,9 @@ pub(super) async fn release(
         return Err(PerformError::refused("no app is named"));
     }
     if let Some(stranger) = images.keys().find(|app| !apps.contains(app)) {
-        return Err(PerformError::refused(format!("an image is given for {stranger}, which is not released")));
+        return Err(PerformError::refused(format!(
+            "an image is given for {stranger}, which is not released"
+        )));
     }
     let all = list(at).await?;
     for (n, name) in apps.iter().enumerate() {
@@ -41,16 +43,31 @@ pub(super) async fn release(
         }
         let app = app(at, name).await?;
         if app.spec.stage(stage).is_none() {
-            let known: Vec<&str> = app.spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
+            let known: Vec<&str> = app
+                .spec
+                .workflow
+                .stages
+                .iter()
+                .map(|s| s.name.as_str())
+                .collect();
             return Err(PerformError::refused(format!(
                 "app {name} has no stage {stage:?}; it has {}",
-                if known.is_empty() { "none".into() } else { known.join(", ") }
+                if known.is_empty() {
+                    "none".into()
+                } else {
+                    known.join(", ")
+                }
             )));
         }
-        if let Some(image) = images.get(name).and_then(|i| i.keys().find(|k| !app.spec.images.contains_key(*k))) {
+        if let Some(image) = images
+            .get(name)
+            .and_then(|i| i.keys().find(|k| !app.spec.images.contains_key(*k)))
+        {
             let known: Vec<&str> = app.spec.images.keys().map(String::as_str).collect();
             let known = known.join(", ");
-            return Err(PerformError::refused(format!("app {name} has no image {image:?}; it has {known}")));
+            return Err(PerformError::refused(format!(
+                "app {name} has no image {image:?}; it has {known}"
+            )));
         }
         let wanted = ReleaseSpec {
             app: name.clone(),
@@ -61,9 +78,16 @@ pub(super) async fn release(
         let groups = groups(at, &group_names(&app, &wanted)).await?;
         // What could not be deployed is not begun.
         let now = jiff::Timestamp::now().to_string();
-        values(&app, &wanted, |name| groups.get(name), &now)
-            .map_err(|all| PerformError::refused(format!("no release of {name} was started\n{}", all.join("\n"))))?;
-        if let Some(running) = all.iter().find(|r| r.spec.app == *name && r.spec.stage == stage && !is_over(r)) {
+        values(&app, &wanted, |name| groups.get(name), &now).map_err(|all| {
+            PerformError::refused(format!(
+                "no release of {name} was started\n{}",
+                all.join("\n")
+            ))
+        })?;
+        if let Some(running) = all
+            .iter()
+            .find(|r| r.spec.app == *name && r.spec.stage == stage && !is_over(r))
+        {
             return Err(PerformError::refused(format!(
                 "release {} of {name} {stage} is {:?}; end or abort it first",
                 running.name_any(),
@@ -73,7 +97,8 @@ pub(super) async fn release(
         owned(at, &app, stage, &groups).await?;
     }
     // Several apps share a window; its name is that of its first release.
-    let window = window.or_else(|| (apps.len() > 1).then(|| format!("window-{}", fresh_name(&apps[0], &all))));
+    let window = window
+        .or_else(|| (apps.len() > 1).then(|| format!("window-{}", fresh_name(&apps[0], &all))));
     let mut objects = vec![];
     for name in apps {
         let spec = ReleaseSpec {
@@ -88,14 +113,35 @@ pub(super) async fn release(
         objects.push(("Release".to_owned(), create(at, spec, &all).await?));
     }
     let names: Vec<&str> = objects.iter().map(|(_, name)| name.as_str()).collect();
-    Ok(Outcome { message: format!("started {}", names.join(", ")), objects })
+    Ok(Outcome {
+        message: format!("started {}", names.join(", ")),
+        objects,
+    })
 }
 
 /// Refuses by name what the stage would write and another has, as far as that is known here.
-async fn owned(at: &Place<'_>, app: &App, stage: &str, groups: &BTreeMap<String, VariableGroup>) -> Result<()> {
-    let tasks = app.spec.stage(stage).map(|s| s.tasks.as_slice()).unwrap_or_default();
-    let deployed = |name: &str| tasks.iter().any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name));
-    let known = at.api::<App>().list(&ListParams::default()).await.map(|l| l.items).unwrap_or_default();
+async fn owned(
+    at: &Place<'_>,
+    app: &App,
+    stage: &str,
+    groups: &BTreeMap<String, VariableGroup>,
+) -> Result<()> {
+    let tasks = app
+        .spec
+        .stage(stage)
+        .map(|s| s.tasks.as_slice())
+        .unwrap_or_default();
+    let deployed = |name: &str| {
+        tasks
+            .iter()
+            .any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name))
+    };
+    let known = at
+        .api::<App>()
+        .list(&ListParams::default())
+        .await
+        .map(|l| l.items)
+        .unwrap_or_default();
     let mut problems = {
         // Which contexts there are is not known here: those of others are the engine's to ask.
         let is_home = |_: &str| false;
@@ -110,7 +156,11 @@ async fn owned(at: &Place<'_>, app: &App, stage: &str, groups: &BTreeMap<String,
         let found = owner::problems(&home, &group_of, app, deployed, &known).await;
         problems.extend(found.into_iter().map(|p| p.why));
     }
-    if problems.is_empty() { Ok(()) } else { Err(PerformError::refused(problems.join("\n"))) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(PerformError::refused(problems.join("\n")))
+    }
 }
 
 /// A Release that only cleans one environment up.
@@ -123,9 +173,16 @@ pub(super) async fn teardown(
     let app = app(at, name).await?;
     let found = app.spec.environment(environment);
     if found.is_none() && app.left_behind(environment).is_none() {
-        let known: Vec<&str> = app.spec.environments.iter().map(|e| e.name.as_str()).collect();
+        let known: Vec<&str> = app
+            .spec
+            .environments
+            .iter()
+            .map(|e| e.name.as_str())
+            .collect();
         let known = known.join(", ");
-        return Err(PerformError::refused(format!("app {name} has no environment {environment:?}; it has {known}")));
+        return Err(PerformError::refused(format!(
+            "app {name} has no environment {environment:?}; it has {known}"
+        )));
     }
     if let Some(lock) = found.and_then(|e| e.lock.as_ref()) {
         return Err(PerformError::refused(format!(
@@ -135,29 +192,56 @@ pub(super) async fn teardown(
     }
     let all = list(at).await?;
     let same = |r: &&Release| {
-        r.spec.app == name && r.spec.teardown.as_ref().is_some_and(|t| t.environment == environment) && !is_over(r)
+        r.spec.app == name
+            && r.spec
+                .teardown
+                .as_ref()
+                .is_some_and(|t| t.environment == environment)
+            && !is_over(r)
     };
     if let Some(running) = all.iter().find(same) {
-        return Err(PerformError::refused(format!("release {} tears it down already", running.name_any())));
+        return Err(PerformError::refused(format!(
+            "release {} tears it down already",
+            running.name_any()
+        )));
     }
     let spec = ReleaseSpec {
         app: name.into(),
-        teardown: Some(CleanUpTask { environment: environment.into(), remove_environment: false }),
+        teardown: Some(CleanUpTask {
+            environment: environment.into(),
+            remove_environment: false,
+        }),
         comment,
         requester: at.by.into(),
         ..ReleaseSpec::default()
     };
     let made = create(at, spec, &all).await?;
-    Ok(Outcome::one("Release", &made, format!("started {made}: {environment} of {name} is torn down")))
+    Ok(Outcome::one(
+        "Release",
+        &made,
+        format!("started {made}: {environment} of {name} is torn down"),
+    ))
 }
 
 async fn app(at: &Place<'_>, name: &str) -> Result<App> {
-    let found = at.api::<App>().get_opt(name).await.map_err(told(format!("reading app {name}")))?;
-    found.ok_or_else(|| PerformError::refused(format!("there is no app {name} in namespace {}", at.namespace)))
+    let found = at
+        .api::<App>()
+        .get_opt(name)
+        .await
+        .map_err(told(format!("reading app {name}")))?;
+    found.ok_or_else(|| {
+        PerformError::refused(format!(
+            "there is no app {name} in namespace {}",
+            at.namespace
+        ))
+    })
 }
 
 /// Those of the variable groups that are there.
-pub(super) async fn groups(at: &Place<'_>, names: &BTreeSet<String>) -> Result<BTreeMap<String, VariableGroup>> {
+pub(super) async fn groups(
+    at: &Place<'_>,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, VariableGroup>> {
     let mut found = BTreeMap::new();
     for name in names {
         let group = at.api::<VariableGroup>().get_opt(name).await;
@@ -183,25 +267,50 @@ fn is_over(release: &Release) -> bool {
 
 /// `APP-N`, with N above every one of the App's releases; the highest one is never pruned, so no name comes twice.
 fn fresh_name(app: &str, all: &[Release]) -> String {
-    let highest = all.iter().filter_map(|r| prune::number(app, &r.name_any())).max();
+    let highest = all
+        .iter()
+        .filter_map(|r| prune::number(app, &r.name_any()))
+        .max();
     format!("{app}-{}", highest.unwrap_or_default().saturating_add(1))
 }
 
 async fn create(at: &Place<'_>, spec: ReleaseSpec, all: &[Release]) -> Result<String> {
-    let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some(api::FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
     let labels: BTreeMap<String, String> = [(label::APP.to_owned(), spec.app.clone())].into();
     let mut name = fresh_name(&spec.app, all);
     for _ in 0..TRIES {
-        let metadata = ObjectMeta { name: Some(name.clone()), labels: Some(labels.clone()), ..ObjectMeta::default() };
-        let made = at.api().create(&params, &Release { metadata, spec: spec.clone(), status: None }).await;
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(labels.clone()),
+            ..ObjectMeta::default()
+        };
+        let made = at
+            .api()
+            .create(
+                &params,
+                &Release {
+                    metadata,
+                    spec: spec.clone(),
+                    status: None,
+                },
+            )
+            .await;
         if is_conflict(&made) {
             // Somebody else was quicker with this number.
             name = fresh_name(&spec.app, &list(at).await?);
             continue;
         }
-        return made.map(|_| name.clone()).map_err(told(format!("starting {name}")));
+        return made
+            .map(|_| name.clone())
+            .map_err(told(format!("starting {name}")));
     }
-    Err(PerformError::refused(format!("too many people start releases of {} at once; try again", spec.app)))
+    Err(PerformError::refused(format!(
+        "too many people start releases of {} at once; try again",
+        spec.app
+    )))
 }
 
 #[cfg(test)]
@@ -211,10 +320,19 @@ mod tests {
     #[test]
     fn a_fresh_name_is_above_all_of_the_app_and_no_others() {
         let of = |name: &str| Release {
-            metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                ..ObjectMeta::default()
+            },
             ..Release::default()
         };
-        let all = [of("a-2"), of("a-10"), of("a-baseline"), of("a-b-99"), of("b-50")];
+        let all = [
+            of("a-2"),
+            of("a-10"),
+            of("a-baseline"),
+            of("a-b-99"),
+            of("b-50"),
+        ];
         assert_eq!(fresh_name("a", &all), "a-11");
         assert_eq!(fresh_name("c", &all), "c-1");
     }

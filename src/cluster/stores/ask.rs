@@ -56,7 +56,9 @@ pub enum StoreError {
         store: &'static str,
     },
     /// The answer is not of its API.
-    #[error("what answers at {place} is no {store}: {why}; check url, service and basePath in spec.hops")]
+    #[error(
+        "what answers at {place} is no {store}: {why}; check url, service and basePath in spec.hops"
+    )]
     Unreadable {
         /// Which kind.
         store: &'static str,
@@ -93,19 +95,39 @@ impl Asked {
     pub(super) fn straight(store: &'static str, url: &str, base: String) -> Result<Self, String> {
         let url = url.trim_end_matches('/');
         let parsed: http::Uri = url.parse().map_err(|e| format!("url {url:?}: {e}"))?;
-        if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none_or(str::is_empty) {
+        if !matches!(parsed.scheme_str(), Some("http" | "https"))
+            || parsed.host().is_none_or(str::is_empty)
+        {
             return Err(format!("url {url:?}: write it as http://HOST:PORT"));
         }
-        let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+        let client = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none());
         let client = client.build().map_err(|e| e.to_string())?;
         // A password in it is for the store, not for those who read of it.
-        let place = format!("{}://{}", parsed.scheme_str().unwrap_or("http"), parsed.host().unwrap_or_default());
-        let place = parsed.port_u16().map_or(place.clone(), |port| format!("{place}:{port}"));
-        Ok(Self { store, place, base, way: Way::Straight(client, url.to_owned()) })
+        let place = format!(
+            "{}://{}",
+            parsed.scheme_str().unwrap_or("http"),
+            parsed.host().unwrap_or_default()
+        );
+        let place = parsed
+            .port_u16()
+            .map_or(place.clone(), |port| format!("{place}:{port}"));
+        Ok(Self {
+            store,
+            place,
+            base,
+            way: Way::Straight(client, url.to_owned()),
+        })
     }
 
     pub(super) fn through(store: &'static str, proxy: Proxy, service: &str, base: String) -> Self {
-        Self { store, place: format!("service {service}"), base, way: Way::Through(proxy) }
+        Self {
+            store,
+            place: format!("service {service}"),
+            base,
+            way: Way::Through(proxy),
+        }
     }
 
     /// The answer to a GET; none where there is nothing (404).
@@ -115,14 +137,31 @@ impl Asked {
         parameters: &[(&str, &str)],
         accept: &str,
     ) -> Result<Option<Answer>, StoreError> {
-        let query = parameters.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>();
-        let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
+        let query = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", escaped(value)))
+            .collect::<Vec<_>>();
+        let path = if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", query.join("&"))
+        };
         self.send(Method::GET, &path, accept, None).await
     }
 
     /// The answer to JSON that is posted.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Option<Answer>, StoreError> {
-        self.send(Method::POST, path, "application/json", Some(body.to_string())).await
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<Option<Answer>, StoreError> {
+        self.send(
+            Method::POST,
+            path,
+            "application/json",
+            Some(body.to_string()),
+        )
+        .await
     }
 
     async fn send(
@@ -134,17 +173,30 @@ impl Asked {
     ) -> Result<Option<Answer>, StoreError> {
         let asking = self.exchange(method, path, accept, body);
         let late = |_| self.unreachable(format!("nothing came within {} s", PATIENCE.as_secs()));
-        let (status, headers, bytes) = tokio::time::timeout(PATIENCE, asking).await.map_err(late)??;
+        let (status, headers, bytes) = tokio::time::timeout(PATIENCE, asking)
+            .await
+            .map_err(late)??;
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !status.is_success() {
             let why = Clean::bounded(&String::from_utf8_lossy(&bytes), 300).into_string();
             let place = self.place.clone();
-            return Err(StoreError::Refused { store: self.store, place, status: status.as_u16(), why });
+            return Err(StoreError::Refused {
+                store: self.store,
+                place,
+                status: status.as_u16(),
+                why,
+            });
         }
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        Ok(Some(Answer { is_json: kind.contains("json"), bytes }))
+        let kind = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        Ok(Some(Answer {
+            is_json: kind.contains("json"),
+            bytes,
+        }))
     }
 
     async fn exchange(
@@ -157,23 +209,42 @@ impl Asked {
         let path = format!("{}{path}", self.base);
         match &self.way {
             Way::Straight(client, url) => {
-                let request = client.request(method, format!("{url}{path}")).header(header::ACCEPT, accept);
+                let request = client
+                    .request(method, format!("{url}{path}"))
+                    .header(header::ACCEPT, accept);
                 let request = match body {
-                    Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(body),
+                    Some(body) => request
+                        .header(header::CONTENT_TYPE, "application/json")
+                        .body(body),
                     None => request,
                 };
-                let answer = request.send().await.map_err(|e| self.unreachable(root(&e)))?;
+                let answer = request
+                    .send()
+                    .await
+                    .map_err(|e| self.unreachable(root(&e)))?;
                 let (status, headers) = (answer.status(), answer.headers().clone());
                 Ok((status, headers, self.collect(answer.bytes_stream()).await?))
             }
             Way::Through(proxy) => {
-                let request = Request::builder().method(method).uri(&path).header(header::ACCEPT, accept);
+                let request = Request::builder()
+                    .method(method)
+                    .uri(&path)
+                    .header(header::ACCEPT, accept);
                 let request = request.header(header::CONTENT_TYPE, "application/json");
                 let body = body.map_or_else(Body::empty, |body| Body::from(body.into_bytes()));
-                let request = request.body(body).map_err(|e| self.unreachable(e.to_string()))?;
-                let answer = proxy.send_body(request).await.map_err(|why| self.unreachable(why))?;
+                let request = request
+                    .body(body)
+                    .map_err(|e| self.unreachable(e.to_string()))?;
+                let answer = proxy
+                    .send_body(request)
+                    .await
+                    .map_err(|why| self.unreachable(why))?;
                 let (head, body) = answer.into_parts();
-                Ok((head.status, head.headers, self.collect(body.into_data_stream()).await?))
+                Ok((
+                    head.status,
+                    head.headers,
+                    self.collect(body.into_data_stream()).await?,
+                ))
             }
         }
     }
@@ -194,17 +265,28 @@ impl Asked {
     }
 
     pub(super) fn setting(&self, why: &str) -> StoreError {
-        StoreError::Setting { store: self.store, why: why.into() }
+        StoreError::Setting {
+            store: self.store,
+            why: why.into(),
+        }
     }
 
     fn unreachable(&self, why: String) -> StoreError {
         let why = Clean::bounded(&why, 300).into_string();
-        StoreError::Unreachable { store: self.store, place: self.place.clone(), why }
+        StoreError::Unreachable {
+            store: self.store,
+            place: self.place.clone(),
+            why,
+        }
     }
 
     pub(super) fn unreadable(&self, why: impl ToString) -> StoreError {
         let why = Clean::bounded(&why.to_string(), 300).into_string();
-        StoreError::Unreadable { store: self.store, place: self.place.clone(), why }
+        StoreError::Unreadable {
+            store: self.store,
+            place: self.place.clone(),
+            why,
+        }
     }
 }
 
@@ -234,8 +316,18 @@ mod tests {
     fn a_url_leads_to_a_host_and_its_password_is_not_told() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let asked = |url| Asked::straight("Tempo", url, String::new());
-        assert_eq!(asked("https://me:secret@tempo:3200/").ok().unwrap().place, "https://tempo:3200");
-        for wrong in ["tempo:3200", "ftp://tempo", "http://", "/x", "", "http://a b"] {
+        assert_eq!(
+            asked("https://me:secret@tempo:3200/").ok().unwrap().place,
+            "https://tempo:3200"
+        );
+        for wrong in [
+            "tempo:3200",
+            "ftp://tempo",
+            "http://",
+            "/x",
+            "",
+            "http://a b",
+        ] {
             assert!(asked(wrong).is_err(), "{wrong}");
         }
     }

@@ -24,7 +24,10 @@ struct Part {
 fn wanted(attributes: &[String], tag: &str) -> Vec<String> {
     let forms = |name: &String| {
         let list = json!([tag]).to_string();
-        [json!({name: tag}).to_string(), json!({name: list}).to_string()]
+        [
+            json!({name: tag}).to_string(),
+            json!({name: list}).to_string(),
+        ]
     };
     attributes.iter().flat_map(forms).collect()
 }
@@ -37,9 +40,9 @@ pub(super) async fn recent(
     most: usize,
 ) -> Result<Vec<Span>, StoreError> {
     let Some(gateway) = &store.gateway else {
-        return Err(store
-            .asked
-            .setting("it asks for a service: say in gatewayName under which name the gateway reports"));
+        return Err(store.asked.setting(
+            "it asks for a service: say in gatewayName under which name the gateway reports",
+        ));
     };
     let (start, end, most) = (since.to_string(), until.to_string(), most.to_string());
     let mut spans = vec![];
@@ -65,8 +68,18 @@ pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreErr
     ask(store, &format!("/api/v3/traces/{id}"), &[]).await
 }
 
-async fn ask(store: &Store, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<Span>, StoreError> {
-    let Some(answer) = store.asked.get(path, parameters, "application/json").await? else { return Ok(vec![]) };
+async fn ask(
+    store: &Store,
+    path: &str,
+    parameters: &[(&str, &str)],
+) -> Result<Vec<Span>, StoreError> {
+    let Some(answer) = store
+        .asked
+        .get(path, parameters, "application/json")
+        .await?
+    else {
+        return Ok(vec![]);
+    };
     let decoder = Decoder::of_store(&store.keys, Source::Jaeger, MOST_SPANS);
     read(&decoder, &answer.bytes).map_err(|why| store.asked.unreadable(why))
 }
@@ -76,7 +89,9 @@ fn read(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
     // Long answers come in parts, one JSON object after another.
     for part in serde_json::Deserializer::from_slice(bytes).into_iter::<Part>() {
         let part = part.map_err(|e| e.to_string())?;
-        let decoded = decoder.traces_json(part.result.to_string().as_bytes()).map_err(|e| e.to_string())?;
+        let decoded = decoder
+            .traces_json(part.result.to_string().as_bytes())
+            .map_err(|e| e.to_string())?;
         spans.extend(decoded.spans);
     }
     Ok(spans)
@@ -90,7 +105,13 @@ mod tests {
     #[test]
     fn a_tag_is_asked_for_as_text_and_as_an_array() {
         let asked = wanted(&["x-mse-tag".into()], "gr\"ay");
-        assert_eq!(asked, [r#"{"x-mse-tag":"gr\"ay"}"#, r#"{"x-mse-tag":"[\"gr\\\"ay\"]"}"#]);
+        assert_eq!(
+            asked,
+            [
+                r#"{"x-mse-tag":"gr\"ay"}"#,
+                r#"{"x-mse-tag":"[\"gr\\\"ay\"]"}"#
+            ]
+        );
     }
 
     #[test]
@@ -106,10 +127,19 @@ mod tests {
         };
         let keys = AttributeKeys::default().and_attribute("http.request.header.x-mse-tag");
         let decoder = Decoder::of_store(&keys, Source::Jaeger, 10);
-        let spans =
-            read(&decoder, format!("{}\n{}", part("b7ad6b7169203331"), part("APBnqgupArc=")).as_bytes()).unwrap();
-        assert_eq!((spans.len(), &spans[0].tag), (2, &Tag::Value("gray".into())));
-        assert_eq!((spans[1].span.as_str(), spans[1].peer.as_deref()), ("00f067aa0ba902b7", Some("10.0.0.7")));
+        let spans = read(
+            &decoder,
+            format!("{}\n{}", part("b7ad6b7169203331"), part("APBnqgupArc=")).as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(
+            (spans.len(), &spans[0].tag),
+            (2, &Tag::Value("gray".into()))
+        );
+        assert_eq!(
+            (spans[1].span.as_str(), spans[1].peer.as_deref()),
+            ("00f067aa0ba902b7", Some("10.0.0.7"))
+        );
         assert!(read(&decoder, b"{\"result\":{}}").unwrap().is_empty());
         assert!(read(&decoder, b"").unwrap().is_empty());
         assert!(read(&decoder, b"<html>").is_err());

@@ -121,7 +121,11 @@ struct TagOf {
     value: Option<String>,
 }
 
-async fn ask<T: DeserializeOwned>(store: &Store, query: &str, variables: Json) -> Result<T, StoreError> {
+async fn ask<T: DeserializeOwned>(
+    store: &Store,
+    query: &str,
+    variables: Json,
+) -> Result<T, StoreError> {
     let question = json!({"query": query, "variables": variables});
     let Some(answer) = store.asked.post("/graphql", &question).await? else {
         return Err(store.asked.unreadable("it has no /graphql"));
@@ -131,8 +135,13 @@ async fn ask<T: DeserializeOwned>(store: &Store, query: &str, variables: Json) -
 
 fn data<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let response: Response<T> = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    let problem = response.errors.and_then(|errors| errors.into_iter().next()).map(|problem| problem.message);
-    response.data.ok_or_else(|| problem.unwrap_or_else(|| "its answer holds no data".into()))
+    let problem = response
+        .errors
+        .and_then(|errors| errors.into_iter().next())
+        .map(|problem| problem.message);
+    response
+        .data
+        .ok_or_else(|| problem.unwrap_or_else(|| "its answer holds no data".into()))
 }
 
 /// Ids of traces with that tag.
@@ -144,7 +153,10 @@ pub(super) async fn search(
     most: usize,
 ) -> Result<Vec<String>, StoreError> {
     let zone: Zone = ask(store, ZONE, json!({})).await?;
-    let zone = zone.time.and_then(|time| zone_of(&time.timezone?)).unwrap_or(TimeZone::UTC);
+    let zone = zone
+        .time
+        .and_then(|time| zone_of(&time.timezone?))
+        .unwrap_or(TimeZone::UTC);
     let mut ids = vec![];
     for key in &store.attributes {
         let condition = condition(key, tag, (since, until), &zone, most);
@@ -159,8 +171,18 @@ pub(super) async fn search(
     Ok(ids)
 }
 
-fn condition(key: &str, tag: &str, (since, until): (Timestamp, Timestamp), zone: &TimeZone, most: usize) -> Json {
-    let written = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H%M%S").to_string();
+fn condition(
+    key: &str,
+    tag: &str,
+    (since, until): (Timestamp, Timestamp),
+    zone: &TimeZone,
+    most: usize,
+) -> Json {
+    let written = |time: Timestamp| {
+        time.to_zoned(zone.clone())
+            .strftime("%Y-%m-%d %H%M%S")
+            .to_string()
+    };
     json!({
         "queryDuration": {"start": written(since), "end": written(until), "step": "SECOND"},
         "tags": [{"key": key, "value": tag}],
@@ -179,17 +201,25 @@ fn zone_of(text: &str) -> Option<TimeZone> {
     };
     let (hours, minutes) = digits.split_at_checked(2)?;
     let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
-    Offset::from_seconds(sign * seconds).ok().map(TimeZone::fixed)
+    Offset::from_seconds(sign * seconds)
+        .ok()
+        .map(TimeZone::fixed)
 }
 
 pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreError> {
     let found: OneTrace = ask(store, TRACE, json!({"id": id})).await?;
-    let spans = found.trace.and_then(|trace| trace.spans).unwrap_or_default();
+    let spans = found
+        .trace
+        .and_then(|trace| trace.spans)
+        .unwrap_or_default();
     Ok(read(&store.keys, &spans))
 }
 
 fn read(keys: &AttributeKeys, told: &[Told]) -> Vec<Span> {
-    told.iter().take(MOST_SPANS).filter_map(|told| span(keys, told).ok()).collect()
+    told.iter()
+        .take(MOST_SPANS)
+        .filter_map(|told| span(keys, told).ok())
+        .collect()
 }
 
 fn id(segment: &str, span: i64) -> String {
@@ -222,11 +252,22 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
         own.take("service.name", &service.as_str().into());
     }
     // By default `UUID@hostname`, where a pod's host name is its own.
-    if let Some((_, host)) = told.service_instance_name.as_deref().and_then(|name| name.rsplit_once('@')) {
-        let key = if host.parse::<std::net::IpAddr>().is_ok() { "k8s.pod.ip" } else { "host.name" };
+    if let Some((_, host)) = told
+        .service_instance_name
+        .as_deref()
+        .and_then(|name| name.rsplit_once('@'))
+    {
+        let key = if host.parse::<std::net::IpAddr>().is_ok() {
+            "k8s.pod.ip"
+        } else {
+            "host.name"
+        };
         own.take(key, &host.into());
     }
-    let endpoint = told.endpoint_name.as_deref().and_then(|name| name.find('/').map(|at| &name[at..]));
+    let endpoint = told
+        .endpoint_name
+        .as_deref()
+        .and_then(|name| name.find('/').map(|at| &name[at..]));
     if let Some(path) = endpoint.filter(|_| side != Side::Inner) {
         // Tags come before it: a URL is more than a name of an endpoint.
         facts.take(keys, "url.full", path.into());
@@ -235,12 +276,38 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     if trace.is_empty() {
         return Err(Unusable::Id);
     }
-    let above = || told.refs.iter().flatten().next().map(|r| id(&r.parent_segment_id, r.parent_span_id));
-    let parent = if told.parent_span_id >= 0 { Some(id(&told.segment_id, told.parent_span_id)) } else { above() };
-    let ids = Ids { trace, span: id(&told.segment_id, told.span_id), parent };
+    let above = || {
+        told.refs
+            .iter()
+            .flatten()
+            .next()
+            .map(|r| id(&r.parent_segment_id, r.parent_span_id))
+    };
+    let parent = if told.parent_span_id >= 0 {
+        Some(id(&told.segment_id, told.parent_span_id))
+    } else {
+        above()
+    };
+    let ids = Ids {
+        trace,
+        span: id(&told.segment_id, told.span_id),
+        parent,
+    };
     let time = instant(i128::from(told.start_time) * 1_000_000).ok_or(Unusable::Time)?;
-    let micros = told.end_time.saturating_sub(told.start_time).max(0).saturating_mul(1000).unsigned_abs();
-    Ok(facts.into_span(keys, Source::SkyWalking, side, own.emitter(), ids, Lasted { time, micros }))
+    let micros = told
+        .end_time
+        .saturating_sub(told.start_time)
+        .max(0)
+        .saturating_mul(1000)
+        .unsigned_abs();
+    Ok(facts.into_span(
+        keys,
+        Source::SkyWalking,
+        side,
+        own.emitter(),
+        ids,
+        Lasted { time, micros },
+    ))
 }
 
 #[cfg(test)]
@@ -250,8 +317,17 @@ mod tests {
 
     #[test]
     fn times_are_written_in_the_zone_of_the_server() {
-        let (since, until) = ("2026-11-28T18:15:00Z".parse().unwrap(), "2026-11-28T18:16:01Z".parse().unwrap());
-        let condition = condition("x-mse-tag", "gray", (since, until), &zone_of("+0800").unwrap(), 50);
+        let (since, until) = (
+            "2026-11-28T18:15:00Z".parse().unwrap(),
+            "2026-11-28T18:16:01Z".parse().unwrap(),
+        );
+        let condition = condition(
+            "x-mse-tag",
+            "gray",
+            (since, until),
+            &zone_of("+0800").unwrap(),
+            50,
+        );
         assert_eq!(condition["queryDuration"]["start"], "2026-11-29 021500");
         assert_eq!(condition["queryDuration"]["end"], "2026-11-29 021601");
         assert!(zone_of("-0330").is_some());
@@ -282,12 +358,28 @@ mod tests {
         let spans = read(&keys, &found.trace.unwrap().spans.unwrap());
         assert_eq!(spans.len(), 3, "one begins at no time that can be");
         let (entry, exit, local) = (&spans[0], &spans[1], &spans[2]);
-        assert_eq!((entry.side, &entry.tag, entry.path.as_str()), (Side::Server, &Tag::Value("gray".into()), "/A/a"));
-        assert_eq!((entry.by.pod.as_deref(), entry.micros, entry.status), (Some("gw-1"), 5000, Some(200)));
-        assert_eq!((exit.peer.as_deref(), exit.by.address.as_deref()), (Some("10.0.0.7"), Some("10.0.0.1")));
-        assert_eq!((exit.parent.as_ref(), exit.micros, exit.path.as_str()), (Some(&entry.span), 0, "/b"));
+        assert_eq!(
+            (entry.side, &entry.tag, entry.path.as_str()),
+            (Side::Server, &Tag::Value("gray".into()), "/A/a")
+        );
+        assert_eq!(
+            (entry.by.pod.as_deref(), entry.micros, entry.status),
+            (Some("gw-1"), 5000, Some(200))
+        );
+        assert_eq!(
+            (exit.peer.as_deref(), exit.by.address.as_deref()),
+            (Some("10.0.0.7"), Some("10.0.0.1"))
+        );
+        assert_eq!(
+            (exit.parent.as_ref(), exit.micros, exit.path.as_str()),
+            (Some(&entry.span), 0, "/b")
+        );
         assert!(exit.error.is_some());
-        assert_eq!(local.parent.as_ref(), Some(&exit.span), "from another segment");
+        assert_eq!(
+            local.parent.as_ref(),
+            Some(&exit.span),
+            "from another segment"
+        );
     }
 
     #[test]

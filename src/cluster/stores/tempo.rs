@@ -37,7 +37,14 @@ struct FoundTrace {
 
 fn query(attributes: &[String], tag: &str) -> String {
     let wanted = |attribute: &String| format!("span.{} = {}", quoted(attribute), quoted(tag));
-    format!("{{ {} }}", attributes.iter().map(wanted).collect::<Vec<_>>().join(" || "))
+    format!(
+        "{{ {} }}",
+        attributes
+            .iter()
+            .map(wanted)
+            .collect::<Vec<_>>()
+            .join(" || ")
+    )
 }
 
 /// Ids of traces with that tag.
@@ -49,9 +56,23 @@ pub(super) async fn search(
     most: usize,
 ) -> Result<Vec<String>, StoreError> {
     let query = query(&store.attributes, tag);
-    let (start, end, limit) = (since.as_second().to_string(), (until.as_second() + 1).to_string(), most.to_string());
-    let parameters = [("q", &*query), ("start", &start), ("end", &end), ("limit", &limit), ("spss", "1")];
-    let Some(answer) = store.asked.get("/api/search", &parameters, "application/json").await? else {
+    let (start, end, limit) = (
+        since.as_second().to_string(),
+        (until.as_second() + 1).to_string(),
+        most.to_string(),
+    );
+    let parameters = [
+        ("q", &*query),
+        ("start", &start),
+        ("end", &end),
+        ("limit", &limit),
+        ("spss", "1"),
+    ];
+    let Some(answer) = store
+        .asked
+        .get("/api/search", &parameters, "application/json")
+        .await?
+    else {
         return Err(store.asked.unreadable("it has no /api/search"));
     };
     found(&answer.bytes).map_err(|e| store.asked.unreadable(e))
@@ -59,7 +80,12 @@ pub(super) async fn search(
 
 fn found(bytes: &[u8]) -> Result<Vec<String>, serde_json::Error> {
     let found: Found = serde_json::from_slice(bytes)?;
-    Ok(found.traces.unwrap_or_default().into_iter().map(|trace| padded(&trace.id)).collect())
+    Ok(found
+        .traces
+        .unwrap_or_default()
+        .into_iter()
+        .map(|trace| padded(&trace.id))
+        .collect())
 }
 
 pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreError> {
@@ -69,7 +95,13 @@ pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreErr
     }
     // Tempo before 2.7 has the older path only; either answers 404 where there is nothing.
     for (path, wrapped) in [("/api/v2/traces", true), ("/api/traces", false)] {
-        let Some(answer) = store.asked.get(&format!("{path}/{id}"), &[], PROTOBUF).await? else { continue };
+        let Some(answer) = store
+            .asked
+            .get(&format!("{path}/{id}"), &[], PROTOBUF)
+            .await?
+        else {
+            continue;
+        };
         let decoder = Decoder::of_store(&store.keys, Source::Tempo, MOST_SPANS);
         let spans = if answer.is_json {
             of_json(&decoder, &answer.bytes)
@@ -83,10 +115,16 @@ pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreErr
 
 fn of_protobuf(decoder: &Decoder<'_>, bytes: &[u8], wrapped: bool) -> Result<Vec<Span>, String> {
     let trace = match wrapped {
-        true => TraceById::decode(bytes).map_err(|e| e.to_string())?.trace.unwrap_or_default(),
+        true => TraceById::decode(bytes)
+            .map_err(|e| e.to_string())?
+            .trace
+            .unwrap_or_default(),
         false => bytes.to_vec(),
     };
-    decoder.traces(&trace).map(|decoded| decoded.spans).map_err(|e| e.to_string())
+    decoder
+        .traces(&trace)
+        .map(|decoded| decoded.spans)
+        .map_err(|e| e.to_string())
 }
 
 fn of_json(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
@@ -95,20 +133,31 @@ fn of_json(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
         Some(trace) => trace.take(),
         None => answer,
     };
-    decoder.traces_json(trace.to_string().as_bytes()).map(|decoded| decoded.spans).map_err(|e| e.to_string())
+    decoder
+        .traces_json(trace.to_string().as_bytes())
+        .map(|decoded| decoded.spans)
+        .map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Told, TracesData};
+    use opentelemetry_proto::tonic::trace::v1::{
+        ResourceSpans, ScopeSpans, Span as Told, TracesData,
+    };
 
     use super::*;
     use crate::otlp::decode::AttributeKeys;
 
     #[test]
     fn a_query_names_every_attribute_and_escapes_the_tag() {
-        let query = query(&["http.request.header.x-mse-tag".into(), "x-mse-tag".into()], "a\"b");
-        assert_eq!(query, r#"{ span."http.request.header.x-mse-tag" = "a\"b" || span."x-mse-tag" = "a\"b" }"#);
+        let query = query(
+            &["http.request.header.x-mse-tag".into(), "x-mse-tag".into()],
+            "a\"b",
+        );
+        assert_eq!(
+            query,
+            r#"{ span."http.request.header.x-mse-tag" = "a\"b" || span."x-mse-tag" = "a\"b" }"#
+        );
     }
 
     #[test]
@@ -117,7 +166,10 @@ mod tests {
             {"traceID":"1234567890abcdef"}],"metrics":{"inspectedBytes":"1"}}"#;
         assert_eq!(
             found(text.as_bytes()).unwrap(),
-            ["2f3e0cee77ae5dc9c17ade3689eb2e54", "00000000000000001234567890abcdef"]
+            [
+                "2f3e0cee77ae5dc9c17ade3689eb2e54",
+                "00000000000000001234567890abcdef"
+            ]
         );
         assert!(found(b"{}").unwrap().is_empty());
         assert!(found(b"{\"traces\":null}").unwrap().is_empty());
@@ -126,17 +178,35 @@ mod tests {
 
     #[test]
     fn a_trace_by_the_published_schema_is_read_in_both_forms() {
-        let told =
-            Told { trace_id: vec![1; 16], span_id: vec![2; 8], kind: 3, start_time_unix_nano: 5, ..Told::default() };
-        let scope = ScopeSpans { spans: vec![told], ..ScopeSpans::default() };
-        let data =
-            TracesData { resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }] };
+        let told = Told {
+            trace_id: vec![1; 16],
+            span_id: vec![2; 8],
+            kind: 3,
+            start_time_unix_nano: 5,
+            ..Told::default()
+        };
+        let scope = ScopeSpans {
+            spans: vec![told],
+            ..ScopeSpans::default()
+        };
+        let data = TracesData {
+            resource_spans: vec![ResourceSpans {
+                scope_spans: vec![scope],
+                ..ResourceSpans::default()
+            }],
+        };
         let keys = AttributeKeys::default();
         let decoder = Decoder::of_store(&keys, Source::Tempo, 10);
-        let answer = TraceById { trace: Some(data.encode_to_vec()) }.encode_to_vec();
+        let answer = TraceById {
+            trace: Some(data.encode_to_vec()),
+        }
+        .encode_to_vec();
         let spans = of_protobuf(&decoder, &answer, true).unwrap();
         assert_eq!((spans.len(), spans[0].source), (1, Source::Tempo));
-        assert_eq!(of_protobuf(&decoder, &data.encode_to_vec(), false).unwrap(), spans);
+        assert_eq!(
+            of_protobuf(&decoder, &data.encode_to_vec(), false).unwrap(),
+            spans
+        );
         let json = serde_json::json!({"trace": data, "status": "COMPLETE"}).to_string();
         assert_eq!(of_json(&decoder, json.as_bytes()).unwrap(), spans);
         assert!(of_protobuf(&decoder, b"", true).unwrap().is_empty());

@@ -60,18 +60,35 @@ pub(super) async fn recent(
     most: usize,
 ) -> Result<Vec<Span>, StoreError> {
     let end = until.as_millisecond();
-    let (lookback, end) = ((end - since.as_millisecond()).max(1).to_string(), end.to_string());
+    let (lookback, end) = (
+        (end - since.as_millisecond()).max(1).to_string(),
+        end.to_string(),
+    );
     let most = most.to_string();
     let mut spans = vec![];
     for attribute in &store.attributes {
         let wanted = format!("{attribute}={tag}");
-        let mut parameters =
-            vec![("annotationQuery", &*wanted), ("endTs", &end), ("lookback", &lookback), ("limit", &most)];
-        parameters.extend(store.gateway.as_deref().map(|gateway| ("serviceName", gateway)));
-        let Some(answer) = store.asked.get("/api/v2/traces", &parameters, "application/json").await? else {
+        let mut parameters = vec![
+            ("annotationQuery", &*wanted),
+            ("endTs", &end),
+            ("lookback", &lookback),
+            ("limit", &most),
+        ];
+        parameters.extend(
+            store
+                .gateway
+                .as_deref()
+                .map(|gateway| ("serviceName", gateway)),
+        );
+        let Some(answer) = store
+            .asked
+            .get("/api/v2/traces", &parameters, "application/json")
+            .await?
+        else {
             return Err(store.asked.unreadable("it has no /api/v2/traces"));
         };
-        let traces: Vec<Vec<Told>> = serde_json::from_slice(&answer.bytes).map_err(|e| store.asked.unreadable(e))?;
+        let traces: Vec<Vec<Told>> =
+            serde_json::from_slice(&answer.bytes).map_err(|e| store.asked.unreadable(e))?;
         spans.extend(read(&store.keys, traces.into_iter().flatten()));
     }
     spans.truncate(MOST_SPANS);
@@ -83,14 +100,23 @@ pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreErr
     if !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Ok(vec![]);
     }
-    let found = store.asked.get(&format!("/api/v2/trace/{id}"), &[], "application/json").await?;
-    let Some(answer) = found else { return Ok(vec![]) };
-    let told: Vec<Told> = serde_json::from_slice(&answer.bytes).map_err(|e| store.asked.unreadable(e))?;
+    let found = store
+        .asked
+        .get(&format!("/api/v2/trace/{id}"), &[], "application/json")
+        .await?;
+    let Some(answer) = found else {
+        return Ok(vec![]);
+    };
+    let told: Vec<Told> =
+        serde_json::from_slice(&answer.bytes).map_err(|e| store.asked.unreadable(e))?;
     Ok(read(&store.keys, told))
 }
 
 fn read(keys: &AttributeKeys, told: impl IntoIterator<Item = Told>) -> Vec<Span> {
-    told.into_iter().take(MOST_SPANS).filter_map(|told| span(keys, &told).ok()).collect()
+    told.into_iter()
+        .take(MOST_SPANS)
+        .filter_map(|told| span(keys, &told).ok())
+        .collect()
 }
 
 fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
@@ -112,7 +138,10 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     }
     let (local, remote) = (told.local_endpoint.as_ref(), told.remote_endpoint.as_ref());
     for (key, text) in [
-        ("service.name", local.and_then(|e| e.service_name.as_deref())),
+        (
+            "service.name",
+            local.and_then(|e| e.service_name.as_deref()),
+        ),
         ("k8s.pod.ip", local.and_then(Endpoint::address)),
     ] {
         if let Some(text) = text {
@@ -124,20 +153,34 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
         facts.take(keys, "net.peer.ip", address.into());
     }
     let ids = ids(told, side)?;
-    let nanos = told.timestamp.and_then(|micros| micros.checked_mul(1000)).ok_or(Unusable::Time)?;
+    let nanos = told
+        .timestamp
+        .and_then(|micros| micros.checked_mul(1000))
+        .ok_or(Unusable::Time)?;
     let time = instant(nanos.into()).ok_or(Unusable::Time)?;
-    let lasted = Lasted { time, micros: told.duration.unwrap_or_default() };
+    let lasted = Lasted {
+        time,
+        micros: told.duration.unwrap_or_default(),
+    };
     Ok(facts.into_span(keys, Source::Zipkin, side, own.emitter(), ids, lasted))
 }
 
 /// A shared span gets an id of its own, below the caller's.
 fn ids(told: &Told, side: Side) -> Result<Ids, Unusable> {
-    let trace = Ids::of_hex(&told.trace_id, &told.id, told.parent_id.as_deref().unwrap_or_default())?;
+    let trace = Ids::of_hex(
+        &told.trace_id,
+        &told.id,
+        told.parent_id.as_deref().unwrap_or_default(),
+    )?;
     if told.shared != Some(true) || side != Side::Server {
         return Ok(trace);
     }
     let own = format!("{:016x}", xxh3_64(trace.span.as_bytes()));
-    Ok(Ids { parent: Some(trace.span), span: own, trace: trace.trace })
+    Ok(Ids {
+        parent: Some(trace.span),
+        span: own,
+        trace: trace.trace,
+    })
 }
 
 #[cfg(test)]
@@ -167,10 +210,22 @@ mod tests {
             (client.trace.as_str(), client.span.as_str()),
             ("00000000000000005af7183fb1d4cf5f", "352bff9a74ca9ad2")
         );
-        assert_eq!((client.peer.as_deref(), client.by.address.as_deref()), (Some("10.0.0.7"), Some("10.0.0.1")));
-        assert_eq!((&client.tag, client.status, client.micros), (&Tag::Value("gray".into()), Some(503), 1431));
-        assert_eq!((client.path.as_str(), client.error.as_deref()), ("/A/a", Some("503")));
-        assert_eq!((server.parent.as_deref(), server.caller.as_deref()), (Some("352bff9a74ca9ad2"), Some("10.0.0.1")));
+        assert_eq!(
+            (client.peer.as_deref(), client.by.address.as_deref()),
+            (Some("10.0.0.7"), Some("10.0.0.1"))
+        );
+        assert_eq!(
+            (&client.tag, client.status, client.micros),
+            (&Tag::Value("gray".into()), Some(503), 1431)
+        );
+        assert_eq!(
+            (client.path.as_str(), client.error.as_deref()),
+            ("/A/a", Some("503"))
+        );
+        assert_eq!(
+            (server.parent.as_deref(), server.caller.as_deref()),
+            (Some("352bff9a74ca9ad2"), Some("10.0.0.1"))
+        );
         assert_ne!(server.span, client.span);
     }
 

@@ -41,18 +41,32 @@ pub(super) async fn ask(client: Client, of: StoreOf, worlds: watch::Receiver<Wor
     }
 }
 
-async fn last_seconds(client: &Client, of: &StoreOf, world: &World, out: &Outbox) -> Result<(), String> {
-    let Some(group) = world.groups.get(&of.group) else { return Ok(()) };
+async fn last_seconds(
+    client: &Client,
+    of: &StoreOf,
+    world: &World,
+    out: &Outbox,
+) -> Result<(), String> {
+    let Some(group) = world.groups.get(&of.group) else {
+        return Ok(());
+    };
     let store = Store::of(&of.source, group, client).map_err(|e| e.to_string())?;
     let Some(store) = store else { return Ok(()) };
     let now = Timestamp::now();
     let since = now.checked_sub(PAST).unwrap_or(now);
-    let of_group = world.lanes.values().filter(|l| l.spec.group == of.group && l.spec.enabled);
+    let of_group = world
+        .lanes
+        .values()
+        .filter(|l| l.spec.group == of.group && l.spec.enabled);
     let mut tags: Vec<&str> = of_group.map(|l| l.spec.tag.as_str()).collect();
     tags.sort_unstable();
     tags.dedup();
     for tag in tags {
-        for span in store.recent(tag, since, now, MOST_TRACES).await.map_err(|e| e.to_string())? {
+        for span in store
+            .recent(tag, since, now, MOST_TRACES)
+            .await
+            .map_err(|e| e.to_string())?
+        {
             out.send(Told::Span(Box::new(span)));
         }
     }
@@ -64,5 +78,9 @@ pub(super) async fn check(client: &Client, of: &StoreOf) -> Result<(), String> {
     let group = crate::api::LaneGroup::new(&of.group, crate::api::LaneGroupSpec::default());
     let store = Store::of(&of.source, &group, client).map_err(|e| e.to_string())?;
     let Some(store) = store else { return Ok(()) };
-    store.trace("00000000000000000000000000000001").await.map(drop).map_err(|e| e.to_string())
+    store
+        .trace("00000000000000000000000000000001")
+        .await
+        .map(drop)
+        .map_err(|e| e.to_string())
 }

@@ -89,10 +89,16 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
                             told => told,
                         }),
                         Lines::Access(make) => {
-                            if read_at.is_none_or(|at: tokio::time::Instant| at.elapsed() > READER_KEPT) {
-                                (reader, read_at) = (Some(make()), Some(tokio::time::Instant::now()));
+                            if read_at
+                                .is_none_or(|at: tokio::time::Instant| at.elapsed() > READER_KEPT)
+                            {
+                                (reader, read_at) =
+                                    (Some(make()), Some(tokio::time::Instant::now()));
                             }
-                            reader.as_ref().and_then(|r| r.read(&line)).map(|span| Told::Span(Box::new(span)))
+                            reader
+                                .as_ref()
+                                .and_then(|r| r.read(&line))
+                                .map(|span| Told::Span(Box::new(span)))
                         }
                     };
                     let Some(told) = told else { continue };
@@ -122,22 +128,47 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
 fn parse(line: &str) -> Option<Told> {
     if line.starts_with(r#"{"side":"#) {
         let span: Span = serde_json::from_str(line).ok()?;
-        return Some(Told::Span(Box::new(if is_plain(line) { span } else { span.cleaned() })));
+        return Some(Told::Span(Box::new(if is_plain(line) {
+            span
+        } else {
+            span.cleaned()
+        })));
     }
     if let Some(number) = line.strip_prefix(r#"{"dropped":"#) {
-        return number.trim_end_matches('}').trim().parse().ok().map(Told::Dropped);
+        return number
+            .trim_end_matches('}')
+            .trim()
+            .parse()
+            .ok()
+            .map(Told::Dropped);
     }
     let mut hop: Hop = serde_json::from_str(line).ok()?;
     if !is_plain(line) {
         let clean = |text: &mut String| *text = Clean::from_untrusted(text).to_string();
-        for text in [&mut hop.trace, &mut hop.span, &mut hop.namespace, &mut hop.app, &mut hop.service] {
+        for text in [
+            &mut hop.trace,
+            &mut hop.span,
+            &mut hop.namespace,
+            &mut hop.app,
+            &mut hop.service,
+        ] {
             clean(text);
         }
         for text in [&mut hop.method, &mut hop.path] {
             clean(text);
         }
-        let optional = [&mut hop.parent, &mut hop.group, &mut hop.tag, &mut hop.pod, &mut hop.address];
-        optional.into_iter().chain([&mut hop.pod_tag, &mut hop.error]).flatten().for_each(clean);
+        let optional = [
+            &mut hop.parent,
+            &mut hop.group,
+            &mut hop.tag,
+            &mut hop.pod,
+            &mut hop.address,
+        ];
+        optional
+            .into_iter()
+            .chain([&mut hop.pod_tag, &mut hop.error])
+            .flatten()
+            .for_each(clean);
     }
     Some(Told::Hop(Box::new(hop)))
 }
@@ -190,7 +221,10 @@ mod tests {
         assert_eq!(hop_of(LINE).unwrap().path, "/A/a");
         let evil = LINE.replace("/A/a", r"/\u001b[31mA");
         assert!(!hop_of(&evil).unwrap().path.contains('\u{1b}'));
-        assert_eq!(hop_of(&LINE.replace("/A/a", "\u{7f}/A")).unwrap().path, "/A");
+        assert_eq!(
+            hop_of(&LINE.replace("/A/a", "\u{7f}/A")).unwrap().path,
+            "/A"
+        );
         assert_eq!(parse("listening on 127.64.0.1:8080"), None);
         assert_eq!(parse(""), None);
     }
@@ -201,7 +235,10 @@ mod tests {
         assert!(seen.first("a"));
         assert!(!seen.first("a"));
         (0..2 * REMEMBERED).for_each(|n| assert!(seen.first(&n.to_string())));
-        assert_eq!((seen.known.len(), seen.order.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!(
+            (seen.known.len(), seen.order.len()),
+            (REMEMBERED, REMEMBERED)
+        );
     }
 
     /// A log with hops in it, some of them spoilt: other types, any text, lines broken and put together.
@@ -236,13 +273,14 @@ mod tests {
             1 => Just(Value::Null),
             1 => Just(json!([{}])),
         ];
-        let hop = prop::collection::vec((prop::sample::select(FIELDS), value), 0..4).prop_map(|edits| {
-            let mut hop: Value = serde_json::from_str(LINE).unwrap();
-            for (field, value) in edits {
-                hop[field] = value;
-            }
-            hop.to_string().into_bytes()
-        });
+        let hop =
+            prop::collection::vec((prop::sample::select(FIELDS), value), 0..4).prop_map(|edits| {
+                let mut hop: Value = serde_json::from_str(LINE).unwrap();
+                for (field, value) in edits {
+                    hop[field] = value;
+                }
+                hop.to_string().into_bytes()
+            });
         let piece = prop_oneof![
             6 => hop,
             1 => prop::collection::vec(any::<u8>(), 0..20),
@@ -253,7 +291,10 @@ mod tests {
         let end = prop_oneof![6 => Just(&b"\n"[..]), 1 => Just(&b""[..])];
         let spoilt = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
         (prop::collection::vec((piece, end), 0..6), spoilt).prop_map(|(pieces, spoilt)| {
-            let mut bytes: Vec<u8> = pieces.into_iter().flat_map(|(piece, end)| [&piece, end].concat()).collect();
+            let mut bytes: Vec<u8> = pieces
+                .into_iter()
+                .flat_map(|(piece, end)| [&piece, end].concat())
+                .collect();
             if let (Some((at, byte)), false) = (spoilt, bytes.is_empty()) {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
@@ -264,9 +305,29 @@ mod tests {
 
     /// Every text of a hop.
     fn texts(hop: &Hop) -> Vec<&str> {
-        let always = [&hop.trace, &hop.span, &hop.namespace, &hop.app, &hop.service, &hop.method, &hop.path];
-        let perhaps = [&hop.parent, &hop.group, &hop.tag, &hop.pod, &hop.address, &hop.pod_tag, &hop.error];
-        always.into_iter().chain(perhaps.into_iter().flatten()).map(String::as_str).collect()
+        let always = [
+            &hop.trace,
+            &hop.span,
+            &hop.namespace,
+            &hop.app,
+            &hop.service,
+            &hop.method,
+            &hop.path,
+        ];
+        let perhaps = [
+            &hop.parent,
+            &hop.group,
+            &hop.tag,
+            &hop.pod,
+            &hop.address,
+            &hop.pod_tag,
+            &hop.error,
+        ];
+        always
+            .into_iter()
+            .chain(perhaps.into_iter().flatten())
+            .map(String::as_str)
+            .collect()
     }
 
     #[test]

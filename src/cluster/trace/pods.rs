@@ -9,7 +9,13 @@ use crate::{
 };
 
 /// Containers of gateways that write the access log, where a pod has several.
-const WRITERS: [&str; 5] = ["traefik", "envoy", "istio-proxy", "higress-gateway", "nginx"];
+const WRITERS: [&str; 5] = [
+    "traefik",
+    "envoy",
+    "istio-proxy",
+    "higress-gateway",
+    "nginx",
+];
 /// Pods of one gateway that are followed.
 const MOST_PODS: usize = 32;
 
@@ -25,14 +31,24 @@ pub(super) struct Found {
 pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Clean> {
     let (places, container) = match log {
         HopLog::LaneGateway => {
-            let found = Found { namespace: super::NAMESPACE.into(), pod: super::POD.into(), container: None };
+            let found = Found {
+                namespace: super::NAMESPACE.into(),
+                pod: super::POD.into(),
+                container: None,
+            };
             return Ok(vec![found]);
         }
         // It has no pods; the group stands for it.
         HopLog::Store(store) => {
-            return Ok(vec![Found { namespace: String::new(), pod: store.group.clone(), container: None }]);
+            return Ok(vec![Found {
+                namespace: String::new(),
+                pod: store.group.clone(),
+                container: None,
+            }]);
         }
-        HopLog::Spans { namespace, labels } => (vec![(Some(namespace.clone()), labels.clone())], None),
+        HopLog::Spans { namespace, labels } => {
+            (vec![(Some(namespace.clone()), labels.clone())], None)
+        }
         HopLog::Access(log) => (log.places(), log.log.container.clone()),
     };
     let mut refused = None;
@@ -42,7 +58,10 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
             None => Api::all(client.clone()),
         };
         let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        match pods.list(&ListParams::default().labels(&selector.join(","))).await {
+        match pods
+            .list(&ListParams::default().labels(&selector.join(",")))
+            .await
+        {
             Ok(list) => {
                 let found: Vec<Found> = list
                     .items
@@ -55,29 +74,57 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
                     return Ok(found);
                 }
             }
-            Err(why) => refused = Some(Clean::from(format!("looking for its pods: {}", error::words(&why)))),
+            Err(why) => {
+                refused = Some(Clean::from(format!(
+                    "looking for its pods: {}",
+                    error::words(&why)
+                )))
+            }
         }
     }
     refused.map_or(Ok(vec![]), Err)
 }
 
 fn runs(pod: &Pod) -> bool {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase == "Running")
+    pod.status
+        .as_ref()
+        .and_then(|s| s.phase.as_deref())
+        .is_none_or(|phase| phase == "Running")
 }
 
 fn of(pod: &Pod, wanted: Option<&str>) -> Found {
-    let names: Vec<&str> = pod.spec.iter().flat_map(|s| &s.containers).map(|c| c.name.as_str()).collect();
-    let known = names.iter().find(|name| WRITERS.contains(name)).or(names.first());
-    let container = wanted.map(str::to_owned).or_else(|| known.filter(|_| names.len() > 1).map(ToString::to_string));
-    Found { namespace: pod.namespace().unwrap_or_default(), pod: pod.name_any(), container }
+    let names: Vec<&str> = pod
+        .spec
+        .iter()
+        .flat_map(|s| &s.containers)
+        .map(|c| c.name.as_str())
+        .collect();
+    let known = names
+        .iter()
+        .find(|name| WRITERS.contains(name))
+        .or(names.first());
+    let container = wanted
+        .map(str::to_owned)
+        .or_else(|| known.filter(|_| names.len() > 1).map(ToString::to_string));
+    Found {
+        namespace: pod.namespace().unwrap_or_default(),
+        pod: pod.name_any(),
+        container,
+    }
 }
 
 /// What to say where no pod is found.
 pub(super) fn none(log: &HopLog) -> String {
-    let HopLog::Access(log) = log else { return "no pod writes it".into() };
+    let HopLog::Access(log) = log else {
+        return "no pod writes it".into();
+    };
     let places = log.places().into_iter().map(|(namespace, labels)| {
         let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        format!("{} in {}", labels.join(","), namespace.as_deref().unwrap_or("any namespace"))
+        format!(
+            "{} in {}",
+            labels.join(","),
+            namespace.as_deref().unwrap_or("any namespace")
+        )
     });
     format!(
         "no running pod of the gateway was found by the labels {}; spec.hops[].accessLog.matchLabels and namespace name \
@@ -100,7 +147,10 @@ mod tests {
             of(&serde_json::from_value(pod).unwrap(), wanted).container
         };
         assert_eq!(container(&["my-traefik"], None), None);
-        assert_eq!(container(&["shutdown-manager", "envoy"], None).as_deref(), Some("envoy"));
+        assert_eq!(
+            container(&["shutdown-manager", "envoy"], None).as_deref(),
+            Some("envoy")
+        );
         assert_eq!(container(&["a", "b"], None).as_deref(), Some("a"));
         assert_eq!(container(&["a", "b"], Some("b")).as_deref(), Some("b"));
     }

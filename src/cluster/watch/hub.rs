@@ -97,7 +97,11 @@ impl Hub {
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut hops: HopInbox) {
         self.serve(None);
         for kind in Kind::HOME {
-            self.watch(SourceId { context: None, kind, namespace: self.namespace.clone() });
+            self.watch(SourceId {
+                context: None,
+                kind,
+                namespace: self.namespace.clone(),
+            });
         }
         let stop = self.stop.clone();
         let mut batch = Vec::with_capacity(256);
@@ -106,7 +110,10 @@ impl Hub {
         let mut earliest = Instant::now();
         loop {
             let wake = due;
-            let settle = self.joiner.due().map(|at| Timestamp::now().duration_until(at));
+            let settle = self
+                .joiner
+                .due()
+                .map(|at| Timestamp::now().duration_until(at));
             let settle = settle.map(|left| Duration::try_from(left).unwrap_or_default());
             let changed = tokio::select! {
                 () = stop.cancelled() => return,
@@ -170,7 +177,10 @@ impl Hub {
             self.indexed = Arc::clone(pods);
             self.pod_index.follow(pods, now);
         }
-        let known = Known { pods: &self.pod_index, groups: self.tables.groups.rows() };
+        let known = Known {
+            pods: &self.pod_index,
+            groups: self.tables.groups.rows(),
+        };
         let mut hops = self.joiner.settle(now, known);
         repeated::drop_repeated(&mut hops, &self.hops, now);
         let any = !hops.is_empty();
@@ -183,10 +193,22 @@ impl Hub {
         let old = self.sources.remove(&id).unwrap_or_default();
         old.stop.cancel();
         let shown = old.shown;
-        self.sources.insert(id.clone(), SourceState { shown, stop: stop.clone(), ..SourceState::default() });
+        self.sources.insert(
+            id.clone(),
+            SourceState {
+                shown,
+                stop: stop.clone(),
+                ..SourceState::default()
+            },
+        );
         let client = self.clusters.of(id.context.as_deref());
         let meter = Arc::clone(self.clusters.meter());
-        let to = Reports { id, out: self.messages.clone(), meter, shown };
+        let to = Reports {
+            id,
+            out: self.messages.clone(),
+            meter,
+            shown,
+        };
         tokio::spawn(source::run(client, to, stop));
     }
 
@@ -195,8 +217,20 @@ impl Hub {
         let stop = self.stop.child_token();
         let client = self.clusters.of(context.as_deref());
         let meter = Arc::clone(self.clusters.meter());
-        tokio::spawn(source::probe(client, context.clone(), self.messages.clone(), meter, stop.clone()));
-        self.servers.insert(context, Server { stop, ..Server::default() });
+        tokio::spawn(source::probe(
+            client,
+            context.clone(),
+            self.messages.clone(),
+            meter,
+            stop.clone(),
+        ));
+        self.servers.insert(
+            context,
+            Server {
+                stop,
+                ..Server::default()
+            },
+        );
     }
 
     /// Whether the world changed.
@@ -214,7 +248,9 @@ impl Hub {
                 return true;
             }
         };
-        let Some(source) = self.sources.get_mut(&id) else { return false };
+        let Some(source) = self.sources.get_mut(&id) else {
+            return false;
+        };
         match change {
             Change::Broken(lost) => return is_news(&mut source.broken, lost),
             Change::Barred(lost) => {
@@ -254,14 +290,21 @@ impl Hub {
     }
 
     fn server_said(&mut self, context: &Option<String>, said: Result<(), Lost>) -> bool {
-        let Some(server) = self.servers.get_mut(context) else { return false };
+        let Some(server) = self.servers.get_mut(context) else {
+            return false;
+        };
         match said {
             Err(lost) => is_news(&mut server.lost, lost),
             Ok(()) => {
                 if let Some(was) = server.lost.take() {
                     // Its watches may have died without a word.
                     server.anew.get_or_insert(was);
-                    let all: Vec<SourceId> = self.sources.keys().filter(|id| id.context == *context).cloned().collect();
+                    let all: Vec<SourceId> = self
+                        .sources
+                        .keys()
+                        .filter(|id| id.context == *context)
+                        .cloned()
+                        .collect();
                     all.into_iter().for_each(|id| self.watch(id));
                 }
                 // What was asked meanwhile is shown.
@@ -275,21 +318,39 @@ impl Hub {
         if changed != Kind::App {
             return;
         }
-        let environments = self.tables.apps.rows().values().flat_map(|a| &a.spec.environments);
+        let environments = self
+            .tables
+            .apps
+            .rows()
+            .values()
+            .flat_map(|a| &a.spec.environments);
         let mut wanted: BTreeSet<(Option<String>, String)> = environments
-            .map(|e| (self.clusters.canonical(e.context.as_deref()).map(str::to_owned), e.namespace.clone()))
+            .map(|e| {
+                (
+                    self.clusters
+                        .canonical(e.context.as_deref())
+                        .map(str::to_owned),
+                    e.namespace.clone(),
+                )
+            })
             .collect();
         wanted.insert((None, self.namespace.clone()));
-        let is_wanted = |id: &SourceId| wanted.contains(&(id.context.clone(), id.namespace.clone()));
-        let unwanted: Vec<SourceId> =
-            self.sources.keys().filter(|id| Kind::EVERYWHERE.contains(&id.kind) && !is_wanted(id)).cloned().collect();
+        let is_wanted =
+            |id: &SourceId| wanted.contains(&(id.context.clone(), id.namespace.clone()));
+        let unwanted: Vec<SourceId> = self
+            .sources
+            .keys()
+            .filter(|id| Kind::EVERYWHERE.contains(&id.kind) && !is_wanted(id))
+            .cloned()
+            .collect();
         for id in unwanted {
             if let Some(state) = self.sources.remove(&id) {
                 state.stop.cancel();
             }
             self.tables.forget(&id.place());
         }
-        let contexts: BTreeSet<&Option<String>> = wanted.iter().map(|(context, _)| context).collect();
+        let contexts: BTreeSet<&Option<String>> =
+            wanted.iter().map(|(context, _)| context).collect();
         self.servers.retain(|context, server| {
             let kept = contexts.contains(context);
             if !kept {
@@ -302,7 +363,11 @@ impl Hub {
                 self.serve(context.clone());
             }
             for kind in Kind::EVERYWHERE {
-                let id = SourceId { context: context.clone(), kind, namespace: namespace.clone() };
+                let id = SourceId {
+                    context: context.clone(),
+                    kind,
+                    namespace: namespace.clone(),
+                };
                 if !self.sources.contains_key(&id) {
                     self.watch(id);
                 }
@@ -314,9 +379,16 @@ impl Hub {
         self.revision += 1;
         let link = self.link(&None);
         let names: Vec<String> = self.servers.keys().flatten().cloned().collect();
-        let contexts: BTreeMap<String, Link> = names.into_iter().map(|n| (n.clone(), self.link(&Some(n)))).collect();
+        let contexts: BTreeMap<String, Link> = names
+            .into_iter()
+            .map(|n| (n.clone(), self.link(&Some(n))))
+            .collect();
         let old = Arc::clone(&self.out.borrow().contexts);
-        let contexts = if *old == contexts { old } else { Arc::new(contexts) };
+        let contexts = if *old == contexts {
+            old
+        } else {
+            Arc::new(contexts)
+        };
         let gaps = self.gaps();
         let mut asked = self.clusters.meter().asked();
         asked.watches = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);

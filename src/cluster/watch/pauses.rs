@@ -24,7 +24,11 @@ pub struct Pauses {
 impl Pauses {
     /// None of them is longer than `most`.
     pub fn up_to(most: Duration) -> Self {
-        Self { next: FIRST, most, listed: None }
+        Self {
+            next: FIRST,
+            most,
+            listed: None,
+        }
     }
 
     /// A list has come whole.

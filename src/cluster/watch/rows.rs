@@ -71,11 +71,18 @@ impl Row {
 
 /// The key of an object of a context (none: home).
 pub(super) fn key(context: Option<&str>, object: &impl ResourceExt) -> Key {
-    Key::of(context, &object.namespace().unwrap_or_default(), &object.name_any())
+    Key::of(
+        context,
+        &object.namespace().unwrap_or_default(),
+        &object.name_any(),
+    )
 }
 
 /// One of our own resources; none when it does not fit its schema (then the log says why).
-pub(super) fn own<T: DeserializeOwned>(mut object: DynamicObject, row: impl Fn(Arc<T>) -> Row) -> Option<Row> {
+pub(super) fn own<T: DeserializeOwned>(
+    mut object: DynamicObject,
+    row: impl Fn(Arc<T>) -> Row,
+) -> Option<Row> {
     object.metadata.managed_fields = None;
     let name = object.name_any();
     let parsed = serde_json::to_value(object).and_then(|mut value| {
@@ -111,7 +118,10 @@ pub(super) fn clean_value(value: &mut Value) {
 }
 
 fn clean_line(line: &str) -> String {
-    line.split('\t').map(|part| clean(part).to_string()).collect::<Vec<_>>().join("\t")
+    line.split('\t')
+        .map(|part| clean(part).to_string())
+        .collect::<Vec<_>>()
+        .join("\t")
 }
 
 /// May need cleaning; plain text, the common case, does not.
@@ -128,7 +138,10 @@ fn workload(
     counts: [Option<i32>; 3],
 ) -> Workload {
     let (replicas, template) = spec.unzip();
-    let containers = template.and_then(|t| t.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+    let containers = template
+        .and_then(|t| t.spec.as_ref())
+        .map(|s| s.containers.as_slice())
+        .unwrap_or_default();
     let [ready, updated, available] = counts.map(count);
     Workload {
         kind,
@@ -139,7 +152,11 @@ fn workload(
         ready,
         updated,
         available,
-        images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
+        images: containers
+            .iter()
+            .filter_map(|c| c.image.as_deref())
+            .map(clean)
+            .collect(),
         latched: object.annotations().contains_key(label::LATCH),
         applied: object.annotations().get(label::APPLIED).cloned(),
         autoscaled: autoscaled(object.meta()),
@@ -149,30 +166,56 @@ fn workload(
 
 pub(super) fn deployment(object: &Deployment) -> Workload {
     let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
-    let counts = status.map_or([None; 3], |s| [s.ready_replicas, s.updated_replicas, s.available_replicas]);
-    let mut row = workload(WorkloadKind::Deployment, object, spec.map(|s| (s.replicas, &s.template)), counts);
+    let counts = status.map_or([None; 3], |s| {
+        [s.ready_replicas, s.updated_replicas, s.available_replicas]
+    });
+    let mut row = workload(
+        WorkloadKind::Deployment,
+        object,
+        spec.map(|s| (s.replicas, &s.template)),
+        counts,
+    );
     // An undo takes the annotation away and leaves the latch: it is known by what it is.
     row.latched |= is_on(object);
     let cause = cause::of_deployment(object);
     let stuck = cause.as_ref().is_some_and(|c| !cause::is_noise(c));
     let message = cause.map(|c| c.message.clone().unwrap_or(c.reason));
     let recreates = Own::of(object).recreates();
-    Workload { paused: spec.and_then(|s| s.paused).unwrap_or_default(), message, stuck, recreates, ..row }
+    Workload {
+        paused: spec.and_then(|s| s.paused).unwrap_or_default(),
+        message,
+        stuck,
+        recreates,
+        ..row
+    }
 }
 
 pub(super) fn stateful(object: &StatefulSet) -> Workload {
     let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
-    let counts = status.map_or([None; 3], |s| [s.ready_replicas, s.updated_replicas, s.available_replicas]);
+    let counts = status.map_or([None; 3], |s| {
+        [s.ready_replicas, s.updated_replicas, s.available_replicas]
+    });
     Workload {
-        revision: status.and_then(|s| s.update_revision.as_deref()).map(|r| clean(r).to_string()),
+        revision: status
+            .and_then(|s| s.update_revision.as_deref())
+            .map(|r| clean(r).to_string()),
         left_alone: left_alone(object),
-        ..workload(WorkloadKind::StatefulSet, object, spec.map(|s| (s.replicas, &s.template)), counts)
+        ..workload(
+            WorkloadKind::StatefulSet,
+            object,
+            spec.map(|s| (s.replicas, &s.template)),
+            counts,
+        )
     }
 }
 
 pub(super) fn pod(object: &core::Pod) -> Pod {
     let words = pod_words(object);
-    let containers = object.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
+    let containers = object
+        .spec
+        .as_ref()
+        .map(|s| s.containers.as_slice())
+        .unwrap_or_default();
     let status = object.status.as_ref();
     let owner = object
         .owner_references()
@@ -185,13 +228,19 @@ pub(super) fn pod(object: &core::Pod) -> Pod {
         tag: label_of(object, label::SERVICE_TAG),
         owner: owner.map(|o| o.name.clone()),
         hash: label_of(object, "pod-template-hash").or_else(|| label_of(object, REVISION)),
-        address: status.and_then(|s| s.pod_ip.as_deref()).map(|a| clean(a).to_string()),
+        address: status
+            .and_then(|s| s.pod_ip.as_deref())
+            .map(|a| clean(a).to_string()),
         uid: object.uid().map(|uid| clean(&uid).to_string()),
         state: clean(&words.state),
         ready: words.ready,
         terminating: object.metadata.deletion_timestamp.is_some(),
         restarts: words.restarts,
-        images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
+        images: containers
+            .iter()
+            .filter_map(|c| c.image.as_deref())
+            .map(clean)
+            .collect(),
         containers: containers.iter().map(|c| clean(&c.name)).collect(),
         born: object.metadata.creation_timestamp.as_ref().map(|t| t.0),
         message: words.message.as_deref().map(clean),
@@ -199,14 +248,24 @@ pub(super) fn pod(object: &core::Pod) -> Pod {
 }
 
 pub(super) fn route(object: &DynamicObject) -> Route {
-    let parents = object.data.pointer("/status/parents").and_then(Value::as_array);
+    let parents = object
+        .data
+        .pointer("/status/parents")
+        .and_then(Value::as_array);
     let accepted: Vec<&Value> = parents
         .into_iter()
         .flatten()
-        .filter_map(|p| p.get("conditions")?.as_array()?.iter().find(|c| c["type"] == "Accepted"))
+        .filter_map(|p| {
+            p.get("conditions")?
+                .as_array()?
+                .iter()
+                .find(|c| c["type"] == "Accepted")
+        })
         .collect();
     let refused = accepted.iter().find(|c| c["status"] != "True");
-    let told = refused.or_else(|| accepted.first()).and_then(|c| c["message"].as_str());
+    let told = refused
+        .or_else(|| accepted.first())
+        .and_then(|c| c["message"].as_str());
     Route {
         key: key(None, object),
         group: label_of(object, label::LANE_GROUP),
@@ -218,7 +277,13 @@ pub(super) fn route(object: &DynamicObject) -> Route {
 pub(super) fn event(object: &core::Event) -> Event {
     let about = &object.involved_object;
     let time = (object.last_timestamp.as_ref().map(|t| t.0))
-        .or_else(|| object.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0))
+        .or_else(|| {
+            object
+                .series
+                .as_ref()
+                .and_then(|s| s.last_observed_time.as_ref())
+                .map(|t| t.0)
+        })
         .or_else(|| object.event_time.as_ref().map(|t| t.0))
         .or_else(|| object.metadata.creation_timestamp.as_ref().map(|t| t.0));
     Event {
@@ -231,7 +296,14 @@ pub(super) fn event(object: &core::Event) -> Event {
         },
         reason: clean(object.reason.as_deref().unwrap_or_default()),
         message: clean(object.message.as_deref().unwrap_or_default()),
-        count: count(object.series.as_ref().and_then(|s| s.count).or(object.count)).max(1),
+        count: count(
+            object
+                .series
+                .as_ref()
+                .and_then(|s| s.count)
+                .or(object.count),
+        )
+        .max(1),
     }
 }
 
@@ -239,7 +311,10 @@ pub(super) fn event(object: &core::Event) -> Event {
 pub(super) fn engine(object: &Lease) -> Option<Engine> {
     let spec = object.spec.as_ref()?;
     let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty())?;
-    Some(Engine { holder: clean(holder), renewed: spec.renew_time.as_ref().map(|t| t.0) })
+    Some(Engine {
+        holder: clean(holder),
+        renewed: spec.renew_time.as_ref().map(|t| t.0),
+    })
 }
 
 #[cfg(test)]
@@ -250,7 +325,8 @@ mod tests {
 
     #[test]
     fn templates_keep_their_lines_and_lose_their_escapes() {
-        let mut value = json!({"template": "a:\n\tb: \u{1b}c\n", "plain": "x", "list": ["\u{202e}y"]});
+        let mut value =
+            json!({"template": "a:\n\tb: \u{1b}c\n", "plain": "x", "list": ["\u{202e}y"]});
         clean_value(&mut value);
         let text = value.to_string();
         assert!(text.contains(r"a:\n\tb: ") && text.ends_with("}"), "{text}");
@@ -275,7 +351,10 @@ mod tests {
         assert_eq!((latched.message, latched.latched), (None, true));
         let mut undone = object(json!({}));
         undone.spec.as_mut().unwrap().min_ready_seconds = Some(2_147_483_646);
-        assert!(deployment(&undone).latched, "an undo leaves the latch and takes the annotation");
+        assert!(
+            deployment(&undone).latched,
+            "an undo leaves the latch and takes the annotation"
+        );
     }
 
     #[test]
@@ -288,21 +367,30 @@ mod tests {
         }))
         .unwrap();
         let row = stateful(&set);
-        assert_eq!((row.kind.resource(), row.replicas, row.ready, row.updated), ("statefulsets.apps", 3, 2, 1));
+        assert_eq!(
+            (row.kind.resource(), row.replicas, row.ready, row.updated),
+            ("statefulsets.apps", 3, 2, 1)
+        );
         assert!(row.latched && row.images[0].as_str() == "i:2");
-        assert_eq!((row.revision.as_deref(), row.left_alone), (Some("db-2f"), 2));
+        assert_eq!(
+            (row.revision.as_deref(), row.left_alone),
+            (Some("db-2f"), 2)
+        );
         // While a rollout holds the partition, the user's own stands in the latch.
-        let own = |partition: u32| json!({"updateStrategy": {"rollingUpdate": {"partition": partition}}});
+        let own =
+            |partition: u32| json!({"updateStrategy": {"rollingUpdate": {"partition": partition}}});
         let latch = json!({"release": "r", "releaseUid": "u", "task": "t", "attempt": 1, "batches": [], "template": "",
             "written": {"partition": 2, "replicas": 3}, "after": own(1), "before": {"own": own(1), "template": {}}});
         let mut held = set.clone();
         held.metadata.annotations = Some([(label::LATCH.to_owned(), latch.to_string())].into());
         assert_eq!(stateful(&held).left_alone, 1);
-        let owner =
-            json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]);
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]);
         let object = json!({"metadata": {"name": "db-2", "labels": {REVISION: "db-2f"}, "ownerReferences": owner}});
         let row = pod(&serde_json::from_value(object).unwrap());
-        assert_eq!((row.owner.as_deref(), row.hash.as_deref()), (Some("db"), Some("db-2f")));
+        assert_eq!(
+            (row.owner.as_deref(), row.hash.as_deref()),
+            (Some("db"), Some("db-2f"))
+        );
     }
 
     #[test]
@@ -314,7 +402,13 @@ mod tests {
         let says = |status: &str, message: &str| json!({"conditions": [{"type": "Accepted", "status": status, "message": message}]});
         assert_eq!(of(json!([])).accepted, None);
         assert_eq!(of(json!([says("True", "")])).accepted, Some(true));
-        let mixed = of(json!([says("True", "fine"), says("False", "no such backend")]));
-        assert_eq!((mixed.accepted, mixed.message.as_deref()), (Some(false), Some("no such backend")));
+        let mixed = of(json!([
+            says("True", "fine"),
+            says("False", "no such backend")
+        ]));
+        assert_eq!(
+            (mixed.accepted, mixed.message.as_deref()),
+            (Some(false), Some("no such backend"))
+        );
     }
 }

@@ -85,7 +85,8 @@ impl Kind {
         Self::Route,
     ];
     /// In every namespace of an environment, in its context.
-    pub(super) const EVERYWHERE: [Self; 4] = [Self::Deployment, Self::Stateful, Self::Pod, Self::Event];
+    pub(super) const EVERYWHERE: [Self; 4] =
+        [Self::Deployment, Self::Stateful, Self::Pod, Self::Event];
 
     /// As RBAC writes it.
     pub(super) const fn resource(self) -> &'static str {
@@ -109,7 +110,15 @@ impl Kind {
 
     /// A cluster that lacks it still makes a world.
     const fn is_optional(self) -> bool {
-        matches!(self, Self::Template | Self::Variables | Self::Stateful | Self::Route | Self::Event | Self::Engine)
+        matches!(
+            self,
+            Self::Template
+                | Self::Variables
+                | Self::Stateful
+                | Self::Route
+                | Self::Event
+                | Self::Engine
+        )
     }
 }
 
@@ -190,8 +199,15 @@ pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
             Kind::Group => home::<LaneGroup>(client, &to, Row::Group).await,
             Kind::Lane => home::<Lane>(client, &to, Row::Lane).await,
             Kind::Revision => {
-                let row = |r: ControllerRevision| Some(Row::Revision(Arc::new(Revision::read(&r).ok()?)));
-                follow(Api::namespaced(client, &namespace), plain().labels(label::REVISION_OF), &to, row).await;
+                let row =
+                    |r: ControllerRevision| Some(Row::Revision(Arc::new(Revision::read(&r).ok()?)));
+                follow(
+                    Api::namespaced(client, &namespace),
+                    plain().labels(label::REVISION_OF),
+                    &to,
+                    row,
+                )
+                .await;
             }
             Kind::Deployment => {
                 let row = |d: Deployment| Some(Row::Deployment(rows::deployment(&d)));
@@ -239,11 +255,18 @@ where
     T: Resource<DynamicType = ()> + DeserializeOwned,
 {
     let api = Api::namespaced_with(client, &to.id.namespace, &ApiResource::erase::<T>(&()));
-    follow(api, watcher::Config::default(), to, |object| rows::own(object, row)).await;
+    follow(api, watcher::Config::default(), to, |object| {
+        rows::own(object, row)
+    })
+    .await;
 }
 
-async fn follow<K>(api: Api<K>, config: watcher::Config, to: &Reports, row: impl Fn(K) -> Option<Row>)
-where
+async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    to: &Reports,
+    row: impl Fn(K) -> Option<Row>,
+) where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let context = to.id.context.as_deref();
@@ -256,7 +279,9 @@ where
     loop {
         let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
         let failed = loop {
-            let Some(event) = events.next().await else { break None };
+            let Some(event) = events.next().await else {
+                break None;
+            };
             let change = match event {
                 Ok(Seen::Init) => Some(Change::Begin),
                 Ok(Seen::InitApply(object)) => {
@@ -273,7 +298,10 @@ where
                     let key = rows::key(context, &object);
                     // What does not fit its schema (any more) is not shown.
                     let gone = Change::Gone(key.clone());
-                    Some(row(object).map_or(gone, |row| Change::Set(key.clone(), Box::new(row.at(key)))))
+                    Some(
+                        row(object)
+                            .map_or(gone, |row| Change::Set(key.clone(), Box::new(row.at(key)))),
+                    )
                 }
                 Ok(Seen::Delete(object)) => Some(Change::Gone(rows::key(context, &object))),
                 Err(error) => break Some(error),
@@ -299,13 +327,23 @@ where
             _ => false,
         };
         shown &= !absent;
-        refused = if lost.trouble == Trouble::Forbidden { refused + 1 } else { 0 };
-        let change = if absent { Change::Barred(lost) } else { Change::Broken(lost) };
+        refused = if lost.trouble == Trouble::Forbidden {
+            refused + 1
+        } else {
+            0
+        };
+        let change = if absent {
+            Change::Barred(lost)
+        } else {
+            Change::Broken(lost)
+        };
         if send(change).await.is_err() {
             return;
         }
         let pause = pauses.broken();
-        to.meter.pause(if absent { jitter(ABSENT) } else { pause }).await;
+        to.meter
+            .pause(if absent { jitter(ABSENT) } else { pause })
+            .await;
     }
 }
 
@@ -326,7 +364,13 @@ pub(super) async fn probe(
         loop {
             if let Some(slept) = rest(&meter, jitter(every)).await {
                 let why = format!("this machine slept for {} s", slept.as_secs());
-                if say(Err(Lost { trouble: Trouble::Slept, why })).await.is_err() {
+                if say(Err(Lost {
+                    trouble: Trouble::Slept,
+                    why,
+                }))
+                .await
+                .is_err()
+                {
                     return;
                 }
             }
@@ -335,12 +379,18 @@ pub(super) async fn probe(
                 Ok(Err(e)) => match error::trouble(&e) {
                     // An answer is an answer: the version is not shown to everybody.
                     Trouble::Forbidden | Trouble::Missing => Ok(()),
-                    trouble => Err(Lost { trouble, why: error::words(&e) }),
+                    trouble => Err(Lost {
+                        trouble,
+                        why: error::words(&e),
+                    }),
                 },
                 Err(_) if meter.asked().until.is_some() => Ok(()),
                 Err(_) => {
                     let why = format!("the server has not answered for {} s", ANSWER.as_secs());
-                    Err(Lost { trouble: Trouble::Offline, why })
+                    Err(Lost {
+                        trouble: Trouble::Offline,
+                        why,
+                    })
                 }
             };
             every = if said.is_ok() { EVERY } else { WHILE_LOST };
@@ -372,11 +422,15 @@ async fn rest(meter: &Meter, pause: Duration) -> Option<Duration> {
 
 /// The clock on the wall goes on while a machine sleeps, the other does not.
 fn slept(wall: Duration, clock: Duration) -> Option<Duration> {
-    wall.checked_sub(clock).filter(|slept| *slept > Duration::from_secs(5))
+    wall.checked_sub(clock)
+        .filter(|slept| *slept > Duration::from_secs(5))
 }
 
 fn lost(error: &watcher::Error) -> Lost {
-    Lost { trouble: error::trouble_of_watch(error), why: error::words_of_watch(error) }
+    Lost {
+        trouble: error::trouble_of_watch(error),
+        why: error::words_of_watch(error),
+    }
 }
 
 #[cfg(test)]

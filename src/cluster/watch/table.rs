@@ -11,7 +11,10 @@ pub(super) struct Table<K, V> {
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { rows: Arc::default(), coming: BTreeMap::new() }
+        Self {
+            rows: Arc::default(),
+            coming: BTreeMap::new(),
+        }
     }
 }
 
@@ -25,13 +28,23 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
     }
 
     pub(super) fn listed(&mut self, namespace: &str, key: K, row: V) {
-        self.coming.entry(namespace.to_owned()).or_default().insert(key, row);
+        self.coming
+            .entry(namespace.to_owned())
+            .or_default()
+            .insert(key, row);
     }
 
     /// Ends the list of a namespace; `of` tells which keys are of it.
     pub(super) fn ready(&mut self, namespace: &str, of: impl Fn(&K) -> bool) {
-        let Some(mut fresh) = self.coming.remove(namespace) else { return };
-        fresh.extend(self.rows.iter().filter(|(k, _)| !of(k)).map(|(k, v)| (k.clone(), v.clone())));
+        let Some(mut fresh) = self.coming.remove(namespace) else {
+            return;
+        };
+        fresh.extend(
+            self.rows
+                .iter()
+                .filter(|(k, _)| !of(k))
+                .map(|(k, v)| (k.clone(), v.clone())),
+        );
         if *self.rows != fresh {
             self.rows = Arc::new(fresh);
         }
@@ -71,7 +84,10 @@ mod tests {
         table.listed("a", ("a", 2), 21);
         assert_eq!(table.rows().len(), 3, "nothing blinks while a list comes");
         table.ready("a", |k| k.0 == "a");
-        assert_eq!(**table.rows(), BTreeMap::from([(("a", 2), 21), (("b", 1), 30)]));
+        assert_eq!(
+            **table.rows(),
+            BTreeMap::from([(("a", 2), 21), (("b", 1), 30)])
+        );
     }
 
     #[test]
@@ -83,6 +99,10 @@ mod tests {
         assert!(!table.gone(&2));
         assert!(Arc::ptr_eq(&shared, table.rows()));
         assert!(table.set(1, 2));
-        assert_eq!(shared.get(&1), Some(&1), "worlds that went out do not change");
+        assert_eq!(
+            shared.get(&1),
+            Some(&1),
+            "worlds that went out do not change"
+        );
     }
 }

@@ -84,7 +84,12 @@ const ENVOY: Usual = Usual {
     request_id: &["x-request-id", "request_id"],
     baggage: &["baggage"],
     upstream: &["upstream_host", "upstream"],
-    peer: &["peer", "downstream_direct_remote_address", "downstream_remote_address", "remote"],
+    peer: &[
+        "peer",
+        "downstream_direct_remote_address",
+        "downstream_remote_address",
+        "remote",
+    ],
     status: &["response_code", "code", "status"],
     method: &["method", ":method"],
     path: &["x-envoy-origin-path", "path", ":path"],
@@ -141,10 +146,16 @@ impl Names {
         let own: &LogFields = &log.fields;
         let all = |own: &Option<String>, usual: &[&str]| {
             // A name that somebody gives is the only one.
-            own.clone().map_or_else(|| usual.iter().map(ToString::to_string).collect(), |name| vec![name])
+            own.clone().map_or_else(
+                || usual.iter().map(ToString::to_string).collect(),
+                |name| vec![name],
+            )
         };
         Self {
-            start: all(&own.start, if own.end.is_some() { &[] } else { usual.start }),
+            start: all(
+                &own.start,
+                if own.end.is_some() { &[] } else { usual.start },
+            ),
             end: all(&own.end, usual.end),
             duration: all(&own.duration, usual.duration),
             unit: own.duration_unit.unwrap_or(usual_unit(log.format)),
@@ -153,8 +164,15 @@ impl Names {
             traceparent: all(&own.traceparent, usual.traceparent),
             sent_traceparent: all(&own.sent_traceparent, usual.sent_traceparent),
             request_id: all(&own.request_id, usual.request_id),
-            tag: own.tag.clone().map_or_else(|| tag_names(log.format, keys), |name| vec![name]),
-            tag_came: if own.tag.is_none() && log.format == LogFormat::Nginx { came_names(keys) } else { vec![] },
+            tag: own
+                .tag
+                .clone()
+                .map_or_else(|| tag_names(log.format, keys), |name| vec![name]),
+            tag_came: if own.tag.is_none() && log.format == LogFormat::Nginx {
+                came_names(keys)
+            } else {
+                vec![]
+            },
             baggage: usual.baggage.iter().map(ToString::to_string).collect(),
             upstream: all(&own.upstream, usual.upstream),
             peer: all(&own.peer, usual.peer),
@@ -180,14 +198,26 @@ fn tag_names(format: LogFormat, keys: &TagKeys) -> Vec<String> {
 
 /// nginx's variables of the headers of a request: `proxy_set_header` does not change them.
 fn came_names(keys: &TagKeys) -> Vec<String> {
-    keys.headers.iter().map(|header| format!("http_{}", header.to_lowercase().replace('-', "_"))).collect()
+    keys.headers
+        .iter()
+        .map(|header| format!("http_{}", header.to_lowercase().replace('-', "_")))
+        .collect()
 }
 
 /// As Go's `textproto.CanonicalMIMEHeaderKey` writes a header's name.
 fn canonical(header: &str) -> String {
     let part = |part: &str| {
         let mut chars = part.chars();
-        chars.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(chars.map(|c| c.to_ascii_lowercase())).collect()
+        chars
+            .next()
+            .map(|c| c.to_ascii_uppercase())
+            .into_iter()
+            .chain(chars.map(|c| c.to_ascii_lowercase()))
+            .collect()
     };
-    header.split('-').map(part).collect::<Vec<String>>().join("-")
+    header
+        .split('-')
+        .map(part)
+        .collect::<Vec<String>>()
+        .join("-")
 }

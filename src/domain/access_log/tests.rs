@@ -5,12 +5,26 @@ use super::*;
 use crate::{api::LogFields, domain::text::Clean};
 
 fn keys() -> TagKeys {
-    TagKeys { headers: vec!["x-mse-tag".into()], members: vec!["lane".into()], parameters: ["group".into()].into() }
+    TagKeys {
+        headers: vec!["x-mse-tag".into()],
+        members: vec!["lane".into()],
+        parameters: ["group".into()].into(),
+    }
 }
 
 fn reader(format: LogFormat) -> Reader {
-    let by = Emitter { service: "gw".into(), ..Emitter::default() };
-    Reader::new(&AccessLog { format, ..AccessLog::default() }, &keys(), by)
+    let by = Emitter {
+        service: "gw".into(),
+        ..Emitter::default()
+    };
+    Reader::new(
+        &AccessLog {
+            format,
+            ..AccessLog::default()
+        },
+        &keys(),
+        by,
+    )
 }
 
 /// Recorded of Traefik 3.7.15: three hops in gateway mode.
@@ -20,73 +34,165 @@ const ENVOY: &str = include_str!("tests/envoy.jsonl");
 
 #[test]
 fn traefiks_recorded_lines_are_read() {
-    let read: Vec<Span> = TRAEFIK.lines().map(|line| reader(LogFormat::Traefik).read(line).unwrap()).collect();
-    let facts = |s: &Span| (s.peer.clone().unwrap(), s.caller.clone().unwrap(), s.span.clone(), s.parent.clone());
+    let read: Vec<Span> = TRAEFIK
+        .lines()
+        .map(|line| reader(LogFormat::Traefik).read(line).unwrap())
+        .collect();
+    let facts = |s: &Span| {
+        (
+            s.peer.clone().unwrap(),
+            s.caller.clone().unwrap(),
+            s.span.clone(),
+            s.parent.clone(),
+        )
+    };
     let text = |t: &str| t.to_owned();
     assert_eq!(
         read.iter().map(facts).collect::<Vec<_>>(),
         [
-            (text("127.0.0.13"), text("127.0.0.12"), text("8560c881506c0b1a"), Some(text("cc9384bac05a3b53"))),
-            (text("127.0.0.12"), text("127.0.0.11"), text("f43da0f8a1855f96"), Some(text("0c080d7b79adfc6b"))),
-            (text("127.0.0.11"), text("127.0.0.1"), text("485394d44ce28c37"), None),
+            (
+                text("127.0.0.13"),
+                text("127.0.0.12"),
+                text("8560c881506c0b1a"),
+                Some(text("cc9384bac05a3b53"))
+            ),
+            (
+                text("127.0.0.12"),
+                text("127.0.0.11"),
+                text("f43da0f8a1855f96"),
+                Some(text("0c080d7b79adfc6b"))
+            ),
+            (
+                text("127.0.0.11"),
+                text("127.0.0.1"),
+                text("485394d44ce28c37"),
+                None
+            ),
         ]
     );
     let entry = &read[2];
-    assert!(read.iter().all(|s| s.trace == entry.trace && s.tag == Tag::Value("gray".into())));
-    assert_eq!((entry.micros, entry.status, &*entry.path), (4410, Some(200), "/A/a?group=gray"));
-    assert_eq!((&*entry.method, entry.route.as_deref()), ("GET", Some("entry@file")));
-    assert_eq!(entry.time, "2026-11-29T02:35:14.898079351Z".parse().unwrap());
-    assert_eq!((entry.side, entry.source, &*entry.by.service), (Side::Gateway, Source::Traefik, "gw"));
+    assert!(
+        read.iter()
+            .all(|s| s.trace == entry.trace && s.tag == Tag::Value("gray".into()))
+    );
+    assert_eq!(
+        (entry.micros, entry.status, &*entry.path),
+        (4410, Some(200), "/A/a?group=gray")
+    );
+    assert_eq!(
+        (&*entry.method, entry.route.as_deref()),
+        ("GET", Some("entry@file"))
+    );
+    assert_eq!(
+        entry.time,
+        "2026-11-29T02:35:14.898079351Z".parse().unwrap()
+    );
+    assert_eq!(
+        (entry.side, entry.source, &*entry.by.service),
+        (Side::Gateway, Source::Traefik, "gw")
+    );
 }
 
 #[test]
 fn envoys_recorded_lines_are_read() {
-    let with_time = |line: &str| line.replacen('{', r#"{"start_time":"2026-11-29T02:23:16.539Z","#, 1);
-    let read: Vec<Span> = ENVOY.lines().map(|line| reader(LogFormat::Envoy).read(&with_time(line)).unwrap()).collect();
-    assert_eq!(read[0].span, "e97c481e4254f03a", "what the pod got, not Envoy's own");
-    assert_eq!((read[0].parent.as_deref(), read[0].status, read[0].micros), (None, Some(200), 1000));
+    let with_time =
+        |line: &str| line.replacen('{', r#"{"start_time":"2026-11-29T02:23:16.539Z","#, 1);
+    let read: Vec<Span> = ENVOY
+        .lines()
+        .map(|line| reader(LogFormat::Envoy).read(&with_time(line)).unwrap())
+        .collect();
+    assert_eq!(
+        read[0].span, "e97c481e4254f03a",
+        "what the pod got, not Envoy's own"
+    );
+    assert_eq!(
+        (read[0].parent.as_deref(), read[0].status, read[0].micros),
+        (None, Some(200), 1000)
+    );
     assert_eq!(
         read.iter().map(|s| s.tag.clone()).collect::<Vec<_>>(),
-        [Tag::Value("gray".into()), Tag::Absent, Tag::Value("gray".into())]
+        [
+            Tag::Value("gray".into()),
+            Tag::Absent,
+            Tag::Value("gray".into())
+        ]
     );
-    assert_eq!((read[1].route.as_deref(), read[1].peer.as_deref()), (Some("base"), Some("127.0.0.7")));
-    assert_eq!(reader(LogFormat::Envoy).read(ENVOY.lines().next().unwrap()), None, "no time, no request");
+    assert_eq!(
+        (read[1].route.as_deref(), read[1].peer.as_deref()),
+        (Some("base"), Some("127.0.0.7"))
+    );
+    assert_eq!(
+        reader(LogFormat::Envoy).read(ENVOY.lines().next().unwrap()),
+        None,
+        "no time, no request"
+    );
 }
 
 /// One line of each format, and what is read of it.
 #[test]
 fn every_format_has_its_ways() {
     let nginx = |more: serde_json::Value| {
-        let mut line =
-            json!({"msec": "1764460000.500", "request_time": "0.250", "status": "200", "request_uri": "/a?x=1"});
-        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut line = json!({"msec": "1764460000.500", "request_time": "0.250", "status": "200", "request_uri": "/a?x=1"});
+        line.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         reader(LogFormat::Nginx).read(&line.to_string()).unwrap()
     };
-    let read = nginx(json!({"tag": "gray", "remote_addr": "10.0.0.9", "upstream_addr": "10.0.0.1:80"}));
-    assert_eq!((read.time.to_string().as_str(), read.micros), ("2025-11-29T23:46:40.25Z", 250_000));
-    assert_eq!((read.peer.as_deref(), read.tag, &*read.path), (Some("10.0.0.1"), Tag::Value("gray".into()), "/a"));
-    let retried = nginx(json!({"upstream_addr": "10.0.0.1:80, 10.0.0.2:80 : [fd00::3]:80", "tag": ""}));
-    assert_eq!((retried.peer.as_deref(), retried.tag), (Some("fd00::3"), Tag::Absent));
-    assert_eq!(nginx(json!({"upstream_addr": "unix:/run/a.sock"})).peer, None);
+    let read =
+        nginx(json!({"tag": "gray", "remote_addr": "10.0.0.9", "upstream_addr": "10.0.0.1:80"}));
+    assert_eq!(
+        (read.time.to_string().as_str(), read.micros),
+        ("2025-11-29T23:46:40.25Z", 250_000)
+    );
+    assert_eq!(
+        (read.peer.as_deref(), read.tag, &*read.path),
+        (Some("10.0.0.1"), Tag::Value("gray".into()), "/a")
+    );
+    let retried =
+        nginx(json!({"upstream_addr": "10.0.0.1:80, 10.0.0.2:80 : [fd00::3]:80", "tag": ""}));
+    assert_eq!(
+        (retried.peer.as_deref(), retried.tag),
+        (Some("fd00::3"), Tag::Absent)
+    );
+    assert_eq!(
+        nginx(json!({"upstream_addr": "unix:/run/a.sock"})).peer,
+        None
+    );
     assert_eq!(nginx(json!({})).tag, Tag::Unknown);
     let came = nginx(json!({"http_x_mse_tag": "gray"}));
-    assert_eq!((came.tag, came.tag_came), (Tag::Unknown, Tag::Value("gray".into())), "not what it sent on");
-    assert_eq!(nginx(json!({"http_baggage": "lane=gray"})).tag, Tag::Value("gray".into()));
+    assert_eq!(
+        (came.tag, came.tag_came),
+        (Tag::Unknown, Tag::Value("gray".into())),
+        "not what it sent on"
+    );
+    assert_eq!(
+        nginx(json!({"http_baggage": "lane=gray"})).tag,
+        Tag::Value("gray".into())
+    );
     assert_eq!(nginx(json!({"request_id": "abc"})).trace, "abc");
     assert_eq!(nginx(json!({"status": "000"})).status, None);
 
     let envoy = |more: serde_json::Value| {
-        let mut line = json!({"start_time": "2026-01-01T00:00:00.123Z", "response_code": 0, "path": "/a"});
-        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut line =
+            json!({"start_time": "2026-01-01T00:00:00.123Z", "response_code": 0, "path": "/a"});
+        line.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         reader(LogFormat::Envoy).read(&line.to_string()).unwrap()
     };
     let failed = envoy(json!({"response_flags": "UF,URX"}));
     let words = "no connection to the upstream (UF), the tries were used up (URX)";
-    assert_eq!((failed.status, failed.error.as_deref()), (None, Some(words)));
+    assert_eq!(
+        (failed.status, failed.error.as_deref()),
+        (None, Some(words))
+    );
     assert_eq!(envoy(json!({"response_flags": "DC"})).status, Some(499));
     assert_eq!(envoy(json!({"response_flags": "-"})).error, None);
     assert_eq!(envoy(json!({"x-mse-tag": "-"})).tag, Tag::Absent);
-    assert_eq!(envoy(json!({"tag": null, "x-mse-tag": "gray"})).tag, Tag::Value("gray".into()));
+    assert_eq!(
+        envoy(json!({"tag": null, "x-mse-tag": "gray"})).tag,
+        Tag::Value("gray".into())
+    );
 
     let fields = LogFields {
         end: Some("at".into()),
@@ -96,11 +202,19 @@ fn every_format_has_its_ways() {
         upstream: Some("to".into()),
         ..LogFields::default()
     };
-    let log = AccessLog { format: LogFormat::Json, fields, ..AccessLog::default() };
-    let line =
-        json!({"at": 1_764_460_000_500_u64, "took": 500, "req": {"lane": "gray"}, "to": "10.0.0.1", "status": 503});
-    let read = Reader::new(&log, &keys(), Emitter::default()).read(&line.to_string()).unwrap();
-    assert_eq!((read.time.to_string().as_str(), read.tag), ("2025-11-29T23:46:40Z", Tag::Value("gray".into())));
+    let log = AccessLog {
+        format: LogFormat::Json,
+        fields,
+        ..AccessLog::default()
+    };
+    let line = json!({"at": 1_764_460_000_500_u64, "took": 500, "req": {"lane": "gray"}, "to": "10.0.0.1", "status": 503});
+    let read = Reader::new(&log, &keys(), Emitter::default())
+        .read(&line.to_string())
+        .unwrap();
+    assert_eq!(
+        (read.time.to_string().as_str(), read.tag),
+        ("2025-11-29T23:46:40Z", Tag::Value("gray".into()))
+    );
 }
 
 #[test]
@@ -121,7 +235,11 @@ fn what_is_no_request_is_passed_over_and_what_stands_before_the_json_too() {
     let line = r#"2026-01-01 stdout F {"StartUTC":"2026-01-01T00:00:00Z","DownstreamStatus":200,"TraceId":"00"}"#;
     let read = reader.read(line).unwrap();
     assert_eq!((&*read.trace, read.span.len()), ("", 16));
-    assert_eq!(reader.read(line), Some(read), "the same line has the same id");
+    assert_eq!(
+        reader.read(line),
+        Some(read),
+        "the same line has the same id"
+    );
 }
 
 /// A line of any format with some fields spoilt.
@@ -166,13 +284,26 @@ fn any_line() -> impl Strategy<Value = (LogFormat, String)> {
         1 => Just(json!({"b": "x"})),
     ];
     let fields = prop::collection::vec((prop::sample::select(NAMES), value), 0..16);
-    let format = prop::sample::select(&[LogFormat::Traefik, LogFormat::Envoy, LogFormat::Nginx, LogFormat::Json][..]);
+    let format = prop::sample::select(
+        &[
+            LogFormat::Traefik,
+            LogFormat::Envoy,
+            LogFormat::Nginx,
+            LogFormat::Json,
+        ][..],
+    );
     let cut = prop::option::weighted(0.2, any::<prop::sample::Index>());
     (format, fields, cut).prop_map(|(format, fields, cut)| {
-        let object: Map<String, Value> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let object: Map<String, Value> = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let mut line = Value::from(object).to_string();
         if let Some(cut) = cut {
-            let end = (0..=cut.index(line.len())).rev().find(|i| line.is_char_boundary(*i)).unwrap_or_default();
+            let end = (0..=cut.index(line.len()))
+                .rev()
+                .find(|i| line.is_char_boundary(*i))
+                .unwrap_or_default();
             line.truncate(end);
         }
         (format, line)
@@ -190,7 +321,9 @@ fn any_line_is_no_request_or_a_clean_span_that_the_wire_keeps() {
 }
 
 fn check_line(format: LogFormat, line: &str) -> Result<(), TestCaseError> {
-    let Some(mut span) = reader(format).read(line) else { return Ok(()) };
+    let Some(mut span) = reader(format).read(line) else {
+        return Ok(());
+    };
     let wire = serde_json::to_string(&span).unwrap();
     prop_assert_eq!(&serde_json::from_str::<Span>(&wire).unwrap(), &span);
     prop_assert!((0..4_102_444_800).contains(&span.time.as_second()) || span.micros > 0);

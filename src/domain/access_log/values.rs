@@ -23,7 +23,9 @@ fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         // nginx lists one a try: `0.002, 0.001`; the last one counts.
-        Value::String(text) => text.rsplit([',', ':']).find_map(|part| part.trim().parse().ok()),
+        Value::String(text) => text
+            .rsplit([',', ':'])
+            .find_map(|part| part.trim().parse().ok()),
         _ => None,
     };
     number.filter(|n| n.is_finite())
@@ -51,7 +53,10 @@ pub(super) fn micros(value: &Value, unit: TimeUnit) -> u64 {
 /// A time between 1970 and 2100.
 pub(super) fn time(value: &Value) -> Option<Timestamp> {
     let time = match value {
-        Value::String(text) => text.parse().ok().or_else(|| text.parse().ok().and_then(since_1970)),
+        Value::String(text) => text
+            .parse()
+            .ok()
+            .or_else(|| text.parse().ok().and_then(since_1970)),
         Value::Number(number) => number.as_f64().and_then(since_1970),
         _ => None,
     };
@@ -79,21 +84,32 @@ pub(super) fn before(time: Timestamp, micros: u64) -> Timestamp {
 /// An id of so many hex digits, in lower case; shorter ones have lost zeros at their front. All zeros is none.
 pub(super) fn id(text: &str, digits: usize) -> Option<String> {
     let text = text.trim();
-    let fits = !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let fits =
+        !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_hexdigit());
     (fits && text.bytes().any(|b| b != b'0')).then(|| format!("{:0>digits$}", text.to_lowercase()))
 }
 
 /// The IP address of `IP`, `IP:port` or `[IP]:port`.
 pub(super) fn address(text: &str) -> Option<String> {
     let text = text.trim();
-    let ip = text.parse::<SocketAddr>().map(|s| s.ip()).or_else(|_| text.parse());
-    let ip = ip.or_else(|_| text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>());
+    let ip = text
+        .parse::<SocketAddr>()
+        .map(|s| s.ip())
+        .or_else(|_| text.parse());
+    let ip = ip.or_else(|_| {
+        text.trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+    });
     ip.ok().map(|ip| ip.to_canonical().to_string())
 }
 
 /// The last of several: nginx separates tries by commas, and groups of servers by ` : `.
 pub(super) fn last_address(text: &str) -> Option<String> {
-    text.split(',').flat_map(|part| part.split(" : ")).filter_map(address).last()
+    text.split(',')
+        .flat_map(|part| part.split(" : "))
+        .filter_map(address)
+        .last()
 }
 
 /// Envoy's response flags in words (Envoy docs, "Access logging", `%RESPONSE_FLAGS%`).

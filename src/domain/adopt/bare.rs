@@ -13,15 +13,21 @@ const OTHERS: [&str; 4] = [
 
 /// Marks of tools that take an object with them for their own, and would take gray ones too.
 pub(super) fn is_gitops(key: &str) -> bool {
-    ["argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/"]
-        .iter()
-        .any(|mark| key.starts_with(mark))
+    [
+        "argocd.argoproj.io/",
+        "kustomize.toolkit.fluxcd.io/",
+        "helm.toolkit.fluxcd.io/",
+        "meta.helm.sh/",
+    ]
+    .iter()
+    .any(|mark| key.starts_with(mark))
 }
 
 pub(super) fn deployment(live: &Value) -> Value {
-    let mut object =
-        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(live), "spec": live["spec"]});
-    let Some(spec) = object["spec"].as_object_mut() else { return object };
+    let mut object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(live), "spec": live["spec"]});
+    let Some(spec) = object["spec"].as_object_mut() else {
+        return object;
+    };
     drop_default(spec, "revisionHistoryLimit", &json!(10));
     drop_default(spec, "progressDeadlineSeconds", &json!(600));
     drop_default(spec, "minReadySeconds", &json!(0));
@@ -36,7 +42,9 @@ pub(super) fn deployment(live: &Value) -> Value {
 
 pub(super) fn service(live: &Value) -> Value {
     let mut object = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta(live), "spec": live["spec"]});
-    let Some(spec) = object["spec"].as_object_mut() else { return object };
+    let Some(spec) = object["spec"].as_object_mut() else {
+        return object;
+    };
     if spec.get("clusterIP").is_some_and(|ip| ip != "None") {
         spec.shift_remove("clusterIP");
     }
@@ -60,7 +68,10 @@ pub(super) fn service(live: &Value) -> Value {
     for port in items(spec.get_mut("ports")) {
         port.shift_remove("nodePort");
         drop_default(port, "protocol", &json!("TCP"));
-        if port.get("targetPort").is_some_and(|target| port.get("port") == Some(target)) {
+        if port
+            .get("targetPort")
+            .is_some_and(|target| port.get("port") == Some(target))
+        {
             port.shift_remove("targetPort");
         }
     }
@@ -92,7 +103,9 @@ fn pod(template: &mut Value) {
     if let Some(meta) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         drop_default(meta, "creationTimestamp", &Value::Null);
     }
-    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     for (key, default) in [
         ("restartPolicy", json!("Always")),
         ("dnsPolicy", json!("ClusterFirst")),
@@ -119,7 +132,11 @@ fn pod(template: &mut Value) {
 }
 
 fn container(container: &mut Map<String, Value>) {
-    let image = container.get("image").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let image = container
+        .get("image")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let last = image.rsplit('/').next().unwrap_or_default();
     let latest = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
     let pull = if latest { "Always" } else { "IfNotPresent" };
@@ -135,16 +152,23 @@ fn container(container: &mut Map<String, Value>) {
         drop_default(port, "protocol", &json!("TCP"));
     }
     for variable in items(container.get_mut("env")) {
-        let field = variable.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef"));
+        let field = variable
+            .get_mut("valueFrom")
+            .and_then(|v| v.get_mut("fieldRef"));
         if let Some(field) = field.and_then(Value::as_object_mut) {
             drop_default(field, "apiVersion", &json!("v1"));
         }
     }
     for probe in ["readinessProbe", "livenessProbe", "startupProbe"] {
-        let Some(probe) = container.get_mut(probe).and_then(Value::as_object_mut) else { continue };
-        for (key, default) in
-            [("periodSeconds", 10), ("timeoutSeconds", 1), ("successThreshold", 1), ("failureThreshold", 3)]
-        {
+        let Some(probe) = container.get_mut(probe).and_then(Value::as_object_mut) else {
+            continue;
+        };
+        for (key, default) in [
+            ("periodSeconds", 10),
+            ("timeoutSeconds", 1),
+            ("successThreshold", 1),
+            ("failureThreshold", 3),
+        ] {
             drop_default(probe, key, &json!(default));
         }
         if let Some(get) = probe.get_mut("httpGet").and_then(Value::as_object_mut) {
@@ -161,5 +185,8 @@ fn drop_default(map: &mut Map<String, Value>, key: &str, default: &Value) {
 
 /// The objects of a list.
 pub(super) fn items(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
-    list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+    list.and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{LANE, SUFFIX, keys};
 use crate::api::{
-    AppSpec, CleanUpTask, DeployTask, Environment, PausePolicy, ProceedTask, RolloutPlan, Stage, Task, label,
+    AppSpec, CleanUpTask, DeployTask, Environment, PausePolicy, ProceedTask, RolloutPlan, Stage,
+    Task, label,
 };
 
 /// What a gray version is called.
@@ -25,10 +26,16 @@ pub struct Gray<'a> {
 pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
     let mut spec = spec.clone();
     if spec.environment(gray.environment).is_some() {
-        return Err(format!("there is an environment {} already", gray.environment));
+        return Err(format!(
+            "there is an environment {} already",
+            gray.environment
+        ));
     }
     if let Some(other) = spec.environment_of_lane(gray.tag) {
-        return Err(format!("environment {} has the lane tag {} already", other.name, gray.tag));
+        return Err(format!(
+            "environment {} has the lane tag {} already",
+            other.name, gray.tag
+        ));
     }
     let at = spec.environments.iter().position(|e| e.name == gray.beside);
     let at = at.ok_or_else(|| format!("there is no environment {}", gray.beside))?;
@@ -37,7 +44,10 @@ pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
     if values.contains_key("replicas") {
         values.insert("replicas".into(), 1.into());
     }
-    for (key, value) in [(SUFFIX, format!("-{}", gray.tag)), (LANE, gray.tag.to_owned())] {
+    for (key, value) in [
+        (SUFFIX, format!("-{}", gray.tag)),
+        (LANE, gray.tag.to_owned()),
+    ] {
         if values.contains_key(key) {
             values.insert(key.into(), value.into());
         }
@@ -50,7 +60,10 @@ pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
         values,
         variable_groups: beside.variable_groups.clone(),
         service_account_name: beside.service_account_name.clone(),
-        rollout: RolloutPlan { pause: PausePolicy::Never, ..RolloutPlan::default() },
+        rollout: RolloutPlan {
+            pause: PausePolicy::Never,
+            ..RolloutPlan::default()
+        },
         lock: None,
     };
     spec.environments.insert(at, environment);
@@ -58,32 +71,67 @@ pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
     for stage in &mut spec.workflow.stages {
         found |= around(stage, gray);
     }
-    if found { Ok(spec) } else { Err(format!("no stage of the workflow deploys {}", gray.beside)) }
+    if found {
+        Ok(spec)
+    } else {
+        Err(format!("no stage of the workflow deploys {}", gray.beside))
+    }
 }
 
 /// Puts the gray tasks around the deploy of the environment, if the stage has one.
 fn around(stage: &mut Stage, gray: &Gray) -> bool {
-    let deploys = |t: &Task| t.deploy.as_ref().is_some_and(|d| d.environment == gray.beside);
-    let Some(at) = stage.tasks.iter().position(deploys) else { return false };
+    let deploys = |t: &Task| {
+        t.deploy
+            .as_ref()
+            .is_some_and(|d| d.environment == gray.beside)
+    };
+    let Some(at) = stage.tasks.iter().position(deploys) else {
+        return false;
+    };
     let name = |stage: &Stage, word: &str| {
         let free = |name: &String| stage.tasks.iter().all(|t| t.name != *name);
         let plain = format!("{word}-{}", gray.environment);
-        if free(&plain) { plain } else { (2..100).map(|n| format!("{plain}-{n}")).find(free).unwrap_or(plain) }
+        if free(&plain) {
+            plain
+        } else {
+            (2..100)
+                .map(|n| format!("{plain}-{n}"))
+                .find(free)
+                .unwrap_or(plain)
+        }
     };
     let environment = gray.environment.to_owned();
     let clean = Task {
         name: name(stage, "clean"),
-        clean_up: Some(CleanUpTask { environment: environment.clone(), remove_environment: false }),
+        clean_up: Some(CleanUpTask {
+            environment: environment.clone(),
+            remove_environment: false,
+        }),
         ..Task::default()
     };
     stage.tasks.insert(at + 1, clean);
     // Somebody who lets production go by hand does so after having seen gray.
-    let gates = stage.tasks[..at].iter().rev().take_while(|t| t.proceed.is_some()).count();
-    let deploy = Task { name: name(stage, "deploy"), deploy: Some(DeployTask { environment }), ..Task::default() };
+    let gates = stage.tasks[..at]
+        .iter()
+        .rev()
+        .take_while(|t| t.proceed.is_some())
+        .count();
+    let deploy = Task {
+        name: name(stage, "deploy"),
+        deploy: Some(DeployTask { environment }),
+        ..Task::default()
+    };
     stage.tasks.insert(at - gates, deploy);
     if gates == 0 {
-        let prompt = Some(format!("Is {} fine? Then let {} go.", gray.environment, gray.beside));
-        let proceed = Task { name: name(stage, "proceed"), proceed: Some(ProceedTask { prompt }), ..Task::default() };
+        let prompt = Some(format!(
+            "Is {} fine? Then let {} go.",
+            gray.environment, gray.beside
+        ));
+        let proceed = Task {
+            name: name(stage, "proceed"),
+            proceed: Some(ProceedTask { prompt }),
+            ..Task::default()
+        };
         stage.tasks.insert(at + 1, proceed);
     }
     true
@@ -92,9 +140,22 @@ fn around(stage: &mut Stage, gray: &Gray) -> bool {
 /// Why the objects of gray (`new`) would not stand apart from those of the environment beside it (`old`).
 pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
     let mut problems = vec![];
-    let text = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let key = |o: &Value| [text(o, "/kind"), text(o, "/metadata/namespace"), text(o, "/metadata/name")];
-    let hint = format!("let the template name it by {{{{ .AppStack.envName }}}} or {{{{ .Values.{SUFFIX} }}}}");
+    let text = |v: &Value, path: &str| {
+        v.pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let key = |o: &Value| {
+        [
+            text(o, "/kind"),
+            text(o, "/metadata/namespace"),
+            text(o, "/metadata/name"),
+        ]
+    };
+    let hint = format!(
+        "let the template name it by {{{{ .AppStack.envName }}}} or {{{{ .Values.{SUFFIX} }}}}"
+    );
     for object in new.iter().filter(|n| old.iter().any(|o| key(o) == key(n))) {
         let [kind, _, name] = key(object);
         problems.push(format!(
@@ -102,7 +163,8 @@ pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
             gray.environment, gray.beside
         ));
     }
-    let same_place = |a: &Value, b: &Value| text(a, "/metadata/namespace") == text(b, "/metadata/namespace");
+    let same_place =
+        |a: &Value, b: &Value| text(a, "/metadata/namespace") == text(b, "/metadata/namespace");
     for deployment in new.iter().filter(|o| o["kind"] == "Deployment") {
         let pods = keys::map(deployment.pointer("/spec/template/metadata/labels"));
         let name = text(deployment, "/metadata/name");
@@ -134,5 +196,8 @@ pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
 }
 
 fn selects(selector: &BTreeMap<&str, &str>, labels: &BTreeMap<&str, &str>) -> bool {
-    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    !selector.is_empty()
+        && selector
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
 }

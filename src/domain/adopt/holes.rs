@@ -21,15 +21,22 @@ impl Holes {
         while text.contains(&word) {
             word.push('x');
         }
-        Self { word, actions: vec![] }
+        Self {
+            word,
+            actions: vec![],
+        }
     }
 
     fn hole(&mut self, action: impl Into<String>) -> String {
         let action = action.into();
-        let at = self.actions.iter().position(|a| *a == action).unwrap_or_else(|| {
-            self.actions.push(action);
-            self.actions.len() - 1
-        });
+        let at = self
+            .actions
+            .iter()
+            .position(|a| *a == action)
+            .unwrap_or_else(|| {
+                self.actions.push(action);
+                self.actions.len() - 1
+            });
         format!("{}{at}z", self.word)
     }
 
@@ -47,7 +54,10 @@ impl Holes {
     }
 
     fn namespace(&mut self, object: &mut Value) {
-        let name = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        let name = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let hole = self.hole("{{ .Values.namespace }}");
         object["metadata"]["namespace"] = self.quoted(&name, hole).into();
     }
@@ -56,7 +66,11 @@ impl Holes {
     fn quoted(&self, becomes: &str, text: String) -> String {
         let read = yaml::documents("", &format!("x: {becomes}"));
         let is_text = read.is_ok_and(|all| all.first().is_some_and(|d| d.value["x"].is_string()));
-        if is_text { text } else { format!("{0}{text}{0}", self.quote()) }
+        if is_text {
+            text
+        } else {
+            format!("{0}{text}{0}", self.quote())
+        }
     }
 
     fn quote(&self) -> String {
@@ -79,13 +93,20 @@ impl Holes {
         environment: &str,
         keys: &BTreeSet<String>,
     ) -> BTreeMap<String, String> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         object["metadata"]["name"] = self.named(&name, environment).into();
         self.namespace(object);
         if let Some(replicas) = object["spec"].get_mut("replicas") {
             *replicas = self.hole("{{ .Values.replicas }}").into();
         }
-        for path in ["/metadata/labels", "/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+        for path in [
+            "/metadata/labels",
+            "/spec/selector/matchLabels",
+            "/spec/template/metadata/labels",
+        ] {
             self.labels(object.pointer_mut(path), environment, keys);
         }
         // Pods that keep away from their like, keep away from their own version.
@@ -93,7 +114,10 @@ impl Holes {
             self.selectors(spec, environment, keys);
         }
         let lane = self.lane_line();
-        if let Some(labels) = object.pointer_mut("/spec/template/metadata/labels").and_then(Value::as_object_mut) {
+        if let Some(labels) = object
+            .pointer_mut("/spec/template/metadata/labels")
+            .and_then(Value::as_object_mut)
+        {
             labels.shift_remove(label::SERVICE_TAG);
             labels.insert(lane, "x".into());
         }
@@ -104,16 +128,21 @@ impl Holes {
         match value {
             Value::Object(map) => {
                 self.labels(map.get_mut("matchLabels"), environment, keys);
-                map.values_mut().for_each(|v| self.selectors(v, environment, keys));
+                map.values_mut()
+                    .for_each(|v| self.selectors(v, environment, keys));
             }
-            Value::Array(items) => items.iter_mut().for_each(|v| self.selectors(v, environment, keys)),
+            Value::Array(items) => items
+                .iter_mut()
+                .for_each(|v| self.selectors(v, environment, keys)),
             _ => {}
         }
     }
 
     fn images(&mut self, object: &mut Value) -> BTreeMap<String, String> {
         let mut images: BTreeMap<String, String> = BTreeMap::new();
-        let Some(pod) = object.pointer_mut("/spec/template/spec") else { return images };
+        let Some(pod) = object.pointer_mut("/spec/template/spec") else {
+            return images;
+        };
         let main: Vec<(String, String)> = items(pod.get_mut("containers"))
             .map(|c| (text(c, "name"), text(c, "image")))
             .filter(|(_, image)| !image.is_empty())
@@ -123,23 +152,45 @@ impl Holes {
                 continue;
             }
             // A key that a template can name without ado.
-            let word: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-            images.insert(if main.len() == 1 { "backend".into() } else { word }, image.clone());
+            let word: String = name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+                .collect();
+            images.insert(
+                if main.len() == 1 {
+                    "backend".into()
+                } else {
+                    word
+                },
+                image.clone(),
+            );
         }
         for kind in ["containers", "initContainers"] {
             for container in items(pod.get_mut(kind)) {
                 let image = text(container, "image");
                 if let Some((name, _)) = images.iter().find(|(_, i)| **i == image) {
-                    container.insert("image".into(), self.hole(format!("{{{{ .AppStack.image.{name} }}}}")).into());
+                    container.insert(
+                        "image".into(),
+                        self.hole(format!("{{{{ .AppStack.image.{name} }}}}"))
+                            .into(),
+                    );
                 }
             }
         }
         images
     }
 
-    pub(super) fn service(&mut self, object: &mut Value, environment: &str, keys: &BTreeSet<String>) {
+    pub(super) fn service(
+        &mut self,
+        object: &mut Value,
+        environment: &str,
+        keys: &BTreeSet<String>,
+    ) {
         // Lanes look for `SERVICE-TAG`.
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         object["metadata"]["name"] = self.suffixed(&name).into();
         self.namespace(object);
         self.labels(object.pointer_mut("/metadata/labels"), environment, keys);
@@ -147,7 +198,11 @@ impl Holes {
         if let Some(kind) = object["spec"].get_mut("type") {
             // What is open to the outside stays the baseline's.
             let word = kind.as_str().unwrap_or_default().to_owned();
-            *kind = self.hole(format!("{{{{ if .Values.{LANE} }}}}ClusterIP{{{{ else }}}}{word}{{{{ end }}}}")).into();
+            *kind = self
+                .hole(format!(
+                    "{{{{ if .Values.{LANE} }}}}ClusterIP{{{{ else }}}}{word}{{{{ end }}}}"
+                ))
+                .into();
         }
     }
 
@@ -167,7 +222,9 @@ impl Holes {
             if text.trim() == line {
                 let tag = label::SERVICE_TAG;
                 out.push_str(&format!("{indent}{{{{- if .Values.{LANE} }}}}\n"));
-                out.push_str(&format!("{indent}{tag}: \"{{{{ .Values.{LANE} }}}}\"\n{indent}{{{{- end }}}}\n"));
+                out.push_str(&format!(
+                    "{indent}{tag}: \"{{{{ .Values.{LANE} }}}}\"\n{indent}{{{{- end }}}}\n"
+                ));
             } else {
                 out.push_str(text);
                 out.push('\n');
@@ -181,5 +238,8 @@ impl Holes {
 }
 
 fn text(map: &Map<String, Value>, key: &str) -> String {
-    map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    map.get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }

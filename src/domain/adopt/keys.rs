@@ -6,33 +6,66 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 /// Taken first, in this order.
-const PREFERRED: [&str; 5] = ["app", "app.kubernetes.io/instance", "app.kubernetes.io/name", "k8s-app", "name"];
+const PREFERRED: [&str; 5] = [
+    "app",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/name",
+    "k8s-app",
+    "name",
+];
 
 /// Label keys whose values differ between the versions. Each selector of `services`, and the Deployment's own, holds
 /// one of them.
-pub(super) fn telling(deployment: &Value, services: &[&Value], environment: &str) -> Result<BTreeSet<String>, String> {
+pub(super) fn telling(
+    deployment: &Value,
+    services: &[&Value],
+    environment: &str,
+) -> Result<BTreeSet<String>, String> {
     let own = map(deployment.pointer("/spec/selector/matchLabels"));
     if own.is_empty() {
-        return Err("its selector has no matchLabels: a gray version could not be told from it".into());
+        return Err(
+            "its selector has no matchLabels: a gray version could not be told from it".into(),
+        );
     }
     // A Service may select by labels that the Deployment's selector does not name.
     let labels = map(deployment.pointer("/spec/template/metadata/labels"));
     let mut selectors = vec![("its own selector".to_owned(), own)];
     for service in services {
-        let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        selectors.push((format!("Service {name}"), map(service.pointer("/spec/selector"))));
+        let name = service
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        selectors.push((
+            format!("Service {name}"),
+            map(service.pointer("/spec/selector")),
+        ));
     }
-    let marked = |key: &str| labels.get(key).is_some_and(|value| of_environment(value, environment).is_some());
-    let used: BTreeSet<&str> = selectors.iter().flat_map(|(_, s)| s.keys().copied()).collect();
-    let mut chosen: BTreeSet<String> = used.iter().filter(|k| marked(k)).map(ToString::to_string).collect();
+    let marked = |key: &str| {
+        labels
+            .get(key)
+            .is_some_and(|value| of_environment(value, environment).is_some())
+    };
+    let used: BTreeSet<&str> = selectors
+        .iter()
+        .flat_map(|(_, s)| s.keys().copied())
+        .collect();
+    let mut chosen: BTreeSet<String> = used
+        .iter()
+        .filter(|k| marked(k))
+        .map(ToString::to_string)
+        .collect();
     for (who, selector) in &selectors {
         if selector.keys().any(|k| chosen.contains(*k)) {
             continue;
         }
-        let preferred = PREFERRED.iter().find(|k| selector.contains_key(**k)).copied();
+        let preferred = PREFERRED
+            .iter()
+            .find(|k| selector.contains_key(**k))
+            .copied();
         let key = preferred.or_else(|| selector.keys().next().copied());
-        let key =
-            key.ok_or_else(|| format!("{who} selects nothing, or everything: gray could not be kept out of it"))?;
+        let key = key.ok_or_else(|| {
+            format!("{who} selects nothing, or everything: gray could not be kept out of it")
+        })?;
         chosen.insert(key.to_owned());
     }
     Ok(chosen)
@@ -46,5 +79,7 @@ pub(super) fn of_environment<'a>(value: &'a str, environment: &str) -> Option<&'
 
 pub(super) fn map(value: Option<&Value>) -> BTreeMap<&str, &str> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
+    entries
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+        .collect()
 }

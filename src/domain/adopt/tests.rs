@@ -64,7 +64,11 @@ fn checkout() -> Found {
     }
 }
 
-const GRAY: Gray = Gray { beside: "prod", environment: "gray", tag: "gray" };
+const GRAY: Gray = Gray {
+    beside: "prod",
+    environment: "gray",
+    tag: "gray",
+};
 
 fn with_gray(adoption: &Adoption) -> (AppSpec, Vec<Value>) {
     let spec = add_gray(&adoption.spec, &GRAY).unwrap();
@@ -75,23 +79,41 @@ fn with_gray(adoption: &Adoption) -> (AppSpec, Vec<Value>) {
 #[test]
 fn the_templates_give_back_what_runs_without_what_the_server_keeps() {
     let adoption = adopt(&checkout(), "checkout", "prod").unwrap();
-    let [deployment, service] = &adoption.objects[..] else { panic!("{:?}", adoption.objects) };
+    let [deployment, service] = &adoption.objects[..] else {
+        panic!("{:?}", adoption.objects)
+    };
     assert_eq!(
         deployment["metadata"],
         json!({"name": "checkout", "namespace": "shop",
         "labels": {"app": "checkout", "tier": "web"}, "annotations": {"team": "checkout {{ pay }}"}})
     );
     assert_eq!(
-        deployment["spec"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        deployment["spec"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect::<Vec<_>>(),
         ["replicas", "selector", "template"]
     );
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!(container["readinessProbe"], json!({"httpGet": {"path": "/", "port": 8080}, "timeoutSeconds": 2}));
+    assert_eq!(
+        container["readinessProbe"],
+        json!({"httpGet": {"path": "/", "port": 8080}, "timeoutSeconds": 2})
+    );
     assert_eq!(container["env"][0]["value"], "{{ .Name }}: yes");
-    assert_eq!(service["spec"]["ports"], json!([{"name": "http", "port": 80, "targetPort": 8080}]));
+    assert_eq!(
+        service["spec"]["ports"],
+        json!([{"name": "http", "port": 80, "targetPort": 8080}])
+    );
     assert_eq!(service["spec"].get("clusterIP"), None);
-    assert_eq!(adoption.images, BTreeMap::from([("backend".into(), "registry:5000/shop/checkout:1.4".into())]));
-    assert_eq!(adoption.spec.images["backend"].repository, "registry:5000/shop/checkout");
+    assert_eq!(
+        adoption.images,
+        BTreeMap::from([("backend".into(), "registry:5000/shop/checkout:1.4".into())])
+    );
+    assert_eq!(
+        adoption.spec.images["backend"].repository,
+        "registry:5000/shop/checkout"
+    );
     let template = &adoption.spec.manifests[0].template;
     for part in [
         "image: {{ .AppStack.image.backend }}",
@@ -103,7 +125,11 @@ fn the_templates_give_back_what_runs_without_what_the_server_keeps() {
     ] {
         assert!(template.contains(part), "{part} in\n{template}");
     }
-    assert!(adoption.notes[0].starts_with("argocd.argoproj.io/tracking-id"), "{:?}", adoption.notes);
+    assert!(
+        adoption.notes[0].starts_with("argocd.argoproj.io/tracking-id"),
+        "{:?}",
+        adoption.notes
+    );
 }
 
 #[test]
@@ -112,38 +138,68 @@ fn gray_stands_apart_and_carries_its_tag() {
     let (spec, gray) = with_gray(&adoption);
     assert_eq!(overlaps(&adoption.objects, &gray, &GRAY), [""; 0]);
     assert_eq!(gray[0]["metadata"]["name"], "checkout-gray");
-    assert_eq!(gray[0]["spec"]["selector"]["matchLabels"], json!({"app": "checkout-gray", "tier": "web"}));
-    assert_eq!(gray[0]["spec"]["template"]["metadata"]["labels"]["alicloud.service.tag"], "gray");
+    assert_eq!(
+        gray[0]["spec"]["selector"]["matchLabels"],
+        json!({"app": "checkout-gray", "tier": "web"})
+    );
+    assert_eq!(
+        gray[0]["spec"]["template"]["metadata"]["labels"]["alicloud.service.tag"],
+        "gray"
+    );
     assert_eq!(gray[0]["spec"]["replicas"], 1);
     assert_eq!(
         (&gray[1]["metadata"]["name"], &gray[1]["spec"]["type"]),
         (&json!("checkout-gray"), &json!("ClusterIP"))
     );
     assert_eq!(gray[1]["spec"]["selector"]["app"], "checkout-gray");
-    assert_eq!(spec.environments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["gray", "prod"]);
+    assert_eq!(
+        spec.environments
+            .iter()
+            .map(|e| e.name.as_str())
+            .collect::<Vec<_>>(),
+        ["gray", "prod"]
+    );
     // The baseline is as before.
-    assert_eq!(render(&spec, "checkout", "prod", &adoption.images).unwrap(), adoption.objects);
+    assert_eq!(
+        render(&spec, "checkout", "prod", &adoption.images).unwrap(),
+        adoption.objects
+    );
 }
 
 #[test]
 fn names_that_end_with_the_environment_take_the_other_ones() {
     let labels = json!({"app": "checkout-prod"});
-    let found = Found { deployment: deployment("checkout-prod", labels), ..Found::default() };
+    let found = Found {
+        deployment: deployment("checkout-prod", labels),
+        ..Found::default()
+    };
     let adoption = adopt(&found, "checkout", "prod").unwrap();
     let (_, gray) = with_gray(&adoption);
     assert_eq!(gray[0]["metadata"]["name"], "checkout-gray");
-    assert_eq!(gray[0]["spec"]["selector"]["matchLabels"]["app"], "checkout-gray");
+    assert_eq!(
+        gray[0]["spec"]["selector"]["matchLabels"]["app"],
+        "checkout-gray"
+    );
 }
 
 #[test]
 fn values_that_look_like_numbers_stay_texts() {
     let labels = json!({"app": "007", "version": "1.0", "on": "yes"});
-    let mut found = Found { deployment: deployment("12", labels.clone()), ..Found::default() };
+    let mut found = Found {
+        deployment: deployment("12", labels.clone()),
+        ..Found::default()
+    };
     found.deployment["metadata"]["namespace"] = json!("2024");
     let adoption = adopt(&found, "checkout", "prod").unwrap();
-    assert_eq!(adoption.objects[0]["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(
+        adoption.objects[0]["spec"]["selector"]["matchLabels"],
+        labels
+    );
     let (_, gray) = with_gray(&adoption);
-    assert_eq!(gray[0]["spec"]["selector"]["matchLabels"]["app"], "007-gray");
+    assert_eq!(
+        gray[0]["spec"]["selector"]["matchLabels"]["app"],
+        "007-gray"
+    );
 }
 
 #[test]
@@ -153,7 +209,10 @@ fn no_service_of_the_baseline_selects_gray_pods() {
     let adoption = adopt(&found, "checkout", "prod").unwrap();
     let (_, gray) = with_gray(&adoption);
     let pods = &gray[0]["spec"]["template"]["metadata"]["labels"];
-    assert_eq!((&pods["app"], &pods["tier"]), (&json!("checkout-gray"), &json!("web-gray")));
+    assert_eq!(
+        (&pods["app"], &pods["tier"]),
+        (&json!("checkout-gray"), &json!("web-gray"))
+    );
     let mut all = adoption.objects;
     all.extend(found.others);
     assert_eq!(overlaps(&all, &gray, &GRAY), [""; 0]);
@@ -162,27 +221,39 @@ fn no_service_of_the_baseline_selects_gray_pods() {
 #[test]
 fn what_another_tool_makes_or_rolls_is_not_adopted() {
     let mut found = checkout();
-    found.deployment["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r", "uid": "u", "controller": true}]);
+    found.deployment["metadata"]["ownerReferences"] = json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r", "uid": "u", "controller": true}]);
     let refused = adopt(&found, "checkout", "prod").unwrap_err();
     assert!(refused.contains("made by Rollout r"), "{refused}");
     let mut found = checkout();
     found.deployment["metadata"]["annotations"]["rollouts.kruise.io/x"] = json!("1");
-    assert!(adopt(&found, "checkout", "prod").unwrap_err().contains("another tool"));
+    assert!(
+        adopt(&found, "checkout", "prod")
+            .unwrap_err()
+            .contains("another tool")
+    );
 }
 
 #[test]
 fn several_containers_have_images_of_their_own() {
     let mut found = checkout();
     let pod = found.deployment.pointer_mut("/spec/template/spec").unwrap();
-    pod["containers"].as_array_mut().unwrap().push(json!({"name": "side-car", "image": "proxy@sha256:aa"}));
-    pod["initContainers"] =
-        json!([{"name": "migrate", "image": "registry:5000/shop/checkout:1.4"}, {"name": "i", "image": "busybox"}]);
+    pod["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "side-car", "image": "proxy@sha256:aa"}));
+    pod["initContainers"] = json!([{"name": "migrate", "image": "registry:5000/shop/checkout:1.4"}, {"name": "i", "image": "busybox"}]);
     let adoption = adopt(&found, "checkout", "prod").unwrap();
-    assert_eq!(adoption.images.keys().collect::<Vec<_>>(), ["main", "side_car"]);
+    assert_eq!(
+        adoption.images.keys().collect::<Vec<_>>(),
+        ["main", "side_car"]
+    );
     assert_eq!(adoption.spec.images["side_car"].repository, "proxy");
     let template = &adoption.spec.manifests[0].template;
-    assert_eq!(template.matches("{{ .AppStack.image.main }}").count(), 2, "{template}");
+    assert_eq!(
+        template.matches("{{ .AppStack.image.main }}").count(),
+        2,
+        "{template}"
+    );
     assert!(template.contains("image: busybox"), "{template}");
 }
 
@@ -201,19 +272,45 @@ fn templates_that_cannot_be_told_apart_are_named() {
     ] {
         assert!(problems.contains(part), "{part} in\n{problems}");
     }
-    assert!(add_gray(&add_gray(&adoption.spec, &GRAY).unwrap(), &GRAY).unwrap_err().contains("already"));
+    assert!(
+        add_gray(&add_gray(&adoption.spec, &GRAY).unwrap(), &GRAY)
+            .unwrap_err()
+            .contains("already")
+    );
 }
 
 fn tasks() -> impl Strategy<Value = Vec<Task>> {
     let kind = prop_oneof![
-        Just(Task { approval: Some(ApprovalTask::default()), ..Task::default() }),
-        Just(Task { proceed: Some(ProceedTask::default()), ..Task::default() }),
-        Just(Task { deploy: Some(DeployTask { environment: "test".into() }), ..Task::default() }),
-        Just(Task { deploy: Some(DeployTask { environment: "prod".into() }), ..Task::default() }),
-        Just(Task { clean_up: Some(CleanUpTask::default()), ..Task::default() }),
+        Just(Task {
+            approval: Some(ApprovalTask::default()),
+            ..Task::default()
+        }),
+        Just(Task {
+            proceed: Some(ProceedTask::default()),
+            ..Task::default()
+        }),
+        Just(Task {
+            deploy: Some(DeployTask {
+                environment: "test".into()
+            }),
+            ..Task::default()
+        }),
+        Just(Task {
+            deploy: Some(DeployTask {
+                environment: "prod".into()
+            }),
+            ..Task::default()
+        }),
+        Just(Task {
+            clean_up: Some(CleanUpTask::default()),
+            ..Task::default()
+        }),
     ];
     let name = prop_oneof![4 => "[a-c]{1,3}", 1 => Just("deploy-gray".to_owned()), 1 => Just("clean-gray".to_owned())];
-    prop::collection::vec((name, kind).prop_map(|(name, task)| Task { name, ..task }), 0..7)
+    prop::collection::vec(
+        (name, kind).prop_map(|(name, task)| Task { name, ..task }),
+        0..7,
+    )
 }
 
 proptest! {

@@ -31,21 +31,44 @@ pub struct Comparison {
 
 /// Compares an App with what the template would make now, with what was set when it was made. A lock is no difference: it
 /// says what may happen now, not what the App is.
-pub fn compare(template: &AppTemplate, app: &App, settings: &[Setting]) -> Result<Comparison, String> {
+pub fn compare(
+    template: &AppTemplate,
+    app: &App,
+    settings: &[Setting],
+) -> Result<Comparison, String> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
     let mut wanted = make::spec(&template.spec, name, settings)?;
     let mut found = app.spec.clone();
-    for environment in wanted.environments.iter_mut().chain(&mut found.environments) {
+    for environment in wanted
+        .environments
+        .iter_mut()
+        .chain(&mut found.environments)
+    {
         environment.lock = None;
     }
     let json = |spec: &AppSpec| serde_json::to_value(spec).map_err(|e| e.to_string());
     let mut changes = vec![];
-    walk("", Some(&json(&wanted)?), Some(&json(&found)?), &mut changes);
-    Ok(Comparison { template: wanted, app: found, changes })
+    walk(
+        "",
+        Some(&json(&wanted)?),
+        Some(&json(&found)?),
+        &mut changes,
+    );
+    Ok(Comparison {
+        template: wanted,
+        app: found,
+        changes,
+    })
 }
 
 fn walk(path: &str, template: Option<&Value>, app: Option<&Value>, out: &mut Vec<Change>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let below = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
     match (template, app) {
         (t, a) if t == a => {}
         (Some(Value::Object(t)), Some(Value::Object(a))) => {
@@ -54,30 +77,56 @@ fn walk(path: &str, template: Option<&Value>, app: Option<&Value>, out: &mut Vec
         }
         (Some(Value::Array(t)), Some(Value::Array(a))) => match (names(t), names(a)) {
             (Some(named), Some(those)) => {
-                let all = named.iter().chain(those.iter().filter(|n| !named.contains(n)));
-                let of = |list: &'_ [Value], name: &str| list.iter().position(|v| v["name"] == name);
+                let all = named
+                    .iter()
+                    .chain(those.iter().filter(|n| !named.contains(n)));
+                let of =
+                    |list: &'_ [Value], name: &str| list.iter().position(|v| v["name"] == name);
                 for name in all {
                     let (t, a) = (of(t, name).map(|at| &t[at]), of(a, name).map(|at| &a[at]));
                     walk(&format!("{path}[{name}]"), t, a, out);
                 }
                 let kept = |list: &[&str], other: &[&str]| -> Vec<Value> {
-                    list.iter().filter(|n| other.contains(n)).map(|n| Value::from(*n)).collect()
+                    list.iter()
+                        .filter(|n| other.contains(n))
+                        .map(|n| Value::from(*n))
+                        .collect()
                 };
                 let (before, after) = (kept(&named, &those), kept(&those, &named));
                 if before != after {
-                    let (path, list) = (format!("{path} (order)"), |l: Vec<Value>| Some(Value::Array(l)));
-                    out.push(Change { path, template: list(before), app: list(after) });
+                    let (path, list) = (format!("{path} (order)"), |l: Vec<Value>| {
+                        Some(Value::Array(l))
+                    });
+                    out.push(Change {
+                        path,
+                        template: list(before),
+                        app: list(after),
+                    });
                 }
             }
-            _ => out.push(Change { path: path.into(), template: template.cloned(), app: app.cloned() }),
+            _ => out.push(Change {
+                path: path.into(),
+                template: template.cloned(),
+                app: app.cloned(),
+            }),
         },
-        _ => out.push(Change { path: path.into(), template: template.cloned(), app: app.cloned() }),
+        _ => out.push(Change {
+            path: path.into(),
+            template: template.cloned(),
+            app: app.cloned(),
+        }),
     }
 }
 
 /// The items' names, when each has one of its own.
 fn names(list: &[Value]) -> Option<Vec<&str>> {
-    let names: Vec<&str> = list.iter().map(|v| v["name"].as_str()).collect::<Option<_>>()?;
-    let distinct = names.iter().enumerate().all(|(n, name)| !names[..n].contains(name));
+    let names: Vec<&str> = list
+        .iter()
+        .map(|v| v["name"].as_str())
+        .collect::<Option<_>>()?;
+    let distinct = names
+        .iter()
+        .enumerate()
+        .all(|(n, name)| !names[..n].contains(name));
     distinct.then_some(names)
 }

@@ -44,7 +44,11 @@ pub fn make(
             told.push(format!("{name:?} is no name for an app: {why}"));
         } else if names[..n].contains(name) {
             told.push(format!("{name} is named twice"));
-        } else if around.apps.iter().any(|a| a.metadata.name.as_ref() == Some(name)) {
+        } else if around
+            .apps
+            .iter()
+            .any(|a| a.metadata.name.as_ref() == Some(name))
+        {
             told.push(format!("app {name} is there already"));
         }
     }
@@ -67,13 +71,19 @@ pub fn make(
 }
 
 /// The spec that an App of this name has right after it was made.
-pub(super) fn spec(template: &AppTemplateSpec, name: &str, settings: &[Setting]) -> Result<AppSpec, String> {
+pub(super) fn spec(
+    template: &AppTemplateSpec,
+    name: &str,
+    settings: &[Setting],
+) -> Result<AppSpec, String> {
     let mut value = serde_json::to_value(&template.app).map_err(|e| e.to_string())?;
     name_in(&mut value, name, "");
     let mut spec: AppSpec = serde_json::from_value(value).map_err(|e| e.to_string())?;
     for setting in of_app(settings, name) {
         for environment in spec.environments.iter_mut().filter(|e| setting.is_for(e)) {
-            environment.values.insert(setting.key.clone(), setting.value.clone());
+            environment
+                .values
+                .insert(setting.key.clone(), setting.value.clone());
         }
     }
     Ok(spec)
@@ -82,7 +92,10 @@ pub(super) fn spec(template: &AppTemplateSpec, name: &str, settings: &[Setting])
 /// The weakest first: what is said of one App wins over what is said of all, then what is said of one environment, in
 /// whatever order.
 fn of_app<'s>(settings: &'s [Setting], name: &str) -> Vec<&'s Setting> {
-    let mut mine: Vec<&Setting> = settings.iter().filter(|s| s.app.as_deref().is_none_or(|app| app == name)).collect();
+    let mut mine: Vec<&Setting> = settings
+        .iter()
+        .filter(|s| s.app.as_deref().is_none_or(|app| app == name))
+        .collect();
     mine.sort_by_key(|s| (s.app.is_some(), s.environment.is_some()));
     mine
 }
@@ -93,17 +106,37 @@ fn instance(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<
     // As it came out for this App: whatever was said of others, it is made alike from this.
     let mut mine = vec![];
     for environment in &app.spec.environments {
-        let keys: BTreeSet<&String> =
-            of_app(settings, name).iter().filter(|s| s.is_for(environment)).map(|s| &s.key).collect();
-        for (key, value) in environment.values.iter().filter(|(key, _)| keys.contains(key)) {
+        let keys: BTreeSet<&String> = of_app(settings, name)
+            .iter()
+            .filter(|s| s.is_for(environment))
+            .map(|s| &s.key)
+            .collect();
+        for (key, value) in environment
+            .values
+            .iter()
+            .filter(|(key, _)| keys.contains(key))
+        {
             let environment = Some(environment.name.clone());
-            mine.push(Setting { app: None, environment, key: key.clone(), value: value.clone() }.to_string());
+            mine.push(
+                Setting {
+                    app: None,
+                    environment,
+                    key: key.clone(),
+                    value: value.clone(),
+                }
+                .to_string(),
+            );
         }
     }
-    let mut annotations =
-        BTreeMap::from([(label::TEMPLATE.to_owned(), template.metadata.name.clone().unwrap_or_default())]);
+    let mut annotations = BTreeMap::from([(
+        label::TEMPLATE.to_owned(),
+        template.metadata.name.clone().unwrap_or_default(),
+    )]);
     if !mine.is_empty() {
-        annotations.insert(label::TEMPLATE_SET.into(), serde_json::to_string(&mine).map_err(|e| e.to_string())?);
+        annotations.insert(
+            label::TEMPLATE_SET.into(),
+            serde_json::to_string(&mine).map_err(|e| e.to_string())?,
+        );
     }
     app.metadata.annotations = Some(annotations);
     Ok(app)
@@ -111,14 +144,28 @@ fn instance(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<
 
 /// The template that an App was made from.
 pub fn origin(app: &App) -> Option<&str> {
-    app.metadata.annotations.as_ref()?.get(label::TEMPLATE).map(String::as_str)
+    app.metadata
+        .annotations
+        .as_ref()?
+        .get(label::TEMPLATE)
+        .map(String::as_str)
 }
 
 /// What was set when it was made from this template; none that can be read counts as nothing.
 pub fn recorded(app: &App, template: &str) -> Vec<Setting> {
-    let text = app.metadata.annotations.as_ref().and_then(|a| a.get(label::TEMPLATE_SET));
-    let texts: Vec<String> = text.and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
-    if origin(app) == Some(template) { texts.iter().filter_map(|t| t.parse().ok()).collect() } else { vec![] }
+    let text = app
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(label::TEMPLATE_SET));
+    let texts: Vec<String> = text
+        .and_then(|t| serde_json::from_str(t).ok())
+        .unwrap_or_default();
+    if origin(app) == Some(template) {
+        texts.iter().filter_map(|t| t.parse().ok()).collect()
+    } else {
+        vec![]
+    }
 }
 
 /// Puts the name into every text but the Go templates, which have `.AppStack.appName`.
@@ -132,7 +179,11 @@ fn name_in(value: &mut Value, name: &str, at: &str) {
                 map.extend(old.into_iter().map(|(k, v)| (named(&k, name), v)));
             }
             for (key, value) in map {
-                let below = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                let below = if at.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{at}.{key}")
+                };
                 if !GO_TEMPLATES.contains(&below.as_str()) {
                     name_in(value, name, &below);
                 }
@@ -144,7 +195,10 @@ fn name_in(value: &mut Value, name: &str, at: &str) {
 
 fn named(text: &str, name: &str) -> String {
     // `$${APP}` stays `${APP}`.
-    text.split(&format!("${NAME}")).map(|part| part.replace(NAME, name)).collect::<Vec<_>>().join(NAME)
+    text.split(&format!("${NAME}"))
+        .map(|part| part.replace(NAME, name))
+        .collect::<Vec<_>>()
+        .join(NAME)
 }
 
 /// A name is also a label's value and, most often, a Service's.
@@ -153,10 +207,17 @@ fn wrong_name(name: &str) -> Option<&'static str> {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     match name {
         n if n.len() > 63 => Some("it has more than 63 characters"),
-        n if !n.chars().all(inner) => Some("only lower-case letters, digits, - and . may stand in it"),
-        n if !edge(n.chars().next()) || !edge(n.chars().last()) => Some("it begins and ends with a letter or digit"),
+        n if !n.chars().all(inner) => {
+            Some("only lower-case letters, digits, - and . may stand in it")
+        }
+        n if !edge(n.chars().next()) || !edge(n.chars().last()) => {
+            Some("it begins and ends with a letter or digit")
+        }
         // As RFC 1123 has it: what stands between dots begins and ends so too.
-        n if n.split('.').any(|l| !edge(l.chars().next()) || !edge(l.chars().last())) => {
+        n if n
+            .split('.')
+            .any(|l| !edge(l.chars().next()) || !edge(l.chars().last())) =>
+        {
             Some("each part between dots begins and ends with a letter or digit")
         }
         _ => None,
@@ -173,17 +234,35 @@ fn wrong_settings(template: &AppTemplate, names: &[String], settings: &[Setting]
         if let Some(app) = setting.app.as_ref().filter(|app| !names.contains(app)) {
             told.push(format!("--set {setting}: app {app} is not being made"));
         }
-        if let Some(name) = setting.environment.as_deref().filter(|e| !environments.contains(e)) {
+        if let Some(name) = setting
+            .environment
+            .as_deref()
+            .filter(|e| !environments.contains(e))
+        {
             let there = environments.join(", ");
-            told.push(format!("--set {setting}: the template has no environment {name}; it has {there}"));
+            told.push(format!(
+                "--set {setting}: the template has no environment {name}; it has {there}"
+            ));
         }
         if let Some(known) = known.as_ref().filter(|known| !known.contains(&setting.key)) {
-            let known = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let known = if known.is_empty() { "no value at all".into() } else { known };
-            told.push(format!("--set {setting}: the template reads no .Values.{}; it reads {known}", setting.key));
+            let known = known
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
+            let known = if known.is_empty() {
+                "no value at all".into()
+            } else {
+                known
+            };
+            told.push(format!(
+                "--set {setting}: the template reads no .Values.{}; it reads {known}",
+                setting.key
+            ));
         }
-        let same =
-            |s: &&Setting| (&s.app, &s.environment, &s.key) == (&setting.app, &setting.environment, &setting.key);
+        let same = |s: &&Setting| {
+            (&s.app, &s.environment, &s.key) == (&setting.app, &setting.environment, &setting.key)
+        };
         if let Some(other) = settings[..n].iter().find(same) {
             told.push(format!("--set {setting}: it is set twice, also as {other}"));
         }
@@ -193,14 +272,21 @@ fn wrong_settings(template: &AppTemplate, names: &[String], settings: &[Setting]
 
 /// The keys that the manifests read or the environments set; none where a manifest reads them all at once.
 fn keys(spec: &AppSpec) -> Option<BTreeSet<String>> {
-    let mut known: BTreeSet<String> = spec.environments.iter().flat_map(|e| e.values.keys().cloned()).collect();
+    let mut known: BTreeSet<String> = spec
+        .environments
+        .iter()
+        .flat_map(|e| e.values.keys().cloned())
+        .collect();
     for manifest in &spec.manifests {
-        for found in template::placeholders(&manifest.name, &manifest.template).unwrap_or_default() {
+        for found in template::placeholders(&manifest.name, &manifest.template).unwrap_or_default()
+        {
             match found.path.as_str() {
                 ".Values" | "." | "" => return None,
                 ".AppStack.replicas" => drop(known.insert("replicas".into())),
                 path => {
-                    let first = path.strip_prefix(".Values.").and_then(|p| p.split(['.', '[']).next());
+                    let first = path
+                        .strip_prefix(".Values.")
+                        .and_then(|p| p.split(['.', '[']).next());
                     known.extend(first.map(str::to_owned));
                 }
             }
@@ -216,9 +302,20 @@ fn owners(apps: &[&App]) -> Owners {
     let mut all = Owners::new();
     for app in apps {
         for (environment, status) in app.status.iter().flat_map(|s| &s.environments) {
-            let who = format!("{environment} of app {}", app.metadata.name.as_deref().unwrap_or_default());
-            let plain = |item: &InventoryItem| InventoryItem { uid: String::new(), ..item.clone() };
-            all.extend(status.inventory.iter().map(|item| (plain(item), who.clone())));
+            let who = format!(
+                "{environment} of app {}",
+                app.metadata.name.as_deref().unwrap_or_default()
+            );
+            let plain = |item: &InventoryItem| InventoryItem {
+                uid: String::new(),
+                ..item.clone()
+            };
+            all.extend(
+                status
+                    .inventory
+                    .iter()
+                    .map(|item| (plain(item), who.clone())),
+            );
         }
     }
     all
@@ -227,14 +324,21 @@ fn owners(apps: &[&App]) -> Owners {
 /// What would keep a new App from being released; what it would own is noted.
 fn wrong_app(app: &App, around: &Around<'_>, owners: &mut Owners) -> Vec<String> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
-    let mut told: Vec<String> =
-        problems(&app.spec).into_iter().map(|(path, why)| format!("app {name}: spec.{path}: {why}")).collect();
+    let mut told: Vec<String> = problems(&app.spec)
+        .into_iter()
+        .map(|(path, why)| format!("app {name}: spec.{path}: {why}"))
+        .collect();
     for environment in &app.spec.environments {
         let place = format!("app {name}, environment {}", environment.name);
         if !is_namespace(&environment.namespace) {
-            told.push(format!("{place}: {:?} is no name for a namespace", environment.namespace));
+            told.push(format!(
+                "{place}: {:?} is no name for a namespace",
+                environment.namespace
+            ));
         }
-        let shared = variables::shared(name, &app.spec, environment, |group| around.groups.get(group).copied());
+        let shared = variables::shared(name, &app.spec, environment, |group| {
+            around.groups.get(group).copied()
+        });
         let objects = match shared {
             Ok(shared) => placed(app, environment, &shared, &images(&app.spec)),
             Err(all) => {
@@ -264,12 +368,21 @@ fn wrong_app(app: &App, around: &Around<'_>, owners: &mut Owners) -> Vec<String>
 /// A reference for every image: names do not hang on them.
 fn images(spec: &AppSpec) -> BTreeMap<String, String> {
     let to_be = |(name, source): (&String, &crate::api::ImageSource)| {
-        (name.clone(), source.default.clone().unwrap_or_else(|| format!("{}:none", source.repository)))
+        (
+            name.clone(),
+            source
+                .default
+                .clone()
+                .unwrap_or_else(|| format!("{}:none", source.repository)),
+        )
     };
     spec.images.iter().map(to_be).collect()
 }
 
 fn is_namespace(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+    (1..=63).contains(&name.len())
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }

@@ -22,7 +22,9 @@ pub struct Setting {
 impl Setting {
     /// Whether it is said of this environment.
     pub(super) fn is_for(&self, environment: &Environment) -> bool {
-        self.environment.as_ref().is_none_or(|name| *name == environment.name)
+        self.environment
+            .as_ref()
+            .is_none_or(|name| *name == environment.name)
     }
 }
 
@@ -30,16 +32,33 @@ impl FromStr for Setting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{text}: {why}; write KEY=VALUE, ENVIRONMENT/KEY=VALUE or APP:KEY=VALUE");
+        let wrong = |why: &str| {
+            format!("{text}: {why}; write KEY=VALUE, ENVIRONMENT/KEY=VALUE or APP:KEY=VALUE")
+        };
         let (left, written) = text.split_once('=').ok_or_else(|| wrong("there is no ="))?;
-        let (app, rest) = left.split_once(':').map_or((None, left), |(app, rest)| (Some(app), rest));
-        let (environment, key) = rest.split_once('/').map_or((None, rest), |(e, key)| (Some(e), key));
-        if [app, environment, Some(key)].into_iter().flatten().any(|part| part.trim() != part || part.is_empty()) {
-            return Err(wrong("a name before the = is empty or has blanks around it"));
+        let (app, rest) = left
+            .split_once(':')
+            .map_or((None, left), |(app, rest)| (Some(app), rest));
+        let (environment, key) = rest
+            .split_once('/')
+            .map_or((None, rest), |(e, key)| (Some(e), key));
+        if [app, environment, Some(key)]
+            .into_iter()
+            .flatten()
+            .any(|part| part.trim() != part || part.is_empty())
+        {
+            return Err(wrong(
+                "a name before the = is empty or has blanks around it",
+            ));
         }
         let owned = |part: Option<&str>| part.map(str::to_owned);
         let value = value(written).map_err(|why| wrong(&why))?;
-        Ok(Self { app: owned(app), environment: owned(environment), key: key.into(), value })
+        Ok(Self {
+            app: owned(app),
+            environment: owned(environment),
+            key: key.into(),
+            value,
+        })
     }
 }
 
@@ -66,7 +85,9 @@ impl fmt::Display for Setting {
         }
         // JSON is YAML; a text that reads as itself needs no quotes.
         match &self.value {
-            Value::String(text) if value(text).is_ok_and(|v| v == self.value) => write!(f, "{}={text}", self.key),
+            Value::String(text) if value(text).is_ok_and(|v| v == self.value) => {
+                write!(f, "{}={text}", self.key)
+            }
             other => write!(f, "{}={other}", self.key),
         }
     }

@@ -36,7 +36,10 @@ fn settings(all: &[&str]) -> Vec<Setting> {
 }
 
 fn nothing() -> Around<'static> {
-    Around { apps: vec![], groups: Default::default() }
+    Around {
+        apps: vec![],
+        groups: Default::default(),
+    }
 }
 
 #[test]
@@ -50,8 +53,16 @@ fn each_app_has_its_name_everywhere_but_in_go_templates() {
     assert_eq!(at("/images/backend/context"), "./cart");
     assert_eq!(at("/environments/0/namespace"), "cart-ns");
     let task = "/workflow/stages/0/tasks/0/build";
-    assert_eq!(at(&format!("{task}/tag")), "${DATETIME}", "known at the build only");
-    assert_eq!(at(&format!("{task}/job")), "name: $${APP} ${APP}", "a Go template");
+    assert_eq!(
+        at(&format!("{task}/tag")),
+        "${DATETIME}",
+        "known at the build only"
+    );
+    assert_eq!(
+        at(&format!("{task}/job")),
+        "name: $${APP} ${APP}",
+        "a Go template"
+    );
     assert_eq!(at("/manifests/0/template"), MANIFEST);
     assert_eq!(
         at("/workflow/stages/0/tasks/1/verify/probes/0"),
@@ -68,9 +79,16 @@ fn each_app_has_its_name_everywhere_but_in_go_templates() {
 
 #[test]
 fn a_setting_of_one_wins_over_one_of_all_and_is_recorded() {
-    let set = settings(&["cart:gray/replicas=9", "gray/replicas=2", "cart:replicas=7", "replicas=5", "level=\"3\""]);
+    let set = settings(&[
+        "cart:gray/replicas=9",
+        "gray/replicas=2",
+        "cart:replicas=7",
+        "replicas=5",
+        "level=\"3\"",
+    ]);
     let made = make(&template(), &names(&["pay", "cart"]), &set, &nothing()).unwrap();
-    let values = |app: usize, environment: usize| json!(made[app].spec.environments[environment].values);
+    let values =
+        |app: usize, environment: usize| json!(made[app].spec.environments[environment].values);
     assert_eq!(values(0, 0), json!({"replicas": 2, "level": "3"}));
     assert_eq!(values(0, 1), json!({"replicas": 5, "level": "3"}));
     assert_eq!(values(1, 0), json!({"replicas": 9, "level": "3"}));
@@ -81,10 +99,25 @@ fn a_setting_of_one_wins_over_one_of_all_and_is_recorded() {
     );
     // What is recorded makes the same App again.
     for (app, name) in made.iter().zip(["pay", "cart"]) {
-        let again = make(&template(), &names(&[name]), &recorded(app, "service"), &nothing()).unwrap();
+        let again = make(
+            &template(),
+            &names(&[name]),
+            &recorded(app, "service"),
+            &nothing(),
+        )
+        .unwrap();
         assert_eq!(again[0].spec, app.spec);
-        assert_eq!(compare(&template(), app, &recorded(app, "service")).unwrap().changes, []);
-        assert_eq!(recorded(app, "another"), [], "another template's settings are not its own");
+        assert_eq!(
+            compare(&template(), app, &recorded(app, "service"))
+                .unwrap()
+                .changes,
+            []
+        );
+        assert_eq!(
+            recorded(app, "another"),
+            [],
+            "another template's settings are not its own"
+        );
     }
 }
 
@@ -110,11 +143,29 @@ fn settings_are_read_as_yaml_and_print_as_what_they_are_read_from() {
         assert_eq!(read.to_string().parse::<Setting>().unwrap(), read, "{text}");
     }
     let whole: Setting = "app:env/key=1".parse().unwrap();
-    assert_eq!((whole.app.as_deref(), whole.environment.as_deref(), &*whole.key), (Some("app"), Some("env"), "key"));
+    assert_eq!(
+        (
+            whole.app.as_deref(),
+            whole.environment.as_deref(),
+            &*whole.key
+        ),
+        (Some("app"), Some("env"), "key")
+    );
     assert_eq!(whole.to_string(), "app:env/key=1");
-    for wrong in
-        ["k", "=1", "a:=1", ":k=1", "/k=1", "e/=1", " k=1", "k =1", "k=[1", "k={a", "k=a: b: c", "k=---\na\n---\nb"]
-    {
+    for wrong in [
+        "k",
+        "=1",
+        "a:=1",
+        ":k=1",
+        "/k=1",
+        "e/=1",
+        " k=1",
+        "k =1",
+        "k=[1",
+        "k={a",
+        "k=a: b: c",
+        "k=---\na\n---\nb",
+    ] {
         assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
     }
 }
@@ -122,9 +173,18 @@ fn settings_are_read_as_yaml_and_print_as_what_they_are_read_from() {
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
     let there = App::new("there", template().spec.app);
-    let around = Around { apps: vec![&there], groups: Default::default() };
+    let around = Around {
+        apps: vec![&there],
+        groups: Default::default(),
+    };
     let asked = names(&["there", "Big", "-a", "a..b", "pay", "pay", &"x".repeat(64)]);
-    let set = settings(&["nothing=1", "test/level=x", "strange:level=x", "level=a", "level=b"]);
+    let set = settings(&[
+        "nothing=1",
+        "test/level=x",
+        "strange:level=x",
+        "level=a",
+        "level=b",
+    ]);
     let told = make(&template(), &asked, &set, &around).unwrap_err();
     let wanted = [
         "app there is there already",
@@ -142,7 +202,10 @@ fn all_that_is_wrong_is_told_at_once() {
     for (told, wanted) in told.iter().zip(wanted) {
         assert!(told.contains(wanted), "{told} / {wanted}");
     }
-    assert_eq!(make(&template(), &[], &[], &nothing()).unwrap_err(), ["no app is named"]);
+    assert_eq!(
+        make(&template(), &[], &[], &nothing()).unwrap_err(),
+        ["no app is named"]
+    );
 }
 
 #[test]
@@ -150,7 +213,11 @@ fn an_app_that_could_not_be_released_is_not_made() {
     let mut bad = template();
     bad.spec.app.environments[1].values.clear();
     bad.spec.app.environments[0].variable_groups = vec!["gone".into()];
-    bad.spec.app.workflow.stages[0].tasks[2].deploy.as_mut().unwrap().environment = "moon".into();
+    bad.spec.app.workflow.stages[0].tasks[2]
+        .deploy
+        .as_mut()
+        .unwrap()
+        .environment = "moon".into();
     let told = make(&bad, &names(&["pay"]), &[], &nothing()).unwrap_err();
     for wanted in [
         "app pay: spec.workflow.stages[0].tasks[2].environment: task up names the unknown environment moon",
@@ -158,15 +225,23 @@ fn an_app_that_could_not_be_released_is_not_made() {
         "app pay, environment prod: c.yaml:6:17: nothing is known as `.Values.replicas`",
         "app pay, environment prod: c.yaml:7:14: nothing is known as `.Values.level`",
     ] {
-        assert!(told.iter().any(|t| t.contains(wanted)), "{wanted}: {told:#?}");
+        assert!(
+            told.iter().any(|t| t.contains(wanted)),
+            "{wanted}: {told:#?}"
+        );
     }
     assert_eq!(told.len(), 4, "{told:#?}");
     // A group gives what the environment lacks.
-    let group =
-        VariableGroup::new("gone", serde_json::from_value(json!({"values": {"level": "x", "replicas": 2}})).unwrap());
+    let group = VariableGroup::new(
+        "gone",
+        serde_json::from_value(json!({"values": {"level": "x", "replicas": 2}})).unwrap(),
+    );
     bad.spec.app.environments[1].variable_groups = vec!["gone".into()];
     bad.spec.app.workflow.stages[0].tasks.truncate(2);
-    let around = Around { apps: vec![], groups: [("gone", &group)].into() };
+    let around = Around {
+        apps: vec![],
+        groups: [("gone", &group)].into(),
+    };
     assert_eq!(make(&bad, &names(&["pay"]), &[], &around).unwrap().len(), 1);
 }
 
@@ -174,7 +249,11 @@ fn an_app_that_could_not_be_released_is_not_made() {
 fn no_object_would_belong_to_two() {
     let mut same = template();
     same.spec.app.manifests[0].template = MANIFEST.replace("{{ .AppStack.appName }}-", "");
-    same.spec.app.environments.iter_mut().for_each(|e| e.namespace = "demo".into());
+    same.spec
+        .app
+        .environments
+        .iter_mut()
+        .for_each(|e| e.namespace = "demo".into());
     let told = make(&same, &names(&["pay", "cart"]), &[], &nothing()).unwrap_err();
     let said = |environment: &str| {
         format!(
@@ -188,19 +267,40 @@ fn no_object_would_belong_to_two() {
     let status = json!({"environments": {"prod": {"inventory": [
         {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "demo", "name": "prod", "uid": "u"}]}}});
     there.status = Some(serde_json::from_value(status).unwrap());
-    let told =
-        make(&same, &names(&["pay"]), &[], &Around { apps: vec![&there], groups: Default::default() }).unwrap_err();
-    assert!(told[0].contains("ConfigMap demo/prod belongs to prod of app old"), "{told:?}");
+    let told = make(
+        &same,
+        &names(&["pay"]),
+        &[],
+        &Around {
+            apps: vec![&there],
+            groups: Default::default(),
+        },
+    )
+    .unwrap_err();
+    assert!(
+        told[0].contains("ConfigMap demo/prod belongs to prod of app old"),
+        "{told:?}"
+    );
 }
 
 #[test]
 fn what_an_app_says_otherwise_is_told_by_its_place() {
     let set = settings(&["prod/replicas=6"]);
-    let mut app = make(&template(), &names(&["pay"]), &set, &nothing()).unwrap().remove(0);
+    let mut app = make(&template(), &names(&["pay"]), &set, &nothing())
+        .unwrap()
+        .remove(0);
     app.spec.environments[1].lock = Some(Default::default());
-    assert_eq!(compare(&template(), &app, &set).unwrap().changes, [], "a lock is no difference");
-    app.spec.environments[0].values.insert("level".into(), json!("trace"));
-    app.spec.environments[0].variable_groups.push("shared".into());
+    assert_eq!(
+        compare(&template(), &app, &set).unwrap().changes,
+        [],
+        "a lock is no difference"
+    );
+    app.spec.environments[0]
+        .values
+        .insert("level".into(), json!("trace"));
+    app.spec.environments[0]
+        .variable_groups
+        .push("shared".into());
     app.spec.repository = None;
     app.spec.workflow.stages[0].tasks.remove(1);
     app.spec.workflow.stages[0].tasks.reverse();
@@ -210,7 +310,9 @@ fn what_an_app_says_otherwise_is_told_by_its_place() {
         .iter()
         .map(|c| {
             let short = |v: &Option<Value>| {
-                v.as_ref().map_or("-".into(), |v| v.to_string().chars().take(24).collect::<String>())
+                v.as_ref().map_or("-".into(), |v| {
+                    v.to_string().chars().take(24).collect::<String>()
+                })
             };
             format!("{}: {} / {}", c.path, short(&c.template), short(&c.app))
         })
@@ -227,5 +329,10 @@ fn what_an_app_says_otherwise_is_told_by_its_place() {
     );
     // Without what was set, that is a difference too.
     let changes = compare(&template(), &app, &[]).unwrap().changes;
-    assert!(changes.iter().any(|c| c.path == "environments[prod].values.replicas"), "{changes:?}");
+    assert!(
+        changes
+            .iter()
+            .any(|c| c.path == "environments[prod].values.replicas"),
+        "{changes:?}"
+    );
 }

@@ -20,15 +20,23 @@ use crate::{
 
 /// Whether the live template is the one that a manifest asks for.
 pub fn is_template(live: &Deployment, manifest: &Deployment) -> bool {
-    let (have, want) = (template::of_deployment(live), template::of_deployment(manifest));
+    let (have, want) = (
+        template::of_deployment(live),
+        template::of_deployment(manifest),
+    );
     is_wanted((&have, &live.metadata), (&want, &manifest.metadata))
 }
 
 /// The same of templates of any kind, each with its object's metadata.
-pub(super) fn is_wanted((have, live): (&Value, &ObjectMeta), (want, manifest): (&Value, &ObjectMeta)) -> bool {
+pub(super) fn is_wanted(
+    (have, live): (&Value, &ObjectMeta),
+    (want, manifest): (&Value, &ObjectMeta),
+) -> bool {
     // An API server may fill in defaults that are not known here: then what was applied tells.
     template::same(have, want)
-        || (applied(live).is_some() && applied(live) == applied(manifest) && template::covers(have, want))
+        || (applied(live).is_some()
+            && applied(live) == applied(manifest)
+            && template::covers(have, want))
 }
 
 /// The digest of the manifest that an object was applied from.
@@ -47,36 +55,74 @@ pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Opti
     }
     let own = Own::of(live);
     let rolling = latch.written.rolling();
-    let told = |field: &str, want: &dyn std::fmt::Display, have: &dyn std::fmt::Display, path: &[&str]| {
-        Some(words(&live.metadata, path, &format!("spec.{field} is {have}, not the {want} that graylane wrote")))
-    };
+    let told =
+        |field: &str, want: &dyn std::fmt::Display, have: &dyn std::fmt::Display, path: &[&str]| {
+            Some(words(
+                &live.metadata,
+                path,
+                &format!("spec.{field} is {have}, not the {want} that graylane wrote"),
+            ))
+        };
     if own.min_ready_seconds != Some(NEVER) {
-        return told("minReadySeconds", &NEVER, &shown(own.min_ready_seconds), &["spec", "minReadySeconds"]);
+        return told(
+            "minReadySeconds",
+            &NEVER,
+            &shown(own.min_ready_seconds),
+            &["spec", "minReadySeconds"],
+        );
     }
     if own.progress_deadline_seconds != Some(NO_DEADLINE) {
         let have = shown(own.progress_deadline_seconds);
-        return told("progressDeadlineSeconds", &NO_DEADLINE, &have, &["spec", "progressDeadlineSeconds"]);
+        return told(
+            "progressDeadlineSeconds",
+            &NO_DEADLINE,
+            &have,
+            &["spec", "progressDeadlineSeconds"],
+        );
     }
     let strategy = own.strategy.unwrap_or_default();
     if strategy["type"] != "RollingUpdate" {
-        return told("strategy.type", &"RollingUpdate", &strategy["type"], &["spec", "strategy", "type"]);
+        return told(
+            "strategy.type",
+            &"RollingUpdate",
+            &strategy["type"],
+            &["spec", "strategy", "type"],
+        );
     }
     for key in ["maxSurge", "maxUnavailable"] {
         let have = &strategy["rollingUpdate"][key];
         if have != &rolling[key] {
             let path = ["spec", "strategy", "rollingUpdate", key];
-            return told(&format!("strategy.rollingUpdate.{key}"), &rolling[key], have, &path);
+            return told(
+                &format!("strategy.rollingUpdate.{key}"),
+                &rolling[key],
+                have,
+                &path,
+            );
         }
     }
     let paused = spec.paused.unwrap_or(false);
-    (paused != latch.written.paused())
-        .then(|| words(&live.metadata, &["spec", "paused"], if paused { "it was paused" } else { "it was resumed" }))
+    (paused != latch.written.paused()).then(|| {
+        words(
+            &live.metadata,
+            &["spec", "paused"],
+            if paused {
+                "it was paused"
+            } else {
+                "it was resumed"
+            },
+        )
+    })
 }
 
 /// Who else than graylane and the cluster's own controllers wrote it last, and when.
 pub(super) fn newest_hand(live: &ObjectMeta) -> Option<(String, Option<jiff::Timestamp>)> {
     let ours = |by: &str| by == crate::api::FIELD_MANAGER || by == "kube-controller-manager";
-    let all = live.managed_fields.iter().flatten().filter(|e| e.subresource.as_deref().is_none_or(str::is_empty));
+    let all = live
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|e| e.subresource.as_deref().is_none_or(str::is_empty));
     let others = all.filter_map(|e| Some((e.manager.clone()?, e.time.as_ref().map(|t| t.0))));
     others.filter(|(by, _)| !ours(by)).max_by_key(|(_, at)| *at)
 }
@@ -87,15 +133,25 @@ fn shown(value: Option<i32>) -> String {
 
 /// The template is not the one that was written; by whom, and with which images.
 pub(super) fn other_template(live: &ObjectMeta, template: &PodTemplateSpec) -> String {
-    let images = template.spec.iter().flat_map(|s| &s.containers).filter_map(|c| c.image.as_deref());
+    let images = template
+        .spec
+        .iter()
+        .flat_map(|s| &s.containers)
+        .filter_map(|c| c.image.as_deref());
     let images = images.collect::<Vec<_>>().join(", ");
-    words(live, &["spec", "template"], &format!("spec.template was changed (image now {images})"))
+    words(
+        live,
+        &["spec", "template"],
+        &format!("spec.template was changed (image now {images})"),
+    )
 }
 
 /// What was changed, and by whom.
 pub(super) fn words(live: &ObjectMeta, path: &[&str], what: &str) -> String {
     match writer(live, path) {
-        Some((by, Some(at))) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by} at {at}"),
+        Some((by, Some(at))) if by != crate::api::FIELD_MANAGER => {
+            format!("{what}, by {by} at {at}")
+        }
         Some((by, None)) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by}"),
         // A field that is taken away has no writer any more.
         _ => format!("{what}; {}", as_far_as_known(live)),
@@ -104,7 +160,11 @@ pub(super) fn words(live: &ObjectMeta, path: &[&str], what: &str) -> String {
 
 /// What the server knows of who it was, where it does not know whose a field is: who else has written since we did.
 fn as_far_as_known(live: &ObjectMeta) -> String {
-    let ours = live.managed_fields.iter().flatten().filter(|e| e.manager.as_deref() == Some(crate::api::FIELD_MANAGER));
+    let ours = live
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|e| e.manager.as_deref() == Some(crate::api::FIELD_MANAGER));
     let ours = ours.filter_map(|e| e.time.as_ref().map(|t| t.0)).max();
     match newest_hand(live) {
         Some((by, Some(at))) if ours.is_none_or(|ours| at >= ours) => {

@@ -90,8 +90,30 @@ impl<M> Copy for Goal<'_, M> {}
 impl<M> Goal<'_, M> {
     /// The same goal, of this manifest.
     pub fn of<'a, N>(&'a self, manifest: &'a N) -> Goal<'a, N> {
-        let Goal { release, release_uid, task, attempt, batches, upto, hold, surge, records, .. } = *self;
-        Goal { manifest, release, release_uid, task, attempt, batches, upto, hold, surge, records }
+        let Goal {
+            release,
+            release_uid,
+            task,
+            attempt,
+            batches,
+            upto,
+            hold,
+            surge,
+            records,
+            ..
+        } = *self;
+        Goal {
+            manifest,
+            release,
+            release_uid,
+            task,
+            attempt,
+            batches,
+            upto,
+            hold,
+            surge,
+            records,
+        }
     }
 
     /// The latch as a rollout begins: `have` is the live template, `wanted` that of the manifest.
@@ -113,27 +135,53 @@ impl<M> Goal<'_, M> {
             hash: None,
             written,
             after,
-            before: Previous { by: None, own, template: have, applied: applied(live).cloned(), left: None },
+            before: Previous {
+                by: None,
+                own,
+                template: have,
+                applied: applied(live).cloned(),
+                left: None,
+            },
         }
     }
 
     /// The template is another one though this very attempt had come to its end.
     pub(super) fn changed_since(&self, live: &ObjectMeta) -> Option<Move> {
         let by = By::of(live)?;
-        let this = by.release_uid == self.release_uid && by.task == self.task && by.attempt == self.attempt;
-        let who = writer(live, &["spec", "template"]).map_or(String::new(), |(by, _)| format!(" by {by}"));
-        this.then(|| Move::Stop(format!("spec.template was changed{who} after this rollout had finished")))
+        let this = by.release_uid == self.release_uid
+            && by.task == self.task
+            && by.attempt == self.attempt;
+        let who = writer(live, &["spec", "template"])
+            .map_or(String::new(), |(by, _)| format!(" by {by}"));
+        this.then(|| {
+            Move::Stop(format!(
+                "spec.template was changed{who} after this rollout had finished"
+            ))
+        })
     }
 }
 
 /// Who else drives this workload.
 pub(super) fn driven(live: &ObjectMeta) -> Option<String> {
-    let owner = live.owner_references.iter().flatten().find(|r| r.controller == Some(true));
+    let owner = live
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|r| r.controller == Some(true));
     if let Some(owner) = owner {
-        return Some(format!("it is owned by {} {}, which rolls it out: drive that one", owner.kind, owner.name));
+        return Some(format!(
+            "it is owned by {} {}, which rolls it out: drive that one",
+            owner.kind, owner.name
+        ));
     }
-    let (key, _) = live.annotations.iter().flatten().find(|(k, _)| k.starts_with("rollouts.kruise.io/"))?;
-    Some(format!("a Kruise Rollout has it in hand (annotation {key}): drive that one"))
+    let (key, _) = live
+        .annotations
+        .iter()
+        .flatten()
+        .find(|(k, _)| k.starts_with("rollouts.kruise.io/"))?;
+    Some(format!(
+        "a Kruise Rollout has it in hand (annotation {key}): drive that one"
+    ))
 }
 
 /// What is to be rolled is not what was approved when it began.
@@ -170,6 +218,9 @@ pub(super) fn waiting(side: &Side, want: u32, min_ready: u32) -> String {
 
 /// `web-2 …: CrashLoopBackOff …`
 pub(super) fn settling(pod: &PodSeen, what: &str) -> String {
-    let trouble = pod.trouble.as_ref().map_or_else(String::new, |t| format!(" ({t})"));
+    let trouble = pod
+        .trouble
+        .as_ref()
+        .map_or_else(String::new, |t| format!(" ({t})"));
     format!("{} {what}{trouble}", pod.name)
 }

@@ -137,7 +137,10 @@ pub struct Written {
     pub surge: u32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_none(n: &u32) -> bool {
     *n == 0
 }
@@ -196,12 +199,21 @@ impl<W, O> Latch<W, O> {
 impl<W: Clone, O: Clone> Latch<W, O> {
     /// After a later step; the new version's hash is kept once it is known.
     pub(super) fn stepped(&self, written: W, hash: Option<String>) -> Self {
-        Self { written, hash: self.hash.clone().or(hash), ..self.clone() }
+        Self {
+            written,
+            hash: self.hash.clone().or(hash),
+            ..self.clone()
+        }
     }
 
     /// In the hands of a new attempt.
     pub(super) fn taken_over(&self, attempt: u32, written: W) -> Self {
-        Self { attempt, hash: None, written, ..self.clone() }
+        Self {
+            attempt,
+            hash: None,
+            written,
+            ..self.clone()
+        }
     }
 
     /// Of another object of the same name: its own settings, and its template unless that is the new one.
@@ -214,8 +226,16 @@ impl<W: Clone, O: Clone> Latch<W, O> {
 
     /// What a finished rollout leaves behind.
     pub(super) fn ended(&self) -> Previous<O> {
-        let by = By { release_uid: self.release_uid.clone(), task: self.task.clone(), attempt: self.attempt };
-        Previous { by: Some(by), left: Some(self.after.clone()), ..self.before.clone() }
+        let by = By {
+            release_uid: self.release_uid.clone(),
+            task: self.task.clone(),
+            attempt: self.attempt,
+        };
+        Previous {
+            by: Some(by),
+            left: Some(self.after.clone()),
+            ..self.before.clone()
+        }
     }
 }
 
@@ -241,18 +261,27 @@ impl<O: DeserializeOwned> Previous<O> {
         shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
         latched: impl Fn(&Latch<W, O>) -> bool,
     ) -> Option<Self> {
-        if let Some(latch) = Latch::<W, O>::of(meta).ok().flatten().filter(|l| l.release_uid == release_uid) {
+        if let Some(latch) = Latch::<W, O>::of(meta)
+            .ok()
+            .flatten()
+            .filter(|l| l.release_uid == release_uid)
+        {
             return Some(latch.before);
         }
         // Another object of the same name is its maker's, unless it was made with the latch.
         let again = records.made_again(meta);
-        let kept = records.begun::<W, O>(release_uid, shows).filter(|l| !again || latched(l));
-        kept.map(|l| l.before).or_else(|| Self::of(meta).filter(|p| p.is_by(release_uid)))
+        let kept = records
+            .begun::<W, O>(release_uid, shows)
+            .filter(|l| !again || latched(l));
+        kept.map(|l| l.before)
+            .or_else(|| Self::of(meta).filter(|p| p.is_by(release_uid)))
     }
 
     /// Whether that rollout was of this release.
     pub fn is_by(&self, release_uid: &str) -> bool {
-        self.by.as_ref().is_some_and(|by| by.release_uid == release_uid)
+        self.by
+            .as_ref()
+            .is_some_and(|by| by.release_uid == release_uid)
     }
 }
 
@@ -272,7 +301,9 @@ impl Own {
         let other = Self::of(manifest);
         Self {
             min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds),
-            progress_deadline_seconds: other.progress_deadline_seconds.or(self.progress_deadline_seconds),
+            progress_deadline_seconds: other
+                .progress_deadline_seconds
+                .or(self.progress_deadline_seconds),
             strategy: other.strategy.or_else(|| self.strategy.clone()),
         }
     }
@@ -284,26 +315,39 @@ impl Own {
 
     /// `strategy: Recreate`.
     pub fn recreates(&self) -> bool {
-        self.strategy.as_ref().is_some_and(|s| s["type"] == "Recreate")
+        self.strategy
+            .as_ref()
+            .is_some_and(|s| s["type"] == "Recreate")
     }
 
     /// The user's maxSurge and maxUnavailable in pods; surge rounds up, unavailable down.
     pub fn fences(&self, replicas: u32) -> (u32, u32) {
         let rolling = self.strategy.as_ref().map(|s| &s["rollingUpdate"]);
         let read = |key: &str, up: bool| match rolling.map(|r| &r[key]) {
-            Some(Value::Number(n)) => n.as_u64().map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            Some(Value::Number(n)) => n
+                .as_u64()
+                .map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
             Some(Value::String(text)) => share(text, replicas, up),
             _ => share("25%", replicas, up),
         };
         let (surge, unavailable) = (read("maxSurge", true), read("maxUnavailable", false));
-        if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+        if surge == 0 && unavailable == 0 {
+            (0, 1)
+        } else {
+            (surge, unavailable)
+        }
     }
 }
 
 fn share(text: &str, replicas: u32, up: bool) -> u32 {
     let percent: u64 = text.trim().trim_end_matches('%').parse().unwrap_or(0);
     let product = percent.saturating_mul(u64::from(replicas));
-    u32::try_from(if up { product.div_ceil(100) } else { product / 100 }).unwrap_or(u32::MAX)
+    u32::try_from(if up {
+        product.div_ceil(100)
+    } else {
+        product / 100
+    })
+    .unwrap_or(u32::MAX)
 }
 
 impl Written {
@@ -312,7 +356,9 @@ impl Written {
         match self.phase {
             Phase::Surge => json!({"maxSurge": self.above(), "maxUnavailable": self.from}),
             // One of the two must not be 0; a paused Deployment with nothing new takes nothing away by it.
-            Phase::Retire | Phase::Hold => json!({"maxSurge": self.above(), "maxUnavailable": self.to.max(1)}),
+            Phase::Retire | Phase::Hold => {
+                json!({"maxSurge": self.above(), "maxUnavailable": self.to.max(1)})
+            }
         }
     }
 
@@ -338,7 +384,9 @@ pub(super) fn seconds(told: Option<i32>) -> u32 {
 }
 
 fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {
-    let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(key)) else { return Ok(None) };
+    let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(key)) else {
+        return Ok(None);
+    };
     serde_json::from_str(text).map(Some).map_err(|e| {
         format!(
             "the annotation {key} cannot be read: {e}. Put it right; or set by hand what it kept (strategy, \

@@ -76,13 +76,22 @@ pub(super) fn before(seen: &DeploymentSeen, known: Option<&Latch>) -> Previous {
         None => seen.older.clone().unwrap_or_else(as_it_is),
     };
     let applied = known.and_then(|k| k.before.applied.clone());
-    Previous { by: None, own, template, applied, left: None }
+    Previous {
+        by: None,
+        own,
+        template,
+        applied,
+        left: None,
+    }
 }
 
 /// The patch that lets go of it and leaves the template.
 pub(super) fn free(live: &Deployment, known: Option<&Latch>) -> Option<Value> {
     let last = left_by_the_last(live);
-    patch::free(live, &own_again(live, known.map(|k| &k.before.own).or(last.as_ref())))
+    patch::free(
+        live,
+        &own_again(live, known.map(|k| &k.before.own).or(last.as_ref())),
+    )
 }
 
 /// What a new release does about it first; none where no latch is on.
@@ -96,7 +105,9 @@ pub(super) fn freed(seen: &DeploymentSeen, goal: &Goal) -> Option<Move> {
     }
     let known: Option<Latch> = goal.records.latch();
     let one_version = seen.old.wanted == 0 && seen.old.active() == 0;
-    let back = known.as_ref().is_some_and(|k| template::same(&k.before.template, &template::of_deployment(live)));
+    let back = known
+        .as_ref()
+        .is_some_and(|k| template::same(&k.before.template, &template::of_deployment(live)));
     if !(one_version || back || by_another(live, &["spec", "template"])) {
         return Some(Move::Stop(
             "the latch of a rollout is on that no annotation tells of, with pods of two versions: `graylane rescue` shows \
@@ -104,5 +115,8 @@ pub(super) fn freed(seen: &DeploymentSeen, goal: &Goal) -> Option<Move> {
                 .into(),
         ));
     }
-    Some(patched(free(live, known.as_ref()), "the latch of a rollout that is over comes off, your own settings back"))
+    Some(patched(
+        free(live, known.as_ref()),
+        "the latch of a rollout that is over comes off, your own settings back",
+    ))
 }

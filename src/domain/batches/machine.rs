@@ -29,7 +29,13 @@ impl DeploymentSeen {
 
     /// The controller has acted on the spec as it is now.
     fn observed(&self) -> bool {
-        observed(&self.live.metadata, self.live.status.as_ref().and_then(|s| s.observed_generation))
+        observed(
+            &self.live.metadata,
+            self.live
+                .status
+                .as_ref()
+                .and_then(|s| s.observed_generation),
+        )
     }
 
     /// Nothing but the present template runs, all of it Ready.
@@ -44,15 +50,29 @@ impl DeploymentSeen {
             return Ok(());
         }
         let old = self.old.active();
-        let rest = if old > 0 { format!(", {old} old to go") } else { String::new() };
-        Err((waiting(&self.new, replicas, min_ready) + &rest, self.new.next_ready(min_ready)))
+        let rest = if old > 0 {
+            format!(", {old} old to go")
+        } else {
+            String::new()
+        };
+        Err((
+            waiting(&self.new, replicas, min_ready) + &rest,
+            self.new.next_ready(min_ready),
+        ))
     }
 }
 
 /// One look at a Deployment.
 pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
-    let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };
-    let selector = |d: &Deployment| d.spec.as_ref().and_then(|s| s.selector.match_labels.clone()).unwrap_or_default();
+    let Some(seen) = seen else {
+        return if goal.hold { Move::Held } else { Move::Create };
+    };
+    let selector = |d: &Deployment| {
+        d.spec
+            .as_ref()
+            .and_then(|s| s.selector.match_labels.clone())
+            .unwrap_or_default()
+    };
     if let Some(why) = driven(&seen.live.metadata) {
         return Move::Stop(why);
     }
@@ -70,21 +90,38 @@ pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
 
 fn in_hand(seen: &DeploymentSeen, goal: &Goal) -> Result<Option<InHand<Written, Own>>, Move> {
     let is_stale = |latch: &Latch| latch.mode == Mode::Native || left::is_off(&seen.live, latch);
-    goal.in_hand(&seen.live.metadata, is_stale, |latch, state| left::shows(&seen.live, latch, state))
+    goal.in_hand(&seen.live.metadata, is_stale, |latch, state| {
+        left::shows(&seen.live, latch, state)
+    })
 }
 
 /// How far a Deployment is in the rollout of this manifest.
 pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
-    let Some(seen) = seen else { return Progress::default() };
+    let Some(seen) = seen else {
+        return Progress::default();
+    };
     let latch = in_hand(seen, goal).ok().flatten().map(|hand| hand.latch);
-    let latched = latch.is_some() || !matches!(Latch::<Written, Own>::of(&seen.live.metadata), Ok(None));
+    let latched =
+        latch.is_some() || !matches!(Latch::<Written, Own>::of(&seen.live.metadata), Ok(None));
     let replicas = seen.replicas();
     let is_new = foreign::is_template(&seen.live, goal.manifest);
-    let min_ready = latch.as_ref().map_or_else(|| Own::of(&seen.live).min_ready(), Latch::min_ready);
-    let (new, old) =
-        if is_new { (seen.new.active(), seen.old.active()) } else { (0, seen.new.active() + seen.old.active()) };
+    let min_ready = latch
+        .as_ref()
+        .map_or_else(|| Own::of(&seen.live).min_ready(), Latch::min_ready);
+    let (new, old) = if is_new {
+        (seen.new.active(), seen.old.active())
+    } else {
+        (0, seen.new.active() + seen.old.active())
+    };
     let ready = if is_new { seen.new.ready(min_ready) } else { 0 };
-    let mut told = Progress { replicas, new, ready, old, done: 0, phase: BatchPhase::Pending };
+    let mut told = Progress {
+        replicas,
+        new,
+        ready,
+        old,
+        done: 0,
+        phase: BatchPhase::Pending,
+    };
     let all = targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {
@@ -98,10 +135,16 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
         Some(l) if l.mode == Mode::Native => told.phase = BatchPhase::Surging,
         Some(l) => match l.written.phase {
             Phase::Surge => (told.phase, told.done) = (BatchPhase::Surging, count(l.written.from)),
-            Phase::Retire => (told.phase, told.done) = (BatchPhase::Retiring, count(l.written.from)),
+            Phase::Retire => {
+                (told.phase, told.done) = (BatchPhase::Retiring, count(l.written.from))
+            }
             Phase::Hold => {
                 let exact = is_new && seen.wanted() == replicas && ready >= seen.new.wanted;
-                let at = if exact { seen.new.wanted } else { l.written.to.min(seen.new.wanted.saturating_sub(1)) };
+                let at = if exact {
+                    seen.new.wanted
+                } else {
+                    l.written.to.min(seen.new.wanted.saturating_sub(1))
+                };
                 (told.phase, told.done) = (BatchPhase::Done, count(at));
             }
         },
@@ -119,7 +162,9 @@ fn unlatched(seen: &DeploymentSeen, goal: &Goal) -> Move {
         return freed;
     }
     if !foreign::is_template(live, goal.manifest) {
-        return goal.changed_since(&live.metadata).unwrap_or_else(|| begin(seen, goal));
+        return goal
+            .changed_since(&live.metadata)
+            .unwrap_or_else(|| begin(seen, goal));
     }
     if !goal.hold && foreign::applied(&live.metadata) != foreign::applied(&goal.manifest.metadata) {
         // Nothing to roll; other fields may differ.
@@ -139,8 +184,11 @@ fn begin(seen: &DeploymentSeen, goal: &Goal) -> Move {
         return Move::Held;
     }
     if live.spec.as_ref().and_then(|s| s.paused) == Some(true) {
-        let who = writer(&live.metadata, &["spec", "paused"]).map_or(String::new(), |(by, _)| format!(" by {by}"));
-        return Move::Stop(format!("it was paused{who}: resume it (kubectl rollout resume) and retry"));
+        let who = writer(&live.metadata, &["spec", "paused"])
+            .map_or(String::new(), |(by, _)| format!(" by {by}"));
+        return Move::Stop(format!(
+            "it was paused{who}: resume it (kubectl rollout resume) and retry"
+        ));
     }
     if let Some(patch) = patch::scale(live, goal.manifest) {
         return Move::Patch(patch, "the replicas of the manifest");
@@ -150,14 +198,23 @@ fn begin(seen: &DeploymentSeen, goal: &Goal) -> Move {
     let after = own.overlaid(goal.manifest);
     if own.recreates() || after.recreates() || replicas == 0 {
         let written = Written::surge(replicas, 0, replicas);
-        return patched(patch::begin(live, goal, Mode::Native, written), "the new version, all at once");
+        return patched(
+            patch::begin(live, goal, Mode::Native, written),
+            "the new version, all at once",
+        );
     }
     if !seen.observed() || seen.wanted() < replicas {
         return Move::Wait("waiting for the Deployment controller".into(), None);
     }
-    let target = targets(goal.batches, replicas).get(goal.upto - 1).copied().unwrap_or(replicas);
+    let target = targets(goal.batches, replicas)
+        .get(goal.upto - 1)
+        .copied()
+        .unwrap_or(replicas);
     let written = forward(&after, goal, replicas, 0, target);
-    patched(patch::begin(live, goal, Mode::Latched, written), "the first new pods, behind the latch")
+    patched(
+        patch::begin(live, goal, Mode::Latched, written),
+        "the first new pods, behind the latch",
+    )
 }
 
 /// The next step from `at` exact new pods towards `target`, no larger than the surge that is allowed; where none
@@ -189,29 +246,45 @@ fn latched(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> M
             Mode::Latched if !as_left && foreign::is_template(&seen.live, goal.manifest) => {
                 frozen(seen, latch, replicas)
             }
-            Mode::Latched if !as_left => Written { from: 0, to: 0, ..frozen(seen, latch, replicas) },
+            Mode::Latched if !as_left => Written {
+                from: 0,
+                to: 0,
+                ..frozen(seen, latch, replicas)
+            },
             _ => latch.written,
         };
-        return patched(patch::take_over(&seen.live, hand, goal, written), "the latch again, for the new attempt");
+        return patched(
+            patch::take_over(&seen.live, hand, goal, written),
+            "the latch again, for the new attempt",
+        );
     }
     if let Some(words) = &hand.hand {
         return goal.stopped_by(words, foreign::hand(seen, latch, goal.manifest));
     }
     if latch.mode == Mode::Native {
         if !foreign::is_template(&seen.live, goal.manifest) {
-            let who = writer(&seen.live.metadata, &["spec", "template"]).map_or("somebody".into(), |(by, _)| by);
+            let who = writer(&seen.live.metadata, &["spec", "template"])
+                .map_or("somebody".into(), |(by, _)| by);
             return Move::Stop(format!("spec.template was changed by {who}"));
         }
         return match seen.settled(latch.min_ready()) {
             Ok(()) if goal.hold => Move::Held,
-            Ok(()) => patched(patch::finalize(&seen.live, latch), "done: the rollout's marks are taken off"),
+            Ok(()) => patched(
+                patch::finalize(&seen.live, latch),
+                "done: the rollout's marks are taken off",
+            ),
             Err((why, again)) => Move::Wait(why, again),
         };
     }
     if let Some(why) = foreign::hand(seen, latch, goal.manifest) {
         return Move::Stop(why);
     }
-    let step = Step { seen, latch, goal, replicas };
+    let step = Step {
+        seen,
+        latch,
+        goal,
+        replicas,
+    };
     match latch.written.phase {
         Phase::Surge | Phase::Retire if latch.written.replicas != replicas => step.freeze(),
         Phase::Surge => step.surging(),
@@ -228,7 +301,10 @@ fn has_nothing(seen: &DeploymentSeen) -> bool {
 /// No version runs beside which another one could come up: the old one first, as when the whole Deployment is gone.
 fn restore(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> Move {
     let latch = patch::in_hand_again(&seen.live, hand, goal, hand.latch.written);
-    match (patch::revert(&seen.live, &latch.before), serde_json::to_string(&latch)) {
+    match (
+        patch::revert(&seen.live, &latch.before),
+        serde_json::to_string(&latch),
+    ) {
         (Some(patch), Ok(latch)) => Move::Restore(patch, latch),
         _ => Move::Wait("waiting for the Deployment controller".into(), None),
     }
@@ -238,7 +314,11 @@ fn restore(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> M
 /// controller would take them from either side, ready or not.
 fn frozen(seen: &DeploymentSeen, latch: &Latch, replicas: u32) -> Written {
     let above = seen.wanted().saturating_sub(replicas);
-    Written::hold(replicas, seen.new.wanted.min(replicas), above.max(latch.written.above()))
+    Written::hold(
+        replicas,
+        seen.new.wanted.min(replicas),
+        above.max(latch.written.above()),
+    )
 }
 
 struct Step<'a> {
@@ -250,12 +330,23 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn write(&self, written: Written, words: &'static str) -> Move {
-        patched(patch::step(&self.seen.live, self.latch, written, self.seen.new.hash.clone()), words)
+        patched(
+            patch::step(
+                &self.seen.live,
+                self.latch,
+                written,
+                self.seen.new.hash.clone(),
+            ),
+            words,
+        )
     }
 
     /// An autoscaler or a person changed the replicas in mid-step: paused at once, planned again from what is there.
     fn freeze(&self) -> Move {
-        self.write(frozen(self.seen, self.latch, self.replicas), "paused: the replicas were changed")
+        self.write(
+            frozen(self.seen, self.latch, self.replicas),
+            "paused: the replicas were changed",
+        )
     }
 
     fn surging(&self) -> Move {
@@ -268,7 +359,10 @@ impl Step<'_> {
             return Move::Held;
         }
         let Written { from, .. } = self.latch.written;
-        self.write(Written::retire(self.replicas, from, to), "the old pods that new ones stand for go")
+        self.write(
+            Written::retire(self.replicas, from, to),
+            "the old pods that new ones stand for go",
+        )
     }
 
     fn retiring(&self) -> Move {
@@ -277,10 +371,14 @@ impl Step<'_> {
         let Side { wanted, .. } = self.seen.old;
         if self.seen.old.active() > rest || wanted > rest || self.seen.new.wanted < to {
             let over = self.seen.old.active().saturating_sub(rest);
-            return Move::Wait(format!("{to} of {} new, {over} old to go", self.replicas), None);
+            return Move::Wait(
+                format!("{to} of {} new, {over} old to go", self.replicas),
+                None,
+            );
         }
         // No way stands open for longer than a look: paused, unless the next step is taken at once.
-        self.onward(to).unwrap_or_else(|| self.write(Written::hold(self.replicas, to, 0), "exact: paused"))
+        self.onward(to)
+            .unwrap_or_else(|| self.write(Written::hold(self.replicas, to, 0), "exact: paused"))
     }
 
     fn holding(&self) -> Move {
@@ -314,10 +412,20 @@ impl Step<'_> {
             return None;
         }
         let all = targets(goal.batches, self.replicas);
-        let target = goal.upto.checked_sub(1).and_then(|i| all.get(i).or(all.last())).copied().unwrap_or(0);
+        let target = goal
+            .upto
+            .checked_sub(1)
+            .and_then(|i| all.get(i).or(all.last()))
+            .copied()
+            .unwrap_or(0);
         if at >= self.replicas {
             let last = goal.upto >= all.len();
-            return last.then(|| patched(patch::finalize(&self.seen.live, self.latch), "done: your own settings back"));
+            return last.then(|| {
+                patched(
+                    patch::finalize(&self.seen.live, self.latch),
+                    "done: your own settings back",
+                )
+            });
         }
         let written = forward(&self.latch.after, goal, self.replicas, at, target);
         (at < target).then(|| self.write(written, "the next new pods"))

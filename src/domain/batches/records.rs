@@ -56,11 +56,15 @@ impl Records<'_> {
         O: DeserializeOwned,
     {
         let kept = self.kept?;
-        let latch = self.latch::<W, O>().filter(|latch| latch.release_uid == release_uid)?;
+        let latch = self
+            .latch::<W, O>()
+            .filter(|latch| latch.release_uid == release_uid)?;
         match kept.state {
             RolloutState::Begun | RolloutState::Takes => Some(latch),
             RolloutState::Restores if kept.workload.uid.is_empty() => None,
-            RolloutState::Begins | RolloutState::Restores => shows(&latch, kept.state).then_some(latch),
+            RolloutState::Begins | RolloutState::Restores => {
+                shows(&latch, kept.state).then_some(latch)
+            }
             RolloutState::Gone => None,
         }
     }
@@ -68,7 +72,9 @@ impl Records<'_> {
     /// Whether the object is not the one that the record is about.
     pub(super) fn made_again(&self, live: &ObjectMeta) -> bool {
         let uid = |r: &&RolloutRecord| !r.workload.uid.is_empty();
-        self.kept.filter(uid).is_some_and(|r| live.uid.as_ref().is_some_and(|uid| *uid != r.workload.uid))
+        self.kept
+            .filter(uid)
+            .is_some_and(|r| live.uid.as_ref().is_some_and(|uid| *uid != r.workload.uid))
     }
 
     pub(super) fn is_under_way(&self, release_uid: &str) -> bool {
@@ -78,7 +84,9 @@ impl Records<'_> {
 
 /// The rollout of this latch has come to its end here, by its own last patch.
 pub(super) fn has_ended<W, O>(live: &ObjectMeta, latch: &Latch<W, O>) -> bool {
-    let is = |by: By| by.release_uid == latch.release_uid && by.task == latch.task && by.attempt == latch.attempt;
+    let is = |by: By| {
+        by.release_uid == latch.release_uid && by.task == latch.task && by.attempt == latch.attempt
+    };
     By::of(live).is_some_and(is)
 }
 
@@ -107,16 +115,27 @@ impl<M> Goal<'_, M> {
     {
         let kept = self.records.begun::<W, O>(self.release_uid, shows);
         let made_again = kept.is_some() && self.records.made_again(live);
-        let takes = |r: &RolloutRecord| matches!(r.state, RolloutState::Takes | RolloutState::Restores);
+        let takes =
+            |r: &RolloutRecord| matches!(r.state, RolloutState::Takes | RolloutState::Restores);
         let takes = self.records.kept.is_some_and(takes);
         let again = || {
-            let at = live.creation_timestamp.as_ref().map(|t| format!(" at {}", t.0)).unwrap_or_default();
-            format!("another hand deleted it and made it again{at}{}", written_by(live))
+            let at = live
+                .creation_timestamp
+                .as_ref()
+                .map(|t| format!(" at {}", t.0))
+                .unwrap_or_default();
+            format!(
+                "another hand deleted it and made it again{at}{}",
+                written_by(live)
+            )
         };
         let (latch, hand) = match (Latch::<W, O>::of(live), kept) {
-            (Ok(Some(latch)), _) if latch.release_uid == self.release_uid => (latch, made_again.then(again)),
+            (Ok(Some(latch)), _) if latch.release_uid == self.release_uid => {
+                (latch, made_again.then(again))
+            }
             (Ok(Some(other)), kept)
-                if self.records.is_under_way(&other.release_uid) || (kept.is_none() && !is_stale(&other)) =>
+                if self.records.is_under_way(&other.release_uid)
+                    || (kept.is_none() && !is_stale(&other)) =>
             {
                 return Err(Move::Stop(format!(
                     "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
@@ -128,17 +147,29 @@ impl<M> Goal<'_, M> {
             (_, None) => return Ok(None),
             (_, Some(kept)) if has_ended(live, &kept) => return Ok(None),
             (_, Some(kept)) if made_again => (kept, Some(again())),
-            (Ok(None), Some(kept)) => {
-                (kept, Some(format!("the rollout's annotation {} was taken off{}", label::LATCH, written_by(live))))
-            }
+            (Ok(None), Some(kept)) => (
+                kept,
+                Some(format!(
+                    "the rollout's annotation {} was taken off{}",
+                    label::LATCH,
+                    written_by(live)
+                )),
+            ),
             (Ok(Some(other)), Some(kept)) => {
                 let other = Clean::from_untrusted(&other.release);
-                let words = format!("its annotation is that of release {other} again, as an undo leaves it");
+                let words = format!(
+                    "its annotation is that of release {other} again, as an undo leaves it"
+                );
                 (kept, Some(words + &written_by(live)))
             }
             (Err(why), Some(kept)) => (kept, Some(why)),
         };
-        Ok(Some(InHand { latch, hand, made_again, takes }))
+        Ok(Some(InHand {
+            latch,
+            hand,
+            made_again,
+            takes,
+        }))
     }
 
     /// Stops for what another hand did; what a person can do about it.

@@ -6,7 +6,12 @@ use super::latch::Latch;
 use crate::api::label;
 
 /// The settings that a rollout takes, of either kind.
-const TAKEN: [&str; 4] = ["minReadySeconds", "progressDeadlineSeconds", "strategy", "updateStrategy"];
+const TAKEN: [&str; 4] = [
+    "minReadySeconds",
+    "progressDeadlineSeconds",
+    "strategy",
+    "updateStrategy",
+];
 
 /// The manifest with the old template and the user's own settings, as the record of the rollout has them; none when it has
 /// not. Who made the first one is not said of this one.
@@ -23,7 +28,12 @@ pub fn restored(manifest: &Value, latch: &str) -> Option<Value> {
     }
     spec.insert("template".into(), before.template);
     let annotations = object["metadata"]["annotations"].as_object_mut()?;
-    for key in [label::LATCH, label::PREVIOUS, label::CREATED_BY, label::APPLIED] {
+    for key in [
+        label::LATCH,
+        label::PREVIOUS,
+        label::CREATED_BY,
+        label::APPLIED,
+    ] {
         annotations.remove(key);
     }
     if let Some(applied) = before.applied {

@@ -46,7 +46,14 @@ pub(crate) struct Sim {
 impl Sim {
     pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
         let live = object::made(manifest, uid);
-        Self { live, sets: vec![], pods: vec![], now, broken: vec![], ids: 0 }
+        Self {
+            live,
+            sets: vec![],
+            pods: vec![],
+            now,
+            broken: vec![],
+            ids: 0,
+        }
     }
 
     /// What another one of the same name left behind when it was deleted alone.
@@ -66,7 +73,10 @@ impl Sim {
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
         object::merge(&mut self.live, patch)?;
         let rolling = &self.live["spec"]["strategy"]["rollingUpdate"];
-        assert!(rolling["maxSurge"] != 0 || rolling["maxUnavailable"] != 0, "validation: both 0");
+        assert!(
+            rolling["maxSurge"] != 0 || rolling["maxUnavailable"] != 0,
+            "validation: both 0"
+        );
         Ok(())
     }
 
@@ -74,7 +84,9 @@ impl Sim {
     pub(crate) fn undo(&mut self) -> bool {
         let new = self.new_set();
         let before = (0..self.sets.len()).rev().find(|i| Some(*i) != new);
-        let Some(before) = before.filter(|_| self.live["spec"]["paused"] != true) else { return false };
+        let Some(before) = before.filter(|_| self.live["spec"]["paused"] != true) else {
+            return false;
+        };
         self.live["spec"]["template"] = self.sets[before].template.clone();
         self.live["metadata"]["annotations"] = self.sets[before].annotations.clone();
         let generation = self.live["metadata"]["generation"].as_i64().unwrap() + 1;
@@ -86,7 +98,9 @@ impl Sim {
     pub(crate) fn seen(&self) -> DeploymentSeen {
         let sets: Vec<ReplicaSet> = self.sets.iter().map(|s| self.set_object(s)).collect();
         let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
-        observe::deployment(&self.deployment(), &sets, &pods, &|pod| object::lasted(pod, self.now))
+        observe::deployment(&self.deployment(), &sets, &pods, &|pod| {
+            object::lasted(pod, self.now)
+        })
     }
 
     fn set_object(&self, set: &Set) -> ReplicaSet {
@@ -114,7 +128,10 @@ impl Sim {
     /// Pods by image, and those of them that are Ready.
     pub(crate) fn of(&self, image: &str) -> (u32, u32) {
         let own = self.pods.iter().filter(|p| p.image == image);
-        (own.clone().count() as u32, own.filter(|p| p.ready.is_some()).count() as u32)
+        (
+            own.clone().count() as u32,
+            own.filter(|p| p.ready.is_some()).count() as u32,
+        )
     }
 
     pub(crate) fn ready(&self) -> u32 {
@@ -128,20 +145,34 @@ impl Sim {
             return (0, 0);
         }
         let rolling = strategy.rolling_update.unwrap_or_default();
-        let of = |v: Option<IntOrString>, up: bool| match v.unwrap_or(IntOrString::String("25%".into())) {
+        let of = |v: Option<IntOrString>, up: bool| match v
+            .unwrap_or(IntOrString::String("25%".into()))
+        {
             IntOrString::Int(n) => n as u32,
             IntOrString::String(s) => {
                 let product = s.trim_end_matches('%').parse::<u32>().unwrap() * self.replicas();
-                if up { product.div_ceil(100) } else { product / 100 }
+                if up {
+                    product.div_ceil(100)
+                } else {
+                    product / 100
+                }
             }
         };
-        let (surge, down) = (of(rolling.max_surge, true), of(rolling.max_unavailable, false));
-        if surge == 0 && down == 0 { (0, 1) } else { (surge, down) }
+        let (surge, down) = (
+            of(rolling.max_surge, true),
+            of(rolling.max_unavailable, false),
+        );
+        if surge == 0 && down == 0 {
+            (0, 1)
+        } else {
+            (surge, down)
+        }
     }
 
     fn available(&self, set: &Set) -> u32 {
         let own = self.pods.iter().filter(|p| p.set == set.name);
-        own.filter(|p| p.ready.is_some_and(|r| r + set.min_ready <= self.now)).count() as u32
+        own.filter(|p| p.ready.is_some_and(|r| r + set.min_ready <= self.now))
+            .count() as u32
     }
 
     fn total(&self) -> u32 {
@@ -150,7 +181,9 @@ impl Sim {
 
     fn new_set(&self) -> Option<usize> {
         let wanted = template::normal(&self.live["spec"]["template"]);
-        self.sets.iter().position(|s| template::normal(&s.template) == wanted)
+        self.sets
+            .iter()
+            .position(|s| template::normal(&s.template) == wanted)
     }
 
     /// The Deployment controller looks once.
@@ -161,9 +194,15 @@ impl Sim {
         if let Some(new) = self.new_set() {
             self.sets[new].min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
             // Added and changed, never taken away.
-            json_patch::merge(&mut self.sets[new].annotations, &self.live["metadata"]["annotations"]);
+            json_patch::merge(
+                &mut self.sets[new].annotations,
+                &self.live["metadata"]["annotations"],
+            );
         }
-        let scaling = self.sets.iter().any(|s| s.replicas > 0 && s.desired != replicas);
+        let scaling = self
+            .sets
+            .iter()
+            .any(|s| s.replicas > 0 && s.desired != replicas);
         if paused || scaling {
             self.scale(replicas, surge);
         } else if self.live["spec"]["strategy"]["type"] == "Recreate" {
@@ -174,8 +213,7 @@ impl Sim {
         for set in &mut self.sets {
             (set.desired, set.max) = (replicas, replicas + surge);
         }
-        self.live["status"] =
-            json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.total()});
+        self.live["status"] = json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.total()});
         object::bump(&mut self.live);
     }
 
@@ -184,21 +222,40 @@ impl Sim {
             self.ids += 1;
             let min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
             let template = self.live["spec"]["template"].clone();
-            let name = format!("{}-rs{}", self.live["metadata"]["uid"].as_str().unwrap(), self.ids);
+            let name = format!(
+                "{}-rs{}",
+                self.live["metadata"]["uid"].as_str().unwrap(),
+                self.ids
+            );
             let annotations = self.live["metadata"]["annotations"].clone();
-            self.sets.push(Set { name, template, replicas: 0, annotations, min_ready, max: 0, desired: replicas });
+            self.sets.push(Set {
+                name,
+                template,
+                replicas: 0,
+                annotations,
+                min_ready,
+                max: 0,
+                desired: replicas,
+            });
             self.sets.len() - 1
         })
     }
 
     fn recreate(&mut self, replicas: u32) {
         let new = self.new_set();
-        let old: Vec<usize> = (0..self.sets.len()).filter(|i| Some(*i) != new && self.sets[*i].replicas > 0).collect();
+        let old: Vec<usize> = (0..self.sets.len())
+            .filter(|i| Some(*i) != new && self.sets[*i].replicas > 0)
+            .collect();
         for i in &old {
             self.sets[*i].replicas = 0;
         }
-        let names: Vec<&String> =
-            self.sets.iter().enumerate().filter(|(i, _)| Some(*i) != new).map(|(_, s)| &s.name).collect();
+        let names: Vec<&String> = self
+            .sets
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| Some(*i) != new)
+            .map(|(_, s)| &s.name)
+            .collect();
         if self.pods.iter().all(|p| !names.contains(&&p.set)) {
             let new = self.new_or_made(replicas);
             self.sets[new].replicas = replicas;
@@ -218,19 +275,25 @@ impl Sim {
             return;
         }
         let least = i64::from(replicas) - i64::from(down);
-        let missing = i64::from(self.sets[new].replicas) - i64::from(self.available(&self.sets[new]));
+        let missing =
+            i64::from(self.sets[new].replicas) - i64::from(self.available(&self.sets[new]));
         let mut may = i64::from(self.total()) - least - missing;
         if may <= 0 {
             return;
         }
         let old: Vec<usize> = (0..self.sets.len()).filter(|i| *i != new).collect();
         for i in &old {
-            let sick = i64::from(self.sets[*i].replicas) - i64::from(self.available(&self.sets[*i]));
+            let sick =
+                i64::from(self.sets[*i].replicas) - i64::from(self.available(&self.sets[*i]));
             let take = sick.clamp(0, may.max(0));
             self.sets[*i].replicas -= take as u32;
             may -= take;
         }
-        let available: i64 = self.sets.iter().map(|s| i64::from(self.available(s).min(s.replicas))).sum();
+        let available: i64 = self
+            .sets
+            .iter()
+            .map(|s| i64::from(self.available(s).min(s.replicas)))
+            .sum();
         let mut take = available - least;
         for i in &old {
             let n = take.clamp(0, i64::from(self.sets[*i].replicas));
@@ -241,9 +304,18 @@ impl Sim {
 
     fn scale(&mut self, replicas: u32, surge: u32) {
         let new = self.new_set();
-        let active: Vec<usize> = (0..self.sets.len()).filter(|i| self.sets[*i].replicas > 0).collect();
+        let active: Vec<usize> = (0..self.sets.len())
+            .filter(|i| self.sets[*i].replicas > 0)
+            .collect();
         if active.len() <= 1 {
-            let Some(one) = active.first().copied().or(new).or(self.sets.len().checked_sub(1)) else { return };
+            let Some(one) = active
+                .first()
+                .copied()
+                .or(new)
+                .or(self.sets.len().checked_sub(1))
+            else {
+                return;
+            };
             self.sets[one].replicas = replicas;
             return;
         }
@@ -257,13 +329,20 @@ impl Sim {
             }
             return;
         }
-        let allowed = if replicas > 0 { i64::from(replicas + surge) } else { 0 };
+        let allowed = if replicas > 0 {
+            i64::from(replicas + surge)
+        } else {
+            0
+        };
         let add = allowed - i64::from(self.total());
         let mut order = active;
         // Larger first; among equals newer first when growing, older first when shrinking.
         order.sort_by_key(|i| {
             let at = *i as i64;
-            (std::cmp::Reverse(self.sets[*i].replicas), if add > 0 { -at } else { at })
+            (
+                std::cmp::Reverse(self.sets[*i].replicas),
+                if add > 0 { -at } else { at },
+            )
         });
         let mut added = 0;
         let mut sizes = vec![];
@@ -276,7 +355,11 @@ impl Sim {
                 (own as f64 * allowed as f64 / f64::from(set.max.max(1))).round() as i64 - own
             };
             let left = add - added;
-            let share = if add > 0 { share.min(left) } else { share.max(left) };
+            let share = if add > 0 {
+                share.min(left)
+            } else {
+                share.max(left)
+            };
             let share = if add == 0 { 0 } else { share };
             added += share;
             sizes.push(own + share);
@@ -292,16 +375,32 @@ impl Sim {
     /// The ReplicaSet controllers look once: pods come and go at once.
     pub(crate) fn obey(&mut self) {
         for set in &self.sets {
-            let mut own: Vec<SimPod> = self.pods.iter().filter(|p| p.set == set.name).cloned().collect();
+            let mut own: Vec<SimPod> = self
+                .pods
+                .iter()
+                .filter(|p| p.set == set.name)
+                .cloned()
+                .collect();
             // Not ready first, then the youngest.
             own.sort_by_key(|p| (p.ready.is_some(), std::cmp::Reverse(p.id)));
-            for extra in own.iter().take(own.len().saturating_sub(set.replicas as usize)) {
+            for extra in own
+                .iter()
+                .take(own.len().saturating_sub(set.replicas as usize))
+            {
                 self.pods.retain(|p| p.id != extra.id);
             }
             for _ in own.len()..set.replicas as usize {
                 self.ids += 1;
-                let image = set.template["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
-                self.pods.push(SimPod { id: self.ids, set: set.name.clone(), image, ready: None });
+                let image = set.template["spec"]["containers"][0]["image"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned();
+                self.pods.push(SimPod {
+                    id: self.ids,
+                    set: set.name.clone(),
+                    image,
+                    ready: None,
+                });
             }
         }
     }
@@ -309,9 +408,14 @@ impl Sim {
     /// The `n`-th pod that can becomes Ready; false when none is left.
     pub(crate) fn ready_up(&mut self, n: usize) -> bool {
         let (now, broken) = (self.now, self.broken.clone());
-        let mut can: Vec<&mut SimPod> =
-            self.pods.iter_mut().filter(|p| p.ready.is_none() && !broken.contains(&p.image)).collect();
-        let Some(i) = n.checked_rem(can.len()) else { return false };
+        let mut can: Vec<&mut SimPod> = self
+            .pods
+            .iter_mut()
+            .filter(|p| p.ready.is_none() && !broken.contains(&p.image))
+            .collect();
+        let Some(i) = n.checked_rem(can.len()) else {
+            return false;
+        };
         can[i].ready = Some(now);
         true
     }

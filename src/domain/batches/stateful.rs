@@ -53,7 +53,11 @@ pub fn size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
 pub fn left_alone(live: &StatefulSet) -> u32 {
     let latch = Mine::of(&live.metadata).ok().flatten();
     let own = latch.map_or_else(|| Own::of(live), |l| l.after);
-    let replicas = live.spec.as_ref().and_then(|s| s.replicas).map_or(1, |n| u32::try_from(n).unwrap_or(0));
+    let replicas = live
+        .spec
+        .as_ref()
+        .and_then(|s| s.replicas)
+        .map_or(1, |n| u32::try_from(n).unwrap_or(0));
     own.partition().min(replicas)
 }
 
@@ -67,21 +71,31 @@ pub fn partition_named(manifest: &StatefulSet) -> Option<u32> {
 pub fn told_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
     let named = partition_named(manifest).is_some();
     let left = left_alone(live);
-    let pods = if left == 1 { "1 pod".to_owned() } else { format!("{left} pods") };
+    let pods = if left == 1 {
+        "1 pod".to_owned()
+    } else {
+        format!("{left} pods")
+    };
     (left > 0 && !named && Mine::of(&live.metadata) == Ok(None) && !Own::of(live).on_delete())
         .then(|| format!("its partition leaves {pods} alone, and the manifest names none: they keep their version"))
 }
 
 /// One look at a StatefulSet.
 pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
-    let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };
-    if let Some(why) = driven(&seen.live.metadata).or_else(|| foreign::fixed(&seen.live, goal.manifest)) {
+    let Some(seen) = seen else {
+        return if goal.hold { Move::Held } else { Move::Create };
+    };
+    if let Some(why) =
+        driven(&seen.live.metadata).or_else(|| foreign::fixed(&seen.live, goal.manifest))
+    {
         return Move::Stop(why);
     }
     let asked = goal.manifest.spec.as_ref().and_then(|s| s.replicas);
     let most = seen.replicas().max(planned(asked, None));
     if most > MOST {
-        return Move::Stop(format!("{most} replicas are more than the {MOST} that can be rolled out pod by pod"));
+        return Move::Stop(format!(
+            "{most} replicas are more than the {MOST} that can be rolled out pod by pod"
+        ));
     }
     match in_hand(seen, goal) {
         Err(stop) => stop,
@@ -90,20 +104,42 @@ pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
     }
 }
 
-fn in_hand(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Result<Option<InHand<Written, Own>>, Move> {
-    goal.in_hand(&seen.live.metadata, |_| false, |latch, _| shows(&seen.live, latch))
+fn in_hand(
+    seen: &StatefulSeen,
+    goal: &Goal<StatefulSet>,
+) -> Result<Option<InHand<Written, Own>>, Move> {
+    goal.in_hand(
+        &seen.live.metadata,
+        |_| false,
+        |latch, _| shows(&seen.live, latch),
+    )
 }
 
 /// How far a StatefulSet is in the rollout of this manifest.
 pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
-    let Some(seen) = seen else { return Progress::default() };
+    let Some(seen) = seen else {
+        return Progress::default();
+    };
     let latch = in_hand(seen, goal).ok().flatten().map(|hand| hand.latch);
     let latched = latch.is_some() || !matches!(Mine::of(&seen.live.metadata), Ok(None));
-    let own = latch.as_ref().map_or_else(|| Own::of(&seen.live).overlaid(goal.manifest), |l| l.after.clone());
+    let own = latch.as_ref().map_or_else(
+        || Own::of(&seen.live).overlaid(goal.manifest),
+        |l| l.after.clone(),
+    );
     let replicas = seen.replicas().saturating_sub(own.partition());
     let is_new = foreign::is_template(&seen.live, goal.manifest);
-    let (new, ready) = if is_new { (seen.new.active(), seen.new.ready(own.min_ready())) } else { (0, 0) };
-    let mut told = Progress { replicas, new, ready, old: replicas.saturating_sub(new), ..Progress::default() };
+    let (new, ready) = if is_new {
+        (seen.new.active(), seen.new.ready(own.min_ready()))
+    } else {
+        (0, 0)
+    };
+    let mut told = Progress {
+        replicas,
+        new,
+        ready,
+        old: replicas.saturating_sub(new),
+        ..Progress::default()
+    };
     let all = targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {
@@ -114,7 +150,9 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
         None if is_new => told.phase = BatchPhase::Surging,
         None => {}
         Some(latch) => {
-            let exact = is_new && seen.observed() && Table::of(seen, latch.written.partition).is_new(own.min_ready());
+            let exact = is_new
+                && seen.observed()
+                && Table::of(seen, latch.written.partition).is_new(own.min_ready());
             // One pod that is not Ready for a while takes nothing back: the batches before the one in hand were done
             // when it began. Of other replicas only what is Ready tells.
             let in_hand = seen.replicas().saturating_sub(latch.written.partition);
@@ -124,7 +162,11 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
                 (false, true) => count(in_hand.saturating_sub(1)),
                 (_, false) => count(ready),
             };
-            told.phase = if exact { BatchPhase::Done } else { BatchPhase::Surging };
+            told.phase = if exact {
+                BatchPhase::Done
+            } else {
+                BatchPhase::Surging
+            };
         }
     }
     // The last batch is done when the user's own settings are back.
@@ -140,7 +182,9 @@ fn unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
         return freed;
     }
     if !foreign::is_template(live, goal.manifest) {
-        return goal.changed_since(&live.metadata).unwrap_or_else(|| begin(seen, goal));
+        return goal
+            .changed_since(&live.metadata)
+            .unwrap_or_else(|| begin(seen, goal));
     }
     if super::foreign::applied(&live.metadata) != super::foreign::applied(&goal.manifest.metadata) {
         let (own, after) = (Own::of(live), Own::of(live).overlaid(goal.manifest));
@@ -176,12 +220,18 @@ fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
         return Move::Wait(seen.waiting(seen.replicas(), 0).0, None);
     }
     let replicas = seen.replicas();
-    let mut written = Written { partition: wanted(&after, goal, replicas), replicas };
+    let mut written = Written {
+        partition: wanted(&after, goal, replicas),
+        replicas,
+    };
     if foreign::is_template(live, goal.manifest) {
         // What is new already stays so.
         written.partition = written.partition.min(own.partition());
     }
-    patched(patch::begin(live, goal, written), "the new version, down to the first batch's partition")
+    patched(
+        patch::begin(live, goal, written),
+        "the new version, down to the first batch's partition",
+    )
 }
 
 fn on_delete() -> Move {
@@ -196,7 +246,12 @@ fn on_delete() -> Move {
 /// The partition that lets as many pods be new as the batch allows, and never goes below the user's own.
 fn wanted(own: &Own, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
     let all = targets(goal.batches, replicas.saturating_sub(own.partition()));
-    let target = goal.upto.checked_sub(1).and_then(|i| all.get(i).or(all.last())).copied().unwrap_or(0);
+    let target = goal
+        .upto
+        .checked_sub(1)
+        .and_then(|i| all.get(i).or(all.last()))
+        .copied()
+        .unwrap_or(0);
     replicas.saturating_sub(target).max(own.partition())
 }
 
@@ -213,14 +268,26 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
         }
         // Where somebody else let more pods be new, these stay: none is shrunk.
         let is_template = foreign::is_template(&seen.live, goal.manifest);
-        let lowest = Table::of(seen, 0).lowest_new().filter(|_| is_template && seen.observed());
+        let lowest = Table::of(seen, 0)
+            .lowest_new()
+            .filter(|_| is_template && seen.observed());
         // Of other replicas the same partition would let another number through, and of another version what is new by it
         // may not be there any more.
         let same = latch.written.replicas == replicas && is_template;
-        let at = latch.written.partition.max(if same { 0 } else { wanted(&latch.after, goal, replicas) });
+        let at = latch.written.partition.max(if same {
+            0
+        } else {
+            wanted(&latch.after, goal, replicas)
+        });
         let partition = lowest.map_or(at, |lowest| lowest.min(at));
-        let written = Written { partition: partition.max(latch.after.partition()), replicas };
-        return patched(patch::take_over(&seen.live, hand, goal, written), "in hand again, for the new attempt");
+        let written = Written {
+            partition: partition.max(latch.after.partition()),
+            replicas,
+        };
+        return patched(
+            patch::take_over(&seen.live, hand, goal, written),
+            "in hand again, for the new attempt",
+        );
     }
     if let Some(words) = &hand.hand {
         return goal.stopped_by(words, foreign::hand(seen, latch, goal.manifest));
@@ -232,15 +299,25 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
         return Move::Wait("waiting for the StatefulSet controller".into(), None);
     }
     let write = |partition, words| {
-        let written = Written { partition, replicas };
-        patched(patch::step(&seen.live, latch, written, seen.new.hash.clone()), words)
+        let written = Written {
+            partition,
+            replicas,
+        };
+        patched(
+            patch::step(&seen.live, latch, written, seen.new.hash.clone()),
+            words,
+        )
     };
     let (at, min_ready) = (latch.written.partition, latch.after.min_ready());
     let table = Table::of(seen, at);
     let (reached, wanted) = (table.reached(), wanted(&latch.after, goal, replicas));
     if goal.hold {
         let open = table.is_open() && reached > at;
-        return if open { write(reached, "held: it stops after the pod in hand") } else { Move::Held };
+        return if open {
+            write(reached, "held: it stops after the pod in hand")
+        } else {
+            Move::Held
+        };
     }
     // By it a hand is found that leaves all that the manifest says, as `kubectl rollout restart` does.
     if latch.hash.is_none() {
@@ -257,18 +334,27 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
     if let Some(pod) = table.in_the_way(|pod| pod.crashing) {
         return Move::Delete(
             Box::new(pod.clone()),
-            settling(pod, "of the old version holds up the new one: it is deleted"),
+            settling(
+                pod,
+                "of the old version holds up the new one: it is deleted",
+            ),
         );
     }
     if !table.is_new(min_ready) {
         let (why, again) = seen.waiting(replicas.saturating_sub(at), min_ready);
         return Move::Wait(why, again);
     }
-    let all = targets(goal.batches, replicas.saturating_sub(latch.after.partition()));
+    let all = targets(
+        goal.batches,
+        replicas.saturating_sub(latch.after.partition()),
+    );
     if wanted < at {
         write(wanted, "the next pods, one after the other")
     } else if goal.upto >= all.len() && at.min(replicas) <= latch.after.partition().min(replicas) {
-        patched(patch::finalize(&seen.live, latch), "done: your own settings back")
+        patched(
+            patch::finalize(&seen.live, latch),
+            "done: your own settings back",
+        )
     } else {
         Move::Held
     }

@@ -11,22 +11,34 @@ pub const HASH_LABEL: &str = "pod-template-hash";
 
 /// A Deployment's pod template.
 pub fn of_deployment(d: &Deployment) -> Value {
-    d.spec.as_ref().and_then(|s| serde_json::to_value(&s.template).ok()).unwrap_or_default()
+    d.spec
+        .as_ref()
+        .and_then(|s| serde_json::to_value(&s.template).ok())
+        .unwrap_or_default()
 }
 
 /// A StatefulSet's pod template.
 pub fn of_stateful(s: &StatefulSet) -> Value {
-    s.spec.as_ref().and_then(|s| serde_json::to_value(&s.template).ok()).unwrap_or_default()
+    s.spec
+        .as_ref()
+        .and_then(|s| serde_json::to_value(&s.template).ok())
+        .unwrap_or_default()
 }
 
 /// A ReplicaSet's pod template.
 pub fn of_set(rs: &ReplicaSet) -> Value {
-    rs.spec.as_ref().and_then(|s| serde_json::to_value(s.template.as_ref()?).ok()).unwrap_or_default()
+    rs.spec
+        .as_ref()
+        .and_then(|s| serde_json::to_value(s.template.as_ref()?).ok())
+        .unwrap_or_default()
 }
 
 /// As a Deployment has it: without what the controller added.
 pub fn without_hash(mut template: Value) -> Value {
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+    if let Some(labels) = template
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.shift_remove(HASH_LABEL);
     }
     template
@@ -36,10 +48,16 @@ pub fn without_hash(mut template: Value) -> Value {
 /// (nulls, empty parts) or fills in (defaults of core/v1).
 pub fn normal(template: &Value) -> Value {
     let mut value = template.clone();
-    if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+    if let Some(labels) = value
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.shift_remove(HASH_LABEL);
     }
-    if let Some(meta) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+    if let Some(meta) = value
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+    {
         meta.shift_remove("creationTimestamp");
     }
     prune(&mut value, "");
@@ -58,8 +76,12 @@ pub fn covers(live: &Value, wanted: &Value) -> bool {
 
 fn within(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        (Value::Object(l), Value::Object(w)) => w.iter().all(|(k, v)| l.get(k).is_some_and(|l| within(l, v))),
-        (Value::Array(l), Value::Array(w)) => l.len() == w.len() && l.iter().zip(w).all(|(l, w)| within(l, w)),
+        (Value::Object(l), Value::Object(w)) => w
+            .iter()
+            .all(|(k, v)| l.get(k).is_some_and(|l| within(l, v))),
+        (Value::Array(l), Value::Array(w)) => {
+            l.len() == w.len() && l.iter().zip(w).all(|(l, w)| within(l, w))
+        }
         _ => live == wanted,
     }
 }
@@ -68,7 +90,10 @@ fn prune(value: &mut Value, key: &str) {
     match value {
         Value::Object(map) => {
             // A label named like a field is no default.
-            let free = matches!(key, "labels" | "annotations" | "nodeSelector" | "limits" | "requests");
+            let free = matches!(
+                key,
+                "labels" | "annotations" | "nodeSelector" | "limits" | "requests"
+            );
             for (k, v) in map.iter_mut() {
                 prune(v, if free { "" } else { k });
             }
@@ -119,7 +144,9 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     if from == to {
         return None;
     }
-    let (Value::Object(old), Value::Object(new)) = (from, to) else { return Some(to.clone()) };
+    let (Value::Object(old), Value::Object(new)) = (from, to) else {
+        return Some(to.clone());
+    };
     let mut patch = Map::new();
     for key in old.keys().filter(|k| !new.contains_key(*k)) {
         patch.insert(key.clone(), Value::Null);
@@ -161,7 +188,10 @@ mod tests {
         assert!(!same(&plain, &other) && !covers(&live, &other));
         let mut label = plain.clone();
         label["metadata"]["labels"] = json!({"app": "a", "protocol": "TCP"});
-        assert!(!same(&plain, &label), "a label named like a default is still a label");
+        assert!(
+            !same(&plain, &label),
+            "a label named like a default is still a label"
+        );
         assert!(covers(&label, &plain) && !covers(&plain, &label));
     }
 
@@ -170,7 +200,10 @@ mod tests {
         let from = json!({"a": 1, "b": {"c": 1, "d": [1]}, "e": {"f": 1}});
         let to = json!({"b": {"c": 1, "d": [2, 3], "x": {"y": 1}}, "e": {"f": 1}, "g": {}});
         let patch = diff(&from, &to).unwrap();
-        assert_eq!(patch, json!({"a": null, "b": {"d": [2, 3], "x": {"y": 1}}, "g": {}}));
+        assert_eq!(
+            patch,
+            json!({"a": null, "b": {"d": [2, 3], "x": {"y": 1}}, "g": {}})
+        );
         let mut merged = from.clone();
         json_patch::merge(&mut merged, &patch);
         assert_eq!(merged, to);
@@ -179,7 +212,10 @@ mod tests {
 
     #[test]
     fn a_digest_does_not_look_at_the_order_of_keys() {
-        let (a, b) = (json!({"a": {"x": 1, "y": 2}, "b": 1}), json!({"b": 1, "a": {"y": 2, "x": 1}}));
+        let (a, b) = (
+            json!({"a": {"x": 1, "y": 2}, "b": 1}),
+            json!({"b": 1, "a": {"y": 2, "x": 1}}),
+        );
         assert_eq!(digest(&a), digest(&b));
         assert_ne!(digest(&a), digest(&json!({"a": 1})));
     }

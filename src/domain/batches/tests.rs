@@ -45,7 +45,15 @@ impl Run {
         assert_eq!(sim.of("v1"), (replicas, replicas));
         let batches = batches(plan, &[replicas]);
         let wanted = manifest(replicas, "v2", strategy);
-        Self { sim, wanted, batches, upto: 1, hold: false, attempt: 1, surge: None }
+        Self {
+            sim,
+            wanted,
+            batches,
+            upto: 1,
+            hold: false,
+            attempt: 1,
+            surge: None,
+        }
     }
 
     fn goal<'a>(&'a self, manifest: &'a Deployment) -> Goal<'a> {
@@ -79,10 +87,16 @@ impl Run {
             let before = self.sim.ready();
             match self.look() {
                 Move::Patch(patch, _) => {
-                    assert!(patch.pointer("/metadata/resourceVersion").is_some(), "{patch}");
+                    assert!(
+                        patch.pointer("/metadata/resourceVersion").is_some(),
+                        "{patch}"
+                    );
                     self.sim.patch(&patch).unwrap();
                     self.sim.settle();
-                    assert!(self.sim.ready() >= before.min(self.sim.replicas()), "a ready pod is missing");
+                    assert!(
+                        self.sim.ready() >= before.min(self.sim.replicas()),
+                        "a ready pod is missing"
+                    );
                 }
                 Move::Wait(_, Some(again)) => self.sim.now += again.as_secs().max(1),
                 other => {
@@ -115,13 +129,17 @@ fn targets_are_shares_rounded_up_that_never_shrink_and_end_with_all() {
     assert_eq!(batches(&plan, &[2]), amounts(&["1", "100%"]));
     assert_eq!(batches(&plan, &[1]), amounts(&["100%"]));
     assert_eq!(batches(&plan, &[1, 4]).len(), 3);
-    assert_eq!(batches(&amounts(&["0", "1", "1", "9"]), &[4]), amounts(&["1", "100%"]));
+    assert_eq!(
+        batches(&amounts(&["0", "1", "1", "9"]), &[4]),
+        amounts(&["1", "100%"])
+    );
     assert_eq!(batches(&[], &[4]), amounts(&["100%"]));
 }
 
 #[test]
 fn one_two_four_of_four_and_the_users_own_settings_after_it() {
-    let own = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}});
+    let own =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}});
     let mut run = Run::new(4, &amounts(&["1", "50%", "100%"]), own.clone());
     for (upto, want) in [(1, (1, 3)), (2, (2, 2))] {
         run.upto = upto;
@@ -139,8 +157,15 @@ fn one_two_four_of_four_and_the_users_own_settings_after_it() {
     assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((4, 4), 0));
     let spec = &run.sim.live["spec"];
     assert_eq!(spec["strategy"], own);
-    assert!(spec.get("minReadySeconds").is_none() && spec.get("paused").is_none(), "{spec}");
-    assert!(run.sim.live["metadata"]["annotations"].get(label::LATCH).is_none());
+    assert!(
+        spec.get("minReadySeconds").is_none() && spec.get("paused").is_none(),
+        "{spec}"
+    );
+    assert!(
+        run.sim.live["metadata"]["annotations"]
+            .get(label::LATCH)
+            .is_none()
+    );
     assert_eq!(run.progress().done, 3);
 }
 
@@ -162,7 +187,9 @@ fn what_is_not_there_is_made_and_what_is_the_same_is_done() {
 #[test]
 fn recreate_and_nothing_running_are_one_batch_without_the_latch() {
     let mut run = Run::new(3, &amounts(&["1"]), json!({"type": "Recreate"}));
-    let Move::Patch(patch, _) = run.look() else { panic!("{:?}", run.look()) };
+    let Move::Patch(patch, _) = run.look() else {
+        panic!("{:?}", run.look())
+    };
     assert!(patch["spec"].get("minReadySeconds").is_none(), "{patch}");
     run.sim.patch(&patch).unwrap();
     run.sim.settle();
@@ -185,12 +212,30 @@ fn a_foreign_hand_is_named_with_what_it_changed() {
     };
     for (patch, word) in [
         (json!({"spec": {"paused": null}}), "it was resumed"),
-        (json!({"spec": {"minReadySeconds": null}}), "spec.minReadySeconds is unset"),
-        (json!({"spec": {"progressDeadlineSeconds": 600}}), "spec.progressDeadlineSeconds is 600"),
-        (json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 2}}}}), "maxSurge is 2"),
-        (json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}), "strategy.type"),
-        (json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}}}), "image now x"),
-        (json!({"spec": {"template": {"metadata": {"annotations": {"restartedAt": "now"}}}}}), "spec.template"),
+        (
+            json!({"spec": {"minReadySeconds": null}}),
+            "spec.minReadySeconds is unset",
+        ),
+        (
+            json!({"spec": {"progressDeadlineSeconds": 600}}),
+            "spec.progressDeadlineSeconds is 600",
+        ),
+        (
+            json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 2}}}}),
+            "maxSurge is 2",
+        ),
+        (
+            json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}),
+            "strategy.type",
+        ),
+        (
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}}}),
+            "image now x",
+        ),
+        (
+            json!({"spec": {"template": {"metadata": {"annotations": {"restartedAt": "now"}}}}}),
+            "spec.template",
+        ),
     ] {
         let mut run = held();
         run.sim.patch(&patch).unwrap();
@@ -209,8 +254,14 @@ fn a_foreign_hand_is_named_with_what_it_changed() {
     let mut run = held();
     run.sim.live["metadata"]["managedFields"] = json!([{"manager": "kubectl-set", "operation": "Update",
         "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:template": {}}}}]);
-    run.sim.patch(&json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}}})).unwrap();
-    assert!(matches!(run.look(), Move::Stop(why) if why.contains("by kubectl-set at 2026-01-01T00:00:00Z")));
+    run.sim
+        .patch(
+            &json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}}}),
+        )
+        .unwrap();
+    assert!(
+        matches!(run.look(), Move::Stop(why) if why.contains("by kubectl-set at 2026-01-01T00:00:00Z"))
+    );
 }
 
 #[test]
@@ -218,14 +269,25 @@ fn another_releases_latch_and_another_controllers_deployment_are_left_alone() {
     let mut run = Run::new(4, &amounts(&["1"]), Value::Null);
     assert_eq!(run.run(), Move::Held);
     let manifest = typed(&run.wanted);
-    let goal = Goal { release_uid: "other", ..run.goal(&manifest) };
-    assert!(matches!(next(Some(&run.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1")));
+    let goal = Goal {
+        release_uid: "other",
+        ..run.goal(&manifest)
+    };
+    assert!(
+        matches!(next(Some(&run.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1"))
+    );
     let seen = WorkloadSeen::Deployment(Box::new(run.sim.seen()));
-    assert_eq!(seen.undo("other", &Records::default()), Undo::Done, "nothing of its own to undo");
-    assert!(matches!(seen.undo(UID, &Records::default()), Undo::Patch(_)));
+    assert_eq!(
+        seen.undo("other", &Records::default()),
+        Undo::Done,
+        "nothing of its own to undo"
+    );
+    assert!(matches!(
+        seen.undo(UID, &Records::default()),
+        Undo::Patch(_)
+    ));
     let mut run = Run::new(4, &[], Value::Null);
-    run.sim.live["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "x", "uid": "x", "controller": true}]);
+    run.sim.live["metadata"]["ownerReferences"] = json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "x", "uid": "x", "controller": true}]);
     assert!(matches!(run.look(), Move::Stop(why) if why.contains("Rollout x")));
     let mut run = Run::new(4, &[], Value::Null);
     run.sim.live["spec"]["paused"] = true.into();
@@ -235,7 +297,9 @@ fn another_releases_latch_and_another_controllers_deployment_are_left_alone() {
 #[test]
 fn a_hold_lets_pods_come_but_takes_none_away() {
     let mut run = Run::new(4, &[], json!({"rollingUpdate": {"maxSurge": 4}}));
-    let Move::Patch(patch, _) = run.look() else { panic!() };
+    let Move::Patch(patch, _) = run.look() else {
+        panic!()
+    };
     run.sim.patch(&patch).unwrap();
     run.hold = true;
     run.sim.settle();
@@ -249,7 +313,9 @@ fn a_hold_lets_pods_come_but_takes_none_away() {
 fn pods_count_when_they_were_ready_for_the_users_own_seconds() {
     let mut run = Run::new(2, &amounts(&["1"]), Value::Null);
     run.wanted["spec"]["minReadySeconds"] = 30.into();
-    let Move::Patch(patch, _) = run.look() else { panic!() };
+    let Move::Patch(patch, _) = run.look() else {
+        panic!()
+    };
     run.sim.patch(&patch).unwrap();
     run.sim.settle();
     match run.look() {
@@ -269,10 +335,14 @@ fn pods_count_when_they_were_ready_for_the_users_own_seconds() {
 fn a_version_that_never_comes_up_costs_no_old_pod_and_is_told() {
     let mut run = Run::new(4, &amounts(&["50%"]), Value::Null);
     run.sim.broken.push("v2".into());
-    assert!(matches!(run.run(), Move::Wait(why, None) if why.contains("0 of 1 new pod ready, waiting for pod-")
-        && why.contains("CrashLoopBackOff")));
+    assert!(
+        matches!(run.run(), Move::Wait(why, None) if why.contains("0 of 1 new pod ready, waiting for pod-")
+        && why.contains("CrashLoopBackOff"))
+    );
     assert_eq!(run.sim.of("v1"), (4, 4));
-    let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else { panic!() };
+    let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else {
+        panic!()
+    };
     run.sim.patch(&patch).unwrap();
     run.sim.settle();
     assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((4, 4), 0));
@@ -280,7 +350,8 @@ fn a_version_that_never_comes_up_costs_no_old_pod_and_is_told() {
 
 #[test]
 fn where_no_surge_is_allowed_old_pods_go_first_as_few_as_their_owner_said() {
-    let own = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 2}});
+    let own =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 2}});
     let mut run = Run::new(6, &amounts(&["50%"]), own);
     for upto in 1..=2 {
         run.upto = upto;
@@ -290,7 +361,11 @@ fn where_no_surge_is_allowed_old_pods_go_first_as_few_as_their_owner_said() {
             }
             run.sim.sync();
             run.sim.obey();
-            assert!(run.sim.ready() >= 4 && run.sim.pods.len() <= 6, "{} ready", run.sim.ready());
+            assert!(
+                run.sim.ready() >= 4 && run.sim.pods.len() <= 6,
+                "{} ready",
+                run.sim.ready()
+            );
             run.sim.ready_up(0);
         }
         assert_eq!(run.sim.of("v2"), (upto as u32 * 3, upto as u32 * 3));
@@ -303,7 +378,14 @@ fn rescue_finishes_or_aborts_without_the_release() {
     let held = || {
         let mut run = Run::new(6, &amounts(&["50%"]), Value::Null);
         assert_eq!(run.run(), Move::Held);
-        let Ways { finish, abort, note, .. } = rescue(&run.sim.seen(), &Records::default()).unwrap().unwrap();
+        let Ways {
+            finish,
+            abort,
+            note,
+            ..
+        } = rescue(&run.sim.seen(), &Records::default())
+            .unwrap()
+            .unwrap();
         assert_eq!(note, None);
         (run, finish, abort)
     };

@@ -41,9 +41,11 @@ pub struct Ways {
 pub fn undo(seen: &DeploymentSeen, release_uid: &str, records: &Records) -> Undo {
     let live = &seen.live;
     let shows = |latch: &Latch, state| left::shows(live, latch, state);
-    let before = Previous::before::<Written>(&live.metadata, release_uid, records, shows, |_| is_on(live));
+    let before =
+        Previous::before::<Written>(&live.metadata, release_uid, records, shows, |_| is_on(live));
     // Nobody's annotation, and no record: the latch is known by what it is.
-    let nobodys = || (is_on(live) && Mark::of(&live.metadata) == Ok(None)).then(|| left::before(seen, None));
+    let nobodys =
+        || (is_on(live) && Mark::of(&live.metadata) == Ok(None)).then(|| left::before(seen, None));
     let of_another = before.is_none() && records.made_again(&live.metadata);
     let before = before.or_else(nobodys);
     if let Some(patch) = before.and_then(|b| patch::revert(live, &b)) {
@@ -86,9 +88,16 @@ pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, 
         (Ok(None), _) if is_on(live) => return Ok(nobodys(seen)),
         (Ok(None), _) => return Ok(None),
     };
-    let note = kept.then_some("another hand took its annotation away: what it kept is from the release's own record");
+    let note = kept.then_some(
+        "another hand took its annotation away: what it kept is from the release's own record",
+    );
     let patches = patch::finalize(live, &latch).zip(patch::revert(live, &latch.before));
-    Ok(patches.map(|(finish, abort)| Ways { of: latch.mark(), finish, abort, note }))
+    Ok(patches.map(|(finish, abort)| Ways {
+        of: latch.mark(),
+        finish,
+        abort,
+        note,
+    }))
 }
 
 /// Neither an annotation nor a record: the latch is known by what it is.
@@ -104,5 +113,10 @@ fn nobodys(seen: &DeploymentSeen) -> Option<Ways> {
     });
     let finish = left::free(&seen.live, None)?;
     let abort = patch::revert(&seen.live, &left::before(seen, None))?;
-    Some(Ways { of: Mark::default(), finish, abort, note })
+    Some(Ways {
+        of: Mark::default(),
+        finish,
+        abort,
+        note,
+    })
 }

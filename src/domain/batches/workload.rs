@@ -9,8 +9,8 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{
-    Goal, Latch, Mark, Move, Own, Progress, Records, Undo, foreign, is_on, left, machine, records::has_ended, stateful,
-    undo::undo,
+    Goal, Latch, Mark, Move, Own, Progress, Records, Undo, foreign, is_on, left, machine,
+    records::has_ended, stateful, undo::undo,
 };
 use crate::{
     api::InventoryItem,
@@ -47,11 +47,20 @@ impl Manifest {
     /// Of a rendered object of a kind that [`is_rolled`]; an error names it.
     pub fn of(object: &Value) -> Result<Self, String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let told =
-            |e: serde_json::Error| format!("{} {}: {e}", text(&object["kind"]), text(&object["metadata"]["name"]));
+        let told = |e: serde_json::Error| {
+            format!(
+                "{} {}: {e}",
+                text(&object["kind"]),
+                text(&object["metadata"]["name"])
+            )
+        };
         Ok(match object["kind"].as_str() {
-            Some("StatefulSet") => Self::StatefulSet(Box::new(serde_json::from_value(object.clone()).map_err(told)?)),
-            _ => Self::Deployment(Box::new(serde_json::from_value(object.clone()).map_err(told)?)),
+            Some("StatefulSet") => Self::StatefulSet(Box::new(
+                serde_json::from_value(object.clone()).map_err(told)?,
+            )),
+            _ => Self::Deployment(Box::new(
+                serde_json::from_value(object.clone()).map_err(told)?,
+            )),
         })
     }
 
@@ -76,7 +85,9 @@ impl Manifest {
         };
         match (self, live) {
             (Self::StatefulSet(s), Some(live)) => {
-                let named = (!live.latched).then(|| stateful::partition_named(s)).flatten();
+                let named = (!live.latched)
+                    .then(|| stateful::partition_named(s))
+                    .flatten();
                 replicas.saturating_sub(named.unwrap_or(live.left_alone))
             }
             _ => replicas,
@@ -91,7 +102,9 @@ impl Manifest {
     /// What is to be known before it is rolled out over what is there, in words.
     pub fn told_beforehand(&self, seen: &WorkloadSeen) -> Option<String> {
         match (self, seen) {
-            (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => stateful::told_beforehand(&seen.live, s),
+            (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => {
+                stateful::told_beforehand(&seen.live, s)
+            }
             _ => None,
         }
     }
@@ -99,8 +112,12 @@ impl Manifest {
     /// Whether the live template is the one that it asks for.
     pub fn is_template_of(&self, seen: &WorkloadSeen) -> bool {
         match (self, seen) {
-            (Self::Deployment(d), WorkloadSeen::Deployment(seen)) => foreign::is_template(&seen.live, d),
-            (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => stateful::is_template(&seen.live, s),
+            (Self::Deployment(d), WorkloadSeen::Deployment(seen)) => {
+                foreign::is_template(&seen.live, d)
+            }
+            (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => {
+                stateful::is_template(&seen.live, s)
+            }
             _ => false,
         }
     }
@@ -110,16 +127,24 @@ impl Goal<'_, Manifest> {
     /// One look.
     pub fn next(&self, seen: Option<&WorkloadSeen>) -> Move {
         match self.manifest {
-            Manifest::Deployment(d) => machine::next(seen.and_then(WorkloadSeen::deployment), &self.of(&**d)),
-            Manifest::StatefulSet(s) => stateful::next(seen.and_then(WorkloadSeen::stateful), &self.of(&**s)),
+            Manifest::Deployment(d) => {
+                machine::next(seen.and_then(WorkloadSeen::deployment), &self.of(&**d))
+            }
+            Manifest::StatefulSet(s) => {
+                stateful::next(seen.and_then(WorkloadSeen::stateful), &self.of(&**s))
+            }
         }
     }
 
     /// How far it is.
     pub fn progress(&self, seen: Option<&WorkloadSeen>) -> Progress {
         match self.manifest {
-            Manifest::Deployment(d) => machine::progress(seen.and_then(WorkloadSeen::deployment), &self.of(&**d)),
-            Manifest::StatefulSet(s) => stateful::progress(seen.and_then(WorkloadSeen::stateful), &self.of(&**s)),
+            Manifest::Deployment(d) => {
+                machine::progress(seen.and_then(WorkloadSeen::deployment), &self.of(&**d))
+            }
+            Manifest::StatefulSet(s) => {
+                stateful::progress(seen.and_then(WorkloadSeen::stateful), &self.of(&**s))
+            }
         }
     }
 }
@@ -159,8 +184,12 @@ impl WorkloadSeen {
     /// What is kept of a rollout of this release that has begun.
     fn begun(&self, release_uid: &str, records: &Records) -> Option<Latch<Value, Value>> {
         records.begun(release_uid, |_, state| match self {
-            Self::Deployment(seen) => records.latch().is_some_and(|l| left::shows(&seen.live, &l, state)),
-            Self::StatefulSet(seen) => records.latch().is_some_and(|l| stateful::shows(&seen.live, &l)),
+            Self::Deployment(seen) => records
+                .latch()
+                .is_some_and(|l| left::shows(&seen.live, &l, state)),
+            Self::StatefulSet(seen) => records
+                .latch()
+                .is_some_and(|l| stateful::shows(&seen.live, &l)),
         })
     }
 
@@ -175,7 +204,9 @@ impl WorkloadSeen {
     /// One look on the way back of a release. What is half-way in another one is not in its hands.
     pub fn undo(&self, release_uid: &str, records: &Records) -> Undo {
         let own = self.begun(release_uid, records).is_some();
-        let of_another = |m: &Mark| m.release_uid != release_uid && (!own || records.is_under_way(&m.release_uid));
+        let of_another = |m: &Mark| {
+            m.release_uid != release_uid && (!own || records.is_under_way(&m.release_uid))
+        };
         if self.mark().is_some_and(|m| of_another(&m)) {
             return Undo::Done;
         }
@@ -188,21 +219,29 @@ impl WorkloadSeen {
     /// How its own settings replace pods, where that costs some that serve; to be said beforehand.
     pub fn cost(&self) -> Option<&'static str> {
         match self {
-            Self::Deployment(seen) => {
-                Own::of(&seen.live).recreates().then_some("strategy Recreate: one batch, all pods at once")
-            }
-            Self::StatefulSet(_) => {
-                Some("a StatefulSet has no pods above its replicas: while one is replaced, one fewer serves")
-            }
+            Self::Deployment(seen) => Own::of(&seen.live)
+                .recreates()
+                .then_some("strategy Recreate: one batch, all pods at once"),
+            Self::StatefulSet(_) => Some(
+                "a StatefulSet has no pods above its replicas: while one is replaced, one fewer serves",
+            ),
         }
     }
 
     fn deployment(&self) -> Option<&DeploymentSeen> {
-        if let Self::Deployment(seen) = self { Some(seen) } else { None }
+        if let Self::Deployment(seen) = self {
+            Some(seen)
+        } else {
+            None
+        }
     }
 
     fn stateful(&self) -> Option<&StatefulSeen> {
-        if let Self::StatefulSet(seen) = self { Some(seen) } else { None }
+        if let Self::StatefulSet(seen) = self {
+            Some(seen)
+        } else {
+            None
+        }
     }
 }
 
@@ -215,7 +254,9 @@ fn replicas(seen: Option<&DeploymentSeen>, manifest: &Deployment) -> u32 {
 pub(super) fn planned(asked: Option<i32>, live: Option<(&ObjectMeta, u32)>) -> u32 {
     match (asked, live) {
         (asked, None) => observe::replicas(asked),
-        (Some(n), Some((meta, _))) if Mark::of(meta).ok().flatten().is_none() && !autoscaled(meta) => {
+        (Some(n), Some((meta, _)))
+            if Mark::of(meta).ok().flatten().is_none() && !autoscaled(meta) =>
+        {
             observe::replicas(Some(n))
         }
         (_, Some((_, replicas))) => replicas,

@@ -23,7 +23,10 @@ pub fn assemble(hops: &[Arc<Hop>], world: &World, now: Timestamp) -> Vec<Chain> 
     for hop in hops {
         traces.entry(&hop.trace).or_default().push(hop);
     }
-    let mut chains: Vec<Chain> = traces.values().flat_map(|hops| of_trace(hops, world, now)).collect();
+    let mut chains: Vec<Chain> = traces
+        .values()
+        .flat_map(|hops| of_trace(hops, world, now))
+        .collect();
     chains.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
     chains
 }
@@ -34,24 +37,40 @@ pub(super) fn of_trace(hops: &[&Arc<Hop>], world: &World, now: Timestamp) -> Vec
     let mut callees: BTreeMap<&str, Vec<&Arc<Hop>>> = BTreeMap::new();
     let mut begins = vec![];
     for hop in hops {
-        match hop.parent.as_deref().filter(|p| spans.contains(p) && *p != hop.span && !hop.entry) {
+        match hop
+            .parent
+            .as_deref()
+            .filter(|p| spans.contains(p) && *p != hop.span && !hop.entry)
+        {
             Some(parent) => callees.entry(parent).or_default().push(hop),
             None => begins.push(*hop),
         }
     }
-    callees.values_mut().for_each(|c| c.sort_by(|a, b| (a.time, &a.span).cmp(&(b.time, &b.span))));
+    callees
+        .values_mut()
+        .for_each(|c| c.sort_by(|a, b| (a.time, &a.span).cmp(&(b.time, &b.span))));
     let chain = |first: &Arc<Hop>| {
         let orphan = !first.entry && first.parent.is_some();
         // By another clock it may be of any time, also of one to come: then it is not waited for.
         if orphan && now.duration_since(end(first)).abs() < PATIENCE {
             return None;
         }
-        let mut walk = Walk { callees: &callees, world, seen: BTreeSet::new(), steps: vec![] };
+        let mut walk = Walk {
+            callees: &callees,
+            world,
+            seen: BTreeSet::new(),
+            steps: vec![],
+        };
         if orphan {
             walk.steps.push(unreported(first));
         }
         walk.visit(first, usize::from(orphan), None);
-        let worst = walk.steps.iter().map(|s| s.verdict).max().unwrap_or_default();
+        let worst = walk
+            .steps
+            .iter()
+            .map(|s| s.verdict)
+            .max()
+            .unwrap_or_default();
         Some(Chain {
             trace: first.trace.clone(),
             id: first.span.clone(),
@@ -75,8 +94,15 @@ fn end(hop: &Hop) -> Timestamp {
 
 /// Stands for a caller whose own hop never came.
 fn unreported(callee: &Hop) -> Step {
-    let cause = format!("whoever called {} has a span that no gateway reported", callee.app);
-    Step { verdict: Verdict::NoData, cause: Some(cause), ..Step::default() }
+    let cause = format!(
+        "whoever called {} has a span that no gateway reported",
+        callee.app
+    );
+    Step {
+        verdict: Verdict::NoData,
+        cause: Some(cause),
+        ..Step::default()
+    }
 }
 
 struct Walk<'a> {
@@ -110,8 +136,13 @@ impl<'a> Walk<'a> {
         });
         let own = Before {
             tag: hop.tag.clone(),
-            caller: hop.pod.as_ref().map_or(hop.app.clone(), |pod| format!("{} ({pod})", hop.app)),
-            lost: before.and_then(|b| lost(hop, b, self.world)).filter(|_| hop.tag.is_none()),
+            caller: hop
+                .pod
+                .as_ref()
+                .map_or(hop.app.clone(), |pod| format!("{} ({pod})", hop.app)),
+            lost: before
+                .and_then(|b| lost(hop, b, self.world))
+                .filter(|_| hop.tag.is_none()),
         };
         for callee in self.callees.get(hop.span.as_str()).into_iter().flatten() {
             self.visit(callee, depth + 1, Some(&own));

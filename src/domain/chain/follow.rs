@@ -98,18 +98,32 @@ impl Chains {
         unsettled.dedup();
         let mut changed = false;
         for id in unsettled {
-            let Some(trace) = self.traces.get_mut(&id) else { continue };
+            let Some(trace) = self.traces.get_mut(&id) else {
+                continue;
+            };
             let hops: Vec<&Arc<Hop>> = trace.hops.iter().collect();
             let mut chains = of_trace(&hops, world, now);
-            chains.iter_mut().for_each(|chain| keep(chain, &trace.chains));
-            let told: usize = chains.iter().flat_map(|c| &c.steps).filter(|s| s.hop.is_some()).count();
+            chains
+                .iter_mut()
+                .for_each(|chain| keep(chain, &trace.chains));
+            let told: usize = chains
+                .iter()
+                .flat_map(|c| &c.steps)
+                .filter(|s| s.hop.is_some())
+                .count();
             if told < hops.len() {
                 self.unsettled.push(id.clone());
             }
-            changed |= chains.len() != trace.chains.len() || chains.iter().zip(&trace.chains).any(|(a, b)| *a != **b);
+            changed |= chains.len() != trace.chains.len()
+                || chains.iter().zip(&trace.chains).any(|(a, b)| *a != **b);
             let before = std::mem::take(&mut trace.chains);
-            let known =
-                |chain: Chain| before.iter().find(|b| ***b == chain).cloned().unwrap_or_else(|| Arc::new(chain));
+            let known = |chain: Chain| {
+                before
+                    .iter()
+                    .find(|b| ***b == chain)
+                    .cloned()
+                    .unwrap_or_else(|| Arc::new(chain))
+            };
             trace.chains = chains.into_iter().map(known).collect();
             // Spans come in any order: for a while a part of them looks like a chain of its own.
             if !trace.is_due && trace.hops.iter().any(|h| is_sampled(h)) {
@@ -123,7 +137,9 @@ impl Chains {
             trace.count(&mut self.groups, now);
         }
         while self.uncounted.front().is_some_and(|(due, _)| *due <= now) {
-            let Some((_, id)) = self.uncounted.pop_front() else { break };
+            let Some((_, id)) = self.uncounted.pop_front() else {
+                break;
+            };
             if let Some(trace) = self.traces.get_mut(&id) {
                 trace.is_due = true;
                 trace.count(&mut self.groups, now);
@@ -134,7 +150,11 @@ impl Chains {
 
     /// The chains that no more hops are waited for.
     pub fn settled(&self) -> impl Iterator<Item = &Arc<Chain>> {
-        self.order.iter().filter_map(|id| self.traces.get(id)).filter(|t| t.is_due).flat_map(|t| &t.chains)
+        self.order
+            .iter()
+            .filter_map(|id| self.traces.get(id))
+            .filter(|t| t.is_due)
+            .flat_map(|t| &t.chains)
     }
 
     /// Goes up whenever a group of chains turns wrong.
@@ -149,17 +169,32 @@ impl Chains {
 
     /// All chains, those that came first first.
     pub fn list(&self) -> impl DoubleEndedIterator<Item = &Arc<Chain>> {
-        self.order.iter().filter_map(|id| self.traces.get(id)).flat_map(|t| &t.chains)
+        self.order
+            .iter()
+            .filter_map(|id| self.traces.get(id))
+            .flat_map(|t| &t.chains)
     }
 }
 
 impl Trace {
     /// Brings the groups up to what its chains are now. What went wrong is not waited for.
     fn count(&mut self, groups: &mut Groups, now: Timestamp) {
-        let wanted: Vec<Arc<Chain>> = self.chains.iter().filter(|c| self.is_due || c.is_wrong()).cloned().collect();
-        let is_in = |all: &[Arc<Chain>], chain: &Arc<Chain>| all.iter().any(|c| Arc::ptr_eq(c, chain));
-        self.counted.iter().filter(|c| !is_in(&wanted, c)).for_each(|c| groups.take_back(c, now));
-        wanted.iter().filter(|c| !is_in(&self.counted, c)).for_each(|c| groups.add(c, now));
+        let wanted: Vec<Arc<Chain>> = self
+            .chains
+            .iter()
+            .filter(|c| self.is_due || c.is_wrong())
+            .cloned()
+            .collect();
+        let is_in =
+            |all: &[Arc<Chain>], chain: &Arc<Chain>| all.iter().any(|c| Arc::ptr_eq(c, chain));
+        self.counted
+            .iter()
+            .filter(|c| !is_in(&wanted, c))
+            .for_each(|c| groups.take_back(c, now));
+        wanted
+            .iter()
+            .filter(|c| !is_in(&self.counted, c))
+            .for_each(|c| groups.add(c, now));
         self.counted = wanted;
     }
 }
@@ -170,7 +205,9 @@ fn keep(chain: &mut Chain, before: &[Arc<Chain>]) {
     for step in &mut chain.steps {
         let Some(hop) = &step.hop else { continue };
         let same = |s: &&super::Step| s.hop.as_ref().is_some_and(|h| h.span == hop.span);
-        let Some(judged) = before.iter().flat_map(|c| &c.steps).find(same) else { continue };
+        let Some(judged) = before.iter().flat_map(|c| &c.steps).find(same) else {
+            continue;
+        };
         if judged.pod == step.pod {
             step.version.clone_from(&judged.version);
         }
@@ -180,5 +217,10 @@ fn keep(chain: &mut Chain, before: &[Arc<Chain>]) {
             step.cause.clone_from(&judged.cause);
         }
     }
-    chain.worst = chain.steps.iter().map(|s| s.verdict).max().unwrap_or(Verdict::Ok);
+    chain.worst = chain
+        .steps
+        .iter()
+        .map(|s| s.verdict)
+        .max()
+        .unwrap_or(Verdict::Ok);
 }

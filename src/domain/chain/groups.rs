@@ -78,7 +78,8 @@ impl Newest {
     }
 
     fn take_back(&mut self, chain: &Chain) {
-        self.0.retain(|c| (&c.trace, &c.id) != (&chain.trace, &chain.id));
+        self.0
+            .retain(|c| (&c.trace, &c.id) != (&chain.trace, &chain.id));
     }
 }
 
@@ -112,13 +113,23 @@ pub struct Groups {
 impl GroupKey {
     /// Of a chain.
     pub fn of(chain: &Chain) -> Self {
-        let hop = |s: &super::Step| GroupHop { depth: s.depth, app: s.app.clone(), version: s.version.clone() };
-        Self { group: chain.group.clone(), tag: chain.tag.clone(), hops: chain.steps.iter().map(hop).collect() }
+        let hop = |s: &super::Step| GroupHop {
+            depth: s.depth,
+            app: s.app.clone(),
+            version: s.version.clone(),
+        };
+        Self {
+            group: chain.group.clone(),
+            tag: chain.tag.clone(),
+            hops: chain.steps.iter().map(hop).collect(),
+        }
     }
 
     /// Whether a chain belongs to it.
     pub fn is_of(&self, chain: &Chain) -> bool {
-        let same = |(a, b): (&GroupHop, &super::Step)| a.depth == b.depth && a.app == b.app && a.version == b.version;
+        let same = |(a, b): (&GroupHop, &super::Step)| {
+            a.depth == b.depth && a.app == b.app && a.version == b.version
+        };
         self.tag == chain.tag
             && self.group == chain.group
             && self.hops.len() == chain.steps.len()
@@ -140,14 +151,26 @@ impl Wrong {
 impl Group {
     /// The most urgent thing about it.
     pub fn urgency(&self) -> Wrong {
-        self.worst.as_ref().map(|(wrong, _)| *wrong).unwrap_or_default()
+        self.worst
+            .as_ref()
+            .map(|(wrong, _)| *wrong)
+            .unwrap_or_default()
     }
 }
 
 /// A chain as it is counted.
 fn request(chain: &Chain) -> Request {
-    let sampled = chain.steps.iter().filter_map(|s| s.hop.as_ref()).any(|h| is_sampled(h));
-    Request { time: chain.time, micros: chain.micros, failed: chain.is_wrong(), sampled }
+    let sampled = chain
+        .steps
+        .iter()
+        .filter_map(|s| s.hop.as_ref())
+        .any(|h| is_sampled(h));
+    Request {
+        time: chain.time,
+        micros: chain.micros,
+        failed: chain.is_wrong(),
+        sampled,
+    }
 }
 
 impl Groups {
@@ -186,7 +209,9 @@ impl Groups {
     /// Takes a counted chain back: more of its hops have come.
     pub(super) fn take_back(&mut self, chain: &Arc<Chain>, now: Timestamp) {
         let key = GroupKey::of(chain);
-        let Some(counted) = self.all.get_mut(&key) else { return };
+        let Some(counted) = self.all.get_mut(&key) else {
+            return;
+        };
         counted.series.take_back(request(chain));
         counted.failed.take_back(chain);
         counted.leaked.take_back(chain);
@@ -200,7 +225,11 @@ impl Groups {
             self.all.retain(|_, c| c.series.is_alive(now));
         }
         while self.all.len() > MOST_GROUPS {
-            let oldest = self.all.iter().min_by_key(|(_, c)| c.newest.time).map(|(key, _)| Arc::clone(key));
+            let oldest = self
+                .all
+                .iter()
+                .min_by_key(|(_, c)| c.newest.time)
+                .map(|(key, _)| Arc::clone(key));
             match oldest {
                 Some(key) => self.all.remove(&key),
                 None => return,
@@ -215,7 +244,12 @@ impl Groups {
 
     /// All groups as they stand, the most urgent first; those alike in that always in the same order, so that no row
     /// moves unless something has happened.
-    pub(super) fn list(&self, listened: Option<Timestamp>, columns: usize, now: Timestamp) -> Vec<Group> {
+    pub(super) fn list(
+        &self,
+        listened: Option<Timestamp>,
+        columns: usize,
+        now: Timestamp,
+    ) -> Vec<Group> {
         let since = self.since.into_iter().chain(listened).min();
         let group = |(key, counted): (&Arc<GroupKey>, &Counted)| {
             let read = |window: Window| {

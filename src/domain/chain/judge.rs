@@ -23,9 +23,16 @@ pub(super) struct Before {
 }
 
 /// Judges a hop; none for `before` at the beginning of a chain.
-pub(super) fn judge(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict, Option<String>) {
+pub(super) fn judge(
+    hop: &Hop,
+    before: Option<&Before>,
+    world: &World,
+) -> (Verdict, Option<String>) {
     let Some(served) = hop.served() else {
-        let why = hop.error.clone().unwrap_or_else(|| "no pod answered".into());
+        let why = hop
+            .error
+            .clone()
+            .unwrap_or_else(|| "no pod answered".into());
         return (Verdict::NoData, Some(why));
     };
     if hop.tag_unknown {
@@ -50,33 +57,60 @@ pub(super) fn judge(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdi
     let promise = expected(hop.group.as_deref(), &hop.app, tag, world);
     match (tag, promise.served, served) {
         (None, ..) | (_, _, Served::Gray) => (Verdict::Ok, None),
-        (Some(_), Served::Base, Served::Base) if promise.strict => {
-            (Verdict::LeakDown, Some(format!("the lane is strict, and fell back: {}", promise.reason)))
-        }
+        (Some(_), Served::Base, Served::Base) if promise.strict => (
+            Verdict::LeakDown,
+            Some(format!(
+                "the lane is strict, and fell back: {}",
+                promise.reason
+            )),
+        ),
         (Some(_), Served::Base, Served::Base) => (Verdict::FellBack, Some(promise.reason)),
-        (Some(_), Served::Gray, Served::Base) if promise.since.is_some_and(|at| opening(at, hop.time)) => {
-            (Verdict::FellBack, Some("the lane was only just opened to it".into()))
+        (Some(_), Served::Gray, Served::Base)
+            if promise.since.is_some_and(|at| opening(at, hop.time)) =>
+        {
+            (
+                Verdict::FellBack,
+                Some("the lane was only just opened to it".into()),
+            )
         }
-        (Some(tag), Served::Gray, Served::Base) => {
-            (Verdict::LeakDown, Some(leak(hop, tag, pod, &promise.reason, world)))
-        }
+        (Some(tag), Served::Gray, Served::Base) => (
+            Verdict::LeakDown,
+            Some(leak(hop, tag, pod, &promise.reason, world)),
+        ),
     }
 }
 
 /// A hop whose tag nobody told: well where it would be whatever the tag, else there is no data.
 fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict, Option<String>) {
-    let group = group_of(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
-    let lanes = world.lanes.values().filter(|l| Some(&*l.spec.group) == group && l.spec.enabled);
+    let group =
+        group_of(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
+    let lanes = world
+        .lanes
+        .values()
+        .filter(|l| Some(&*l.spec.group) == group && l.spec.enabled);
     let tags = std::iter::once(None).chain(lanes.map(|l| Some(l.spec.tag.clone())));
-    let with = |tag| Hop { tag, tag_unknown: false, ..hop.clone() };
-    let tag_matters = tags.map(|tag| judge(&with(tag), before, world).0).any(Verdict::is_bad);
+    let with = |tag| Hop {
+        tag,
+        tag_unknown: false,
+        ..hop.clone()
+    };
+    let tag_matters = tags
+        .map(|tag| judge(&with(tag), before, world).0)
+        .any(Verdict::is_bad);
     if !tag_matters {
         return (Verdict::Ok, None);
     }
     let source = hop.source.map_or("its gateway", Source::word);
     let command = group.map(|g| CommandLine::graylane("doctor").option("--trace", g));
-    let see = command.map(|c| format!("; `{c}` says what is missing")).unwrap_or_default();
-    (Verdict::NoData, Some(format!("{source} has not told the lane tag of any request{see}")))
+    let see = command
+        .map(|c| format!("; `{c}` says what is missing"))
+        .unwrap_or_default();
+    (
+        Verdict::NoData,
+        Some(format!(
+            "{source} has not told the lane tag of any request{see}"
+        )),
+    )
 }
 
 /// Gateways take a new route within this time; what goes by the old one meanwhile is no leak.
@@ -88,14 +122,18 @@ fn opening(since: Timestamp, request: Timestamp) -> bool {
 
 /// Who lost the tag, if it is not the caller's any more.
 pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> {
-    let header =
-        group_of(hop.group.as_deref(), &hop.app, world).map_or("x-mse-tag", |g| g.spec.propagation.header.as_str());
+    let header = group_of(hop.group.as_deref(), &hop.app, world)
+        .map_or("x-mse-tag", |g| g.spec.propagation.header.as_str());
     match (&before.tag, &hop.tag) {
         _ if hop.tag_unknown => None,
-        (Some(had), None) => Some(format!("{} got {header}: {had} and did not pass it on", before.caller)),
-        (Some(had), Some(has)) if had != has => {
-            Some(format!("{} got {header}: {had} and passed on {has}", before.caller))
-        }
+        (Some(had), None) => Some(format!(
+            "{} got {header}: {had} and did not pass it on",
+            before.caller
+        )),
+        (Some(had), Some(has)) if had != has => Some(format!(
+            "{} got {header}: {had} and passed on {has}",
+            before.caller
+        )),
         (None, None) => before.lost.clone(),
         _ => None,
     }
@@ -104,7 +142,9 @@ pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> 
 /// Why the baseline answered though gray was promised.
 fn leak(hop: &Hop, tag: &str, pod: &str, promised: &str, world: &World) -> String {
     let group = group_of(hop.group.as_deref(), &hop.app, world);
-    let name = group.and_then(|g| g.metadata.name.as_deref()).unwrap_or_default();
+    let name = group
+        .and_then(|g| g.metadata.name.as_deref())
+        .unwrap_or_default();
     if group.is_some_and(|g| g.spec.mode == LaneMode::Agent) {
         return format!(
             "{pod} answered though {promised}: in agent mode the callers route, so see {}'s caller",
@@ -115,10 +155,14 @@ fn leak(hop: &Hop, tag: &str, pod: &str, promised: &str, world: &World) -> Strin
     let route = world.routes.values().find(|r| r.key.name == wanted);
     match route.map(|r| (r.accepted, r.message.as_deref().unwrap_or_default())) {
         None => format!("{pod} answered though {promised}: there is no HTTPRoute {wanted}"),
-        Some((Some(false), why)) => format!("{pod} answered: the gateway has not taken HTTPRoute {wanted}: {why}"),
+        Some((Some(false), why)) => {
+            format!("{pod} answered: the gateway has not taken HTTPRoute {wanted}: {why}")
+        }
         Some((None, _)) => format!("{pod} answered: no gateway has taken HTTPRoute {wanted} yet"),
         Some((Some(true), _)) => {
-            format!("{pod} answered though {promised}: the rule for {tag} in HTTPRoute {wanted} is missing or shadowed")
+            format!(
+                "{pod} answered though {promised}: the rule for {tag} in HTTPRoute {wanted} is missing or shadowed"
+            )
         }
     }
 }

@@ -22,31 +22,56 @@ pub struct Promise {
 
 /// Who ought to answer a request to `app` with that tag. None for `group`: the first one that has the app.
 pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World) -> Promise {
-    let base = |reason: String, strict| Promise { served: Served::Base, reason, strict, since: None };
-    let Some(tag) = tag else { return base("the request has no tag".into(), false) };
+    let base = |reason: String, strict| Promise {
+        served: Served::Base,
+        reason,
+        strict,
+        since: None,
+    };
+    let Some(tag) = tag else {
+        return base("the request has no tag".into(), false);
+    };
     let Some(found) = group_of(group, app, world) else {
         return base(format!("{app} is in no lane group"), false);
     };
     let name = found.metadata.name.as_deref().unwrap_or_default();
-    let lanes: Vec<&Lane> =
-        world.lanes.values().map(|l| &**l).filter(|l| l.spec.group == name && l.spec.tag == tag).collect();
+    let lanes: Vec<&Lane> = world
+        .lanes
+        .values()
+        .map(|l| &**l)
+        .filter(|l| l.spec.group == name && l.spec.tag == tag)
+        .collect();
     if lanes.is_empty() {
         return base(format!("no lane of {name} has the tag {tag}"), false);
     }
     let on: Vec<&Lane> = lanes.into_iter().filter(|l| l.spec.enabled).collect();
-    let Some(first) = on.first() else { return base(format!("the lane {tag} is disabled"), false) };
+    let Some(first) = on.first() else {
+        return base(format!("the lane {tag} is disabled"), false);
+    };
     let strict = on.iter().any(|l| l.spec.strict);
     if !found.spec.apps.iter().any(|a| a.app == app) {
         return base(format!("{app} is not among the apps of {name}"), strict);
     }
     let ready = world.gray_ready(app, tag);
-    let told = |l: &&Lane| l.status.as_ref().and_then(|s| s.apps.iter().find(|a| a.app == app)).cloned();
-    let Some(status) = on.iter().filter_map(told).max_by_key(|s| s.served == Served::Gray).or_else(|| told(first))
+    let told = |l: &&Lane| {
+        l.status
+            .as_ref()
+            .and_then(|s| s.apps.iter().find(|a| a.app == app))
+            .cloned()
+    };
+    let Some(status) = on
+        .iter()
+        .filter_map(told)
+        .max_by_key(|s| s.served == Served::Gray)
+        .or_else(|| told(first))
     else {
         return match ready {
-            true => {
-                Promise { served: Served::Gray, reason: format!("{app} has ready {tag} pods"), strict, since: None }
-            }
+            true => Promise {
+                served: Served::Gray,
+                reason: format!("{app} has ready {tag} pods"),
+                strict,
+                since: None,
+            },
             false => base(format!("{app} has no ready {tag} pod"), strict),
         };
     };
@@ -54,17 +79,33 @@ pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World
     match status.served {
         Served::Base => base(status.reason, strict),
         // The routes may lag behind a pod that was just lost: its end is not a leak.
-        Served::Gray if !ready && !held => base(format!("{app} has no ready {tag} pod any more"), strict),
+        Served::Gray if !ready && !held => {
+            base(format!("{app} has no ready {tag} pod any more"), strict)
+        }
         Served::Gray => {
             let since = status.since.and_then(|s| s.parse().ok());
-            Promise { served: Served::Gray, reason: status.reason, strict, since }
+            Promise {
+                served: Served::Gray,
+                reason: status.reason,
+                strict,
+                since,
+            }
         }
     }
 }
 
 /// The group of a hop: the one it names, else the first that has the app.
-pub(super) fn group_of<'w>(group: Option<&str>, app: &str, world: &'w World) -> Option<&'w LaneGroup> {
+pub(super) fn group_of<'w>(
+    group: Option<&str>,
+    app: &str,
+    world: &'w World,
+) -> Option<&'w LaneGroup> {
     let named = group.and_then(|g| world.groups.get(g));
-    let having = || world.groups.values().find(|g| g.spec.apps.iter().any(|a| a.app == app));
+    let having = || {
+        world
+            .groups
+            .values()
+            .find(|g| g.spec.apps.iter().any(|a| a.app == app))
+    };
     named.or_else(having).map(|g| &**g)
 }

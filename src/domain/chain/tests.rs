@@ -16,13 +16,33 @@ use crate::{
 
 /// a, b, c in the group g; the lane gray serves a and c.
 fn world() -> World {
-    let app = |name: &str| LaneApp { app: name.into(), service: None, port: 1 };
-    let group =
-        LaneGroup::new("g", LaneGroupSpec { apps: ["a", "b", "c"].map(app).into(), ..LaneGroupSpec::default() });
-    let mut lane =
-        Lane::new("l", LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, ..LaneSpec::default() });
-    let says =
-        |app: &str, served, reason: &str| LaneAppStatus { app: app.into(), served, reason: reason.into(), since: None };
+    let app = |name: &str| LaneApp {
+        app: name.into(),
+        service: None,
+        port: 1,
+    };
+    let group = LaneGroup::new(
+        "g",
+        LaneGroupSpec {
+            apps: ["a", "b", "c"].map(app).into(),
+            ..LaneGroupSpec::default()
+        },
+    );
+    let mut lane = Lane::new(
+        "l",
+        LaneSpec {
+            group: "g".into(),
+            tag: "gray".into(),
+            enabled: true,
+            ..LaneSpec::default()
+        },
+    );
+    let says = |app: &str, served, reason: &str| LaneAppStatus {
+        app: app.into(),
+        served,
+        reason: reason.into(),
+        since: None,
+    };
     lane.status = Some(LaneStatus {
         apps: vec![
             says("a", Served::Gray, "1 gray pod ready"),
@@ -32,13 +52,36 @@ fn world() -> World {
         ..LaneStatus::default()
     });
     let pod = |app: &str| {
-        let key = Key { namespace: "n".into(), name: format!("{app}-gray") };
+        let key = Key {
+            namespace: "n".into(),
+            name: format!("{app}-gray"),
+        };
         let (app, tag, ready) = (Some(app.to_owned()), Some("gray".to_owned()), true);
-        (key.clone(), Pod { key, app, tag, ready, address: Some("10.0.0.9".into()), ..Pod::default() })
+        (
+            key.clone(),
+            Pod {
+                key,
+                app,
+                tag,
+                ready,
+                address: Some("10.0.0.9".into()),
+                ..Pod::default()
+            },
+        )
     };
     let route = |app: &str| {
-        let key = Key { namespace: "n".into(), name: format!("g-{app}") };
-        (key.clone(), Route { key, accepted: Some(true), ..Route::default() })
+        let key = Key {
+            namespace: "n".into(),
+            name: format!("g-{app}"),
+        };
+        (
+            key.clone(),
+            Route {
+                key,
+                accepted: Some(true),
+                ..Route::default()
+            },
+        )
     };
     World {
         groups: Arc::new(BTreeMap::from([("g".into(), Arc::new(group))])),
@@ -49,7 +92,13 @@ fn world() -> World {
     }
 }
 
-fn hop(app: &str, span: &str, parent: Option<&str>, tag: Option<&str>, pod_tag: Option<&str>) -> Arc<Hop> {
+fn hop(
+    app: &str,
+    span: &str,
+    parent: Option<&str>,
+    tag: Option<&str>,
+    pod_tag: Option<&str>,
+) -> Arc<Hop> {
     Arc::new(Hop {
         trace: "t".into(),
         span: span.into(),
@@ -71,13 +120,23 @@ const LATER: Timestamp = Timestamp::MAX;
 fn verdicts(hops: &[Arc<Hop>], world: &World) -> Vec<(String, Verdict)> {
     let chains = assemble(hops, world, LATER);
     assert_eq!(chains.len(), 1, "{chains:?}");
-    assert_eq!(Some(chains[0].worst), chains[0].steps.iter().map(|s| s.verdict).max());
-    chains[0].steps.iter().map(|s| (s.app.clone(), s.verdict)).collect()
+    assert_eq!(
+        Some(chains[0].worst),
+        chains[0].steps.iter().map(|s| s.verdict).max()
+    );
+    chains[0]
+        .steps
+        .iter()
+        .map(|s| (s.app.clone(), s.verdict))
+        .collect()
 }
 
 fn told(hops: &[Arc<Hop>], world: &World) -> (Vec<Verdict>, String) {
     let chain = assemble(hops, world, LATER).remove(0);
-    let cause = chain.culprit().and_then(|s| s.cause.clone()).unwrap_or_default();
+    let cause = chain
+        .culprit()
+        .and_then(|s| s.cause.clone())
+        .unwrap_or_default();
     (chain.steps.iter().map(|s| s.verdict).collect(), cause)
 }
 
@@ -90,41 +149,83 @@ fn the_story_reads_a_b_c_whatever_the_order() {
         hop("b", "2", Some("1"), GRAY, None),
         hop("a", "1", Some("client"), GRAY, GRAY),
     ];
-    let want = [("a", Verdict::Ok), ("b", Verdict::FellBack), ("c", Verdict::Ok)].map(|(a, v)| (a.to_owned(), v));
+    let want = [
+        ("a", Verdict::Ok),
+        ("b", Verdict::FellBack),
+        ("c", Verdict::Ok),
+    ]
+    .map(|(a, v)| (a.to_owned(), v));
     assert_eq!(verdicts(&hops, &world()), want);
     assert_eq!(told(&hops, &world()).1, "no gray version is deployed");
-    let base =
-        [hop("c", "3", Some("2"), None, None), hop("b", "2", Some("1"), None, None), hop("a", "1", None, None, None)];
-    assert!(verdicts(&base, &world()).iter().all(|(_, v)| *v == Verdict::Ok));
+    let base = [
+        hop("c", "3", Some("2"), None, None),
+        hop("b", "2", Some("1"), None, None),
+        hop("a", "1", None, None, None),
+    ];
+    assert!(
+        verdicts(&base, &world())
+            .iter()
+            .all(|(_, v)| *v == Verdict::Ok)
+    );
 }
 
 #[test]
 fn leaks_have_their_direction_and_cause() {
     let (verdicts, cause) = told(&[hop("a", "1", None, GRAY, None)], &world());
     assert_eq!(verdicts, [Verdict::LeakDown]);
-    assert!(cause.contains("a-base answered") && cause.contains("HTTPRoute g-a is missing or shadowed"), "{cause}");
+    assert!(
+        cause.contains("a-base answered") && cause.contains("HTTPRoute g-a is missing or shadowed"),
+        "{cause}"
+    );
     let (verdicts, cause) = told(&[hop("a", "1", None, None, GRAY)], &world());
     assert_eq!(verdicts, [Verdict::LeakUp]);
-    assert!(cause.contains("does the Service a select gray pods?"), "{cause}");
-    assert_eq!(told(&[hop("a", "1", None, Some("other"), GRAY)], &world()).0, [Verdict::LeakUp]);
+    assert!(
+        cause.contains("does the Service a select gray pods?"),
+        "{cause}"
+    );
+    assert_eq!(
+        told(&[hop("a", "1", None, Some("other"), GRAY)], &world()).0,
+        [Verdict::LeakUp]
+    );
 
     let mut refused = world();
-    let key = Key { namespace: "n".into(), name: "g-a".into() };
-    let route =
-        Route { key: key.clone(), accepted: Some(false), message: Some(Clean::from_untrusted("bad")), group: None };
+    let key = Key {
+        namespace: "n".into(),
+        name: "g-a".into(),
+    };
+    let route = Route {
+        key: key.clone(),
+        accepted: Some(false),
+        message: Some(Clean::from_untrusted("bad")),
+        group: None,
+    };
     Arc::make_mut(&mut refused.routes).insert(key.clone(), route);
-    assert!(told(&[hop("a", "1", None, GRAY, None)], &refused).1.contains("has not taken HTTPRoute g-a: bad"));
+    assert!(
+        told(&[hop("a", "1", None, GRAY, None)], &refused)
+            .1
+            .contains("has not taken HTTPRoute g-a: bad")
+    );
     Arc::make_mut(&mut refused.routes).remove(&key);
-    assert!(told(&[hop("a", "1", None, GRAY, None)], &refused).1.contains("there is no HTTPRoute g-a"));
+    assert!(
+        told(&[hop("a", "1", None, GRAY, None)], &refused)
+            .1
+            .contains("there is no HTTPRoute g-a")
+    );
 }
 
 #[test]
 fn a_route_that_was_only_just_opened_leaks_nothing() {
     let mut world = world();
-    let status = Arc::make_mut(Arc::make_mut(&mut world.lanes).get_mut("l").unwrap()).status.as_mut().unwrap();
+    let status = Arc::make_mut(Arc::make_mut(&mut world.lanes).get_mut("l").unwrap())
+        .status
+        .as_mut()
+        .unwrap();
     status.apps[0].since = Some("2026-11-23T12:00:10.5Z".into());
     let at = |time: &str| {
-        let hop = Hop { time: time.parse().unwrap(), ..(*hop("a", "1", None, GRAY, None)).clone() };
+        let hop = Hop {
+            time: time.parse().unwrap(),
+            ..(*hop("a", "1", None, GRAY, None)).clone()
+        };
         told(&[Arc::new(hop)], &world).0
     };
     assert_eq!(at("2026-11-23T12:00:10Z"), [Verdict::FellBack]);
@@ -134,32 +235,61 @@ fn a_route_that_was_only_just_opened_leaks_nothing() {
 
 #[test]
 fn a_lost_tag_names_who_lost_it_and_stays_lost() {
-    let hops =
-        [hop("a", "1", None, GRAY, GRAY), hop("b", "2", Some("1"), None, None), hop("c", "3", Some("2"), None, None)];
+    let hops = [
+        hop("a", "1", None, GRAY, GRAY),
+        hop("b", "2", Some("1"), None, None),
+        hop("c", "3", Some("2"), None, None),
+    ];
     let (verdicts, cause) = told(&hops, &world());
     assert_eq!(verdicts, [Verdict::Ok, Verdict::Lost, Verdict::Lost]);
-    assert_eq!(cause, "a (a-gray) got x-mse-tag: gray and did not pass it on");
-    let changed = [hop("a", "1", None, GRAY, GRAY), hop("b", "2", Some("1"), Some("x"), None)];
-    assert_eq!(told(&changed, &world()).1, "a (a-gray) got x-mse-tag: gray and passed on x");
+    assert_eq!(
+        cause,
+        "a (a-gray) got x-mse-tag: gray and did not pass it on"
+    );
+    let changed = [
+        hop("a", "1", None, GRAY, GRAY),
+        hop("b", "2", Some("1"), Some("x"), None),
+    ];
+    assert_eq!(
+        told(&changed, &world()).1,
+        "a (a-gray) got x-mse-tag: gray and passed on x"
+    );
 }
 
 #[test]
 fn a_tag_that_nobody_told_is_no_data_and_never_lost() {
     let unknown = |app: &str, span: &str, parent: Option<&str>, pod: Option<&str>| {
-        let told =
-            Hop { tag_unknown: true, source: Some(Source::Traefik), ..(*hop(app, span, parent, None, pod)).clone() };
+        let told = Hop {
+            tag_unknown: true,
+            source: Some(Source::Traefik),
+            ..(*hop(app, span, parent, None, pod)).clone()
+        };
         Arc::new(told)
     };
-    let hops =
-        [hop("a", "1", None, GRAY, GRAY), unknown("b", "2", Some("1"), None), hop("c", "3", Some("2"), GRAY, GRAY)];
+    let hops = [
+        hop("a", "1", None, GRAY, GRAY),
+        unknown("b", "2", Some("1"), None),
+        hop("c", "3", Some("2"), GRAY, GRAY),
+    ];
     let (verdicts, cause) = told(&hops, &world());
     assert_eq!(verdicts, [Verdict::Ok, Verdict::NoData, Verdict::Ok]);
     let words = "Traefik's access log has not told the lane tag of any request; `graylane doctor --trace g` says what is missing";
     assert_eq!(cause, words);
-    assert_eq!(told(&[unknown("a", "1", None, GRAY)], &world()).0, [Verdict::NoData], "nor a leak up");
-    assert_eq!(told(&[unknown("a", "1", None, None)], &world()).0, [Verdict::NoData], "nor a leak down");
+    assert_eq!(
+        told(&[unknown("a", "1", None, GRAY)], &world()).0,
+        [Verdict::NoData],
+        "nor a leak up"
+    );
+    assert_eq!(
+        told(&[unknown("a", "1", None, None)], &world()).0,
+        [Verdict::NoData],
+        "nor a leak down"
+    );
     // No lane has a version of b: whatever the tag, its baseline answers.
-    assert_eq!(told(&[unknown("b", "1", None, None)], &world()).0, [Verdict::Ok]);
+    assert_eq!(
+        told(&[unknown("b", "1", None, None)], &world()).0,
+        [Verdict::Ok]
+    );
 }
 
 #[test]
@@ -167,7 +297,10 @@ fn promises_follow_the_lane_and_its_pods() {
     let mut strict = world();
     let lanes = Arc::make_mut(&mut strict.lanes);
     Arc::make_mut(lanes.get_mut("l").unwrap()).spec.strict = true;
-    assert_eq!(told(&[hop("b", "1", None, GRAY, None)], &strict).0, [Verdict::LeakDown]);
+    assert_eq!(
+        told(&[hop("b", "1", None, GRAY, None)], &strict).0,
+        [Verdict::LeakDown]
+    );
     let mut off = world();
     let lanes = Arc::make_mut(&mut off.lanes);
     Arc::make_mut(lanes.get_mut("l").unwrap()).spec.enabled = false;
@@ -175,23 +308,42 @@ fn promises_follow_the_lane_and_its_pods() {
         told(&[hop("a", "1", None, GRAY, None)], &off),
         (vec![Verdict::FellBack], "the lane gray is disabled".into())
     );
-    let gone = World { pods: Arc::default(), ..world() };
+    let gone = World {
+        pods: Arc::default(),
+        ..world()
+    };
     let (verdicts, cause) = told(&[hop("a", "1", None, GRAY, None)], &gone);
-    assert_eq!((verdicts, cause.as_str()), (vec![Verdict::FellBack], "a has no ready gray pod any more"));
-    assert_eq!(expected(None, "x", GRAY, &world()).reason, "x is in no lane group");
-    assert_eq!(expected(Some("g"), "a", Some("blue"), &world()).reason, "no lane of g has the tag blue");
+    assert_eq!(
+        (verdicts, cause.as_str()),
+        (vec![Verdict::FellBack], "a has no ready gray pod any more")
+    );
+    assert_eq!(
+        expected(None, "x", GRAY, &world()).reason,
+        "x is in no lane group"
+    );
+    assert_eq!(
+        expected(Some("g"), "a", Some("blue"), &world()).reason,
+        "no lane of g has the tag blue"
+    );
 }
 
 #[test]
 fn gaps_and_failures_are_told_and_not_hidden() {
     let orphan = hop("c", "3", Some("2"), GRAY, GRAY);
-    assert_eq!(assemble(std::slice::from_ref(&orphan), &world(), orphan.time), [], "its caller may still come");
+    assert_eq!(
+        assemble(std::slice::from_ref(&orphan), &world(), orphan.time),
+        [],
+        "its caller may still come"
+    );
     let (verdicts, cause) = told(&[orphan], &world());
     assert_eq!(verdicts, [Verdict::NoData, Verdict::Ok]);
     assert!(cause.contains("whoever called c"), "{cause}");
     let mut failed = (*hop("a", "1", None, GRAY, GRAY)).clone();
     (failed.pod, failed.status, failed.error) = (None, 503, Some("no ready endpoint".into()));
-    assert_eq!(told(&[Arc::new(failed)], &world()), (vec![Verdict::NoData], "no ready endpoint".into()));
+    assert_eq!(
+        told(&[Arc::new(failed)], &world()),
+        (vec![Verdict::NoData], "no ready endpoint".into())
+    );
 }
 
 #[test]
@@ -204,7 +356,10 @@ fn a_hop_whose_caller_is_told_late_joins_its_chain_and_is_judged_by_it() {
         let now = now + SignedDuration::from_secs(after);
         chains.follow(&world, now);
         signals.follow(&world, now);
-        let told = chains.list().map(|c| c.steps.iter().map(|s| (s.app.clone(), s.verdict)).collect()).collect();
+        let told = chains
+            .list()
+            .map(|c| c.steps.iter().map(|s| (s.app.clone(), s.verdict)).collect())
+            .collect();
         let asked = signals.read("c", |_| true, Window::Minute, now).requests;
         (told, asked)
     };
@@ -214,10 +369,18 @@ fn a_hop_whose_caller_is_told_late_joins_its_chain_and_is_judged_by_it() {
     assert_eq!(told, (vec![], 1), "its caller may still come");
     let alone = vec![step("", Verdict::NoData), step("c", Verdict::Ok)];
     assert_eq!(tell(vec![], 10), (vec![alone], 1));
-    let amended = Hop { parent: Some("1".into()), amends: true, ..(*orphan).clone() };
+    let amended = Hop {
+        parent: Some("1".into()),
+        amends: true,
+        ..(*orphan).clone()
+    };
     let told = tell(vec![hop("a", "1", None, GRAY, GRAY), Arc::new(amended)], 11);
     let whole = vec![step("a", Verdict::Ok), step("c", Verdict::Lost)];
-    assert_eq!(told, (vec![whole], 1), "one chain, and the request counts once");
+    assert_eq!(
+        told,
+        (vec![whole], 1),
+        "one chain, and the request counts once"
+    );
 }
 
 #[test]
@@ -228,16 +391,33 @@ fn chains_are_judged_once_and_bounded() {
     world.hops = Arc::new(vec![hop("b", "2", Some("1"), GRAY, None)]);
     world.hops_seen = 1;
     assert!(!chains.follow(&world, now), "a's hop is still to come");
-    world.hops = Arc::new(vec![hop("b", "2", Some("1"), GRAY, None), hop("a", "1", None, GRAY, GRAY)]);
+    world.hops = Arc::new(vec![
+        hop("b", "2", Some("1"), GRAY, None),
+        hop("a", "1", None, GRAY, GRAY),
+    ]);
     world.hops_seen = 2;
     assert!(chains.follow(&world, now));
     assert!(!chains.follow(&world, now), "nothing new");
     assert_eq!(chains.list().next().unwrap().steps.len(), 2);
     // B gets a gray version; the earlier fall-back is no leak for that. A late hop joins the chain.
     let lanes = Arc::make_mut(&mut world.lanes);
-    Arc::make_mut(lanes.get_mut("l").unwrap()).status.as_mut().unwrap().apps[1].served = Served::Gray;
-    let key = Key { namespace: "n".into(), name: "b-gray".into() };
-    let pod = Pod { key: key.clone(), app: Some("b".into()), tag: Some("gray".into()), ready: true, ..Pod::default() };
+    Arc::make_mut(lanes.get_mut("l").unwrap())
+        .status
+        .as_mut()
+        .unwrap()
+        .apps[1]
+        .served = Served::Gray;
+    let key = Key {
+        namespace: "n".into(),
+        name: "b-gray".into(),
+    };
+    let pod = Pod {
+        key: key.clone(),
+        app: Some("b".into()),
+        tag: Some("gray".into()),
+        ready: true,
+        ..Pod::default()
+    };
     Arc::make_mut(&mut world.pods).insert(key, pod);
     world.hops = Arc::new(vec![hop("c", "3", Some("2"), GRAY, GRAY)]);
     world.hops_seen = 3;
@@ -253,22 +433,42 @@ fn chains_are_judged_once_and_bounded() {
         chains.push(Arc::new(other));
     }
     assert!(chains.judge(&world, now));
-    assert_eq!(chains.list().map(|c| c.trace.as_str()).collect::<Vec<_>>(), ["u", "v"]);
+    assert_eq!(
+        chains.list().map(|c| c.trace.as_str()).collect::<Vec<_>>(),
+        ["u", "v"]
+    );
 }
 
 #[test]
 fn a_told_chain_is_judged_by_the_requests_tag() {
     let chain = |body: &str, tag| from_links(&text::parse(body).unwrap()[0], "g", tag, &world());
     let good = chain("Agray[10.0.0.9][config=base] -> B[1] -> Cgray[2]", GRAY);
-    let seen: Vec<_> = good.steps.iter().map(|s| (s.app.as_str(), s.verdict)).collect();
-    assert_eq!(seen, [("a", Verdict::Ok), ("b", Verdict::FellBack), ("c", Verdict::Ok)]);
+    let seen: Vec<_> = good
+        .steps
+        .iter()
+        .map(|s| (s.app.as_str(), s.verdict))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("a", Verdict::Ok),
+            ("b", Verdict::FellBack),
+            ("c", Verdict::Ok)
+        ]
+    );
     assert_eq!(good.steps[0].pod.as_deref(), Some("a-gray"));
     assert_eq!(chain("A[1] -> B[1] -> C[1]", GRAY).worst, Verdict::LeakDown);
-    assert_eq!(chain("A[1] -> B[1] -> Cgray[1]", None).worst, Verdict::LeakUp);
+    assert_eq!(
+        chain("A[1] -> B[1] -> Cgray[1]", None).worst,
+        Verdict::LeakUp
+    );
 }
 
 fn answered(hop: &Arc<Hop>, status: u16) -> Arc<Hop> {
-    Arc::new(Hop { status, ..Hop::clone(hop) })
+    Arc::new(Hop {
+        status,
+        ..Hop::clone(hop)
+    })
 }
 
 /// Whoever passes a failure on is not where it began; what was tried again and answered is no failure.
@@ -285,9 +485,20 @@ fn a_failure_is_told_where_it_began() {
     let at = |app: &str| (true, Some(app.to_owned()));
     assert_eq!(failed(&[a.clone(), b.clone(), c.clone()]), at("c"));
     assert_eq!(failed(&[a.clone(), b.clone()]), at("b"));
-    assert_eq!(failed(&[a.clone(), hop("b", "2", Some("1"), None, None), c.clone()]), at("a"), "b got over it");
-    assert_eq!(failed(&[hop("a", "1", None, None, None), b, c, again]), (false, None));
-    let nobody = Arc::new(Hop { pod: None, status: 0, ..Hop::clone(&hop("b", "2", Some("1"), None, None)) });
+    assert_eq!(
+        failed(&[a.clone(), hop("b", "2", Some("1"), None, None), c.clone()]),
+        at("a"),
+        "b got over it"
+    );
+    assert_eq!(
+        failed(&[hop("a", "1", None, None, None), b, c, again]),
+        (false, None)
+    );
+    let nobody = Arc::new(Hop {
+        pod: None,
+        status: 0,
+        ..Hop::clone(&hop("b", "2", Some("1"), None, None))
+    });
     assert_eq!(failed(&[a, nobody]), at("b"));
 }
 
@@ -296,7 +507,11 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn seen(hops: &[Arc<Hop>]) -> World {
-    World { hops: Arc::new(hops.to_vec()), hops_seen: hops.len() as u64, ..world() }
+    World {
+        hops: Arc::new(hops.to_vec()),
+        hops_seen: hops.len() as u64,
+        ..world()
+    }
 }
 
 #[test]
@@ -307,23 +522,51 @@ fn groups_are_of_one_way_and_the_wrong_ones_come_first() {
         (hop.trace, hop.time, hop.status) = (n.to_string(), at(1000 + n), status);
         Arc::new(hop)
     };
-    let mut hops = vec![each(1, None, None, 200), each(2, GRAY, GRAY, 200), each(3, None, None, 200)];
+    let mut hops = vec![
+        each(1, None, None, 200),
+        each(2, GRAY, GRAY, 200),
+        each(3, None, None, 200),
+    ];
     chains.follow(&seen(&hops), at(1010));
     let told = |chains: &Chains, now: i64| {
         let groups = chains.groups(5, at(now));
-        groups.iter().map(|g| (g.key.tag.clone(), g.requests, g.wrong, g.urgency())).collect::<Vec<_>>()
+        groups
+            .iter()
+            .map(|g| (g.key.tag.clone(), g.requests, g.wrong, g.urgency()))
+            .collect::<Vec<_>>()
     };
     let gray = GRAY.map(str::to_owned);
-    assert_eq!(told(&chains, 1010), [(gray.clone(), 1, 0, Wrong::Nothing), (None, 2, 0, Wrong::Nothing)]);
+    assert_eq!(
+        told(&chains, 1010),
+        [
+            (gray.clone(), 1, 0, Wrong::Nothing),
+            (None, 2, 0, Wrong::Nothing)
+        ]
+    );
     assert_eq!(chains.alarms(), 0);
     hops.push(each(4, None, None, 500));
     hops.push(each(5, GRAY, None, 200));
     hops.push(each(6, None, None, 500));
     chains.follow(&seen(&hops), at(1010));
     let leaked = (gray.clone(), 1, 1, Wrong::Leaked);
-    assert_eq!(told(&chains, 1010), [leaked, (None, 4, 2, Wrong::Failed), (gray, 1, 0, Wrong::Nothing)]);
-    assert_eq!(chains.alarms(), 2, "the second failure of a group is no news");
-    assert_eq!(told(&chains, 1500), [], "what is over is not told of for ever");
+    assert_eq!(
+        told(&chains, 1010),
+        [
+            leaked,
+            (None, 4, 2, Wrong::Failed),
+            (gray, 1, 0, Wrong::Nothing)
+        ]
+    );
+    assert_eq!(
+        chains.alarms(),
+        2,
+        "the second failure of a group is no news"
+    );
+    assert_eq!(
+        told(&chains, 1500),
+        [],
+        "what is over is not told of for ever"
+    );
 }
 
 /// Spans come in any order: their caller's may be the last. Until then they are in no group, unless they failed.
@@ -337,21 +580,42 @@ fn what_may_still_become_whole_is_not_counted_yet() {
     let mut chains = Chains::new(100);
     let mut hops = vec![sampled("a", "1", None, 200)];
     chains.follow(&seen(&hops), at(1001));
-    assert_eq!((chains.groups(0, at(1001)).len(), chains.settled().count()), (0, 0));
+    assert_eq!(
+        (chains.groups(0, at(1001)).len(), chains.settled().count()),
+        (0, 0)
+    );
     hops.push(sampled("b", "2", Some("1"), 200));
     chains.follow(&seen(&hops), at(1003));
     chains.follow(&seen(&hops), at(1007));
     let groups = chains.groups(0, at(1007));
-    assert_eq!((groups.len(), groups[0].requests, groups[0].key.hops.len(), chains.settled().count()), (1, 1, 2, 1));
+    assert_eq!(
+        (
+            groups.len(),
+            groups[0].requests,
+            groups[0].key.hops.len(),
+            chains.settled().count()
+        ),
+        (1, 1, 2, 1)
+    );
     assert!(groups[0].minute.sampled);
     // Later than waited for: it moves to the group that it belongs to.
     hops.push(sampled("c", "3", Some("2"), 200));
     chains.follow(&seen(&hops), at(1008));
     let groups = chains.groups(0, at(1008));
-    assert_eq!((groups.len(), groups[0].requests, groups[0].key.hops.len()), (1, 1, 3));
-    let failed = [Hop { trace: "u".into(), ..Hop::clone(&sampled("a", "9", None, 503)) }.into()];
+    assert_eq!(
+        (groups.len(), groups[0].requests, groups[0].key.hops.len()),
+        (1, 1, 3)
+    );
+    let failed = [Hop {
+        trace: "u".into(),
+        ..Hop::clone(&sampled("a", "9", None, 503))
+    }
+    .into()];
     chains.follow(&seen(&[&hops[..], &failed].concat()), at(1009));
-    assert_eq!(chains.groups(0, at(1009)).first().map(Group::urgency), Some(Wrong::Failed));
+    assert_eq!(
+        chains.groups(0, at(1009)).first().map(Group::urgency),
+        Some(Wrong::Failed)
+    );
 }
 
 /// Of two failures of a group the newer one turns out to be of another: the older one is still told.
@@ -362,19 +626,35 @@ fn a_failure_that_moves_to_another_group_leaves_the_others_told() {
         (hop.trace, hop.time, hop.status) = (trace.into(), at(time), 503);
         Arc::new(hop)
     };
-    let mut hops = vec![failed("t", "1", None, 1000, "a"), failed("u", "1", None, 1002, "a")];
+    let mut hops = vec![
+        failed("t", "1", None, 1000, "a"),
+        failed("u", "1", None, 1002, "a"),
+    ];
     let mut chains = Chains::new(100);
     chains.follow(&seen(&hops), at(1003));
     hops.push(failed("u", "2", Some("1"), 1002, "b"));
     chains.follow(&seen(&hops), at(1004));
     let groups = chains.groups(0, at(1005));
-    let told: Vec<_> = groups.iter().map(|g| (g.key.hops.len(), g.wrong, g.urgency())).collect();
+    let told: Vec<_> = groups
+        .iter()
+        .map(|g| (g.key.hops.len(), g.wrong, g.urgency()))
+        .collect();
     assert_eq!(told.len(), 2);
-    assert!(told.iter().all(|(_, wrong, urgency)| (*wrong, *urgency) == (1, Wrong::Failed)), "{told:?}");
+    assert!(
+        told.iter()
+            .all(|(_, wrong, urgency)| (*wrong, *urgency) == (1, Wrong::Failed)),
+        "{told:?}"
+    );
 }
 
 fn hops() -> impl Strategy<Value = Vec<Arc<Hop>>> {
-    let tag = || prop_oneof![Just(None), Just(Some("gray".to_owned())), Just(Some("x".to_owned()))];
+    let tag = || {
+        prop_oneof![
+            Just(None),
+            Just(Some("gray".to_owned())),
+            Just(Some("x".to_owned()))
+        ]
+    };
     let one = (
         "[tu]",
         "[0-9]",
@@ -397,7 +677,8 @@ fn hops() -> impl Strategy<Value = Vec<Arc<Hop>>> {
             i64,
         )| {
             let mut hop = (*hop(app, &span, None, None, None)).clone();
-            (hop.trace, hop.parent, hop.tag, hop.pod_tag) = (trace, parent, tag, pod_tag.filter(|_| up));
+            (hop.trace, hop.parent, hop.tag, hop.pod_tag) =
+                (trace, parent, tag, pod_tag.filter(|_| up));
             hop.pod = up.then(|| "p".into());
             hop.time = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(time);
             Arc::new(hop)

@@ -32,29 +32,51 @@ pub struct ChainError {
 
 /// Reads the chains of a body, one a line.
 pub fn parse(body: &str) -> Result<Vec<Vec<Link>>, ChainError> {
-    let lines = body.lines().map(str::trim).enumerate().filter(|(_, l)| !l.is_empty());
+    let lines = body
+        .lines()
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, l)| !l.is_empty());
     let chains: Vec<Vec<Link>> = lines
         .map(|(i, line)| {
             let links = line.split(" -> ").enumerate();
-            let wrong = |j: usize, text: &str| ChainError { line: i + 1, link: j + 1, text: shortened(text) };
-            links.map(|(j, text)| link(text).ok_or_else(|| wrong(j, text))).collect::<Result<_, _>>()
+            let wrong = |j: usize, text: &str| ChainError {
+                line: i + 1,
+                link: j + 1,
+                text: shortened(text),
+            };
+            links
+                .map(|(j, text)| link(text).ok_or_else(|| wrong(j, text)))
+                .collect::<Result<_, _>>()
         })
         .collect::<Result<_, _>>()?;
     if chains.is_empty() {
-        return Err(ChainError { line: 1, link: 1, text: Clean::default() });
+        return Err(ChainError {
+            line: 1,
+            link: 1,
+            text: Clean::default(),
+        });
     }
     Ok(chains)
 }
 
 /// `^(A|B|C)([^\[]*)\[([^\]]*)\](?:\[config=([^\]]*)\])?`; what follows (` sleepTime:5`) is left out.
 fn link(text: &str) -> Option<Link> {
-    let letter = text.chars().next().filter(|c| matches!(c, 'A' | 'B' | 'C'))?;
+    let letter = text
+        .chars()
+        .next()
+        .filter(|c| matches!(c, 'A' | 'B' | 'C'))?;
     let (tag, rest) = text[1..].split_once('[')?;
     let (address, rest) = rest.split_once(']')?;
-    let config = rest.strip_prefix("[config=").and_then(|r| r.split_once(']')).map(|(config, _)| config);
+    let config = rest
+        .strip_prefix("[config=")
+        .and_then(|r| r.split_once(']'))
+        .map(|(config, _)| config);
     Some(Link {
         letter,
-        tag: Some(tag).filter(|t| !t.is_empty()).map(Clean::from_untrusted),
+        tag: Some(tag)
+            .filter(|t| !t.is_empty())
+            .map(Clean::from_untrusted),
         address: Clean::from_untrusted(address),
         config: config.map(Clean::from_untrusted),
     })
@@ -66,8 +88,16 @@ fn shortened(text: &str) -> Clean {
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}[{}]", self.letter, self.tag.as_deref().unwrap_or_default(), &*self.address)?;
-        self.config.as_ref().map_or(Ok(()), |config| write!(f, "[config={}]", &**config))
+        write!(
+            f,
+            "{}{}[{}]",
+            self.letter,
+            self.tag.as_deref().unwrap_or_default(),
+            &*self.address
+        )?;
+        self.config
+            .as_ref()
+            .map_or(Ok(()), |config| write!(f, "[config={}]", &**config))
     }
 }
 
@@ -78,7 +108,13 @@ mod tests {
     use super::*;
 
     fn shown(chains: &[Vec<Link>]) -> String {
-        let line = |links: &Vec<Link>| links.iter().map(Link::to_string).collect::<Vec<_>>().join(" -> ");
+        let line = |links: &Vec<Link>| {
+            links
+                .iter()
+                .map(Link::to_string)
+                .collect::<Vec<_>>()
+                .join(" -> ")
+        };
         chains.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
@@ -89,14 +125,27 @@ mod tests {
         assert_eq!(chains.len(), 1);
         assert_eq!(chains[0][0].tag.as_deref(), Some("gray"));
         assert_eq!(chains[0][0].config.as_deref(), Some("base"));
-        assert_eq!((chains[0][1].letter, &chains[0][1].tag, &*chains[0][1].address), ('B', &None, "1.2.3.5"));
-        assert_eq!(parse("A[x][config=] -> C[y]\nA[x][config=] -> B[z] -> C[y]").unwrap()[1].len(), 3);
+        assert_eq!(
+            (
+                chains[0][1].letter,
+                &chains[0][1].tag,
+                &*chains[0][1].address
+            ),
+            ('B', &None, "1.2.3.5")
+        );
+        assert_eq!(
+            parse("A[x][config=] -> C[y]\nA[x][config=] -> B[z] -> C[y]").unwrap()[1].len(),
+            3
+        );
     }
 
     #[test]
     fn says_where_it_is_wrong() {
         let wrong = parse("A[1] -> B[2]\nA[1] -> D[2]").unwrap_err();
-        assert_eq!(wrong.to_string(), "line 2, link 2: \"D[2]\" is no LETTER[address]");
+        assert_eq!(
+            wrong.to_string(),
+            "line 2, link 2: \"D[2]\" is no LETTER[address]"
+        );
         for body in ["", "\n", "<html>", "A", "A[", "A1]", "é[1]"] {
             assert!(parse(body).is_err(), "{body:?}");
         }

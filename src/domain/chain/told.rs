@@ -12,31 +12,58 @@ use crate::{
 /// Makes a chain of one told line. Services do not tell the tag that came in, so the request's own is taken
 /// for every step: a lost tag shows as a leak.
 pub fn from_links(links: &[Link], group: &str, tag: Option<&str>, world: &World) -> Chain {
-    let steps: Vec<Step> = links.iter().enumerate().map(|(depth, link)| step(depth, link, group, tag, world)).collect();
+    let steps: Vec<Step> = links
+        .iter()
+        .enumerate()
+        .map(|(depth, link)| step(depth, link, group, tag, world))
+        .collect();
     let worst = steps.iter().map(|s| s.verdict).max().unwrap_or_default();
     let (tag, group) = (tag.map(str::to_owned), Some(group.to_owned()));
-    Chain { tag, group, steps, worst, ..Chain::default() }
+    Chain {
+        tag,
+        group,
+        steps,
+        worst,
+        ..Chain::default()
+    }
 }
 
 fn step(depth: usize, link: &Link, group: &str, tag: Option<&str>, world: &World) -> Step {
     let at = |p: &&Pod| p.address.as_deref() == Some(&*link.address);
     let pod = world.pods.values().filter(at).min_by_key(|p| p.terminating);
-    let app = pod.and_then(|p| p.app.clone()).unwrap_or_else(|| app_of(link.letter, group, world));
-    let served = if link.tag.is_some() { Served::Gray } else { Served::Base };
+    let app = pod
+        .and_then(|p| p.app.clone())
+        .unwrap_or_else(|| app_of(link.letter, group, world));
+    let served = if link.tag.is_some() {
+        Served::Gray
+    } else {
+        Served::Base
+    };
     let promise = expected(Some(group), &app, tag, world);
     let who = format!("{}{}", link.letter, link.tag.as_deref().unwrap_or_default());
     let (verdict, cause) = match (served, promise.served) {
-        (Served::Gray, _) if link.tag.as_deref() != tag => {
-            (Verdict::LeakUp, Some(format!("{who} answered a request of {}", tag.unwrap_or("no lane"))))
-        }
+        (Served::Gray, _) if link.tag.as_deref() != tag => (
+            Verdict::LeakUp,
+            Some(format!(
+                "{who} answered a request of {}",
+                tag.unwrap_or("no lane")
+            )),
+        ),
         (Served::Gray, _) => (Verdict::Ok, None),
         (Served::Base, Served::Gray) => {
             let why = "its rule is missing, or a service before it lost the tag";
-            (Verdict::LeakDown, Some(format!("{who} answered though {}: {why}", promise.reason)))
+            (
+                Verdict::LeakDown,
+                Some(format!("{who} answered though {}: {why}", promise.reason)),
+            )
         }
-        (Served::Base, Served::Base) if tag.is_some() && promise.strict => {
-            (Verdict::LeakDown, Some(format!("the lane is strict, and fell back: {}", promise.reason)))
-        }
+        (Served::Base, Served::Base) if tag.is_some() && promise.strict => (
+            Verdict::LeakDown,
+            Some(format!(
+                "the lane is strict, and fell back: {}",
+                promise.reason
+            )),
+        ),
         (Served::Base, Served::Base) if tag.is_some() => (Verdict::FellBack, Some(promise.reason)),
         (Served::Base, Served::Base) => (Verdict::Ok, None),
     };
@@ -65,7 +92,14 @@ fn step(depth: usize, link: &Link, group: &str, tag: Option<&str>, world: &World
 /// The group's app that ends with the letter (`spring-cloud-a`), else the letter itself.
 fn app_of(letter: char, group: &str, world: &World) -> String {
     let end = format!("-{}", letter.to_ascii_lowercase());
-    let apps = world.groups.get(group).map(|g| g.spec.apps.as_slice()).unwrap_or_default();
-    let found = apps.iter().map(|a| a.app.as_str()).find(|a| a.ends_with(&end) || a.eq_ignore_ascii_case(&end[1..]));
+    let apps = world
+        .groups
+        .get(group)
+        .map(|g| g.spec.apps.as_slice())
+        .unwrap_or_default();
+    let found = apps
+        .iter()
+        .map(|a| a.app.as_str())
+        .find(|a| a.ends_with(&end) || a.eq_ignore_ascii_case(&end[1..]));
     found.map_or_else(|| letter.to_string(), str::to_owned)
 }

@@ -31,10 +31,24 @@ fn values(at: &mut Path, base: &Value, gray: &Value, ignored: &Ignored, found: &
     match (base, gray) {
         (Value::Object(old), Value::Object(new)) => {
             for (name, value) in old {
-                child(at, Step::Name(name.clone()), Some(value), new.get(name), ignored, found);
+                child(
+                    at,
+                    Step::Name(name.clone()),
+                    Some(value),
+                    new.get(name),
+                    ignored,
+                    found,
+                );
             }
             for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-                child(at, Step::Name(name.clone()), None, Some(value), ignored, found);
+                child(
+                    at,
+                    Step::Name(name.clone()),
+                    None,
+                    Some(value),
+                    ignored,
+                    found,
+                );
             }
         }
         (Value::Array(old), Value::Array(new)) => {
@@ -44,7 +58,11 @@ fn values(at: &mut Path, base: &Value, gray: &Value, ignored: &Ignored, found: &
         }
         (Value::Number(old), Value::Number(new)) if is_same(old, new) => {}
         (old, new) if old == new => {}
-        (old, new) => found.add(Place::Path(at.clone()), Some(&old.to_string()), Some(&new.to_string())),
+        (old, new) => found.add(
+            Place::Path(at.clone()),
+            Some(&old.to_string()),
+            Some(&new.to_string()),
+        ),
     }
 }
 
@@ -81,7 +99,9 @@ fn is_same(a: &Number, b: &Number) -> bool {
 
 /// Whether a number with a fraction or an exponent is this whole one; what JSON holds of those fits into 65 bits.
 fn is_whole(number: &Number, whole: i128) -> bool {
-    number.as_f64().is_some_and(|f| f.fract() == 0.0 && f.abs() < 1e20 && f as i128 == whole)
+    number
+        .as_f64()
+        .is_some_and(|f| f.fract() == 0.0 && f.abs() < 1e20 && f as i128 == whole)
 }
 
 fn lines(base: &str, gray: &str, found: &mut Comparison) {
@@ -89,8 +109,16 @@ fn lines(base: &str, gray: &str, found: &mut Comparison) {
     let same = |(a, b): &(&&str, &&str)| a == b;
     let start = old.iter().zip(&new).take_while(same).count();
     let (old_rest, new_rest) = (&old[start..], &new[start..]);
-    let end = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(same).count();
-    let (old, new) = (&old_rest[..old_rest.len() - end], &new_rest[..new_rest.len() - end]);
+    let end = old_rest
+        .iter()
+        .rev()
+        .zip(new_rest.iter().rev())
+        .take_while(same)
+        .count();
+    let (old, new) = (
+        &old_rest[..old_rest.len() - end],
+        &new_rest[..new_rest.len() - end],
+    );
     let mut block = |at: (usize, usize), old: &[&str], new: &[&str]| {
         for i in 0..old.len().max(new.len()) {
             let (a, b) = (old.get(i).copied(), new.get(i).copied());
@@ -105,7 +133,11 @@ fn lines(base: &str, gray: &str, found: &mut Comparison) {
     }
     for op in capture_diff_slices(Algorithm::Myers, old, new) {
         if !matches!(op, DiffOp::Equal { .. }) {
-            block((op.old_range().start, op.new_range().start), &old[op.old_range()], &new[op.new_range()]);
+            block(
+                (op.old_range().start, op.new_range().start),
+                &old[op.old_range()],
+                &new[op.new_range()],
+            );
         }
     }
 }

@@ -32,8 +32,12 @@ impl Ignored {
                 ignored.paths.push(text.parse()?);
                 continue;
             }
-            let header = Header::ALL.into_iter().find(|h| h.name().eq_ignore_ascii_case(text));
-            ignored.headers.push(header.ok_or_else(|| IgnoredError::Name(text.chars().take(100).collect()))?);
+            let header = Header::ALL
+                .into_iter()
+                .find(|h| h.name().eq_ignore_ascii_case(text));
+            ignored
+                .headers
+                .push(header.ok_or_else(|| IgnoredError::Name(text.chars().take(100).collect()))?);
         }
         Ok(ignored)
     }

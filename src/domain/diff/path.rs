@@ -30,7 +30,12 @@ pub struct PathError(String);
 impl Path {
     /// Whether this, as a pattern, names that place.
     pub(super) fn names(&self, place: &Self) -> bool {
-        self.0.len() == place.0.len() && self.0.iter().zip(&place.0).all(|(p, s)| *p == Step::Any || p == s)
+        self.0.len() == place.0.len()
+            && self
+                .0
+                .iter()
+                .zip(&place.0)
+                .all(|(p, s)| *p == Step::Any || p == s)
     }
 }
 
@@ -39,7 +44,9 @@ impl FromStr for Path {
 
     fn from_str(text: &str) -> Result<Self, PathError> {
         let steps = text.strip_prefix('$').and_then(steps);
-        steps.map(Self).ok_or_else(|| PathError(text.chars().take(100).collect()))
+        steps
+            .map(Self)
+            .ok_or_else(|| PathError(text.chars().take(100).collect()))
     }
 }
 
@@ -50,7 +57,14 @@ fn steps(mut rest: &str) -> Option<Vec<Step>> {
             Some(name) => {
                 let end = name.find(['.', '[']).unwrap_or(name.len());
                 let (name, after) = name.split_at(end);
-                (if name == "*" { Step::Any } else { Step::Name(name.to_owned()) }, after)
+                (
+                    if name == "*" {
+                        Step::Any
+                    } else {
+                        Step::Name(name.to_owned())
+                    },
+                    after,
+                )
             }
             None => bracket(rest.strip_prefix('[')?)?,
         };
@@ -73,8 +87,17 @@ fn bracket(rest: &str) -> Option<(Step, &str)> {
         return Some((Step::Name(name), after));
     }
     let (inside, after) = rest.split_once(']')?;
-    let quoted = || inside.strip_prefix('\'')?.strip_suffix('\'').map(|name| Step::Name(name.to_owned()));
-    let step = if inside == "*" { Some(Step::Any) } else { inside.parse().ok().map(Step::Index).or_else(quoted) };
+    let quoted = || {
+        inside
+            .strip_prefix('\'')?
+            .strip_suffix('\'')
+            .map(|name| Step::Name(name.to_owned()))
+    };
+    let step = if inside == "*" {
+        Some(Step::Any)
+    } else {
+        inside.parse().ok().map(Step::Index).or_else(quoted)
+    };
     Some((step?, after))
 }
 
@@ -99,13 +122,19 @@ impl fmt::Display for Path {
 }
 
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 fn escape(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
     match c {
         '"' | '\\' => write!(f, "\\{c}"),
         c if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() => f.write_char(c),
-        c => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}")),
+        c => c
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .try_for_each(|unit| write!(f, "\\u{unit:04x}")),
     }
 }

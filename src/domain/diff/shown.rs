@@ -18,12 +18,23 @@ pub(super) fn pair(base: Option<&str>, gray: Option<&str>) -> (Option<Clean>, Op
         // They differ in what cannot be seen.
         sides = [base, gray].map(|t| Clean::from_untrusted(&t.escape_debug().to_string()));
     }
-    let common = sides[0].chars().zip(sides[1].chars()).take_while(|(a, b)| a == b).count();
+    let common = sides[0]
+        .chars()
+        .zip(sides[1].chars())
+        .take_while(|(a, b)| a == b)
+        .count();
     let is_long = sides.iter().any(|s| s.chars().count() > MOST_CHARS);
-    let skipped = if is_long { common.saturating_sub(BEFORE) } else { 0 };
+    let skipped = if is_long {
+        common.saturating_sub(BEFORE)
+    } else {
+        0
+    };
     let [base, gray] = sides.map(|text| {
         let mark = if skipped > 0 { "…" } else { "" };
-        Clean::bounded(&format!("{mark}{}", text.chars().skip(skipped).collect::<String>()), MOST_CHARS)
+        Clean::bounded(
+            &format!("{mark}{}", text.chars().skip(skipped).collect::<String>()),
+            MOST_CHARS,
+        )
     });
     (Some(base), Some(gray))
 }

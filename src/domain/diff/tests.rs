@@ -4,12 +4,20 @@ use serde_json::{Map, Value, json};
 use super::*;
 
 fn answer(body: impl Into<Bytes>) -> Answer {
-    Answer { status: 200, body: body.into(), ..Answer::default() }
+    Answer {
+        status: 200,
+        body: body.into(),
+        ..Answer::default()
+    }
 }
 
 fn told_of(base: &Answer, gray: &Answer, ignored: &[&str]) -> Vec<String> {
     let ignored = Ignored::parse(ignored).unwrap();
-    compare(base, gray, &ignored).differences.iter().map(ToString::to_string).collect()
+    compare(base, gray, &ignored)
+        .differences
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn told(base: &str, gray: &str, ignored: &[&str]) -> Vec<String> {
@@ -18,7 +26,8 @@ fn told(base: &str, gray: &str, ignored: &[&str]) -> Vec<String> {
 
 #[test]
 fn json_is_compared_by_path() {
-    let base = r#"{"time": 1, "items": [{"id": 7, "price": 12}, {"id": 8}], "old": null, "a b": true}"#;
+    let base =
+        r#"{"time": 1, "items": [{"id": 7, "price": 12}, {"id": 8}], "old": null, "a b": true}"#;
     let gray = r#"{"a b": false, "items": [{"id": 9, "price": 13}], "time": 2.5, "new": {"x": 1}}"#;
     let all = [
         "$.time: 1 -> 2.5",
@@ -39,15 +48,24 @@ fn json_is_compared_by_path() {
 
 #[test]
 fn numbers_are_the_same_however_they_are_written() {
-    assert_eq!(told("[1, 1.0, -0.0, 1e2]", "[1.0, 1, 0, 100]", &[]), Vec::<String>::new());
-    assert_eq!(told("9007199254740993", "9007199254740992.0", &[]), ["$: 9007199254740993 -> 9007199254740992.0"]);
+    assert_eq!(
+        told("[1, 1.0, -0.0, 1e2]", "[1.0, 1, 0, 100]", &[]),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        told("9007199254740993", "9007199254740992.0", &[]),
+        ["$: 9007199254740993 -> 9007199254740992.0"]
+    );
     assert_eq!(told("18446744073709551615", "-1", &[]).len(), 1);
     assert_eq!(told("1", "\"1\"", &[]), ["$: 1 -> \"1\""]);
 }
 
 #[test]
 fn what_is_no_json_is_compared_by_line() {
-    assert_eq!(told("a\nb\nc\nd", "a\nx\nc\nd\ne", &[]), ["line 2: b -> x", "line 5: added e"]);
+    assert_eq!(
+        told("a\nb\nc\nd", "a\nx\nc\nd\ne", &[]),
+        ["line 2: b -> x", "line 5: added e"]
+    );
     assert_eq!(told("a\nb\nc", "a\nc", &[]), ["line 2: removed b"]);
     assert_eq!(told("{}", "no", &["$.x"]), ["line 1: {} -> no"]);
     assert_eq!(told("a\r\nb", "a\nb", &[]), ["line 1: a\\r -> a"]);
@@ -55,16 +73,33 @@ fn what_is_no_json_is_compared_by_line() {
     assert_eq!(told("a\u{200b}", "a", &[]), ["line 1: a\\u{200b} -> a"]);
     assert_eq!(told("a\n", "a", &[]), ["line 2: removed (empty)"]);
     let bytes = |b: &'static [u8]| answer(Bytes::from_static(b));
-    assert_eq!(told_of(&bytes(&[0xff]), &bytes(&[0xfe]), &[]), ["byte 1: ff -> fe"]);
+    assert_eq!(
+        told_of(&bytes(&[0xff]), &bytes(&[0xfe]), &[]),
+        ["byte 1: ff -> fe"]
+    );
 }
 
 #[test]
 fn status_and_headers_are_told_one_by_one_and_latency_never() {
     let header = |h: Header, v: &str| (h, v.to_owned());
-    let headers = [header(Header::ContentType, "text/html"), header(Header::Location, "/\u{1b}[31ma")];
-    let base = Answer { headers: headers.into(), ..answer("x") };
-    let other = [header(Header::ContentType, "text/plain"), header(Header::CacheControl, "no-store")];
-    let gray = Answer { status: 500, headers: other.into(), latency: Duration::from_secs(9), ..answer("x") };
+    let headers = [
+        header(Header::ContentType, "text/html"),
+        header(Header::Location, "/\u{1b}[31ma"),
+    ];
+    let base = Answer {
+        headers: headers.into(),
+        ..answer("x")
+    };
+    let other = [
+        header(Header::ContentType, "text/plain"),
+        header(Header::CacheControl, "no-store"),
+    ];
+    let gray = Answer {
+        status: 500,
+        headers: other.into(),
+        latency: Duration::from_secs(9),
+        ..answer("x")
+    };
     let all = [
         "status: 200 -> 500",
         "content-type: text/html -> text/plain",
@@ -72,8 +107,14 @@ fn status_and_headers_are_told_one_by_one_and_latency_never() {
         "location: removed /a",
     ];
     assert_eq!(told_of(&base, &gray, &[]), all);
-    assert_eq!(told_of(&base, &gray, &["Content-Type", "location"]), [all[0], all[2]]);
-    let slow = Answer { latency: Duration::from_secs(9), ..base.clone() };
+    assert_eq!(
+        told_of(&base, &gray, &["Content-Type", "location"]),
+        [all[0], all[2]]
+    );
+    let slow = Answer {
+        latency: Duration::from_secs(9),
+        ..base.clone()
+    };
     let compared = compare(&base, &slow, &Ignored::default());
     assert!(compared.is_equal() && compared.latency.gray == Duration::from_secs(9));
 }
@@ -82,29 +123,66 @@ fn status_and_headers_are_told_one_by_one_and_latency_never() {
 fn what_is_told_is_bounded_and_still_says_where() {
     let many = |n: usize| json!((0..500).map(|i| i + n).collect::<Vec<_>>()).to_string();
     let compared = compare(&answer(many(0)), &answer(many(1)), &Ignored::default());
-    assert_eq!((compared.differences.len(), compared.count()), (MOST_DIFFERENCES, 500));
+    assert_eq!(
+        (compared.differences.len(), compared.count()),
+        (MOST_DIFFERENCES, 500)
+    );
     let long = "é".repeat(5000);
-    let told = told(&format!("{long}old{long}"), &format!("{long}new{long}"), &[]).remove(0);
-    assert!(told.chars().count() < 500 && told.contains("éold") && told.contains("éne"), "{told}");
+    let told = told(
+        &format!("{long}old{long}"),
+        &format!("{long}new{long}"),
+        &[],
+    )
+    .remove(0);
+    assert!(
+        told.chars().count() < 500 && told.contains("éold") && told.contains("éne"),
+        "{told}"
+    );
     let lines = |c: char| (0..30_000).map(|i| format!("{c}{i}\n")).collect::<String>();
-    let compared = compare(&answer(lines('a')), &answer(lines('b')), &Ignored::default());
+    let compared = compare(
+        &answer(lines('a')),
+        &answer(lines('b')),
+        &Ignored::default(),
+    );
     assert_eq!(compared.count(), 30_000);
-    let cut = Answer { cut: true, ..answer("x") };
+    let cut = Answer {
+        cut: true,
+        ..answer("x")
+    };
     assert!(compare(&cut, &cut, &Ignored::default()).partial);
 }
 
 #[test]
 fn what_cannot_be_ignored_is_refused() {
-    for wrong in ["", "x-date", "$x", "$.", "$.a..b", "$[", "$[x]", "$[-1]", "$[\"a]", "$[\"a\"x]", "$[]"] {
+    for wrong in [
+        "",
+        "x-date",
+        "$x",
+        "$.",
+        "$.a..b",
+        "$[",
+        "$[x]",
+        "$[-1]",
+        "$[\"a]",
+        "$[\"a\"x]",
+        "$[]",
+    ] {
         assert!(Ignored::parse([wrong]).is_err(), "{wrong}");
     }
     assert!(Ignored::parse([" $.a ", "$", "Location", "$[\"]\"].x", "$[\"\"]"]).is_ok());
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let number = prop_oneof![any::<i64>().prop_map(Value::from), any::<f64>().prop_map(Value::from)];
-    let leaf =
-        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), number, ".{0,4}".prop_map(Value::from)];
+    let number = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from)
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        number,
+        ".{0,4}".prop_map(Value::from)
+    ];
     leaf.prop_recursive(4, 40, 5, |inner| {
         let object = prop::collection::vec(("[ab]|.{0,3}", inner.clone()), 0..5);
         prop_oneof![
@@ -116,9 +194,12 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 fn turned(value: &Value) -> Value {
     match value {
-        Value::Object(all) => {
-            Value::Object(all.iter().rev().map(|(k, v)| (k.clone(), turned(v))).collect::<Map<_, _>>())
-        }
+        Value::Object(all) => Value::Object(
+            all.iter()
+                .rev()
+                .map(|(k, v)| (k.clone(), turned(v)))
+                .collect::<Map<_, _>>(),
+        ),
         Value::Array(all) => all.iter().map(turned).collect(),
         other => other.clone(),
     }
@@ -131,7 +212,8 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         any_json().prop_map(|v| Bytes::from(v.to_string())),
         "([ab]|\n|\r|\t|\u{1b}\\[31m|.){0,30}".prop_map(Bytes::from)
     ];
-    let headers = prop::collection::btree_map(prop::sample::select(&Header::ALL[..]), ".{0,5}", 0..3);
+    let headers =
+        prop::collection::btree_map(prop::sample::select(&Header::ALL[..]), ".{0,5}", 0..3);
     (any::<u16>(), headers, body, any::<bool>()).prop_map(|(status, headers, body, cut)| Answer {
         status,
         headers,

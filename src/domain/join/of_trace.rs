@@ -35,7 +35,10 @@ pub(super) fn hops_of(
     let trace = TraceOf::new(&spans, known);
     let mut hops = trace.group();
     trace.link_by_address(&mut hops);
-    let mut all: Vec<(Hop, Vec<SpanKey>)> = hops.iter().filter_map(|h| trace.hop(h, &hops, tellers, told)).collect();
+    let mut all: Vec<(Hop, Vec<SpanKey>)> = hops
+        .iter()
+        .filter_map(|h| trace.hop(h, &hops, tellers, told))
+        .collect();
     all.sort_by(|(a, _), (b, _)| (a.time, &a.span).cmp(&(b.time, &b.span)));
     all
 }
@@ -56,9 +59,8 @@ impl Callee<'_> {
         match (self, other) {
             (Callee::Pod(a), Callee::Pod(b)) => a.key == b.key && a.uid == b.uid,
             (Callee::Route { app: a, .. }, Callee::Route { app: b, .. }) => a == b,
-            (Callee::Pod(pod), Callee::Route { app, .. }) | (Callee::Route { app, .. }, Callee::Pod(pod)) => {
-                pod.app.as_deref() == Some(*app)
-            }
+            (Callee::Pod(pod), Callee::Route { app, .. })
+            | (Callee::Route { app, .. }, Callee::Pod(pod)) => pod.app.as_deref() == Some(*app),
         }
     }
 }
@@ -92,7 +94,12 @@ impl<'a, 's> TraceOf<'a, 's> {
             by_id.entry(&span.span).or_default().push(i);
         }
         let callees = spans.iter().map(|span| callee(span, known)).collect();
-        Self { spans, callees, by_id, known }
+        Self {
+            spans,
+            callees,
+            by_id,
+            known,
+        }
     }
 
     /// The span that a span is within. Zipkin gives both sides of a call one id.
@@ -100,11 +107,20 @@ impl<'a, 's> TraceOf<'a, 's> {
         let span = self.spans[i];
         let of = |id: &str, sides: &[Side]| {
             let places = self.by_id.get(id)?;
-            let by_side = |side: &Side| places.iter().copied().find(|p| *p != i && self.spans[*p].side == *side);
+            let by_side = |side: &Side| {
+                places
+                    .iter()
+                    .copied()
+                    .find(|p| *p != i && self.spans[*p].side == *side)
+            };
             sides.iter().find_map(by_side)
         };
         // A pod's own may share the id that a gateway logs; a gateway's own is that line told again.
-        let shared: &[Side] = if self.callees[i].is_some() { &[Side::Client, Side::Gateway] } else { &[Side::Client] };
+        let shared: &[Side] = if self.callees[i].is_some() {
+            &[Side::Client, Side::Gateway]
+        } else {
+            &[Side::Client]
+        };
         if span.side == Side::Server
             && let Some(shared) = of(&span.span, shared)
         {
@@ -119,13 +135,22 @@ impl<'a, 's> TraceOf<'a, 's> {
         if span.side == Side::Gateway && span.parent.is_none() {
             // Its own span, where it also traces, knows more.
             let own = of(&span.span, &[Side::Server]);
-            let sent = || of(&span.span, &[Side::Client]).and_then(|client| self.spans[client].parent.as_deref());
+            let sent = || {
+                of(&span.span, &[Side::Client])
+                    .and_then(|client| self.spans[client].parent.as_deref())
+            };
             return own.or_else(|| of(sent()?, &[Side::Server, Side::Inner]));
         }
         let parent = span.parent.as_deref().filter(|p| *p != span.span)?;
         match span.side {
-            Side::Server | Side::Gateway => of(parent, &[Side::Client, Side::Gateway, Side::Inner, Side::Server]),
-            Side::Client | Side::Inner => of(parent, &[Side::Gateway, Side::Server, Side::Inner, Side::Client]),
+            Side::Server | Side::Gateway => of(
+                parent,
+                &[Side::Client, Side::Gateway, Side::Inner, Side::Server],
+            ),
+            Side::Client | Side::Inner => of(
+                parent,
+                &[Side::Gateway, Side::Server, Side::Inner, Side::Client],
+            ),
         }
     }
 
@@ -143,10 +168,15 @@ impl<'a, 's> TraceOf<'a, 's> {
 
     /// Evidence of the same hop together, hops linked where parents tie them.
     fn group(&self) -> Vec<Members> {
-        let evidence: Vec<usize> = (0..self.spans.len()).filter(|i| self.callees[*i].is_some()).collect();
+        let evidence: Vec<usize> = (0..self.spans.len())
+            .filter(|i| self.callees[*i].is_some())
+            .collect();
         let mut group_of: HashMap<usize, usize> = HashMap::new();
         let mut hops: Vec<Members> = vec![];
-        let next: HashMap<usize, usize> = evidence.iter().filter_map(|i| Some((*i, self.next_evidence(*i)?))).collect();
+        let next: HashMap<usize, usize> = evidence
+            .iter()
+            .filter_map(|i| Some((*i, self.next_evidence(*i)?)))
+            .collect();
         for &i in &evidence {
             // Up to the topmost evidence of the same hop; a loop of parents ends at the earliest of it.
             let mut top = i;
@@ -165,9 +195,14 @@ impl<'a, 's> TraceOf<'a, 's> {
             hops[group].spans.push(i);
         }
         self.join_loose(&mut hops);
-        let place = |hops: &[Members], span: usize| hops.iter().position(|h| h.spans.contains(&span));
+        let place =
+            |hops: &[Members], span: usize| hops.iter().position(|h| h.spans.contains(&span));
         for at in 0..hops.len() {
-            let above = hops[at].spans.iter().filter_map(|i| next.get(i)).filter_map(|up| place(&hops, *up));
+            let above = hops[at]
+                .spans
+                .iter()
+                .filter_map(|i| next.get(i))
+                .filter_map(|up| place(&hops, *up));
             hops[at].caller = above.filter(|other| *other != at).min().map(Caller::Hop);
         }
         hops
@@ -181,19 +216,32 @@ impl<'a, 's> TraceOf<'a, 's> {
     fn join_loose(&self, hops: &mut Vec<Members>) {
         let mut at = 0;
         while at < hops.len() {
-            let own = hops[at].spans.iter().all(|i| self.spans[*i].side == Side::Server);
+            let own = hops[at]
+                .spans
+                .iter()
+                .all(|i| self.spans[*i].side == Side::Server);
             let first = hops[at].spans.first().copied();
             let into = first.filter(|_| own).and_then(|i| {
                 let fits = |(place, other): &(usize, &Members)| {
                     *place != at
-                        && other.spans.iter().all(|o| self.spans[*o].side != Side::Server)
+                        && other
+                            .spans
+                            .iter()
+                            .all(|o| self.spans[*o].side != Side::Server)
                         && other.spans.iter().any(|o| {
                             let spans = self.spans;
-                            spans[*o].side == Side::Gateway && self.is_same(*o, i) && holds(spans[*o], spans[i].time)
+                            spans[*o].side == Side::Gateway
+                                && self.is_same(*o, i)
+                                && holds(spans[*o], spans[i].time)
                         })
                 };
-                let start = |place: usize| hops[place].spans.iter().map(|o| self.spans[*o].time).max();
-                hops.iter().enumerate().filter(fits).map(|(place, _)| place).max_by_key(|place| start(*place))
+                let start =
+                    |place: usize| hops[place].spans.iter().map(|o| self.spans[*o].time).max();
+                hops.iter()
+                    .enumerate()
+                    .filter(fits)
+                    .map(|(place, _)| place)
+                    .max_by_key(|place| start(*place))
             });
             match into {
                 Some(into) => {
@@ -212,7 +260,9 @@ impl<'a, 's> TraceOf<'a, 's> {
             if hops[at].caller.is_some() {
                 continue;
             }
-            let Some((caller, time)) = self.caller_of(&hops[at]) else { continue };
+            let Some((caller, time)) = self.caller_of(&hops[at]) else {
+                continue;
+            };
             let asked = |place: &usize| {
                 *place != at
                     && hops[*place].spans.iter().any(|o| {
@@ -226,7 +276,10 @@ impl<'a, 's> TraceOf<'a, 's> {
                 let late = start.filter(|start| *start > time);
                 (late.is_none(), late.map(std::cmp::Reverse), start)
             };
-            let found = (0..hops.len()).filter(asked).filter(|p| !is_above(hops, at, *p)).max_by_key(start);
+            let found = (0..hops.len())
+                .filter(asked)
+                .filter(|p| !is_above(hops, at, *p))
+                .max_by_key(start);
             hops[at].caller = Some(found.map_or(Caller::Unseen, Caller::Hop));
         }
     }
@@ -257,14 +310,38 @@ impl<'a, 's> TraceOf<'a, 's> {
     ) -> Option<(Hop, Vec<SpanKey>)> {
         let first = self.best(members)?;
         let span = self.spans[first];
-        let callees = || members.spans.iter().filter_map(|i| self.callees[*i].as_ref());
-        let pod = callees().find_map(|c| if let Callee::Pod(pod) = c { Some(*pod) } else { None });
-        let route =
-            callees().find_map(|c| if let Callee::Route { group, app } = c { Some((*group, *app)) } else { None });
-        let app = pod.and_then(|p| p.app.as_deref()).or(route.map(|(_, app)| app))?;
+        let callees = || {
+            members
+                .spans
+                .iter()
+                .filter_map(|i| self.callees[*i].as_ref())
+        };
+        let pod = callees().find_map(|c| {
+            if let Callee::Pod(pod) = c {
+                Some(*pod)
+            } else {
+                None
+            }
+        });
+        let route = callees().find_map(|c| {
+            if let Callee::Route { group, app } = c {
+                Some((*group, *app))
+            } else {
+                None
+            }
+        });
+        let app = pod
+            .and_then(|p| p.app.as_deref())
+            .or(route.map(|(_, app)| app))?;
         let groups = self.known.groups;
-        let has = |group: &str| groups.get(group).is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app));
-        let group = route.map(|(group, _)| group).or_else(|| groups.keys().map(String::as_str).find(|g| has(g)));
+        let has = |group: &str| {
+            groups
+                .get(group)
+                .is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app))
+        };
+        let group = route
+            .map(|(group, _)| group)
+            .or_else(|| groups.keys().map(String::as_str).find(|g| has(g)));
         let lane_app = group.and_then(|g| groups.get(g)?.spec.apps.iter().find(|a| a.app == app));
         let ids = |members: &Members| self.id(members, told);
         let parent = match members.caller {
@@ -274,21 +351,46 @@ impl<'a, 's> TraceOf<'a, 's> {
             Some(Caller::Unseen) => Some(format!("unseen-{}", span.span)),
         };
         let taken = self.taken(first).map(|i| self.spans[i]);
-        let others = || members.spans.iter().filter(|i| **i != first).map(|i| self.spans[*i]);
+        let others = || {
+            members
+                .spans
+                .iter()
+                .filter(|i| **i != first)
+                .map(|i| self.spans[*i])
+        };
         // What the caller sent; at an entry, which may colour, it says nothing of what the pod got.
         let taken_tag = taken.map_or(Tag::Unknown, |s| tag_of(s, tellers));
-        let tag_in = if parent.is_some() { span.tag_came.clone().or(taken_tag) } else { Tag::Unknown };
+        let tag_in = if parent.is_some() {
+            span.tag_came.clone().or(taken_tag)
+        } else {
+            Tag::Unknown
+        };
         let own_tag = tag_of(span, tellers);
-        let tag = others().fold(tag_in.or(own_tag), |tag, other| tag.or(tag_of(other, tellers)));
+        let tag = others().fold(tag_in.or(own_tag), |tag, other| {
+            tag.or(tag_of(other, tellers))
+        });
         let entry = parent.is_none();
         let text = |of: fn(&Span) -> &str| {
             let entry = taken.filter(|_| entry);
             let all = entry.into_iter().chain([span]).chain(others()).chain(taken);
-            all.map(of).find(|t| !t.is_empty()).unwrap_or_default().to_owned()
+            all.map(of)
+                .find(|t| !t.is_empty())
+                .unwrap_or_default()
+                .to_owned()
         };
-        let status = [span].into_iter().chain(others()).chain(taken).find_map(|s| s.status);
-        let error = [span].into_iter().chain(others()).chain(taken).find_map(|s| s.error.clone());
-        let address = pod.and_then(|p| p.address.clone()).or_else(|| span.peer.clone());
+        let status = [span]
+            .into_iter()
+            .chain(others())
+            .chain(taken)
+            .find_map(|s| s.status);
+        let error = [span]
+            .into_iter()
+            .chain(others())
+            .chain(taken)
+            .find_map(|s| s.error.clone());
+        let address = pod
+            .and_then(|p| p.address.clone())
+            .or_else(|| span.peer.clone());
         let namespace = pod.map(|p| p.key.place().1.to_owned()).unwrap_or_default();
         let hop = Hop {
             time: span.time,
@@ -313,7 +415,14 @@ impl<'a, 's> TraceOf<'a, 's> {
             error,
             amends: false,
         };
-        Some((hop, members.spans.iter().map(|i| key_of(self.spans[*i])).collect()))
+        Some((
+            hop,
+            members
+                .spans
+                .iter()
+                .map(|i| key_of(self.spans[*i]))
+                .collect(),
+        ))
     }
 
     /// A gateway's own span of the request as it came in.
@@ -346,8 +455,13 @@ impl<'a, 's> TraceOf<'a, 's> {
 
     /// What a hop is known by: as it was told before, or the id of who tells most of it.
     fn id(&self, members: &Members, told: &BTreeMap<SpanKey, Arc<Hop>>) -> Option<String> {
-        let before = members.spans.iter().find_map(|i| told.get(&key_of(self.spans[*i])));
-        before.map(|hop| hop.span.clone()).or_else(|| Some(self.spans[self.best(members)?].span.clone()))
+        let before = members
+            .spans
+            .iter()
+            .find_map(|i| told.get(&key_of(self.spans[*i])));
+        before
+            .map(|hop| hop.span.clone())
+            .or_else(|| Some(self.spans[self.best(members)?].span.clone()))
     }
 }
 
@@ -374,7 +488,8 @@ fn holds(span: &Span, time: Timestamp) -> bool {
 
 fn callee<'a>(span: &Span, known: Known<'a>) -> Option<Callee<'a>> {
     let by_address = || known.pods.at(span.peer.as_deref()?, span.time);
-    let by_route = || app_of_route(span, known.groups).map(|(group, app)| Callee::Route { group, app });
+    let by_route =
+        || app_of_route(span, known.groups).map(|(group, app)| Callee::Route { group, app });
     match span.side {
         Side::Inner => None,
         Side::Client => by_address().map(Callee::Pod),

@@ -16,10 +16,18 @@ pub(super) fn app_of_route<'a>(span: &Span, groups: &'a LaneGroups) -> Option<(&
     let route = span.route.as_deref()?;
     let mut best: Option<(usize, &str, &str)> = None;
     for (name, group) in groups.iter() {
-        let at_entry = is_named(route, &entry_route(name)).then(|| app_at(group, &span.path)).flatten();
-        let mut found: Vec<(usize, &str)> = at_entry.into_iter().map(|app| (entry_route(name).len(), app)).collect();
+        let at_entry = is_named(route, &entry_route(name))
+            .then(|| app_at(group, &span.path))
+            .flatten();
+        let mut found: Vec<(usize, &str)> = at_entry
+            .into_iter()
+            .map(|app| (entry_route(name).len(), app))
+            .collect();
         let apps = group.spec.apps.iter().map(|a| a.app.as_str());
-        found.extend(apps.filter(|app| is_named(route, &app_route(name, app))).map(|a| (app_route(name, a).len(), a)));
+        found.extend(
+            apps.filter(|app| is_named(route, &app_route(name, app)))
+                .map(|a| (app_route(name, a).len(), a)),
+        );
         for (length, app) in found {
             if best.is_none_or(|(most, ..)| length > most) {
                 best = Some((length, name, app));
@@ -42,6 +50,11 @@ fn is_named(route: &str, name: &str) -> bool {
 /// The app of the entry's longest path.
 fn app_at<'a>(group: &'a LaneGroup, path: &str) -> Option<&'a str> {
     let path = path.split('?').next().unwrap_or_default();
-    let fits = group.spec.entry.routes.iter().filter(|r| under(path, &r.path));
+    let fits = group
+        .spec
+        .entry
+        .routes
+        .iter()
+        .filter(|r| under(path, &r.path));
     fits.max_by_key(|r| r.path.len()).map(|r| r.app.as_str())
 }

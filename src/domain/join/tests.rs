@@ -15,11 +15,26 @@ use crate::{
 
 /// a, b, c in the group g; a pod of each at 127.0.0.11 to 13, those of a and c gray.
 fn world() -> World {
-    let app = |name: &str| LaneApp { app: name.into(), service: None, port: 80 };
-    let mut spec = LaneGroupSpec { apps: ["a", "b", "c"].map(app).into(), ..LaneGroupSpec::default() };
-    spec.entry.routes = vec![EntryRoute { path: "/A".into(), app: "a".into(), rewrite: None }];
+    let app = |name: &str| LaneApp {
+        app: name.into(),
+        service: None,
+        port: 80,
+    };
+    let mut spec = LaneGroupSpec {
+        apps: ["a", "b", "c"].map(app).into(),
+        ..LaneGroupSpec::default()
+    };
+    spec.entry.routes = vec![EntryRoute {
+        path: "/A".into(),
+        app: "a".into(),
+        rewrite: None,
+    }];
     let pod = |(app, end, gray): (&str, u8, bool)| {
-        let key = Key::of(None, "demo", &format!("{app}-{}", if gray { "gray" } else { "prod" }));
+        let key = Key::of(
+            None,
+            "demo",
+            &format!("{app}-{}", if gray { "gray" } else { "prod" }),
+        );
         let pod = Pod {
             key: key.clone(),
             app: Some(app.into()),
@@ -32,8 +47,15 @@ fn world() -> World {
         (key, pod)
     };
     World {
-        groups: Arc::new(BTreeMap::from([("g".into(), Arc::new(LaneGroup::new("g", spec)))])),
-        pods: Arc::new([("a", 11, true), ("b", 12, false), ("c", 13, true)].map(pod).into()),
+        groups: Arc::new(BTreeMap::from([(
+            "g".into(),
+            Arc::new(LaneGroup::new("g", spec)),
+        )])),
+        pods: Arc::new(
+            [("a", 11, true), ("b", 12, false), ("c", 13, true)]
+                .map(pod)
+                .into(),
+        ),
         ..World::default()
     }
 }
@@ -54,7 +76,10 @@ fn join_slowly(spans: impl IntoIterator<Item = (Span, i64)>) -> Vec<Hop> {
     let mut hops: Vec<Hop> = vec![];
     let mut told = |more: Vec<Hop>| {
         for hop in more {
-            let before = hops.iter_mut().find(|h| h.span == hop.span).filter(|_| hop.amends);
+            let before = hops
+                .iter_mut()
+                .find(|h| h.span == hop.span)
+                .filter(|_| hop.amends);
             match before {
                 Some(before) => *before = hop,
                 None => hops.push(hop),
@@ -74,7 +99,13 @@ fn join_slowly(spans: impl IntoIterator<Item = (Span, i64)>) -> Vec<Hop> {
 fn settle(joiner: &mut Joiner, at: Timestamp) -> Vec<Hop> {
     let world = world();
     let pods = PodIndex::of(world.pods.values());
-    let hops = joiner.settle(at, Known { pods: &pods, groups: &world.groups });
+    let hops = joiner.settle(
+        at,
+        Known {
+            pods: &pods,
+            groups: &world.groups,
+        },
+    );
     hops.into_iter().map(Arc::unwrap_or_clone).collect()
 }
 
@@ -82,22 +113,54 @@ fn settle(joiner: &mut Joiner, at: Timestamp) -> Vec<Hop> {
 type Row = (String, Option<String>, Option<String>, Option<String>);
 
 fn told(hops: &[Hop]) -> Vec<Row> {
-    let app_of = |span: &String| hops.iter().find(|h| h.span == *span).map_or(span.clone(), |h| h.app.clone());
-    hops.iter().map(|h| (h.app.clone(), h.parent.as_ref().map(app_of), h.tag.clone(), h.pod_tag.clone())).collect()
+    let app_of = |span: &String| {
+        hops.iter()
+            .find(|h| h.span == *span)
+            .map_or(span.clone(), |h| h.app.clone())
+    };
+    hops.iter()
+        .map(|h| {
+            (
+                h.app.clone(),
+                h.parent.as_ref().map(app_of),
+                h.tag.clone(),
+                h.pod_tag.clone(),
+            )
+        })
+        .collect()
 }
 
 fn expected(all: &[(&str, &str, &str, &str)]) -> Vec<Row> {
     let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
-    all.iter().map(|(app, by, tag, pod)| ((*app).to_owned(), some(by), some(tag), some(pod))).collect()
+    all.iter()
+        .map(|(app, by, tag, pod)| ((*app).to_owned(), some(by), some(tag), some(pod)))
+        .collect()
 }
 
-const STORY: &[(&str, &str, &str, &str)] =
-    &[("a", "", "gray", "gray"), ("b", "a", "gray", ""), ("c", "b", "gray", "gray")];
+const STORY: &[(&str, &str, &str, &str)] = &[
+    ("a", "", "gray", "gray"),
+    ("b", "a", "gray", ""),
+    ("c", "b", "gray", "gray"),
+];
 
 fn traefiks() -> Vec<Span> {
-    let keys = TagKeys { headers: vec!["x-mse-tag".into()], parameters: ["group".into()].into(), ..TagKeys::default() };
-    let log = AccessLog { format: LogFormat::Traefik, ..AccessLog::default() };
-    let reader = Reader::new(&log, &keys, Emitter { service: "gw".into(), ..Emitter::default() });
+    let keys = TagKeys {
+        headers: vec!["x-mse-tag".into()],
+        parameters: ["group".into()].into(),
+        ..TagKeys::default()
+    };
+    let log = AccessLog {
+        format: LogFormat::Traefik,
+        ..AccessLog::default()
+    };
+    let reader = Reader::new(
+        &log,
+        &keys,
+        Emitter {
+            service: "gw".into(),
+            ..Emitter::default()
+        },
+    );
     let lines = include_str!("../access_log/tests/traefik-three-hops.jsonl").lines();
     lines.map(|line| reader.read(line).unwrap()).collect()
 }
@@ -118,38 +181,104 @@ fn span(side: Side, id: &str, parent: &str, at: i64, took: u64) -> Span {
 }
 
 fn by_gateway(span: Span) -> Span {
-    Span { by: Emitter { service: "gw".into(), ..Emitter::default() }, ..span }
+    Span {
+        by: Emitter {
+            service: "gw".into(),
+            ..Emitter::default()
+        },
+        ..span
+    }
 }
 
 fn by_pod(app: &str, span: Span) -> Span {
     let uid = Some(format!("uid-{app}"));
-    Span { by: Emitter { service: app.into(), uid, ..Emitter::default() }, ..span }
+    Span {
+        by: Emitter {
+            service: app.into(),
+            uid,
+            ..Emitter::default()
+        },
+        ..span
+    }
 }
 
 fn to(address: &str, span: Span) -> Span {
-    Span { peer: Some(address.into()), ..span }
+    Span {
+        peer: Some(address.into()),
+        ..span
+    }
 }
 
 fn tagged(tag: &str, span: Span) -> Span {
-    Span { tag: Tag::told(tag), ..span }
+    Span {
+        tag: Tag::told(tag),
+        ..span
+    }
 }
 
 /// Three hops through one gateway, every party with a span: Traefik and services with an SDK.
 fn traced() -> Vec<Span> {
     let mut all = vec![];
-    for (i, (app, address)) in [("a", "127.0.0.11"), ("b", "127.0.0.12"), ("c", "127.0.0.13")].into_iter().enumerate() {
+    for (i, (app, address)) in [
+        ("a", "127.0.0.11"),
+        ("b", "127.0.0.12"),
+        ("c", "127.0.0.13"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let at = i64::try_from(i).unwrap() * 10;
         let took = 100 - 20 * i as u64;
-        let caller = if i == 0 { String::new() } else { format!("out{}", i - 1) };
+        let caller = if i == 0 {
+            String::new()
+        } else {
+            format!("out{}", i - 1)
+        };
         let taken = by_gateway(span(Side::Server, &format!("in{i}"), &caller, at, took));
-        all.push(tagged("gray", Span { path: format!("/{i}"), ..taken }));
-        let inner = span(Side::Inner, &format!("route{i}"), &format!("in{i}"), at + 1, took - 2);
+        all.push(tagged(
+            "gray",
+            Span {
+                path: format!("/{i}"),
+                ..taken
+            },
+        ));
+        let inner = span(
+            Side::Inner,
+            &format!("route{i}"),
+            &format!("in{i}"),
+            at + 1,
+            took - 2,
+        );
         all.push(by_gateway(inner));
-        let sent = span(Side::Client, &format!("sent{i}"), &format!("route{i}"), at + 1, took - 2);
+        let sent = span(
+            Side::Client,
+            &format!("sent{i}"),
+            &format!("route{i}"),
+            at + 1,
+            took - 2,
+        );
         all.push(to(address, tagged("gray", by_gateway(sent))));
-        all.push(by_pod(app, span(Side::Server, &format!("own{i}"), &format!("sent{i}"), at + 2, took - 4)));
+        all.push(by_pod(
+            app,
+            span(
+                Side::Server,
+                &format!("own{i}"),
+                &format!("sent{i}"),
+                at + 2,
+                took - 4,
+            ),
+        ));
         // The SDK names the Service, not the pod.
-        all.push(by_pod(app, span(Side::Client, &format!("out{i}"), &format!("own{i}"), at + 3, took - 6)));
+        all.push(by_pod(
+            app,
+            span(
+                Side::Client,
+                &format!("out{i}"),
+                &format!("own{i}"),
+                at + 3,
+                took - 6,
+            ),
+        ));
     }
     all
 }
@@ -158,19 +287,31 @@ fn traced() -> Vec<Span> {
 fn traefiks_log_alone_gives_the_whole_chain() {
     let hops = join(traefiks());
     assert_eq!(told(&hops), expected(STORY));
-    assert_eq!((hops[0].entry, &*hops[0].path, hops[0].micros), (true, "/A/a?group=gray", 4410));
-    assert!(hops.iter().all(|h| h.group.as_deref() == Some("g") && h.namespace == "demo" && !h.tag_unknown));
+    assert_eq!(
+        (hops[0].entry, &*hops[0].path, hops[0].micros),
+        (true, "/A/a?group=gray", 4410)
+    );
+    assert!(
+        hops.iter()
+            .all(|h| h.group.as_deref() == Some("g") && h.namespace == "demo" && !h.tag_unknown)
+    );
     let hops: Vec<Arc<Hop>> = hops.into_iter().map(Arc::new).collect();
     let chains = assemble(&hops, &world(), Timestamp::MAX);
     assert_eq!(chains.len(), 1);
-    assert_eq!(chains[0].steps.iter().map(|s| s.depth).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(
+        chains[0].steps.iter().map(|s| s.depth).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
 }
 
 #[test]
 fn spans_alone_give_the_same_chain() {
     let hops = join(traced());
     assert_eq!(told(&hops), expected(STORY));
-    assert_eq!((&*hops[0].path, hops[0].entry, hops[1].entry), ("/0", true, false));
+    assert_eq!(
+        (&*hops[0].path, hops[0].entry, hops[1].entry),
+        ("/0", true, false)
+    );
 }
 
 #[test]
@@ -183,8 +324,20 @@ fn services_that_tell_nothing_and_proxies_that_tell_nothing_leave_the_others_tie
     // Without the gateway's spans the services tie each other where they pass the trace on.
     let own: Vec<Span> = traced().into_iter().filter(of_pods).collect();
     let tied = own.into_iter().map(|s| match s.span.as_str() {
-        "own1" => tagged("gray", Span { parent: Some("out0".into()), ..s }),
-        "own2" => tagged("gray", Span { parent: Some("out1".into()), ..s }),
+        "own1" => tagged(
+            "gray",
+            Span {
+                parent: Some("out0".into()),
+                ..s
+            },
+        ),
+        "own2" => tagged(
+            "gray",
+            Span {
+                parent: Some("out1".into()),
+                ..s
+            },
+        ),
         "own0" => tagged("gray", Span { parent: None, ..s }),
         _ => s,
     });
@@ -194,11 +347,20 @@ fn services_that_tell_nothing_and_proxies_that_tell_nothing_leave_the_others_tie
 #[test]
 fn services_that_only_pass_the_trace_on_are_tied_by_what_the_gateway_sent() {
     // A service without an SDK hands on the id of the span that its gateway sent it.
-    let spans = traced().into_iter().filter(|s| s.by.uid.is_none()).map(|s| match s.span.as_str() {
-        "in1" => Span { parent: Some("sent0".into()), ..s },
-        "in2" => Span { parent: Some("sent1".into()), ..s },
-        _ => s,
-    });
+    let spans = traced()
+        .into_iter()
+        .filter(|s| s.by.uid.is_none())
+        .map(|s| match s.span.as_str() {
+            "in1" => Span {
+                parent: Some("sent0".into()),
+                ..s
+            },
+            "in2" => Span {
+                parent: Some("sent1".into()),
+                ..s
+            },
+            _ => s,
+        });
     let hops = join(spans);
     assert_eq!(told(&hops), expected(STORY));
     assert!(hops[0].entry && !hops[1].entry && !hops[2].entry);
@@ -213,17 +375,40 @@ fn a_lost_tag_is_absent_and_one_that_nobody_tells_is_unknown() {
         join(spans)
     };
     let hops = quiet(1);
-    assert_eq!(told(&hops), expected(&[("a", "", "gray", "gray"), ("b", "a", "", ""), ("c", "b", "", "gray")]));
-    assert!(hops.iter().all(|h| !h.tag_unknown), "this log has told a tag, so a line without one had none");
-    assert!(quiet(0).iter().all(|h| h.tag_unknown), "this log never told one");
+    assert_eq!(
+        told(&hops),
+        expected(&[
+            ("a", "", "gray", "gray"),
+            ("b", "a", "", ""),
+            ("c", "b", "", "gray")
+        ])
+    );
+    assert!(
+        hops.iter().all(|h| !h.tag_unknown),
+        "this log has told a tag, so a line without one had none"
+    );
+    assert!(
+        quiet(0).iter().all(|h| h.tag_unknown),
+        "this log never told one"
+    );
 }
 
 #[test]
 fn what_the_caller_sent_counts_where_the_gateway_colours_anew() {
-    let spans = traced().into_iter().map(|s| if s.span == "in1" { tagged("-", s) } else { s });
+    let spans = traced()
+        .into_iter()
+        .map(|s| if s.span == "in1" { tagged("-", s) } else { s });
     let hops = join(spans);
-    assert_eq!((hops[1].tag.as_deref(), hops[1].tag_unknown), (None, false), "a dropped it");
-    assert_eq!(hops[0].tag.as_deref(), Some("gray"), "at the entry it is as coloured");
+    assert_eq!(
+        (hops[1].tag.as_deref(), hops[1].tag_unknown),
+        (None, false),
+        "a dropped it"
+    );
+    assert_eq!(
+        hops[0].tag.as_deref(),
+        Some("gray"),
+        "at the entry it is as coloured"
+    );
 }
 
 #[test]
@@ -232,14 +417,33 @@ fn a_log_and_spans_of_the_same_requests_are_the_same_hops() {
     for id in ["in", "sent"] {
         let line = |i: usize, app: &str| {
             let at = i64::try_from(i).unwrap() * 10;
-            let line = span(Side::Gateway, &format!("{id}{i}"), "", at, 100 - 20 * i as u64);
-            let line = to(&format!("127.0.0.1{}", i + 1), tagged("gray", by_gateway(line)));
-            Span { source: Source::Envoy, path: format!("/{app}"), ..line }
+            let line = span(
+                Side::Gateway,
+                &format!("{id}{i}"),
+                "",
+                at,
+                100 - 20 * i as u64,
+            );
+            let line = to(
+                &format!("127.0.0.1{}", i + 1),
+                tagged("gray", by_gateway(line)),
+            );
+            Span {
+                source: Source::Envoy,
+                path: format!("/{app}"),
+                ..line
+            }
         };
-        let lines = ["a", "b", "c"].into_iter().enumerate().map(|(i, app)| line(i, app));
+        let lines = ["a", "b", "c"]
+            .into_iter()
+            .enumerate()
+            .map(|(i, app)| line(i, app));
         let hops = join(lines.chain(traced()));
         assert_eq!(told(&hops), expected(STORY), "{id}");
-        assert!(hops.iter().all(|h| h.source == Some(Source::Envoy)), "the log is exact");
+        assert!(
+            hops.iter().all(|h| h.source == Some(Source::Envoy)),
+            "the log is exact"
+        );
     }
 }
 
@@ -249,36 +453,70 @@ fn sidecars_on_both_sides_are_one_hop_and_zipkins_shared_ids_too() {
         by_pod("a", span(Side::Server, "1", "", 0, 100)),
         by_pod("a", span(Side::Client, "2", "1", 1, 90)),
         // The caller's sidecar knows the pod.
-        to("127.0.0.12", tagged("gray", by_pod("a", span(Side::Client, "3", "2", 2, 80)))),
+        to(
+            "127.0.0.12",
+            tagged("gray", by_pod("a", span(Side::Client, "3", "2", 2, 80))),
+        ),
         // The callee's sidecar takes it and passes it on within the pod.
         tagged("gray", by_pod("b", span(Side::Server, "4", "3", 3, 70))),
-        to("127.0.0.12", by_pod("b", span(Side::Client, "5", "4", 4, 60))),
+        to(
+            "127.0.0.12",
+            by_pod("b", span(Side::Client, "5", "4", 4, 60)),
+        ),
         by_pod("b", span(Side::Server, "6", "5", 5, 50)),
     ]);
-    assert_eq!(told(&hops), expected(&[("a", "", "", "gray"), ("b", "a", "gray", "")]));
+    assert_eq!(
+        told(&hops),
+        expected(&[("a", "", "", "gray"), ("b", "a", "gray", "")])
+    );
     let hops = join([
         by_pod("a", span(Side::Server, "1", "", 0, 100)),
-        to("127.0.0.12", tagged("gray", by_pod("a", span(Side::Client, "2", "1", 1, 90)))),
+        to(
+            "127.0.0.12",
+            tagged("gray", by_pod("a", span(Side::Client, "2", "1", 1, 90))),
+        ),
         by_pod("b", span(Side::Server, "2", "1", 2, 80)),
-        to("127.0.0.13", tagged("gray", by_pod("b", span(Side::Client, "3", "2", 3, 70)))),
+        to(
+            "127.0.0.13",
+            tagged("gray", by_pod("b", span(Side::Client, "3", "2", 3, 70))),
+        ),
     ]);
-    assert_eq!(told(&hops), expected(&[("a", "", "", "gray"), ("b", "a", "gray", ""), ("c", "b", "gray", "gray")]));
+    assert_eq!(
+        told(&hops),
+        expected(&[
+            ("a", "", "", "gray"),
+            ("b", "a", "gray", ""),
+            ("c", "b", "gray", "gray")
+        ])
+    );
 }
 
 #[test]
 fn who_failed_without_a_pod_is_known_by_the_route() {
     let line = |route: &str| {
         let line = by_gateway(span(Side::Gateway, "1", "", 0, 3));
-        let line = Span { route: Some(route.into()), path: "/A/a".into(), status: Some(503), ..line };
+        let line = Span {
+            route: Some(route.into()),
+            path: "/A/a".into(),
+            status: Some(503),
+            ..line
+        };
         join([tagged("gray", line)])
     };
     for (route, app) in [
-        ("httproute-demo-g-entry-gw-demo-gw-ep-web-0-1c0@kubernetesgateway", "a"),
+        (
+            "httproute-demo-g-entry-gw-demo-gw-ep-web-0-1c0@kubernetesgateway",
+            "a",
+        ),
         ("httproute/demo/g-b/rule/0/match/0/*", "b"),
         ("demo.g-c.0", "c"),
     ] {
         let hops = line(route);
-        assert_eq!((hops.len(), &*hops[0].app, hops[0].pod.as_deref()), (1, app, None), "{route}");
+        assert_eq!(
+            (hops.len(), &*hops[0].app, hops[0].pod.as_deref()),
+            (1, app, None),
+            "{route}"
+        );
         assert_eq!((hops[0].status, hops[0].group.as_deref()), (503, Some("g")));
     }
     assert!(line("somebody-else@file").is_empty(), "not ours");
@@ -310,14 +548,33 @@ fn hops_are_told_once_when_their_trace_is_quiet_and_late_spans_complete_them() {
     assert_eq!(told(&hops), expected(STORY));
     // c's own span comes later, and one of a hop that no log told.
     let trace = hops[0].trace.clone();
-    let of_trace = |s: Span, time: Timestamp| Span { trace: trace.clone(), time, ..s };
-    joiner.take(of_trace(by_pod("c", span(Side::Server, "own", "", 0, 0)), hops[2].time), at);
-    let late = to("127.0.0.11", tagged("gray", by_pod("c", span(Side::Client, "late", "own", 0, 0))));
+    let of_trace = |s: Span, time: Timestamp| Span {
+        trace: trace.clone(),
+        time,
+        ..s
+    };
+    joiner.take(
+        of_trace(
+            by_pod("c", span(Side::Server, "own", "", 0, 0)),
+            hops[2].time,
+        ),
+        at,
+    );
+    let late = to(
+        "127.0.0.11",
+        tagged("gray", by_pod("c", span(Side::Client, "late", "own", 0, 0))),
+    );
     joiner.take(of_trace(late, hops[2].time), at);
     let more = settle(&mut joiner, at + SignedDuration::from_secs(6));
-    assert_eq!((more.len(), &*more[0].app, more[0].parent.as_deref()), (1, "a", Some(&*hops[2].span)));
+    assert_eq!(
+        (more.len(), &*more[0].app, more[0].parent.as_deref()),
+        (1, "a", Some(&*hops[2].span))
+    );
     assert_eq!(settle(&mut joiner, at + SignedDuration::from_secs(200)), []);
-    assert_eq!((joiner.held, joiner.traces.len(), joiner.order.len()), (0, 0, 0));
+    assert_eq!(
+        (joiner.held, joiner.traces.len(), joiner.order.len()),
+        (0, 0, 0)
+    );
 }
 
 /// A gateway that holds its lines back, an engine that dies between two of them, a caller that answers long after.
@@ -327,18 +584,35 @@ fn a_caller_that_is_told_late_is_who_called() {
     lines.sort_by_key(|s| std::cmp::Reverse(s.time));
     let hops = join_slowly(lines.into_iter().map(|line| (line, 20_000)));
     assert_eq!(told(&hops), expected(STORY));
-    assert_eq!(hops.iter().map(|h| h.amends).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(
+        hops.iter().map(|h| h.amends).collect::<Vec<_>>(),
+        [false, true, true]
+    );
 }
 
 #[test]
 fn memory_is_bounded_whatever_comes() {
     let mut joiner = Joiner::default();
     for n in 0..3 * MOST_SPANS {
-        let trace = if n % 2 == 0 { "one".to_owned() } else { format!("t{n}") };
-        joiner.take(Span { trace, span: n.to_string(), ..Span::default() }, now());
+        let trace = if n % 2 == 0 {
+            "one".to_owned()
+        } else {
+            format!("t{n}")
+        };
+        joiner.take(
+            Span {
+                trace,
+                span: n.to_string(),
+                ..Span::default()
+            },
+            now(),
+        );
     }
     assert!(joiner.held <= MOST_SPANS && joiner.order.len() == joiner.traces.len());
-    assert_eq!(joiner.traces.values().map(|t| t.spans.len()).sum::<usize>(), joiner.held);
+    assert_eq!(
+        joiner.traces.values().map(|t| t.spans.len()).sum::<usize>(),
+        joiner.held
+    );
     assert!(joiner.dropped() > 0);
     settle(&mut joiner, now() + SignedDuration::from_secs(100));
     assert_eq!((joiner.held, joiner.due.len()), (0, 0));
@@ -348,14 +622,32 @@ fn memory_is_bounded_whatever_comes() {
 fn any_spans() -> impl Strategy<Value = Vec<Span>> {
     let id = || prop::sample::select(&["1", "2", "3", "4", "5"][..]);
     let side = prop::sample::select(&[Side::Inner, Side::Client, Side::Server, Side::Gateway][..]);
-    let address =
-        || prop::option::of(prop::sample::select(&["127.0.0.11", "127.0.0.12", "127.0.0.13", "10.0.0.1"][..]));
+    let address = || {
+        prop::option::of(prop::sample::select(
+            &["127.0.0.11", "127.0.0.12", "127.0.0.13", "10.0.0.1"][..],
+        ))
+    };
     let by = prop::option::of(prop::sample::select(&["a", "b", "c"][..]));
     let tag = prop::sample::select(vec![Tag::Unknown, Tag::Absent, Tag::Value("gray".into())]);
-    let one = (side, id(), prop::option::of(id()), address(), address(), by, tag, -200_i64..200, 0_u64..200);
+    let one = (
+        side,
+        id(),
+        prop::option::of(id()),
+        address(),
+        address(),
+        by,
+        tag,
+        -200_i64..200,
+        0_u64..200,
+    );
     let one = one.prop_map(|(side, id, parent, peer, caller, by, tag, at, took)| {
         let span = span(side, id, parent.unwrap_or_default(), at, took);
-        let span = Span { peer: peer.map(Into::into), caller: caller.map(Into::into), tag, ..span };
+        let span = Span {
+            peer: peer.map(Into::into),
+            caller: caller.map(Into::into),
+            tag,
+            ..span
+        };
         by.map_or_else(|| by_gateway(span.clone()), |app| by_pod(app, span.clone()))
     });
     prop::collection::vec(one, 0..14)
@@ -425,21 +717,77 @@ fn seen_by_all(lost: usize) -> Vec<Span> {
             _ if tagged => "127.0.0.13",
             _ => "127.0.0.23",
         };
-        let pod = if address.starts_with("127.0.0.2") { format!("{app}2") } else { app.to_owned() };
-        let tag = if tagged { Tag::Value("gray".into()) } else { Tag::Absent };
+        let pod = if address.starts_with("127.0.0.2") {
+            format!("{app}2")
+        } else {
+            app.to_owned()
+        };
+        let tag = if tagged {
+            Tag::Value("gray".into())
+        } else {
+            Tag::Absent
+        };
         let came = if i == 0 { Tag::Absent } else { tag.clone() };
-        let parent = if i == 0 { String::new() } else { format!("out{}", i - 1) };
-        let line = to(address, by_gateway(span(Side::Gateway, &format!("in{i}"), "", at, took)));
-        let callers = ["127.0.0.1", if lost > 0 { "127.0.0.11" } else { "127.0.0.21" }, "127.0.0.12"];
+        let parent = if i == 0 {
+            String::new()
+        } else {
+            format!("out{}", i - 1)
+        };
+        let line = to(
+            address,
+            by_gateway(span(Side::Gateway, &format!("in{i}"), "", at, took)),
+        );
+        let callers = [
+            "127.0.0.1",
+            if lost > 0 { "127.0.0.11" } else { "127.0.0.21" },
+            "127.0.0.12",
+        ];
         let caller = Some(callers[i]);
-        all.push(Span { source: Source::Traefik, tag: tag.clone(), caller: caller.map(Into::into), ..line });
-        all.push(Span { tag: came, ..by_gateway(span(Side::Server, &format!("in{i}"), &parent, at, took)) });
-        let sent =
-            to(address, by_gateway(span(Side::Client, &format!("sent{i}"), &format!("in{i}"), at + 1, took - 2)));
-        all.push(Span { tag: tag.clone(), ..sent });
-        let own = by_pod(&pod, span(Side::Server, &format!("own{i}"), &format!("sent{i}"), at + 2, took - 4));
+        all.push(Span {
+            source: Source::Traefik,
+            tag: tag.clone(),
+            caller: caller.map(Into::into),
+            ..line
+        });
+        all.push(Span {
+            tag: came,
+            ..by_gateway(span(Side::Server, &format!("in{i}"), &parent, at, took))
+        });
+        let sent = to(
+            address,
+            by_gateway(span(
+                Side::Client,
+                &format!("sent{i}"),
+                &format!("in{i}"),
+                at + 1,
+                took - 2,
+            )),
+        );
+        all.push(Span {
+            tag: tag.clone(),
+            ..sent
+        });
+        let own = by_pod(
+            &pod,
+            span(
+                Side::Server,
+                &format!("own{i}"),
+                &format!("sent{i}"),
+                at + 2,
+                took - 4,
+            ),
+        );
         all.push(Span { tag, ..own });
-        all.push(by_pod(&pod, span(Side::Client, &format!("out{i}"), &format!("own{i}"), at + 3, took - 6)));
+        all.push(by_pod(
+            &pod,
+            span(
+                Side::Client,
+                &format!("out{i}"),
+                &format!("own{i}"),
+                at + 3,
+                took - 6,
+            ),
+        ));
     }
     all
 }
@@ -448,13 +796,30 @@ fn seen_by_all(lost: usize) -> Vec<Span> {
 fn open_world() -> World {
     let mut world = world();
     for (app, end) in [("a", 21), ("c", 23)] {
-        let mut pod = world.pods.values().find(|p| p.app.as_deref() == Some(app)).unwrap().clone();
+        let mut pod = world
+            .pods
+            .values()
+            .find(|p| p.app.as_deref() == Some(app))
+            .unwrap()
+            .clone();
         pod.key.name = format!("{app}-prod");
-        (pod.tag, pod.uid, pod.address) = (None, Some(format!("uid-{app}2")), Some(format!("127.0.0.{end}")));
+        (pod.tag, pod.uid, pod.address) = (
+            None,
+            Some(format!("uid-{app}2")),
+            Some(format!("127.0.0.{end}")),
+        );
         Arc::make_mut(&mut world.pods).insert(pod.key.clone(), pod);
     }
-    let spec = LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, ..LaneSpec::default() };
-    world.lanes = Arc::new(BTreeMap::from([("l".into(), Arc::new(Lane::new("l", spec)))]));
+    let spec = LaneSpec {
+        group: "g".into(),
+        tag: "gray".into(),
+        enabled: true,
+        ..LaneSpec::default()
+    };
+    world.lanes = Arc::new(BTreeMap::from([(
+        "l".into(),
+        Arc::new(Lane::new("l", spec)),
+    )]));
     world
 }
 

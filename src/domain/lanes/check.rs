@@ -23,10 +23,19 @@ pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec
     let mut problems = vec![];
     for lane in lanes.iter().filter(|l| l.spec.group == group_name) {
         let mut add = |severity, place: &str, text: String| {
-            problems.push(Problem { severity, lane: name(lane).into(), place: place.into(), text });
+            problems.push(Problem {
+                severity,
+                lane: name(lane).into(),
+                place: place.into(),
+                text,
+            });
         };
         match group {
-            None => add(Severity::Error, "group", format!("there is no lane group {group_name:?}")),
+            None => add(
+                Severity::Error,
+                "group",
+                format!("there is no lane group {group_name:?}"),
+            ),
             Some(group) => paths(lane, group, &mut add),
         }
         tag(lane, group, &mut add);
@@ -48,26 +57,49 @@ pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec
 
 /// What is wrong with the lane called `own` as it would be, and with others because of it: what was wrong with others
 /// before is not of this change.
-pub fn introduced(group: &str, of: Option<&LaneGroup>, before: &[Lane], after: &[Lane], own: &str) -> Vec<Problem> {
+pub fn introduced(
+    group: &str,
+    of: Option<&LaneGroup>,
+    before: &[Lane],
+    after: &[Lane],
+    own: &str,
+) -> Vec<Problem> {
     let old = check(group, of, before);
-    check(group, of, after).into_iter().filter(|p| p.lane == own || !old.contains(p)).collect()
+    check(group, of, after)
+        .into_iter()
+        .filter(|p| p.lane == own || !old.contains(p))
+        .collect()
 }
 
 /// What the gateway at the entry cannot do, and who comes first there.
 fn at_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>) {
-    let own = || lanes.iter().filter(|l| Some(&l.spec.group) == group.metadata.name.as_ref());
+    let own = || {
+        lanes
+            .iter()
+            .filter(|l| Some(&l.spec.group) == group.metadata.name.as_ref())
+    };
     if let Some(means) = Means::of(group) {
         problems.extend(coloured(group, lanes, &means).1);
         for lane in own().filter(|l| !l.spec.enabled) {
             let wrong = ways(&lane.spec, &means).err().unwrap_or_default();
-            let told = |(place, text)| Problem { severity: Severity::Error, lane: name(lane).into(), place, text };
+            let told = |(place, text)| Problem {
+                severity: Severity::Error,
+                lane: name(lane).into(),
+                place,
+                text,
+            };
             problems.extend(wrong.into_iter().map(told));
         }
     }
     for lane in own() {
         for text in taken_before(group, Some(lane)) {
             let place = "match".to_owned();
-            problems.push(Problem { severity: Severity::Warning, lane: name(lane).into(), place, text });
+            problems.push(Problem {
+                severity: Severity::Warning,
+                lane: name(lane).into(),
+                place,
+                text,
+            });
         }
     }
 }
@@ -78,11 +110,22 @@ fn tag(lane: &Lane, group: Option<&LaneGroup>, add: &mut impl FnMut(Severity, &s
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if tag.is_empty() {
         add(Severity::Error, "tag", "the tag is missing".into());
-    } else if tag.len() > 63 || !edge(tag.chars().next()) || !edge(tag.chars().last()) || !tag.chars().all(inner) {
-        let rule = "up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends";
-        add(Severity::Error, "tag", format!("{tag:?} cannot be a label of pods: {rule}"));
+    } else if tag.len() > 63
+        || !edge(tag.chars().next())
+        || !edge(tag.chars().last())
+        || !tag.chars().all(inner)
+    {
+        let rule =
+            "up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends";
+        add(
+            Severity::Error,
+            "tag",
+            format!("{tag:?} cannot be a label of pods: {rule}"),
+        );
     } else if group.is_none_or(|g| g.spec.mode != LaneMode::Agent)
-        && !tag.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !tag
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     {
         let rule = "no Service can be called SERVICE-TAG unless the tag is of lower-case letters, digits and '-'";
         add(Severity::Error, "tag", format!("{tag:?}: {rule}"));
@@ -91,9 +134,18 @@ fn tag(lane: &Lane, group: Option<&LaneGroup>, add: &mut impl FnMut(Severity, &s
 
 fn paths(lane: &Lane, group: &LaneGroup, add: &mut impl FnMut(Severity, &str, String)) {
     for (i, path) in lane.spec.rule.paths.iter().enumerate() {
-        let met = group.spec.entry.routes.iter().any(|r| under(path, &r.path) || under(&r.path, path));
+        let met = group
+            .spec
+            .entry
+            .routes
+            .iter()
+            .any(|r| under(path, &r.path) || under(&r.path, path));
         if path.starts_with('/') && !met {
-            add(Severity::Warning, &format!("match.paths[{i}]"), format!("no entry of the group leads to {path}"));
+            add(
+                Severity::Warning,
+                &format!("match.paths[{i}]"),
+                format!("no entry of the group leads to {path}"),
+            );
         }
     }
 }
@@ -102,13 +154,25 @@ fn shares(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     let rule = &lane.spec.rule;
     match lane.spec.share {
         Some(_) if !(rule.all.is_empty() && rule.any.is_empty()) => {
-            add(Severity::Error, "share", "a share stands instead of conditions, not beside them".into());
+            add(
+                Severity::Error,
+                "share",
+                "a share stands instead of conditions, not beside them".into(),
+            );
         }
         Some(share) if to_basis_points(share) == Some(0) => {
-            add(Severity::Warning, "share", "a share of 0 takes no request".into());
+            add(
+                Severity::Warning,
+                "share",
+                "a share of 0 takes no request".into(),
+            );
         }
         None if rule.is_empty() => {
-            add(Severity::Warning, "match", "without path, condition or share the lane takes every request".into());
+            add(
+                Severity::Warning,
+                "match",
+                "without path, condition or share the lane takes every request".into(),
+            );
         }
         _ => {}
     }
@@ -117,12 +181,22 @@ fn shares(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
 fn sums(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
     let mut sum = 0;
     for lane in ordered(group, lanes) {
-        let share = lane.spec.share.and_then(to_basis_points).unwrap_or_default();
+        let share = lane
+            .spec
+            .share
+            .and_then(to_basis_points)
+            .unwrap_or_default();
         sum += share;
         if share > 0 && sum > 10_000 {
             let total = f64::from(sum) / 100.0;
-            let text = format!("the shares of the group's lanes come to {total} %, more than 100 %");
-            problems.push(Problem { severity: Severity::Error, lane: name(lane).into(), place: "share".into(), text });
+            let text =
+                format!("the shares of the group's lanes come to {total} %, more than 100 %");
+            problems.push(Problem {
+                severity: Severity::Error,
+                lane: name(lane).into(),
+                place: "share".into(),
+                text,
+            });
             return;
         }
     }
@@ -162,7 +236,11 @@ fn nevers(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     for (list, conditions) in [("match.all", &rule.all), ("match.any", &rule.any)] {
         for (i, condition) in conditions.iter().enumerate() {
             if let Some((severity, text)) = never::condition(condition) {
-                add(severity, &format!("{list}[{i}]"), format!("'{}': {text}", print(condition)));
+                add(
+                    severity,
+                    &format!("{list}[{i}]"),
+                    format!("'{}': {text}", print(condition)),
+                );
             }
         }
     }
@@ -174,9 +252,15 @@ fn methods(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     for (list, conditions) in lists {
         for (i, c) in conditions.iter().enumerate() {
             let exact = matches!(c.op, Operator::Equal | Operator::In);
-            let small = c.values.iter().find(|v| v.bytes().any(|b| b.is_ascii_lowercase()));
+            let small = c
+                .values
+                .iter()
+                .find(|v| v.bytes().any(|b| b.is_ascii_lowercase()));
             if let (ConditionOn::Method, true, Some(value)) = (c.on, exact, small) {
-                let text = format!("methods are written in capitals: {} instead of {value}", value.to_uppercase());
+                let text = format!(
+                    "methods are written in capitals: {} instead of {value}",
+                    value.to_uppercase()
+                );
                 add(Severity::Warning, &format!("{list}[{i}]"), text);
             }
         }
@@ -196,7 +280,12 @@ fn pairs(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
             } else {
                 continue;
             };
-            problems.push(Problem { severity: Severity::Warning, lane: own.into(), place: "match".into(), text });
+            problems.push(Problem {
+                severity: Severity::Warning,
+                lane: own.into(),
+                place: "match".into(),
+                text,
+            });
             told += 1;
             if told >= MOST_PAIRS {
                 return;

@@ -45,18 +45,27 @@ pub struct Coloured {
 }
 
 /// The rules of each entry path (by its place in the group), and what is wrong. Lanes with errors take no request.
-pub fn coloured(group: &LaneGroup, lanes: &[Lane], means: &Means) -> (Vec<Vec<Coloured>>, Vec<Problem>) {
+pub fn coloured(
+    group: &LaneGroup,
+    lanes: &[Lane],
+    means: &Means,
+) -> (Vec<Vec<Coloured>>, Vec<Problem>) {
     let mut problems = vec![];
     let mut said = vec![];
     for lane in ordered(group.metadata.name.as_deref().unwrap_or_default(), lanes) {
         match ways(&lane.spec, means) {
             Ok(ways) => said.push((lane, ways)),
-            Err(wrong) => problems.extend(wrong.into_iter().map(|(place, text)| problem(lane, &place, text))),
+            Err(wrong) => problems.extend(
+                wrong
+                    .into_iter()
+                    .map(|(place, text)| problem(lane, &place, text)),
+            ),
         }
     }
     loop {
-        let found: Result<Vec<_>, Full> =
-            (0..group.spec.entry.routes.len()).map(|at| entry(group, at, &said)).collect();
+        let found: Result<Vec<_>, Full> = (0..group.spec.entry.routes.len())
+            .map(|at| entry(group, at, &said))
+            .collect();
         match found {
             Ok(rules) => return (rules, problems),
             Err(Full::Unsaid(first, second, key)) => {
@@ -74,7 +83,9 @@ pub fn coloured(group: &LaneGroup, lanes: &[Lane], means: &Means) -> (Vec<Vec<Co
                     "has no room: the lanes at {path} come to more than an HTTPRoute takes ({MOST_RULES} rules, \
                      {MOST_MATCHES} matches). Name fewer values, or fewer lanes"
                 );
-                let Some((lane, _)) = said.pop() else { return (vec![], problems) };
+                let Some((lane, _)) = said.pop() else {
+                    return (vec![], problems);
+                };
                 problems.push(problem(lane, "match", text));
             }
         }
@@ -86,8 +97,9 @@ pub fn group_problems(group: &LaneGroup, means: &Means) -> Vec<String> {
     let mut problems = vec![];
     let rewritten = group.spec.entry.routes.iter().any(|r| r.rewrite.is_some());
     if let Some(words) = rewritten.then(|| means.lacks(REWRITES)).flatten() {
-        problems
-            .push(format!("entry.routes: {words}: leave the rewrite out, and let the services answer at that path"));
+        problems.push(format!(
+            "entry.routes: {words}: leave the rewrite out, and let the services answer at that path"
+        ));
     }
     if let Some(member) = &group.spec.propagation.baggage {
         problems.push(format!(
@@ -105,7 +117,12 @@ enum Full {
 }
 
 fn problem(lane: &Lane, place: &str, text: String) -> Problem {
-    Problem { severity: Severity::Error, lane: name(lane).into(), place: place.into(), text }
+    Problem {
+        severity: Severity::Error,
+        lane: name(lane).into(),
+        place: place.into(),
+        text,
+    }
 }
 
 /// One match, with what it does.
@@ -115,12 +132,23 @@ struct Way {
     lane: usize,
 }
 
-fn entry(group: &LaneGroup, at: usize, said: &[(&Lane, Vec<Asked>)]) -> Result<Vec<Coloured>, Full> {
+fn entry(
+    group: &LaneGroup,
+    at: usize,
+    said: &[(&Lane, Vec<Asked>)],
+) -> Result<Vec<Coloured>, Full> {
     let route = &group.spec.entry.routes[at];
     let root = trimmed(&route.path);
-    let plain = Asked { path: root.clone(), ..Asked::default() };
+    let plain = Asked {
+        path: root.clone(),
+        ..Asked::default()
+    };
     // Last comes the baseline; before it, where clients may tag, what they say themselves.
-    let mut below = vec![Way { asked: plain.clone(), tag: Tag::None, lane: usize::MAX }];
+    let mut below = vec![Way {
+        asked: plain.clone(),
+        tag: Tag::None,
+        lane: usize::MAX,
+    }];
     if group.spec.client_may_tag {
         let header = group.spec.propagation.header.to_ascii_lowercase();
         let mut tags: Vec<&String> = said.iter().map(|(l, _)| &l.spec.tag).collect();
@@ -128,7 +156,14 @@ fn entry(group: &LaneGroup, at: usize, said: &[(&Lane, Vec<Asked>)]) -> Result<V
         tags.dedup();
         let own = tags.into_iter().map(|tag| {
             let headers = [(header.clone(), Value::Exact(tag.clone()))].into();
-            Way { asked: Asked { headers, ..plain.clone() }, tag: Tag::Own(tag.clone()), lane: usize::MAX }
+            Way {
+                asked: Asked {
+                    headers,
+                    ..plain.clone()
+                },
+                tag: Tag::Own(tag.clone()),
+                lane: usize::MAX,
+            }
         });
         below.splice(0..0, own);
     }
@@ -136,18 +171,26 @@ fn entry(group: &LaneGroup, at: usize, said: &[(&Lane, Vec<Asked>)]) -> Result<V
         let tag = Tag::Set(spec.spec.tag.clone());
         let mut here: Vec<Asked> = vec![];
         for path in paths(group, route, spec) {
-            let whole = |w: &Asked| Asked { path: path.clone(), ..w.clone() };
+            let whole = |w: &Asked| Asked {
+                path: path.clone(),
+                ..w.clone()
+            };
             here.extend(ways.iter().map(whole));
         }
         let mut also = vec![];
         for own in &here {
             // With one of the same tag it does not matter whose match it is.
-            for other in below.iter().filter(|w| w.tag != tag && own.rank() <= w.asked.rank()) {
+            for other in below
+                .iter()
+                .filter(|w| w.tag != tag && own.rank() <= w.asked.rank())
+            {
                 match own.and(&other.asked) {
                     Both::Never => {}
                     Both::As(both) => also.push(both),
                     // A client's own tag is one exact value: only lanes are asked for two things of one key.
-                    Both::Unsaid(key) => return Err(Full::Unsaid(lane, other.lane.min(said.len() - 1), key)),
+                    Both::Unsaid(key) => {
+                        return Err(Full::Unsaid(lane, other.lane.min(said.len() - 1), key));
+                    }
                 }
                 if also.len() + here.len() + below.len() > 4 * MOST_MATCHES {
                     return Err(Full::Room(route.path.clone()));
@@ -165,13 +208,24 @@ fn entry(group: &LaneGroup, at: usize, said: &[(&Lane, Vec<Asked>)]) -> Result<V
         kept.sort_by(|a, b| a.path.cmp(&b.path));
         // The same match of a later lane is never asked.
         below.retain(|w| !kept.contains(&w.asked));
-        below.splice(0..0, kept.into_iter().map(|asked| Way { asked, tag: tag.clone(), lane }));
+        below.splice(
+            0..0,
+            kept.into_iter().map(|asked| Way {
+                asked,
+                tag: tag.clone(),
+                lane,
+            }),
+        );
     }
     if below.len() > MOST_MATCHES {
         return Err(Full::Room(route.path.clone()));
     }
     let rules = rules(route, &root, &below);
-    if rules.len() > MOST_RULES { Err(Full::Room(route.path.clone())) } else { Ok(rules) }
+    if rules.len() > MOST_RULES {
+        Err(Full::Room(route.path.clone()))
+    } else {
+        Ok(rules)
+    }
 }
 
 /// Neighbours with the same tag and rewrite share a rule.
@@ -186,10 +240,18 @@ fn rules(route: &EntryRoute, root: &str, ways: &[Way]) -> Vec<Coloured> {
         });
         let found = way.asked.route_match();
         match rules.last_mut() {
-            Some(last) if last.tag == way.tag && last.rewrite == rewrite && last.matches.len() < MOST_OF_A_RULE => {
+            Some(last)
+                if last.tag == way.tag
+                    && last.rewrite == rewrite
+                    && last.matches.len() < MOST_OF_A_RULE =>
+            {
                 last.matches.push(found);
             }
-            _ => rules.push(Coloured { matches: vec![found], tag: way.tag.clone(), rewrite }),
+            _ => rules.push(Coloured {
+                matches: vec![found],
+                tag: way.tag.clone(),
+                rewrite,
+            }),
         }
     }
     rules

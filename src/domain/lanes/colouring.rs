@@ -33,19 +33,27 @@ impl Colouring {
             header: tag_header(group),
             baggage: propagation.baggage.clone(),
             client_may_tag: group.spec.client_may_tag,
-            held: lanes.iter().filter(held).map(|l| l.spec.tag.clone()).collect(),
+            held: lanes
+                .iter()
+                .filter(held)
+                .map(|l| l.spec.tag.clone())
+                .collect(),
             rules: Rules::compile(name, lanes).0,
         }
     }
 
     /// The lane that takes a request. A tag that no header can hold is none.
     pub fn decide(&self, request: &impl Look) -> Option<Decision<'_>> {
-        self.rules.decide(request).filter(|d| HeaderValue::from_str(d.tag).is_ok())
+        self.rules
+            .decide(request)
+            .filter(|d| HeaderValue::from_str(d.tag).is_ok())
     }
 
     /// Sets, keeps or takes away the tag of a request.
     pub fn apply(&self, parts: &mut Parts, trace: &str) {
-        let tag = self.decide(&Seen { parts, trace }).and_then(|d| HeaderValue::from_str(d.tag).ok());
+        let tag = self
+            .decide(&Seen { parts, trace })
+            .and_then(|d| HeaderValue::from_str(d.tag).ok());
         match tag {
             Some(tag) => {
                 if let Some(member) = &self.baggage {
@@ -66,12 +74,24 @@ impl Colouring {
 
 /// The header that carries a group's tags.
 pub fn tag_header(group: &LaneGroup) -> HeaderName {
-    group.spec.propagation.header.parse().unwrap_or(HeaderName::from_static("x-mse-tag"))
+    group
+        .spec
+        .propagation
+        .header
+        .parse()
+        .unwrap_or(HeaderName::from_static("x-mse-tag"))
 }
 
 /// Sets or removes one member of W3C `baggage`, and keeps the others as they are.
 fn set_member(headers: &mut HeaderMap, member: &str, value: Option<&HeaderValue>) {
-    let name = |entry: &str| entry.split(['=', ';']).next().unwrap_or_default().trim().to_owned();
+    let name = |entry: &str| {
+        entry
+            .split(['=', ';'])
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
     let mut entries: Vec<String> = headers
         .get_all("baggage")
         .iter()
@@ -79,7 +99,11 @@ fn set_member(headers: &mut HeaderMap, member: &str, value: Option<&HeaderValue>
         .flat_map(|v| v.split(',').map(|e| e.trim().to_owned()))
         .filter(|e| !e.is_empty() && name(e) != member)
         .collect();
-    entries.extend(value.and_then(|v| v.to_str().ok()).map(|v| format!("{member}={v}")));
+    entries.extend(
+        value
+            .and_then(|v| v.to_str().ok())
+            .map(|v| format!("{member}={v}")),
+    );
     headers.remove("baggage");
     if let Ok(value) = HeaderValue::from_str(&entries.join(","))
         && !entries.is_empty()
@@ -97,7 +121,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("baggage", HeaderValue::from_static("a=1;p=x, lane=old;q"));
         headers.append("baggage", HeaderValue::from_static("b=2"));
-        set_member(&mut headers, "lane", Some(&HeaderValue::from_static("gray")));
+        set_member(
+            &mut headers,
+            "lane",
+            Some(&HeaderValue::from_static("gray")),
+        );
         assert_eq!(headers["baggage"], "a=1;p=x,b=2,lane=gray");
         set_member(&mut headers, "lane", None);
         assert_eq!(headers["baggage"], "a=1;p=x,b=2");

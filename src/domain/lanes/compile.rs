@@ -18,12 +18,20 @@ impl Rules {
         let mut problems = vec![];
         let mut shared = 0;
         for lane in ordered(group, lanes) {
-            let mut c = Compiler { rules: &mut rules, problems: &mut problems, lane };
+            let mut c = Compiler {
+                rules: &mut rules,
+                problems: &mut problems,
+                lane,
+            };
             let rule = c.rule(&mut shared);
             rules.rules.push(rule);
         }
         for i in 0..rules.rules.len() {
-            file(&mut rules.index, &rules.rules[i], u32::try_from(i).unwrap_or(u32::MAX));
+            file(
+                &mut rules.index,
+                &rules.rules[i],
+                u32::try_from(i).unwrap_or(u32::MAX),
+            );
         }
         rules.index.finish();
         (rules, problems)
@@ -32,7 +40,10 @@ impl Rules {
 
 /// The enabled lanes of a group, first asked first.
 pub(super) fn ordered<'a>(group: &str, lanes: &'a [Lane]) -> Vec<&'a Lane> {
-    let mut lanes: Vec<&Lane> = lanes.iter().filter(|l| l.spec.group == group && l.spec.enabled).collect();
+    let mut lanes: Vec<&Lane> = lanes
+        .iter()
+        .filter(|l| l.spec.group == group && l.spec.enabled)
+        .collect();
     lanes.sort_by(|a, b| (a.spec.priority, name(a)).cmp(&(b.spec.priority, name(b))));
     lanes
 }
@@ -60,15 +71,34 @@ impl Compiler<'_> {
                 from..*shared
             }
             None => {
-                self.problem("share".into(), format!("{share} is no percentage from 0 to 100"));
+                self.problem(
+                    "share".into(),
+                    format!("{share} is no percentage from 0 to 100"),
+                );
                 0..0
             }
         });
-        for (i, path) in spec.rule.paths.iter().enumerate().filter(|(_, p)| !p.starts_with('/')) {
-            self.problem(format!("match.paths[{i}]"), format!("{path:?} must start with /"));
+        for (i, path) in spec
+            .rule
+            .paths
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| !p.starts_with('/'))
+        {
+            self.problem(
+                format!("match.paths[{i}]"),
+                format!("{path:?} must start with /"),
+            );
         }
         let paths = spec.rule.paths.iter().map(|p| p.as_str().into()).collect();
-        Rule { name: name(self.lane).into(), tag: spec.tag.as_str().into(), paths, all, any, share }
+        Rule {
+            name: name(self.lane).into(),
+            tag: spec.tag.as_str().into(),
+            paths,
+            all,
+            any,
+            share,
+        }
     }
 
     fn conditions(&mut self, conditions: &[Condition], list: &str) -> Vec<(u32, Test)> {
@@ -84,7 +114,12 @@ impl Compiler<'_> {
 
     fn problem(&mut self, place: String, text: String) {
         let lane = name(self.lane).to_owned();
-        self.problems.push(Problem { severity: Severity::Error, lane, place, text });
+        self.problems.push(Problem {
+            severity: Severity::Error,
+            lane,
+            place,
+            text,
+        });
     }
 }
 
@@ -104,7 +139,12 @@ fn file(index: &mut Index, rule: &Rule, i: u32) {
     let exact = |t: &Test| matches!(t, Test::Equal(_) | Test::In(_));
     if let Some((field, test)) = rule.all.iter().find(|(_, t)| exact(t)) {
         put(*field, test);
-    } else if !rule.any.is_empty() && rule.any.iter().all(|(_, t)| exact(t) || matches!(t, Test::Never)) {
+    } else if !rule.any.is_empty()
+        && rule
+            .any
+            .iter()
+            .all(|(_, t)| exact(t) || matches!(t, Test::Never))
+    {
         rule.any.iter().for_each(|(field, test)| put(*field, test));
     } else if let Some((field, test)) = rule.all.first() {
         put(*field, test);
@@ -126,7 +166,10 @@ impl Index {
         };
         let next = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
         let found = self.names[kind as usize].entry(hash(&key)).or_default();
-        match found.iter().find(|f| *self.fields[**f as usize].key == *key) {
+        match found
+            .iter()
+            .find(|f| *self.fields[**f as usize].key == *key)
+        {
             Some(field) => *field,
             None => {
                 found.push(next);
@@ -142,7 +185,11 @@ impl Index {
     }
 
     fn at(&mut self, field: u32, value: &str, rule: u32) {
-        self.fields[field as usize].values.entry(hash(value)).or_default().push(rule);
+        self.fields[field as usize]
+            .values
+            .entry(hash(value))
+            .or_default()
+            .push(rule);
     }
 
     fn with(&mut self, field: u32, rule: u32) {

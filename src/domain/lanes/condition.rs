@@ -56,7 +56,11 @@ pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
     let one = || match condition.values.as_slice() {
         [value] => Ok(Box::<str>::from(value.as_str())),
         [] => Err(format!("{} needs a value", op.word())),
-        _ => Err(format!("{} takes one value; use {} for several", op.word(), list_of(op))),
+        _ => Err(format!(
+            "{} takes one value; use {} for several",
+            op.word(),
+            list_of(op)
+        )),
     };
     let several = || match condition.values.as_slice() {
         [] => Err(format!("{} needs at least one value", op.word())),
@@ -73,7 +77,12 @@ pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
         Operator::Exists => return Err("exists takes no value".into()),
         Operator::Percent => {
             let text = one()?;
-            let number = text.trim_end_matches('%').trim().parse().ok().and_then(to_basis_points);
+            let number = text
+                .trim_end_matches('%')
+                .trim()
+                .parse()
+                .ok()
+                .and_then(to_basis_points);
             Test::Percent(number.ok_or_else(|| format!("{text:?} is no percentage from 0 to 100"))?)
         }
     })
@@ -81,15 +90,28 @@ pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
 
 /// Compiles a regex that must match the whole value.
 fn regex(pattern: &str) -> Result<Regex, String> {
-    let build = |p: &str| RegexBuilder::new(p).size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES).build();
+    let build = |p: &str| {
+        RegexBuilder::new(p)
+            .size_limit(REGEX_BYTES)
+            .dfa_size_limit(REGEX_BYTES)
+            .build()
+    };
     // Alone first: `a)(b` would be a valid, other pattern within the anchors.
     build(pattern)
         .and_then(|_| build(&format!("^(?:{pattern})$")))
-        .map_err(|e| format!("the regex {pattern:?} is wrong: {}", last_line(&e.to_string())))
+        .map_err(|e| {
+            format!(
+                "the regex {pattern:?} is wrong: {}",
+                last_line(&e.to_string())
+            )
+        })
 }
 
 fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or(text).trim_start_matches("error: ")
+    text.lines()
+        .last()
+        .unwrap_or(text)
+        .trim_start_matches("error: ")
 }
 
 fn list_of(op: Operator) -> &'static str {
@@ -101,5 +123,8 @@ fn list_of(op: Operator) -> &'static str {
 
 /// A name of a header as RFC 9110 has it.
 pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -126,7 +126,10 @@ impl Rules {
             consider(&field.with);
         });
         consider(&self.index.always);
-        self.rules.get(best as usize).map(|r| Decision { lane: &r.name, tag: &r.tag })
+        self.rules.get(best as usize).map(|r| Decision {
+            lane: &r.name,
+            tag: &r.tag,
+        })
     }
 
     /// No lanes at all: no request need be looked at.
@@ -143,7 +146,10 @@ impl Rules {
         (rule.paths.is_empty() || rule.paths.iter().any(|p| under(path, p)))
             && rule.all.iter().all(holds)
             && (rule.any.is_empty() || rule.any.iter().any(holds))
-            && rule.share.as_ref().is_none_or(|s| s.contains(&request.share()))
+            && rule
+                .share
+                .as_ref()
+                .is_none_or(|s| s.contains(&request.share()))
     }
 
     /// Calls `each` with every field that rules are filed under and that the request has.
@@ -166,7 +172,10 @@ impl Rules {
     /// many candidates at worst: `takes` looks at first values only.
     fn each_of_many(&self, kind: Kind, request: &impl Look, each: &mut dyn FnMut(&Field, &str)) {
         let mut found = |key: &str, value: &str| {
-            let fields = self.index.names[kind as usize].get(&hash(key)).map(Vec::as_slice).unwrap_or_default();
+            let fields = self.index.names[kind as usize]
+                .get(&hash(key))
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             fields
                 .iter()
                 .map(|f| &self.index.fields[*f as usize])
@@ -174,7 +183,9 @@ impl Rules {
                 .for_each(|f| each(f, value));
         };
         match kind {
-            Kind::Parameter => pairs(request.query()).for_each(|(k, v)| found(&decoded(k), &decoded(v))),
+            Kind::Parameter => {
+                pairs(request.query()).for_each(|(k, v)| found(&decoded(k), &decoded(v)))
+            }
             Kind::Header => request.headers(&mut |k, v| found(k, v)),
             Kind::Cookie => request.headers(&mut |k, v| {
                 if k == "cookie" {

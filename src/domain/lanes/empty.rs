@@ -21,14 +21,25 @@ fn can_match(pattern: &str, can_hold: impl Fn(u8) -> bool, trimmed: bool) -> Opt
         .skip_cache_capacity_check(true)
         .minimum_cache_clear_count(Some(0));
     let limit = thompson::Config::new().nfa_size_limit(Some(BYTES));
-    let dfa = DFA::builder().configure(config).thompson(limit).build(&format!("^(?:{pattern})$")).ok()?;
+    let dfa = DFA::builder()
+        .configure(config)
+        .thompson(limit)
+        .build(&format!("^(?:{pattern})$"))
+        .ok()?;
     let mut cache = dfa.create_cache();
     let blank = |byte: u8| trimmed && matches!(byte, b' ' | b'\t');
     // Of the bytes that the automaton does not tell apart one.
-    let bytes: BTreeMap<(u8, bool), u8> =
-        (0..=u8::MAX).filter(|b| can_hold(*b)).map(|b| ((dfa.byte_classes().get(b), blank(b)), b)).collect();
-    let first = dfa.start_state_forward(&mut cache, &Input::new("").anchored(Anchored::Yes)).ok()?;
-    let (mut known, mut open) = (HashSet::from([(first, After::Nothing)]), vec![(first, After::Nothing)]);
+    let bytes: BTreeMap<(u8, bool), u8> = (0..=u8::MAX)
+        .filter(|b| can_hold(*b))
+        .map(|b| ((dfa.byte_classes().get(b), blank(b)), b))
+        .collect();
+    let first = dfa
+        .start_state_forward(&mut cache, &Input::new("").anchored(Anchored::Yes))
+        .ok()?;
+    let (mut known, mut open) = (
+        HashSet::from([(first, After::Nothing)]),
+        vec![(first, After::Nothing)],
+    );
     while let Some((state, after)) = open.pop() {
         if after != After::Blank && dfa.next_eoi_state(&mut cache, state).ok()?.is_match() {
             return Some(true);
@@ -115,7 +126,11 @@ mod tests {
             ("[ \t]*", false),
             ("(?m)a$.^b", true),
         ] {
-            assert_eq!(matches_nothing(pattern, printable, true), none, "{pattern:?}");
+            assert_eq!(
+                matches_nothing(pattern, printable, true),
+                none,
+                "{pattern:?}"
+            );
         }
     }
 

@@ -89,27 +89,51 @@ pub struct Reason {
 impl Outcome {
     /// The lane and the tag, where they are certain.
     pub fn taken(&self) -> Option<&Taken> {
-        if let Self::Taken(taken) = self { Some(taken) } else { None }
+        if let Self::Taken(taken) = self {
+            Some(taken)
+        } else {
+            None
+        }
     }
 
     /// In one sentence; `group` is the lane group's name.
     pub fn words(&self, group: &str) -> String {
         match self {
             Self::Refused(r) => {
-                format!("takes no lane of {group}: the gateway answers {} {}", r.status.as_u16(), r.words)
+                format!(
+                    "takes no lane of {group}: the gateway answers {} {}",
+                    r.status.as_u16(),
+                    r.words
+                )
             }
-            Self::Elsewhere(route) => format!("takes no lane of {group}: HTTPRoute {route} takes it"),
-            Self::Taken(Taken { lane: Some(lane), tag }) => {
-                format!("takes lane {lane} of {group}: tag {}", tag.as_deref().unwrap_or_default())
+            Self::Elsewhere(route) => {
+                format!("takes no lane of {group}: HTTPRoute {route} takes it")
             }
-            Self::Taken(Taken { lane: None, tag: Some(tag) }) => {
+            Self::Taken(Taken {
+                lane: Some(lane),
+                tag,
+            }) => {
+                format!(
+                    "takes lane {lane} of {group}: tag {}",
+                    tag.as_deref().unwrap_or_default()
+                )
+            }
+            Self::Taken(Taken {
+                lane: None,
+                tag: Some(tag),
+            }) => {
                 format!("takes no lane of {group}: the client's own tag {tag} stays")
             }
             Self::Taken(_) => format!("takes no lane of {group}: the baseline"),
             Self::Drawn(ways) => {
-                let way = |(share, taken): &(u32, Taken)| format!("{taken} in {} of 100", f64::from(*share) / 100.0);
+                let way = |(share, taken): &(u32, Taken)| {
+                    format!("{taken} in {} of 100", f64::from(*share) / 100.0)
+                };
                 let all: Vec<String> = ways.iter().map(way).collect();
-                format!("takes {}: drawn at random, for the request brings no traceparent", all.join(", "))
+                format!(
+                    "takes {}: drawn at random, for the request brings no traceparent",
+                    all.join(", ")
+                )
             }
         }
     }
@@ -134,42 +158,76 @@ pub fn explain(entrance: &Entrance, request: &RequestParts) -> Explained {
     if request.header("host").is_none() && request.authority().is_none() {
         assumed.push(format!("Host: {local}"));
     }
-    let admitted = parts(request, request.authority().unwrap_or(&local))
-        .and_then(|mut parts| admit(&mut parts, &local, std::slice::from_ref(&colouring.header)).map(|_| parts));
+    let admitted = parts(request, request.authority().unwrap_or(&local)).and_then(|mut parts| {
+        admit(&mut parts, &local, std::slice::from_ref(&colouring.header)).map(|_| parts)
+    });
     let parts = match admitted {
         Ok(parts) => parts,
-        Err(refused) => return Explained { outcome: Outcome::Refused(refused), reasons: vec![], assumed },
+        Err(refused) => {
+            return Explained {
+                outcome: Outcome::Refused(refused),
+                reasons: vec![],
+                assumed,
+            };
+        }
     };
-    let brought = parts.headers.get("traceparent").and_then(|v| v.to_str().ok()).and_then(parse_traceparent);
-    let trace = brought.map(|(id, ..)| id).or(Some(request.trace.as_str()).filter(|t| !t.is_empty()));
-    let seen = Seen { parts: &parts, trace: trace.unwrap_or_default() };
+    let brought = parts
+        .headers
+        .get("traceparent")
+        .and_then(|v| v.to_str().ok())
+        .and_then(parse_traceparent);
+    let trace = brought
+        .map(|(id, ..)| id)
+        .or(Some(request.trace.as_str()).filter(|t| !t.is_empty()));
+    let seen = Seen {
+        parts: &parts,
+        trace: trace.unwrap_or_default(),
+    };
     let outcome = outcome(entrance, &colouring, &seen, trace.is_some());
     let reasons = match outcome {
-        Outcome::Taken(_) | Outcome::Drawn(_) => reasons(group, entrance.lanes, &seen, trace.is_some()),
+        Outcome::Taken(_) | Outcome::Drawn(_) => {
+            reasons(group, entrance.lanes, &seen, trace.is_some())
+        }
         Outcome::Refused(_) | Outcome::Elsewhere(_) => vec![],
     };
-    Explained { outcome, reasons, assumed }
+    Explained {
+        outcome,
+        reasons,
+        assumed,
+    }
 }
 
 /// The host of a request that names none.
 fn local(group: &LaneGroup) -> String {
-    let address = || group.status.as_ref().and_then(|s| s.addresses.first().cloned());
+    let address = || {
+        group
+            .status
+            .as_ref()
+            .and_then(|s| s.addresses.first().cloned())
+    };
     match &group.spec.entry.host {
-        Some(host) => host.strip_prefix('*').map_or(host.clone(), |rest| format!("any{rest}")),
+        Some(host) => host
+            .strip_prefix('*')
+            .map_or(host.clone(), |rest| format!("any{rest}")),
         None => address().unwrap_or_else(|| "localhost".into()),
     }
 }
 
 /// The request as it would be sent, with this host where it names none.
 fn parts(request: &RequestParts, host: &str) -> Result<Parts, Refused> {
-    let mut made = Request::builder().method(request.method.as_str()).uri(request.target());
+    let mut made = Request::builder()
+        .method(request.method.as_str())
+        .uri(request.target());
     if request.header("host").is_none() {
         made = made.header(header::HOST, host);
     }
     for (name, value) in &request.headers {
         made = made.header(name, value);
     }
-    let wrong = |e: http::Error| Refused { status: StatusCode::BAD_REQUEST, words: format!("no request of HTTP: {e}") };
+    let wrong = |e: http::Error| Refused {
+        status: StatusCode::BAD_REQUEST,
+        words: format!("no request of HTTP: {e}"),
+    };
     made.body(()).map(|r| r.into_parts().0).map_err(wrong)
 }
 
@@ -183,7 +241,9 @@ fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool
         }
     };
     let host = seen.header("host").map(without_port).unwrap_or_default();
-    let found = routed(entrance, all).into_iter().find(|m| m.takes(host, seen));
+    let found = routed(entrance, all)
+        .into_iter()
+        .find(|m| m.takes(host, seen));
     let Some(found) = found else {
         let words = format!(
             "no route of Gateway {} takes {} {}",
@@ -191,15 +251,26 @@ fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool
             seen.method(),
             seen.path()
         );
-        return Outcome::Refused(Refused { status: StatusCode::NOT_FOUND, words });
+        return Outcome::Refused(Refused {
+            status: StatusCode::NOT_FOUND,
+            words,
+        });
     };
     let (route, rule) = found.rule;
-    match tagging(entrance.group, &all[route], &all[route].spec.rules[rule].filters) {
+    match tagging(
+        entrance.group,
+        &all[route],
+        &all[route].spec.rules[rule].filters,
+    ) {
         Tagging::Lanes => by_lanes(colouring, seen, traced),
         Tagging::Fixed(tag) => Outcome::Taken(by_tag(entrance, colouring, seen, tag)),
         Tagging::None => {
             let route = &all[route];
-            Outcome::Elsewhere(format!("{}/{}", route.namespace().unwrap_or_default(), route.name_any()))
+            Outcome::Elsewhere(format!(
+                "{}/{}",
+                route.namespace().unwrap_or_default(),
+                route.name_any()
+            ))
         }
     }
 }
@@ -210,8 +281,13 @@ fn routed(entrance: &Entrance, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> 
     let mut found = vec![];
     for (r, route) in all.iter().enumerate() {
         let here = |p: &&ParentRef| {
-            let of = p.namespace.as_deref().or(route.metadata.namespace.as_deref());
-            p.is_gateway() && p.name == entrance.group.spec.entry.gateway && (of == home || home.is_none())
+            let of = p
+                .namespace
+                .as_deref()
+                .or(route.metadata.namespace.as_deref());
+            p.is_gateway()
+                && p.name == entrance.group.spec.entry.gateway
+                && (of == home || home.is_none())
         };
         let names: Vec<Option<&str>> = match route.spec.hostnames.as_slice() {
             [] => vec![None],
@@ -230,13 +306,21 @@ fn routed(entrance: &Entrance, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> 
 
 /// The hosts of the listeners that a route hangs on.
 fn listeners(gateway: Option<&Gateway>, parent: &ParentRef) -> Vec<Host> {
-    let Some(gateway) = gateway else { return vec![Host::Any] };
+    let Some(gateway) = gateway else {
+        return vec![Host::Any];
+    };
     let fits = |l: &&crate::api::gateway_api::Listener| {
         l.protocol == "HTTP"
             && parent.section_name.as_ref().is_none_or(|s| *s == l.name)
             && parent.port.is_none_or(|p| p == l.port)
     };
-    gateway.spec.listeners.iter().filter(fits).map(|l| Host::of(l.hostname.as_deref())).collect()
+    gateway
+        .spec
+        .listeners
+        .iter()
+        .filter(fits)
+        .map(|l| Host::of(l.hostname.as_deref()))
+        .collect()
 }
 
 /// What a rule does with the tag.
@@ -252,35 +336,70 @@ enum Tagging {
 fn tagging(group: &LaneGroup, route: &HttpRoute, filters: &[RouteFilter]) -> Tagging {
     let own = group.metadata.name.as_deref();
     let coloured = filters.iter().filter_map(|f| f.extension_ref.as_ref());
-    if coloured.into_iter().any(|to| to.kind == "LaneGroup" && Some(to.name.as_str()) == own) {
+    if coloured
+        .into_iter()
+        .any(|to| to.kind == "LaneGroup" && Some(to.name.as_str()) == own)
+    {
         return Tagging::Lanes;
     }
     let labels = route.metadata.labels.as_ref();
-    if labels.and_then(|l| l.get(label::LANE_GROUP)).map(String::as_str) != own {
+    if labels
+        .and_then(|l| l.get(label::LANE_GROUP))
+        .map(String::as_str)
+        != own
+    {
         return Tagging::None;
     }
     let header = &group.spec.propagation.header;
-    let set = filters.iter().filter_map(|f| f.request_header_modifier.as_ref()).flat_map(|m| &m.set);
-    Tagging::Fixed(set.into_iter().find(|h| h.name.eq_ignore_ascii_case(header)).map(|h| h.value.clone()))
+    let set = filters
+        .iter()
+        .filter_map(|f| f.request_header_modifier.as_ref())
+        .flat_map(|m| &m.set);
+    Tagging::Fixed(
+        set.into_iter()
+            .find(|h| h.name.eq_ignore_ascii_case(header))
+            .map(|h| h.value.clone()),
+    )
 }
 
 /// The lane whose tag a gateway of somebody else sets.
 fn by_tag(entrance: &Entrance, colouring: &Colouring, seen: &Seen, tag: Option<String>) -> Taken {
-    let Some(tag) = tag else { return untagged(colouring, seen) };
-    let decided = colouring.decide(seen).filter(|d| d.tag == tag).map(|d| d.lane.to_owned());
+    let Some(tag) = tag else {
+        return untagged(colouring, seen);
+    };
+    let decided = colouring
+        .decide(seen)
+        .filter(|d| d.tag == tag)
+        .map(|d| d.lane.to_owned());
     let group = entrance.group.metadata.name.as_deref().unwrap_or_default();
-    let first = || ordered(group, entrance.lanes).into_iter().find(|l| l.spec.tag == tag).map(|l| name(l).to_owned());
-    Taken { lane: decided.or_else(first), tag: Some(tag) }
+    let first = || {
+        ordered(group, entrance.lanes)
+            .into_iter()
+            .find(|l| l.spec.tag == tag)
+            .map(|l| name(l).to_owned())
+    };
+    Taken {
+        lane: decided.or_else(first),
+        tag: Some(tag),
+    }
 }
 
 fn untagged(colouring: &Colouring, seen: &Seen) -> Taken {
-    let own = seen.named(&colouring.header).filter(|t| colouring.client_may_tag && !t.is_empty());
-    Taken { lane: None, tag: own.map(str::to_owned) }
+    let own = seen
+        .named(&colouring.header)
+        .filter(|t| colouring.client_may_tag && !t.is_empty());
+    Taken {
+        lane: None,
+        tag: own.map(str::to_owned),
+    }
 }
 
 fn by_lanes(colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
     let taken = |decision: Option<Decision>| match decision {
-        Some(d) => Taken { lane: Some(d.lane.to_owned()), tag: Some(d.tag.to_owned()) },
+        Some(d) => Taken {
+            lane: Some(d.lane.to_owned()),
+            tag: Some(d.tag.to_owned()),
+        },
         None => untagged(colouring, seen),
     };
     if traced {
@@ -289,7 +408,10 @@ fn by_lanes(colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
     let mut ways: Vec<(u32, Taken)> = vec![];
     let edges = colouring.rules.share_edges();
     for pair in edges.windows(2) {
-        let way = taken(colouring.decide(&At { seen, share: pair[0] }));
+        let way = taken(colouring.decide(&At {
+            seen,
+            share: pair[0],
+        }));
         let width = pair[1] - pair[0];
         match ways.iter_mut().find(|(_, w)| *w == way) {
             Some((share, _)) => *share += width,
@@ -306,7 +428,13 @@ impl Rules {
     /// Where shares begin and end, from 0 to 10,000.
     fn share_edges(&self) -> Vec<u32> {
         let of = |r: &super::decide::Rule| r.share.as_ref().map(|s| [s.start, s.end]);
-        let mut edges: Vec<u32> = self.rules.iter().filter_map(of).flatten().chain([0, 10_000]).collect();
+        let mut edges: Vec<u32> = self
+            .rules
+            .iter()
+            .filter_map(of)
+            .flatten()
+            .chain([0, 10_000])
+            .collect();
         edges.sort_unstable();
         edges.dedup();
         edges
@@ -355,23 +483,43 @@ fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> V
     let (rules, problems) = Rules::compile(group, lanes);
     let mut reasons = vec![];
     for (rule, lane) in rules.rules.iter().zip(ordered(group, lanes)) {
-        let mut add = |place: String, condition: String, saw: Option<String>, held: Option<bool>| {
-            reasons.push(Reason { lane: name(lane).into(), place, condition, saw, held });
-        };
+        let mut add =
+            |place: String, condition: String, saw: Option<String>, held: Option<bool>| {
+                reasons.push(Reason {
+                    lane: name(lane).into(),
+                    place,
+                    condition,
+                    saw,
+                    held,
+                });
+            };
         let spec = &lane.spec;
         if !spec.rule.paths.is_empty() {
             let held = spec.rule.paths.iter().any(|p| under(request.path(), p));
             let saw = Some(request.path().to_owned());
-            add("match.paths".into(), format!("path {}", spec.rule.paths.join(",")), saw, Some(held));
+            add(
+                "match.paths".into(),
+                format!("path {}", spec.rule.paths.join(",")),
+                saw,
+                Some(held),
+            );
         }
         for (list, conditions) in [("match.all", &spec.rule.all), ("match.any", &spec.rule.any)] {
             for (i, c) in conditions.iter().enumerate() {
                 let place = format!("{list}[{i}]");
-                let broken = problems.iter().find(|p| p.lane == name(lane) && p.place == place);
+                let broken = problems
+                    .iter()
+                    .find(|p| p.lane == name(lane) && p.place == place);
                 let words = text::print(c);
                 let saw = seen(c, request);
-                let held = condition::compile(c).is_ok_and(|t| saw.as_deref().is_some_and(|v| t.holds(v)));
-                add(place, broken.map_or(words.clone(), |p| format!("{words} ({})", p.text)), saw, Some(held));
+                let held =
+                    condition::compile(c).is_ok_and(|t| saw.as_deref().is_some_and(|v| t.holds(v)));
+                add(
+                    place,
+                    broken.map_or(words.clone(), |p| format!("{words} ({})", p.text)),
+                    saw,
+                    Some(held),
+                );
             }
         }
         if let (Some(share), Some(range)) = (spec.share, &rule.share) {
@@ -380,15 +528,29 @@ fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> V
                 true => format!("{} of 100", f64::from(at) / 100.0),
                 false => "no traceparent: drawn at random".to_owned(),
             };
-            add("share".into(), format!("share {share} %"), Some(saw), traced.then(|| range.contains(&at)));
+            add(
+                "share".into(),
+                format!("share {share} %"),
+                Some(saw),
+                traced.then(|| range.contains(&at)),
+            );
         }
         if spec.rule.is_empty() && spec.share.is_none() {
             add("match".into(), "every request".into(), None, Some(true));
         }
     }
-    for lane in lanes.iter().filter(|l| l.spec.group == group && !l.spec.enabled) {
+    for lane in lanes
+        .iter()
+        .filter(|l| l.spec.group == group && !l.spec.enabled)
+    {
         let (condition, held) = ("enabled".to_owned(), Some(false));
-        reasons.push(Reason { lane: name(lane).into(), place: "enabled".into(), condition, saw: None, held });
+        reasons.push(Reason {
+            lane: name(lane).into(),
+            place: "enabled".into(),
+            condition,
+            saw: None,
+            held,
+        });
     }
     reasons
 }
@@ -421,7 +583,11 @@ pub fn preview(group: &str, before: &[Lane], after: &[Lane], recent: &[RequestPa
     let lane = |rules: &Rules, request| rules.decide(request).map(|d| d.lane.to_owned());
     let moved = |(i, request)| {
         let (from, to) = (lane(&before, request), lane(&after, request));
-        (from != to).then_some(Move { request: i, from, to })
+        (from != to).then_some(Move {
+            request: i,
+            from,
+            to,
+        })
     };
     recent.iter().enumerate().filter_map(moved).collect()
 }

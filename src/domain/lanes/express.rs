@@ -14,7 +14,9 @@ use crate::{
     domain::request::under,
 };
 
-const METHOD_NAMES: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+const METHOD_NAMES: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
 /// As the definition of HTTPRoute has them: keys of one kind in a match, and lengths.
 const MOST_KEYS: usize = 16;
 const MOST_NAME: usize = 256;
@@ -57,7 +59,12 @@ pub(super) enum Both {
 impl Asked {
     /// Gateway API's order, the greater one first: path, method, headers, parameters.
     pub(super) fn rank(&self) -> (usize, bool, usize, usize) {
-        (self.path.len(), self.method.is_some(), self.headers.len(), self.parameters.len())
+        (
+            self.path.len(),
+            self.method.is_some(),
+            self.headers.len(),
+            self.parameters.len(),
+        )
     }
 
     pub(super) fn and(&self, other: &Self) -> Both {
@@ -73,7 +80,10 @@ impl Asked {
             _ => {}
         }
         let mut unsaid = None;
-        let pairs = [(&mut both.headers, &other.headers), (&mut both.parameters, &other.parameters)];
+        let pairs = [
+            (&mut both.headers, &other.headers),
+            (&mut both.parameters, &other.parameters),
+        ];
         for (mine, theirs) in pairs {
             for (key, theirs) in theirs {
                 let Some(own) = mine.get(key) else {
@@ -100,11 +110,22 @@ impl Asked {
                 Value::Regex(r) => ("RegularExpression", format!("^(?:{r})$")),
                 Value::Exists => ("RegularExpression", "^.*$".into()),
             };
-            ValueMatch { kind: kind.into(), name: name.clone(), value }
+            ValueMatch {
+                kind: kind.into(),
+                name: name.clone(),
+                value,
+            }
         };
-        let path = if self.path.is_empty() { "/" } else { &self.path };
+        let path = if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
+        };
         RouteMatch {
-            path: Some(PathMatch { kind: "PathPrefix".into(), value: path.into() }),
+            path: Some(PathMatch {
+                kind: "PathPrefix".into(),
+                value: path.into(),
+            }),
             headers: self.headers.iter().map(value).collect(),
             query_params: self.parameters.iter().map(value).collect(),
             method: self.method.clone(),
@@ -128,14 +149,18 @@ impl Value {
             (a, b) if a == b => Some(Ok(a.clone())),
             (Self::Exists, one) | (one, Self::Exists) => Some(Ok(one.clone())),
             (Self::Exact(_), Self::Exact(_)) => None,
-            (Self::Exact(v), Self::Prefix(p)) | (Self::Prefix(p), Self::Exact(v)) => {
-                v.starts_with(p.as_str()).then(|| Ok(Self::Exact(v.clone())))
-            }
+            (Self::Exact(v), Self::Prefix(p)) | (Self::Prefix(p), Self::Exact(v)) => v
+                .starts_with(p.as_str())
+                .then(|| Ok(Self::Exact(v.clone()))),
             (Self::Exact(v), Self::Regex(r)) | (Self::Regex(r), Self::Exact(v)) => {
                 holds(r, v).then(|| Ok(Self::Exact(v.clone())))
             }
-            (Self::Prefix(a), Self::Prefix(b)) if a.starts_with(b.as_str()) => Some(Ok(self.clone())),
-            (Self::Prefix(a), Self::Prefix(b)) => b.starts_with(a.as_str()).then(|| Ok(other.clone())),
+            (Self::Prefix(a), Self::Prefix(b)) if a.starts_with(b.as_str()) => {
+                Some(Ok(self.clone()))
+            }
+            (Self::Prefix(a), Self::Prefix(b)) => {
+                b.starts_with(a.as_str()).then(|| Ok(other.clone()))
+            }
             _ => Some(Err(())),
         }
     }
@@ -146,12 +171,21 @@ pub(super) fn ways(spec: &LaneSpec, means: &Means) -> Result<Vec<Asked>, Vec<(St
     let mut wrong = vec![];
     if spec.share.is_some() {
         let instead = "use a condition on a parameter or a header, or weights between two Services outside of lanes";
-        wrong.push(("share".into(), format!("{} cannot take a share of all requests: {instead}", means.who())));
+        wrong.push((
+            "share".into(),
+            format!(
+                "{} cannot take a share of all requests: {instead}",
+                means.who()
+            ),
+        ));
     }
     for (i, path) in spec.rule.paths.iter().enumerate() {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-/._~!$&'()*+,;=:@%".contains(c);
         if path.contains("//") || path.contains("/../") || !path.chars().all(plain) {
-            wrong.push((format!("match.paths[{i}]"), format!("an HTTPRoute cannot ask for the path {path:?}")));
+            wrong.push((
+                format!("match.paths[{i}]"),
+                format!("an HTTPRoute cannot ask for the path {path:?}"),
+            ));
         }
     }
     let mut options = |list: &str, conditions: &[Condition]| -> Vec<Vec<Asked>> {
@@ -189,15 +223,20 @@ pub(super) fn ways(spec: &LaneSpec, means: &Means) -> Result<Vec<Asked>, Vec<(St
             }
         }
         if next.len() > MOST_WAYS {
-            let words =
-                format!("comes to more than {MOST_WAYS} matches, an HTTPRoute has no room for them: fewer values");
+            let words = format!(
+                "comes to more than {MOST_WAYS} matches, an HTTPRoute has no room for them: fewer values"
+            );
             return Err(vec![("match".into(), words)]);
         }
         ways = next;
     }
-    let full = |asked: &&Asked| asked.headers.len() > MOST_KEYS || asked.parameters.len() > MOST_KEYS;
+    let full =
+        |asked: &&Asked| asked.headers.len() > MOST_KEYS || asked.parameters.len() > MOST_KEYS;
     if ways.iter().any(|w| full(&w)) {
-        return Err(vec![("match".into(), format!("an HTTPRoute asks for {MOST_KEYS} headers or parameters at most"))]);
+        return Err(vec![(
+            "match".into(),
+            format!("an HTTPRoute asks for {MOST_KEYS} headers or parameters at most"),
+        )]);
     }
     Ok(ways)
 }
@@ -205,7 +244,9 @@ pub(super) fn ways(spec: &LaneSpec, means: &Means) -> Result<Vec<Asked>, Vec<(St
 /// The ways to fulfil one condition.
 fn option(condition: &Condition, means: &Means) -> Result<Vec<Asked>, String> {
     // A condition that is wrong in itself is told elsewhere, and holds never.
-    let Ok(test) = condition::compile(condition) else { return Ok(vec![]) };
+    let Ok(test) = condition::compile(condition) else {
+        return Ok(vec![]);
+    };
     let who = means.who();
     let on = condition.on;
     if on == ConditionOn::Cookie {
@@ -226,7 +267,9 @@ fn option(condition: &Condition, means: &Means) -> Result<Vec<Asked>, String> {
     }
     let word = on.word();
     let values = match condition.op {
-        Operator::Equal | Operator::In => condition.values.iter().cloned().map(Value::Exact).collect(),
+        Operator::Equal | Operator::In => {
+            condition.values.iter().cloned().map(Value::Exact).collect()
+        }
         Operator::Prefix => vec![Value::Prefix(condition.values[0].clone())],
         Operator::Regex => vec![Value::Regex(condition.values[0].clone())],
         Operator::Exists => vec![Value::Exists],
@@ -237,7 +280,9 @@ fn option(condition: &Condition, means: &Means) -> Result<Vec<Asked>, String> {
         }
         Operator::Percent => {
             let instead = "name values with in, or send a parameter or header with the requests that are meant";
-            return Err(format!("{who} cannot take a percentage of a {word}'s values: {instead}"));
+            return Err(format!(
+                "{who} cannot take a percentage of a {word}'s values: {instead}"
+            ));
         }
     };
     let exact = |v: &Value| matches!(v, Value::Exact(text) if !text.is_empty());
@@ -248,22 +293,40 @@ fn option(condition: &Condition, means: &Means) -> Result<Vec<Asked>, String> {
         ));
     }
     if let Some(Value::Regex(r)) = values.first()
-        && (r.contains("(?x") || r.contains('[') && ["&&", "--", "~~"].iter().any(|own| r.contains(own)))
+        && (r.contains("(?x")
+            || r.contains('[') && ["&&", "--", "~~"].iter().any(|own| r.contains(own)))
     {
-        return Err(format!("the regex {r:?} means something else to {who}: write it without &&, --, ~~ and (?x)"));
+        return Err(format!(
+            "the regex {r:?} means something else to {who}: write it without &&, --, ~~ and (?x)"
+        ));
     }
     let key = condition.key.clone().unwrap_or_default();
-    let most = if on == ConditionOn::Header { MOST_HEADER } else { MOST_PARAMETER };
+    let most = if on == ConditionOn::Header {
+        MOST_HEADER
+    } else {
+        MOST_PARAMETER
+    };
     // Patterns get a few characters more.
     if key.len() > MOST_NAME || condition.values.iter().any(|v| 2 * v.len() + 8 > most) {
-        return Err(format!("too long for an HTTPRoute: at most {MOST_NAME} letters of name, {} of value", most / 2));
+        return Err(format!(
+            "too long for an HTTPRoute: at most {MOST_NAME} letters of name, {} of value",
+            most / 2
+        ));
     }
     if !condition::is_token(&key) {
-        return Err(format!("an HTTPRoute cannot ask for a {word} called {key:?}: letters, digits, - and _"));
+        return Err(format!(
+            "an HTTPRoute cannot ask for a {word} called {key:?}: letters, digits, - and _"
+        ));
     }
     let one = |value: Value| match on {
-        ConditionOn::Header => Asked { headers: [(key.to_ascii_lowercase(), value)].into(), ..Asked::default() },
-        _ => Asked { parameters: [(key.clone(), value)].into(), ..Asked::default() },
+        ConditionOn::Header => Asked {
+            headers: [(key.to_ascii_lowercase(), value)].into(),
+            ..Asked::default()
+        },
+        _ => Asked {
+            parameters: [(key.clone(), value)].into(),
+            ..Asked::default()
+        },
     };
     Ok(values.into_iter().map(one).collect())
 }
@@ -275,8 +338,22 @@ fn methods(condition: &Condition, test: &Test, who: &str) -> Result<Vec<Asked>, 
     if !matches!(test, Test::Equal(_) | Test::In(_)) {
         return Err(format!("{who} takes methods by name only: use == or in"));
     }
-    if let Some(strange) = condition.values.iter().find(|v| !METHOD_NAMES.contains(&v.as_str())) {
-        return Err(format!("an HTTPRoute knows no method {strange:?}, only {}", METHOD_NAMES.join(", ")));
+    if let Some(strange) = condition
+        .values
+        .iter()
+        .find(|v| !METHOD_NAMES.contains(&v.as_str()))
+    {
+        return Err(format!(
+            "an HTTPRoute knows no method {strange:?}, only {}",
+            METHOD_NAMES.join(", ")
+        ));
     }
-    Ok(condition.values.iter().map(|m| Asked { method: Some(m.clone()), ..Asked::default() }).collect())
+    Ok(condition
+        .values
+        .iter()
+        .map(|m| Asked {
+            method: Some(m.clone()),
+            ..Asked::default()
+        })
+        .collect())
 }

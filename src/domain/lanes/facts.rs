@@ -29,8 +29,13 @@ pub(super) struct Branch {
 impl Branch {
     /// Adds a condition; a broken one is left out and false.
     pub(super) fn add(&mut self, condition: &Condition) -> bool {
-        let Ok(test) = condition::compile(condition) else { return false };
-        self.facts.entry(key(condition)).or_default().add(condition, test);
+        let Ok(test) = condition::compile(condition) else {
+            return false;
+        };
+        self.facts
+            .entry(key(condition))
+            .or_default()
+            .add(condition, test);
         true
     }
 
@@ -53,14 +58,23 @@ impl Branch {
             pair.add(earlier, earlier_test.clone());
             !pair.possible()
         };
-        fact.tests.iter().find(clashing).or(fact.tests.last()).map(|(c, _)| c.clone())
+        fact.tests
+            .iter()
+            .find(clashing)
+            .or(fact.tests.last())
+            .map(|(c, _)| c.clone())
     }
 
     fn possible_with(&self, other: &Self) -> bool {
         self.facts.iter().all(|(key, fact)| {
-            let Some(theirs) = other.facts.get(key) else { return fact.possible() };
+            let Some(theirs) = other.facts.get(key) else {
+                return fact.possible();
+            };
             let mut both = fact.clone();
-            theirs.tests.iter().for_each(|(c, t)| both.add(c, t.clone()));
+            theirs
+                .tests
+                .iter()
+                .for_each(|(c, t)| both.add(c, t.clone()));
             both.possible()
         })
     }
@@ -91,7 +105,12 @@ impl Fact {
             });
         }
         if let Some(known) = self.one_of.take() {
-            self.one_of = Some(known.into_iter().filter(|v| self.tests.iter().all(|(_, t)| t.holds(v))).collect());
+            self.one_of = Some(
+                known
+                    .into_iter()
+                    .filter(|v| self.tests.iter().all(|(_, t)| t.holds(v)))
+                    .collect(),
+            );
         }
     }
 
@@ -101,30 +120,49 @@ impl Fact {
         }
         let prefixes = self.prefixes();
         let apart = |a: &str, b: &str| !a.starts_with(b) && !b.starts_with(a);
-        let none = self.tests.iter().any(|(_, t)| matches!(t, Test::Percent(0) | Test::Never));
-        !none && !prefixes.iter().any(|a| prefixes.iter().any(|b| apart(a, b)))
+        let none = self
+            .tests
+            .iter()
+            .any(|(_, t)| matches!(t, Test::Percent(0) | Test::Never));
+        !none
+            && !prefixes
+                .iter()
+                .any(|a| prefixes.iter().any(|b| apart(a, b)))
     }
 
     fn prefixes(&self) -> Vec<&str> {
         let prefix = |t: &'_ (Condition, Test)| matches!(t.1, Test::Prefix(_));
-        self.tests.iter().filter(|t| prefix(t)).map(|(c, _)| c.values[0].as_str()).collect()
+        self.tests
+            .iter()
+            .filter(|t| prefix(t))
+            .map(|(c, _)| c.values[0].as_str())
+            .collect()
     }
 
     fn implies(&self, test: &Test) -> bool {
         if let Some(known) = &self.one_of {
             return known.iter().all(|v| test.holds(v));
         }
-        let excludes =
-            |v: &str| self.prefixes().iter().any(|p| !v.starts_with(p)) || self.tests.iter().any(|(_, t)| !t.holds(v));
+        let excludes = |v: &str| {
+            self.prefixes().iter().any(|p| !v.starts_with(p))
+                || self.tests.iter().any(|(_, t)| !t.holds(v))
+        };
         match test {
             Test::Exists => true,
             Test::NotEqual(v) => excludes(v),
             Test::NotIn(vs) => vs.iter().all(|v| excludes(v)),
             Test::Prefix(p) => self.prefixes().iter().any(|mine| mine.starts_with(&**p)),
-            Test::Regex(r) => {
-                self.tests.iter().any(|(_, t)| matches!(t, Test::Regex(mine) if mine.as_str() == r.as_str()))
+            Test::Regex(r) => self
+                .tests
+                .iter()
+                .any(|(_, t)| matches!(t, Test::Regex(mine) if mine.as_str() == r.as_str())),
+            Test::Percent(n) => {
+                *n == 10_000
+                    || self
+                        .tests
+                        .iter()
+                        .any(|(_, t)| matches!(t, Test::Percent(m) if m <= n))
             }
-            Test::Percent(n) => *n == 10_000 || self.tests.iter().any(|(_, t)| matches!(t, Test::Percent(m) if m <= n)),
             Test::Equal(_) | Test::In(_) | Test::Never => false,
         }
     }
@@ -175,12 +213,19 @@ impl<'a> Facts<'a> {
         let none = |share: Option<f64>| share.is_some_and(|s| s <= 0.0);
         let paths = mine.rule.paths.is_empty()
             || theirs.rule.paths.is_empty()
-            || mine.rule.paths.iter().any(|a| theirs.rule.paths.iter().any(|b| under(a, b) || under(b, a)));
+            || mine
+                .rule
+                .paths
+                .iter()
+                .any(|a| theirs.rule.paths.iter().any(|b| under(a, b) || under(b, a)));
         !shares
             && !none(mine.share)
             && !none(theirs.share)
             && paths
-            && self.branches.iter().any(|a| other.branches.iter().any(|b| a.possible_with(b)))
+            && self
+                .branches
+                .iter()
+                .any(|a| other.branches.iter().any(|b| a.possible_with(b)))
     }
 
     /// Whether every request that fulfils this also fulfils the other.
@@ -188,10 +233,17 @@ impl<'a> Facts<'a> {
         let (mine, theirs) = (&self.lane.spec, &other.lane.spec);
         let paths = theirs.rule.paths.is_empty()
             || (!mine.rule.paths.is_empty()
-                && mine.rule.paths.iter().all(|a| theirs.rule.paths.iter().any(|b| under(a, b))));
+                && mine
+                    .rule
+                    .paths
+                    .iter()
+                    .all(|a| theirs.rule.paths.iter().any(|b| under(a, b))));
         theirs.share.is_none_or(|s| s >= 100.0)
             && paths
             && !self.branches.is_empty()
-            && self.branches.iter().all(|a| other.branches.iter().any(|b| a.implies(b)))
+            && self
+                .branches
+                .iter()
+                .all(|a| other.branches.iter().any(|b| a.implies(b)))
     }
 }

@@ -14,8 +14,11 @@ pub const METHODS: &str = "HTTPRouteMethodMatching";
 pub const REWRITES: &str = "HTTPRoutePathRewrite";
 
 /// Controllers whose documents promise `RegularExpression` for headers and parameters.
-const TAKE_REGEX: [&str; 3] =
-    ["traefik.io/gateway-controller", "gateway.envoyproxy.io/gatewayclass-controller", "istio.io/gateway-controller"];
+const TAKE_REGEX: [&str; 3] = [
+    "traefik.io/gateway-controller",
+    "gateway.envoyproxy.io/gatewayclass-controller",
+    "istio.io/gateway-controller",
+];
 
 /// The means of a gateway of somebody else.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,10 @@ impl<'a> Means<'a> {
 
     /// `the gateway class traefik (traefik.io/gateway-controller)`.
     pub fn who(&self) -> String {
-        format!("the gateway class {} ({})", self.seen.class, self.controller)
+        format!(
+            "the gateway class {} ({})",
+            self.seen.class, self.controller
+        )
     }
 
     /// In words, why a feature cannot be had. A class that names no features at all is believed to have it.

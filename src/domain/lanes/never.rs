@@ -31,7 +31,9 @@ pub(super) fn path(path: &str) -> Found {
         ));
     }
     if path.contains('#') {
-        return error(format!("{path:?} can never hold: what follows '#' is never sent"));
+        return error(format!(
+            "{path:?} can never hold: what follows '#' is never sent"
+        ));
     }
     let outside = |c: char| !c.is_ascii() || c.is_whitespace() || c.is_control();
     if path.chars().any(outside) || path.parse::<PathAndQuery>().is_err() {
@@ -40,16 +42,26 @@ pub(super) fn path(path: &str) -> Found {
         ));
     }
     if without_dot_segments(path).ok().as_deref() != Some(path) {
-        return error(format!("{path:?} can never hold: dot segments are taken out before lanes look at a path"));
+        return error(format!(
+            "{path:?} can never hold: dot segments are taken out before lanes look at a path"
+        ));
     }
     let wild = |s: &str| !s.is_empty() && s.bytes().all(|b| b == b'*');
     if path.split('/').any(wild) {
-        let own = path.split('/').take_while(|s| !wild(s)).collect::<Vec<_>>().join("/");
+        let own = path
+            .split('/')
+            .take_while(|s| !wild(s))
+            .collect::<Vec<_>>()
+            .join("/");
         let own = if own.is_empty() { "/" } else { own.as_str() };
-        return error(format!("{path:?}: '*' stands for itself here, and a path takes all below it: write {own}"));
+        return error(format!(
+            "{path:?}: '*' stands for itself here, and a path takes all below it: write {own}"
+        ));
     }
     if let Some(c) = path.chars().find(|c| "*{}<>\"|\\^`".contains(*c)) {
-        return warning(format!("{path:?}: {c:?} stands for itself, a path is no pattern"));
+        return warning(format!(
+            "{path:?}: {c:?} stands for itself, a path is no pattern"
+        ));
     }
     None
 }
@@ -65,9 +77,15 @@ fn key_of(on: ConditionOn, key: &str) -> Found {
         ConditionOn::Header => {
             let name: HeaderName = key.parse().ok()?;
             let words = || {
-                format!("can never hold: {key} is of one connection, and ends at the gateway before lanes are asked")
+                format!(
+                    "can never hold: {key} is of one connection, and ends at the gateway before lanes are asked"
+                )
             };
-            if is_hop_by_hop(&name) { error(words()) } else { None }
+            if is_hop_by_hop(&name) {
+                error(words())
+            } else {
+                None
+            }
         }
         ConditionOn::Cookie => {
             let outer = key.trim_matches([' ', '\t']) != key;
@@ -77,14 +95,20 @@ fn key_of(on: ConditionOn, key: &str) -> Found {
             }
             let (name, value) = key.split_once('=').unwrap_or((key, ""));
             let instead = match key.contains('=') {
-                true => format!("the name ends before the '=': write cookie {} == {}", name.trim(), value.trim()),
-                false => "no cookie's name has a ';', an outer blank or a control character".to_owned(),
+                true => format!(
+                    "the name ends before the '=': write cookie {} == {}",
+                    name.trim(),
+                    value.trim()
+                ),
+                false => {
+                    "no cookie's name has a ';', an outer blank or a control character".to_owned()
+                }
             };
             error(format!("can never hold: {instead}"))
         }
-        ConditionOn::Parameter if is_encoded(key) => {
-            warning(format!("parameters are compared decoded: {key:?} is written with its %XX"))
-        }
+        ConditionOn::Parameter if is_encoded(key) => warning(format!(
+            "parameters are compared decoded: {key:?} is written with its %XX"
+        )),
         ConditionOn::Parameter | ConditionOn::Method => None,
     }
 }
@@ -97,28 +121,52 @@ fn values(condition: &Condition, key: &str) -> Found {
     let whole = match condition.op {
         Operator::Equal | Operator::In => true,
         Operator::Prefix => false,
-        Operator::NotEqual | Operator::NotIn | Operator::Regex | Operator::Exists | Operator::Percent => return None,
+        Operator::NotEqual
+        | Operator::NotIn
+        | Operator::Regex
+        | Operator::Exists
+        | Operator::Percent => return None,
     };
     let never = |value: &&String| why_never(condition.on, key, value, whole);
-    let found: Vec<(&String, String)> = condition.values.iter().filter_map(|v| Some((v, never(&v)?))).collect();
+    let found: Vec<(&String, String)> = condition
+        .values
+        .iter()
+        .filter_map(|v| Some((v, never(&v)?)))
+        .collect();
     if let Some((value, why)) = found.first() {
         let text = format!("{value:?} can never be there: {why}");
-        return if found.len() == condition.values.len() { error(text) } else { warning(text) };
+        return if found.len() == condition.values.len() {
+            error(text)
+        } else {
+            warning(text)
+        };
     }
-    let encoded = condition.values.iter().find(|v| condition.on == ConditionOn::Parameter && is_encoded(v));
-    encoded.and_then(|v| warning(format!("parameters are compared decoded: {v:?} is written with its %XX")))
+    let encoded = condition
+        .values
+        .iter()
+        .find(|v| condition.on == ConditionOn::Parameter && is_encoded(v));
+    encoded.and_then(|v| {
+        warning(format!(
+            "parameters are compared decoded: {v:?} is written with its %XX"
+        ))
+    })
 }
 
 /// A regex that no value can match.
 fn regex(on: ConditionOn, pattern: &str) -> Found {
     if matches_nothing(pattern, |_| true, false) {
-        return error(format!("the regex {pattern:?} can never hold: no text at all matches it"));
+        return error(format!(
+            "the regex {pattern:?} can never hold: no text at all matches it"
+        ));
     }
     let (what, none) = match on {
         ConditionOn::Parameter => return None,
         ConditionOn::Method => ("method", matches_nothing(pattern, is_token_byte, true)),
         ConditionOn::Header => ("header", matches_nothing(pattern, is_in_a_field, true)),
-        ConditionOn::Cookie => ("cookie", matches_nothing(pattern, |b| is_in_a_field(b) && b != b';', true)),
+        ConditionOn::Cookie => (
+            "cookie",
+            matches_nothing(pattern, |b| is_in_a_field(b) && b != b';', true),
+        ),
     };
     let words = || format!("the regex {pattern:?} can never hold: what it matches is in no {what}");
     if none { error(words()) } else { None }
@@ -129,19 +177,25 @@ fn is_in_a_field(byte: u8) -> bool {
 }
 
 fn why_never(on: ConditionOn, key: &str, value: &str, whole: bool) -> Option<String> {
-    let outer = value.trim_start_matches([' ', '\t']) != value || whole && value.trim_end_matches([' ', '\t']) != value;
+    let outer = value.trim_start_matches([' ', '\t']) != value
+        || whole && value.trim_end_matches([' ', '\t']) != value;
     let said = |why: &str| Some(why.to_owned());
     match on {
         ConditionOn::Parameter => None,
         ConditionOn::Method => match value.parse::<Method>() {
-            _ if !whole => value.bytes().any(|b| !is_token_byte(b)).then(|| "no method has such characters".into()),
+            _ if !whole => value
+                .bytes()
+                .any(|b| !is_token_byte(b))
+                .then(|| "no method has such characters".into()),
             Ok(Method::CONNECT) => said("the gateway answers CONNECT itself"),
             Ok(_) => None,
             Err(_) => said("that is no method"),
         },
         _ if value.chars().any(is_never_in_a_field) => said("no header has control characters"),
         _ if outer => said("blanks around a value are no part of it"),
-        ConditionOn::Header if whole && key.eq_ignore_ascii_case("host") && host_of(value).is_none() => {
+        ConditionOn::Header
+            if whole && key.eq_ignore_ascii_case("host") && host_of(value).is_none() =>
+        {
             said("that is no host; write it as name or name:port")
         }
         ConditionOn::Header => None,
@@ -165,7 +219,8 @@ fn is_token_byte(b: u8) -> bool {
 
 fn is_encoded(text: &str) -> bool {
     let hex = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
-    text.match_indices('%').any(|(at, _)| hex(at + 1) && hex(at + 2))
+    text.match_indices('%')
+        .any(|(at, _)| hex(at + 1) && hex(at + 2))
 }
 
 #[cfg(test)]
@@ -280,18 +335,32 @@ mod tests {
             ConditionOn::Method,
             ConditionOn::Parameter,
         ]);
-        let op = prop::sample::select(vec![Operator::Equal, Operator::In, Operator::Prefix, Operator::Exists]);
+        let op = prop::sample::select(vec![
+            Operator::Equal,
+            Operator::In,
+            Operator::Prefix,
+            Operator::Exists,
+        ]);
         let key = "x|te|a=b|host|a b|connection|%41";
-        (on, op, key, prop::collection::vec("[ab=;\" \t%/:]{0,3}|GET|CONNECT", 1..3)).prop_map(
-            |(on, op, key, mut values)| {
+        (
+            on,
+            op,
+            key,
+            prop::collection::vec("[ab=;\" \t%/:]{0,3}|GET|CONNECT", 1..3),
+        )
+            .prop_map(|(on, op, key, mut values)| {
                 match op {
                     Operator::Exists => values.clear(),
                     Operator::In => {}
                     _ => values.truncate(1),
                 }
-                Condition { on, key: (on != ConditionOn::Method).then_some(key), op, values }
-            },
-        )
+                Condition {
+                    on,
+                    key: (on != ConditionOn::Method).then_some(key),
+                    op,
+                    values,
+                }
+            })
     }
 
     proptest! {

@@ -19,19 +19,33 @@ const MOST: usize = 16;
 const MOST_OF_ONE: usize = 8;
 
 /// The HTTPRoutes of others on the entry's Gateway that meet its host and one of its paths.
-pub fn others<'a>(group: &LaneGroup, routes: impl IntoIterator<Item = &'a HttpRoute>) -> Vec<OtherRoute> {
-    let (own, home) = (group.metadata.name.as_deref().unwrap_or_default(), group.metadata.namespace.as_deref());
+pub fn others<'a>(
+    group: &LaneGroup,
+    routes: impl IntoIterator<Item = &'a HttpRoute>,
+) -> Vec<OtherRoute> {
+    let (own, home) = (
+        group.metadata.name.as_deref().unwrap_or_default(),
+        group.metadata.namespace.as_deref(),
+    );
     let entry = &group.spec.entry;
     let mut found = vec![];
     for route in routes {
-        let ours = route.metadata.labels.as_ref().and_then(|l| l.get(label::LANE_GROUP));
+        let ours = route
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|l| l.get(label::LANE_GROUP));
         let there = |p: &crate::api::gateway_api::ParentRef| {
-            let of = p.namespace.as_deref().or(route.metadata.namespace.as_deref());
+            let of = p
+                .namespace
+                .as_deref()
+                .or(route.metadata.namespace.as_deref());
             p.is_gateway() && p.name == entry.gateway && of == home
         };
         let hosts = &route.spec.hostnames;
         let host = entry.host.as_deref();
-        let meets = hosts.is_empty() || host.is_none_or(|h| hosts.iter().any(|other| covers(other, h)));
+        let meets =
+            hosts.is_empty() || host.is_none_or(|h| hosts.iter().any(|other| covers(other, h)));
         if ours.is_some_and(|g| g == own) || !route.spec.parent_refs.iter().any(there) || !meets {
             continue;
         }
@@ -41,12 +55,28 @@ pub fn others<'a>(group: &LaneGroup, routes: impl IntoIterator<Item = &'a HttpRo
             some => some.to_vec(),
         };
         let near = |m: &RouteMatch| entry.routes.iter().any(|r| near(m, &trimmed(&r.path)));
-        let mut matches: Vec<RouteMatch> = route.spec.rules.iter().flat_map(of_rule).filter(near).collect();
+        let mut matches: Vec<RouteMatch> = route
+            .spec
+            .rules
+            .iter()
+            .flat_map(of_rule)
+            .filter(near)
+            .collect();
         matches.truncate(MOST_OF_ONE);
         if !matches.is_empty() {
-            let name = |n: &Option<String>| Clean::from_untrusted(n.as_deref().unwrap_or_default()).to_string();
-            let full = format!("{}/{}", name(&route.metadata.namespace), name(&route.metadata.name));
-            found.push(OtherRoute { route: full, hosts: hosts.clone(), matches });
+            let name = |n: &Option<String>| {
+                Clean::from_untrusted(n.as_deref().unwrap_or_default()).to_string()
+            };
+            let full = format!(
+                "{}/{}",
+                name(&route.metadata.namespace),
+                name(&route.metadata.name)
+            );
+            found.push(OtherRoute {
+                route: full,
+                hosts: hosts.clone(),
+                matches,
+            });
         }
     }
     found.sort_by(|a, b| a.route.cmp(&b.route));
@@ -64,37 +94,80 @@ pub fn taken_before(group: &LaneGroup, lane: Option<&Lane>) -> Vec<String> {
     let means = Means::of(group);
     let mut told = vec![];
     for route in &group.spec.entry.routes {
-        let plain = Asked { path: trimmed(&route.path), ..Asked::default() };
+        let plain = Asked {
+            path: trimmed(&route.path),
+            ..Asked::default()
+        };
         // Our own gateway looks at lanes only when the entry's plain match has taken the request.
         let mine: Vec<(Asked, Asked)> = match (lane, &means) {
             (None, _) => vec![(plain.clone(), plain.clone())],
             (Some(lane), Some(means)) => {
                 let ways = ways(&lane.spec, means).unwrap_or_default();
-                let at = |path: String| ways.iter().map(move |w| Asked { path: path.clone(), ..w.clone() });
-                paths(group, route, lane).into_iter().flat_map(at).map(|a| (a.clone(), a)).collect()
+                let at = |path: String| {
+                    ways.iter().map(move |w| Asked {
+                        path: path.clone(),
+                        ..w.clone()
+                    })
+                };
+                paths(group, route, lane)
+                    .into_iter()
+                    .flat_map(at)
+                    .map(|a| (a.clone(), a))
+                    .collect()
             }
             (Some(lane), None) => {
-                let at = |path| (Asked { path, ..Asked::default() }, plain.clone());
+                let at = |path| {
+                    (
+                        Asked {
+                            path,
+                            ..Asked::default()
+                        },
+                        plain.clone(),
+                    )
+                };
                 paths(group, route, lane).into_iter().map(at).collect()
             }
         };
         for other in others {
-            let Some(more) = hosts(group, other) else { continue };
-            let taken = other.matches.iter().find(|m| mine.iter().any(|(asked, rank)| first(m, asked, rank, more)));
+            let Some(more) = hosts(group, other) else {
+                continue;
+            };
+            let taken = other
+                .matches
+                .iter()
+                .find(|m| mine.iter().any(|(asked, rank)| first(m, asked, rank, more)));
             if let Some(taken) = taken {
-                let words = format!("HTTPRoute {} takes {} before", other.route, said(taken, other));
+                let words = format!(
+                    "HTTPRoute {} takes {} before",
+                    other.route,
+                    said(taken, other)
+                );
                 if !told.contains(&words) {
                     told.push(words);
                 }
             }
         }
     }
-    told.into_iter().map(|w| format!("{w} {}", if lane.is_some() { "this lane" } else { "the lanes do" })).collect()
+    told.into_iter()
+        .map(|w| {
+            format!(
+                "{w} {}",
+                if lane.is_some() {
+                    "this lane"
+                } else {
+                    "the lanes do"
+                }
+            )
+        })
+        .collect()
 }
 
 /// Whether `wide` (`*.a.b`, `a.b`) takes requests for `host`.
 fn covers(wide: &str, host: &str) -> bool {
-    wide.eq_ignore_ascii_case(host) || wide.strip_prefix('*').is_some_and(|end| host.ends_with(end))
+    wide.eq_ignore_ascii_case(host)
+        || wide
+            .strip_prefix('*')
+            .is_some_and(|end| host.ends_with(end))
 }
 
 /// Whether the other's host is more than ours (asked first whatever its match); none: ours is more.
@@ -103,15 +176,21 @@ fn hosts(group: &LaneGroup, other: &OtherRoute) -> Option<bool> {
         (None, true) => Some(false),
         (None, false) => Some(true),
         (Some(_), true) => None,
-        (Some(own), false) => other.hosts.iter().any(|h| h.eq_ignore_ascii_case(own)).then_some(false),
+        (Some(own), false) => other
+            .hosts
+            .iter()
+            .any(|h| h.eq_ignore_ascii_case(own))
+            .then_some(false),
     }
 }
 
 fn kind(m: &RouteMatch) -> (&str, String) {
-    m.path.as_ref().map_or(("PathPrefix", String::new()), |p| match p.kind.as_str() {
-        "PathPrefix" => ("PathPrefix", trimmed(&p.value)),
-        kind => (kind, p.value.clone()),
-    })
+    m.path
+        .as_ref()
+        .map_or(("PathPrefix", String::new()), |p| match p.kind.as_str() {
+            "PathPrefix" => ("PathPrefix", trimmed(&p.value)),
+            kind => (kind, p.value.clone()),
+        })
 }
 
 fn near(m: &RouteMatch, path: &str) -> bool {
@@ -132,9 +211,20 @@ fn first(m: &RouteMatch, asked: &Asked, ours: &Asked, more: bool) -> bool {
     let prefix = kind == "PathPrefix";
     let values = |all: &[ValueMatch], lower: bool| {
         let one = |v: &ValueMatch| {
-            let name = if lower { v.name.to_ascii_lowercase() } else { v.name.clone() };
+            let name = if lower {
+                v.name.to_ascii_lowercase()
+            } else {
+                v.name.clone()
+            };
             // What a pattern of somebody else takes is not tried.
-            (name, if v.kind == "Exact" { Value::Exact(v.value.clone()) } else { Value::Exists })
+            (
+                name,
+                if v.kind == "Exact" {
+                    Value::Exact(v.value.clone())
+                } else {
+                    Value::Exists
+                },
+            )
         };
         all.iter().map(one).collect()
     };
@@ -164,7 +254,13 @@ fn said(m: &RouteMatch, other: &OtherRoute) -> String {
         words = format!("{method} {words}");
     }
     let keys = m.headers.iter().map(|v| format!("header {}", v.name));
-    let keys: Vec<String> = keys.chain(m.query_params.iter().map(|v| format!("parameter {}", v.name))).collect();
+    let keys: Vec<String> = keys
+        .chain(
+            m.query_params
+                .iter()
+                .map(|v| format!("parameter {}", v.name)),
+        )
+        .collect();
     if !keys.is_empty() {
         words = format!("{words} with {}", keys.join(", "));
     }

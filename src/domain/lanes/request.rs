@@ -23,8 +23,10 @@ fn fulfil(spec: &mut ProbeSpec, condition: &Condition) -> Option<()> {
     match condition.on {
         ConditionOn::Parameter => {
             let join = if spec.path.contains('?') { '&' } else { '?' };
-            let encode =
-                |t: &str| percent_encoding::utf8_percent_encode(t, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let encode = |t: &str| {
+                percent_encoding::utf8_percent_encode(t, percent_encoding::NON_ALPHANUMERIC)
+                    .to_string()
+            };
             spec.path = format!("{}{join}{}={}", spec.path, encode(&key), encode(&value));
         }
         ConditionOn::Header => {

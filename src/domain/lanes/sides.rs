@@ -35,7 +35,9 @@ pub enum NoSides {
         lane: String,
     },
     /// Its rule does not say which.
-    #[error("no request can be made up that lane {0} takes: it asks for a regex, a share or a method other than GET")]
+    #[error(
+        "no request can be made up that lane {0} takes: it asks for a regex, a share or a method other than GET"
+    )]
     Unclear(String),
     /// Others take it, or it is under no path of the lane.
     #[error("lane {lane} does not take {path}: `graylane lane explain` says why")]
@@ -59,30 +61,55 @@ pub enum NoSides {
 }
 
 /// Makes both of a plain request: for that lane, or the group's first enabled one.
-pub fn both_sides(group: &str, lanes: &[Lane], named: Option<&str>, plain: ProbeSpec) -> Result<BothSides, NoSides> {
+pub fn both_sides(
+    group: &str,
+    lanes: &[Lane],
+    named: Option<&str>,
+    plain: ProbeSpec,
+) -> Result<BothSides, NoSides> {
     let enabled = compile::ordered(group, lanes);
-    let found = enabled.into_iter().find(|l| named.is_none_or(|name| compile::name(l) == name));
+    let found = enabled
+        .into_iter()
+        .find(|l| named.is_none_or(|name| compile::name(l) == name));
     let lane = found.ok_or_else(|| match named {
-        Some(lane) => NoSides::Unknown { group: group.into(), lane: lane.into() },
+        Some(lane) => NoSides::Unknown {
+            group: group.into(),
+            lane: lane.into(),
+        },
         None => NoSides::NoLane(group.into()),
     })?;
     let name = compile::name(lane).to_owned();
     if lane.spec.share.is_some() {
         return Err(NoSides::Unclear(name));
     }
-    let gray = request_of(&lane.spec, plain.clone()).ok_or_else(|| NoSides::Unclear(name.clone()))?;
+    let gray =
+        request_of(&lane.spec, plain.clone()).ok_or_else(|| NoSides::Unclear(name.clone()))?;
     let (rules, _) = Rules::compile(group, lanes);
     if let Some(lane) = taken_by(&rules, &plain)? {
-        return Err(NoSides::Taken { lane, path: plain.path });
+        return Err(NoSides::Taken {
+            lane,
+            path: plain.path,
+        });
     }
     if taken_by(&rules, &gray)?.as_ref() != Some(&name) {
-        return Err(NoSides::NotTaken { lane: name, path: gray.path });
+        return Err(NoSides::NotTaken {
+            lane: name,
+            path: gray.path,
+        });
     }
-    Ok(BothSides { lane: name, tag: lane.spec.tag.clone(), requests: Sides { base: plain, gray } })
+    Ok(BothSides {
+        lane: name,
+        tag: lane.spec.tag.clone(),
+        requests: Sides { base: plain, gray },
+    })
 }
 
 fn taken_by(rules: &Rules, spec: &ProbeSpec) -> Result<Option<String>, RequestError> {
-    let headers: Vec<String> = spec.headers.iter().map(|(k, v)| format!("{k}: {v}")).collect();
+    let headers: Vec<String> = spec
+        .headers
+        .iter()
+        .map(|(k, v)| format!("{k}: {v}"))
+        .collect();
     let request = parse(&spec.path, &headers, &[])?;
     Ok(rules.decide(&request).map(|d| d.lane.to_owned()))
 }
@@ -93,40 +120,88 @@ mod tests {
     use crate::{api::LaneSpec, domain::lanes::text};
 
     fn lane(name: &str, priority: i32, condition: &str) -> Lane {
-        let mut spec = LaneSpec { group: "g".into(), tag: name.into(), enabled: true, priority, ..LaneSpec::default() };
+        let mut spec = LaneSpec {
+            group: "g".into(),
+            tag: name.into(),
+            enabled: true,
+            priority,
+            ..LaneSpec::default()
+        };
         spec.rule.all = vec![text::parse(condition).unwrap()];
         Lane::new(name, spec)
     }
 
     fn made(lanes: &[Lane], named: Option<&str>, path: &str) -> Result<BothSides, NoSides> {
-        both_sides("g", lanes, named, ProbeSpec { path: path.into(), count: 1, ..ProbeSpec::default() })
+        both_sides(
+            "g",
+            lanes,
+            named,
+            ProbeSpec {
+                path: path.into(),
+                count: 1,
+                ..ProbeSpec::default()
+            },
+        )
     }
 
     #[test]
     fn the_first_lane_or_the_named_one_takes_grays_request_and_none_the_other() {
-        let lanes = [lane("vip", 2, "header x-user == 7"), lane("gray", 1, "parameter group == gray")];
+        let lanes = [
+            lane("vip", 2, "header x-user == 7"),
+            lane("gray", 1, "parameter group == gray"),
+        ];
         let first = made(&lanes, None, "/A/a").unwrap();
-        assert_eq!((first.lane.as_str(), first.requests.gray.path.as_str()), ("gray", "/A/a?group=gray"));
+        assert_eq!(
+            (first.lane.as_str(), first.requests.gray.path.as_str()),
+            ("gray", "/A/a?group=gray")
+        );
         assert_eq!(first.requests.base.path, "/A/a");
         let named = made(&lanes, Some("vip"), "/A/a").unwrap();
-        assert_eq!((named.tag.as_str(), named.requests.gray.headers["x-user"].as_str()), ("vip", "7"));
+        assert_eq!(
+            (
+                named.tag.as_str(),
+                named.requests.gray.headers["x-user"].as_str()
+            ),
+            ("vip", "7")
+        );
     }
 
     #[test]
     fn where_there_are_no_two_requests_it_is_said_why() {
         let gray = || lane("gray", 1, "parameter group == gray");
         assert!(matches!(made(&[], None, "/"), Err(NoSides::NoLane(_))));
-        assert!(matches!(made(&[gray()], Some("x"), "/"), Err(NoSides::Unknown { .. })));
-        assert!(matches!(made(&[gray()], None, "/?group=gray"), Err(NoSides::Taken { .. })));
-        assert!(matches!(made(&[gray()], None, "no path"), Err(NoSides::Request(_))));
-        assert!(matches!(made(&[lane("r", 1, "header x regex a+")], None, "/"), Err(NoSides::Unclear(_))));
+        assert!(matches!(
+            made(&[gray()], Some("x"), "/"),
+            Err(NoSides::Unknown { .. })
+        ));
+        assert!(matches!(
+            made(&[gray()], None, "/?group=gray"),
+            Err(NoSides::Taken { .. })
+        ));
+        assert!(matches!(
+            made(&[gray()], None, "no path"),
+            Err(NoSides::Request(_))
+        ));
+        assert!(matches!(
+            made(&[lane("r", 1, "header x regex a+")], None, "/"),
+            Err(NoSides::Unclear(_))
+        ));
         let mut narrow = gray();
         narrow.spec.rule.paths = vec!["/A".into()];
-        assert!(matches!(made(&[narrow], None, "/B"), Err(NoSides::NotTaken { .. })));
+        assert!(matches!(
+            made(&[narrow], None, "/B"),
+            Err(NoSides::NotTaken { .. })
+        ));
         let mut share = lane("s", 1, "header x == 1");
         (share.spec.rule.all, share.spec.share) = (vec![], Some(0.01));
-        assert!(matches!(made(&[share], None, "/"), Err(NoSides::Unclear(_))));
+        assert!(matches!(
+            made(&[share], None, "/"),
+            Err(NoSides::Unclear(_))
+        ));
         let both = [lane("any", 0, "parameter group exists"), gray()];
-        assert!(matches!(made(&both, Some("gray"), "/"), Err(NoSides::NotTaken { .. })));
+        assert!(matches!(
+            made(&both, Some("gray"), "/"),
+            Err(NoSides::NotTaken { .. })
+        ));
     }
 }

@@ -2,54 +2,90 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    api::{Condition, ConditionOn, Entry, EntryRoute, Lane, LaneGroup, LaneGroupSpec, LaneMatch, LaneSpec, Operator},
+    api::{
+        Condition, ConditionOn, Entry, EntryRoute, Lane, LaneGroup, LaneGroupSpec, LaneMatch,
+        LaneSpec, Operator,
+    },
     domain::request::{self, Look, RequestParts, under},
 };
 
 fn lane(name: &str, all: &[&str]) -> Lane {
-    let rule = LaneMatch { all: all.iter().map(|c| text::parse(c).unwrap()).collect(), ..LaneMatch::default() };
-    Lane::new(name, LaneSpec { group: "g".into(), tag: name.into(), enabled: true, rule, ..LaneSpec::default() })
+    let rule = LaneMatch {
+        all: all.iter().map(|c| text::parse(c).unwrap()).collect(),
+        ..LaneMatch::default()
+    };
+    Lane::new(
+        name,
+        LaneSpec {
+            group: "g".into(),
+            tag: name.into(),
+            enabled: true,
+            rule,
+            ..LaneSpec::default()
+        },
+    )
 }
 
 fn taken(lanes: &[Lane], line: &str, headers: &[&str]) -> Option<String> {
     let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
     let (rules, problems) = Rules::compile("g", lanes);
     assert_eq!(problems, []);
-    rules.decide(&request::parse(line, &headers, &[]).unwrap()).map(|d| d.lane.to_owned())
+    rules
+        .decide(&request::parse(line, &headers, &[]).unwrap())
+        .map(|d| d.lane.to_owned())
 }
 
 #[test]
 fn hashes_are_pinned() {
     // A key must stay in its lane across releases of graylane: these values never change.
     assert_eq!(xxhash_rust::xxh3::xxh3_64(b""), 0x2d06_8005_38d3_94c2);
-    assert_eq!(["", "user-1", "user-2", "灰度用户"].map(basis_points), GOLDEN);
+    assert_eq!(
+        ["", "user-1", "user-2", "灰度用户"].map(basis_points),
+        GOLDEN
+    );
 }
 
 const GOLDEN: [u32; 4] = [3138, 6057, 1220, 2379];
 
 #[test]
 fn every_operator_decides() {
-    let is = |c: &str, line: &str, headers: &[&str]| taken(&[lane("l", &[c])], line, headers).is_some();
+    let is =
+        |c: &str, line: &str, headers: &[&str]| taken(&[lane("l", &[c])], line, headers).is_some();
     assert!(is("parameter group == gray", "/a?group=gray&group=x", &[]));
     assert!(!is("parameter group == gray", "/a?group=x&group=gray", &[]));
     assert!(is("parameter g == a b", "/a?g=a+b", &[]));
     assert!(is("header X-User != 1", "/", &["x-user: 2"]));
-    assert!(!is("header x-user != 1", "/", &[]), "a key that is not there fulfils nothing");
+    assert!(
+        !is("header x-user != 1", "/", &[]),
+        "a key that is not there fulfils nothing"
+    );
     assert!(!is("header x-user notIn 1", "/", &[]));
     assert!(is("cookie uid in 1,2", "/", &["cookie: a=b; uid=2"]));
-    assert!(is("cookie uid in 1,2", "/", &["cookie: a=b", "cookie: uid=2"]));
+    assert!(is(
+        "cookie uid in 1,2",
+        "/",
+        &["cookie: a=b", "cookie: uid=2"]
+    ));
     assert!(is("header v prefix 1.", "/", &["v: 1.2"]));
     assert!(is("header v regex 1|2", "/", &["v: 2"]));
-    assert!(!is("header v regex 1|2", "/", &["v: 21"]), "a regex takes the whole value");
+    assert!(
+        !is("header v regex 1|2", "/", &["v: 21"]),
+        "a regex takes the whole value"
+    );
     assert!(is("method in POST,PUT", "PUT /", &[]));
     assert!(is("parameter x exists", "/?x", &[]));
-    assert!(is("parameter x percent 100", "/?x=1", &[]) && !is("parameter x percent 0", "/?x=1", &[]));
+    assert!(
+        is("parameter x percent 100", "/?x=1", &[]) && !is("parameter x percent 0", "/?x=1", &[])
+    );
 }
 
 #[test]
 fn priority_then_name_decides_and_disabled_lanes_never() {
-    let mut lanes =
-        [lane("b", &["parameter x exists"]), lane("a", &["parameter x == 1"]), lane("c", &["parameter x == 1"])];
+    let mut lanes = [
+        lane("b", &["parameter x exists"]),
+        lane("a", &["parameter x == 1"]),
+        lane("c", &["parameter x == 1"]),
+    ];
     assert_eq!(taken(&lanes, "/?x=1", &[]).as_deref(), Some("a"));
     lanes[2].spec.priority = -1;
     assert_eq!(taken(&lanes, "/?x=1", &[]).as_deref(), Some("c"));
@@ -66,7 +102,11 @@ fn shares_lie_side_by_side() {
     let (rules, _) = Rules::compile("g", &lanes);
     let mut counts = [0_u32; 3];
     for i in 0..20_000 {
-        let request = RequestParts { trace: format!("{i:032x}"), path: "/".into(), ..RequestParts::default() };
+        let request = RequestParts {
+            trace: format!("{i:032x}"),
+            path: "/".into(),
+            ..RequestParts::default()
+        };
         counts[match rules.decide(&request).map(|d| d.lane) {
             Some("a") => 0,
             Some(_) => 1,
@@ -74,14 +114,33 @@ fn shares_lie_side_by_side() {
         }] += 1;
     }
     // The hash is fixed, so are the counts: 2000 and 4100 are the ideal.
-    assert!(counts[0].abs_diff(2000) < 150 && counts[1].abs_diff(4100) < 200, "{counts:?}");
+    assert!(
+        counts[0].abs_diff(2000) < 150 && counts[1].abs_diff(4100) < 200,
+        "{counts:?}"
+    );
 }
 
 fn problems(lanes: &[Lane]) -> Vec<String> {
-    let routes = vec![EntryRoute { path: "/A".into(), app: "a".into(), rewrite: None }];
-    let entry = Entry { routes, ..Entry::default() };
-    let group = LaneGroup::new("g", LaneGroupSpec { entry, ..LaneGroupSpec::default() });
-    check("g", Some(&group), lanes).iter().map(ToString::to_string).collect()
+    let routes = vec![EntryRoute {
+        path: "/A".into(),
+        app: "a".into(),
+        rewrite: None,
+    }];
+    let entry = Entry {
+        routes,
+        ..Entry::default()
+    };
+    let group = LaneGroup::new(
+        "g",
+        LaneGroupSpec {
+            entry,
+            ..LaneGroupSpec::default()
+        },
+    );
+    check("g", Some(&group), lanes)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -99,9 +158,17 @@ fn what_is_wrong_is_told_in_words() {
         told(lane("n", &["parameter y == 1", "parameter y == 2"])),
         "lane n, match.all[1]: 'parameter y == 2' can never hold together with 'parameter y == 1'"
     );
-    assert!(told(lane("n", &["header y in a,b", "header Y regex c.*"])).contains("can never hold together"));
-    assert!(told(lane("n", &["header y prefix a", "header y prefix b"])).contains("can never hold together"));
-    assert!(told(lane("n", &["header y percent 0"])).contains("'header y percent 0' can never hold"));
+    assert!(
+        told(lane("n", &["header y in a,b", "header Y regex c.*"]))
+            .contains("can never hold together")
+    );
+    assert!(
+        told(lane("n", &["header y prefix a", "header y prefix b"]))
+            .contains("can never hold together")
+    );
+    assert!(
+        told(lane("n", &["header y percent 0"])).contains("'header y percent 0' can never hold")
+    );
     assert_eq!(
         told(lane("p", &["parameter x in 1,2"])),
         "lane p, match: lane ok can take the same request, and comes first"
@@ -117,10 +184,21 @@ fn what_is_wrong_is_told_in_words() {
         change(&mut lane.spec);
         told(lane)
     };
-    assert_eq!(with(|s| s.tag = "a b".into()).split(':').next(), Some("lane z, tag"));
-    assert_eq!(with(|s| s.tag = "Gray".into()).split(':').next(), Some("lane z, tag"));
-    assert_eq!(with(|s| s.tag = String::new()), "lane z, tag: the tag is missing");
-    assert!(with(|s| s.rule.paths = vec!["/B".into()]).contains("no entry of the group leads to /B"));
+    assert_eq!(
+        with(|s| s.tag = "a b".into()).split(':').next(),
+        Some("lane z, tag")
+    );
+    assert_eq!(
+        with(|s| s.tag = "Gray".into()).split(':').next(),
+        Some("lane z, tag")
+    );
+    assert_eq!(
+        with(|s| s.tag = String::new()),
+        "lane z, tag: the tag is missing"
+    );
+    assert!(
+        with(|s| s.rule.paths = vec!["/B".into()]).contains("no entry of the group leads to /B")
+    );
     assert!(with(|s| s.rule.paths = vec!["A".into()]).contains("must start with /"));
     assert!(with(|s| s.rule.all[0].values.clear()).contains("== needs a value"));
     assert!(with(|s| s.rule.all[0].key = None).contains("the parameter's name is missing"));
@@ -138,32 +216,79 @@ fn what_is_wrong_is_told_in_words() {
         lane.spec.share = Some(60.0);
         lane
     };
-    assert!(problems(&[share("a"), share("b")]).join(";").contains("come to 120 %"));
-    let strange =
-        check("x", None, &[Lane::new("l", LaneSpec { group: "x".into(), tag: "t".into(), ..LaneSpec::default() })]);
-    assert_eq!(strange[0].to_string(), "lane l, group: there is no lane group \"x\"");
+    assert!(
+        problems(&[share("a"), share("b")])
+            .join(";")
+            .contains("come to 120 %")
+    );
+    let strange = check(
+        "x",
+        None,
+        &[Lane::new(
+            "l",
+            LaneSpec {
+                group: "x".into(),
+                tag: "t".into(),
+                ..LaneSpec::default()
+            },
+        )],
+    );
+    assert_eq!(
+        strange[0].to_string(),
+        "lane l, group: there is no lane group \"x\""
+    );
 }
 
 fn group(routes: &[&str], host: Option<&str>) -> LaneGroup {
-    let route = |path: &&str| EntryRoute { path: (*path).into(), app: "a".into(), rewrite: None };
-    let entry =
-        Entry { gateway: "edge".into(), host: host.map(Into::into), routes: routes.iter().map(route).collect() };
-    let apps = vec![crate::api::LaneApp { app: "a".into(), service: None, port: 80 }];
-    LaneGroup::new("g", LaneGroupSpec { entry, apps, ..LaneGroupSpec::default() })
+    let route = |path: &&str| EntryRoute {
+        path: (*path).into(),
+        app: "a".into(),
+        rewrite: None,
+    };
+    let entry = Entry {
+        gateway: "edge".into(),
+        host: host.map(Into::into),
+        routes: routes.iter().map(route).collect(),
+    };
+    let apps = vec![crate::api::LaneApp {
+        app: "a".into(),
+        service: None,
+        port: 80,
+    }];
+    LaneGroup::new(
+        "g",
+        LaneGroupSpec {
+            entry,
+            apps,
+            ..LaneGroupSpec::default()
+        },
+    )
 }
 
 fn explained(group: &LaneGroup, lanes: &[Lane], line: &str, headers: &[&str]) -> Explained {
     let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
-    let entrance = Entrance { group, lanes, routes: None, gateway: None };
+    let entrance = Entrance {
+        group,
+        lanes,
+        routes: None,
+        gateway: None,
+    };
     explain(&entrance, &request::parse(line, &headers, &[]).unwrap())
 }
 
 #[test]
 fn an_explanation_names_each_condition() {
-    let lanes = [lane("a", &["parameter x == 1", "header y exists"]), lane("b", &["parameter x == 1"])];
+    let lanes = [
+        lane("a", &["parameter x == 1", "header y exists"]),
+        lane("b", &["parameter x == 1"]),
+    ];
     let told = explained(&group(&["/"], None), &lanes, "/?x=1", &[]);
     assert_eq!(told.outcome.words("g"), "takes lane b of g: tag b");
-    let held: Vec<_> = told.reasons.iter().map(|r| (r.lane.as_str(), r.condition.as_str(), r.held)).collect();
+    let held: Vec<_> = told
+        .reasons
+        .iter()
+        .map(|r| (r.lane.as_str(), r.condition.as_str(), r.held))
+        .collect();
     assert_eq!(
         held,
         [
@@ -200,8 +325,16 @@ fn an_explanation_says_what_the_entry_answers() {
             &[],
             "takes no lane of g: the gateway answers 404 no route of Gateway edge takes GET /%41/a",
         ),
-        ("/A/../nope", &[], "takes no lane of g: the gateway answers 404 no route of Gateway edge takes GET /nope"),
-        ("/../A", &[], "takes no lane of g: the gateway answers 400 the path leads above the root"),
+        (
+            "/A/../nope",
+            &[],
+            "takes no lane of g: the gateway answers 404 no route of Gateway edge takes GET /nope",
+        ),
+        (
+            "/../A",
+            &[],
+            "takes no lane of g: the gateway answers 400 the path leads above the root",
+        ),
         (
             "/A/a?group=gray",
             &["Host: a b"],
@@ -213,22 +346,53 @@ fn an_explanation_says_what_the_entry_answers() {
             "takes no lane of g: the gateway answers 501 CONNECT is not served: this gateway is no forward proxy",
         ),
     ] {
-        assert_eq!(explained(&entry, &lanes, line, headers).outcome.words("g"), want, "{line}");
+        assert_eq!(
+            explained(&entry, &lanes, line, headers).outcome.words("g"),
+            want,
+            "{line}"
+        );
     }
     let hosted = group(&["/A"], Some("shop.example"));
-    assert_eq!(explained(&hosted, &lanes, "/A?group=gray", &[]).outcome.words("g"), gray);
-    assert_eq!(explained(&hosted, &lanes, "/A?group=gray", &[]).assumed, ["Host: shop.example"]);
-    assert_eq!(explained(&hosted, &lanes, "/A?group=gray", &["Host: Shop.Example:8080"]).outcome.words("g"), gray);
+    assert_eq!(
+        explained(&hosted, &lanes, "/A?group=gray", &[])
+            .outcome
+            .words("g"),
+        gray
+    );
+    assert_eq!(
+        explained(&hosted, &lanes, "/A?group=gray", &[]).assumed,
+        ["Host: shop.example"]
+    );
+    assert_eq!(
+        explained(
+            &hosted,
+            &lanes,
+            "/A?group=gray",
+            &["Host: Shop.Example:8080"]
+        )
+        .outcome
+        .words("g"),
+        gray
+    );
     let other = explained(&hosted, &lanes, "/A?group=gray", &["Host: other.example"]);
-    assert!(matches!(other.outcome, Outcome::Refused(_)) && other.assumed.is_empty(), "{other:?}");
+    assert!(
+        matches!(other.outcome, Outcome::Refused(_)) && other.assumed.is_empty(),
+        "{other:?}"
+    );
     // Fields of the connection are gone before lanes are asked.
     let hop = [lane("l", &["header x-hop exists"])];
     let words = |headers: &[&str]| explained(&entry, &hop, "/A", headers).outcome.words("g");
     assert_eq!(words(&["x-hop: 1"]), "takes lane l of g: tag l");
-    assert_eq!(words(&["x-hop: 1", "connection: close, X-Hop"]), "takes no lane of g: the baseline");
+    assert_eq!(
+        words(&["x-hop: 1", "connection: close, X-Hop"]),
+        "takes no lane of g: the baseline"
+    );
     // The host is a header over HTTP/2 too, and one is always there.
     let hosts = [lane("l", &["header host == shop.example"])];
-    assert_eq!(explained(&hosted, &hosts, "/A", &[]).outcome.words("g"), "takes lane l of g: tag l");
+    assert_eq!(
+        explained(&hosted, &hosts, "/A", &[]).outcome.words("g"),
+        "takes lane l of g: tag l"
+    );
 }
 
 #[test]
@@ -242,7 +406,11 @@ fn a_share_goes_by_the_trace_and_without_one_by_chance() {
         let header = format!("traceparent: 00-{i:032x}-00000000000000aa-01");
         let told = explained(&entry, &lanes, "/A", &[&header]);
         let wanted = basis_points(&format!("{i:032x}")) < 2500;
-        assert_eq!(told.outcome.taken().unwrap().lane.is_some(), wanted, "{told:?}");
+        assert_eq!(
+            told.outcome.taken().unwrap().lane.is_some(),
+            wanted,
+            "{told:?}"
+        );
         assert_eq!(told.reasons[0].held, Some(wanted));
         took[usize::from(wanted)] += 1;
     }
@@ -251,9 +419,17 @@ fn a_share_goes_by_the_trace_and_without_one_by_chance() {
         let told = explained(&entry, &lanes, "/A", headers);
         let words = "takes lane s (tag s) in 25 of 100, the baseline in 75 of 100: drawn at random, for the request \
                      brings no traceparent";
-        assert_eq!((told.outcome.words("g").as_str(), told.reasons[0].held), (words, None));
+        assert_eq!(
+            (told.outcome.words("g").as_str(), told.reasons[0].held),
+            (words, None)
+        );
         let told = explained(&entry, &lanes, "/A?x=1", headers);
-        assert!(told.outcome.words("g").contains("lane t (tag t) in 75 of 100"), "{told:?}");
+        assert!(
+            told.outcome
+                .words("g")
+                .contains("lane t (tag t) in 75 of 100"),
+            "{told:?}"
+        );
     }
     // What comes before every share is certain.
     let mut first = lane("a", &["parameter x == 1"]);
@@ -281,26 +457,48 @@ fn cookies_lose_quotes_around_a_whole_value_only() {
         ("UID=gray", None),
         ("uid=1; uid=2", Some("1")),
     ] {
-        let request = RequestParts { headers: vec![("cookie".into(), line.into())], ..RequestParts::default() };
+        let request = RequestParts {
+            headers: vec![("cookie".into(), line.into())],
+            ..RequestParts::default()
+        };
         assert_eq!(request.cookie("uid"), want, "{line}");
     }
 }
 
 #[test]
 fn a_preview_tells_who_moves() {
-    let recent: Vec<RequestParts> =
-        ["/?x=1", "/?x=2", "/"].iter().map(|l| request::parse(l, &[], &[]).unwrap()).collect();
-    let (before, after) = ([lane("a", &["parameter x == 1"])], [lane("b", &["parameter x == 2"])]);
+    let recent: Vec<RequestParts> = ["/?x=1", "/?x=2", "/"]
+        .iter()
+        .map(|l| request::parse(l, &[], &[]).unwrap())
+        .collect();
+    let (before, after) = (
+        [lane("a", &["parameter x == 1"])],
+        [lane("b", &["parameter x == 2"])],
+    );
     let moves = preview("g", &before, &after, &recent);
     assert_eq!(
         moves,
-        [Move { request: 0, from: Some("a".into()), to: None }, Move { request: 1, from: None, to: Some("b".into()) },]
+        [
+            Move {
+                request: 0,
+                from: Some("a".into()),
+                to: None
+            },
+            Move {
+                request: 1,
+                from: None,
+                to: Some("b".into())
+            },
+        ]
     );
 }
 
 /// The plainest reading of the rule.
 fn reference(lanes: &[Lane], request: &RequestParts) -> Option<String> {
-    let mut lanes: Vec<&Lane> = lanes.iter().filter(|l| l.spec.enabled && l.spec.group == "g").collect();
+    let mut lanes: Vec<&Lane> = lanes
+        .iter()
+        .filter(|l| l.spec.enabled && l.spec.group == "g")
+        .collect();
     lanes.sort_by_key(|l| (l.spec.priority, l.metadata.name.clone()));
     let mut shared = 0;
     for lane in lanes {
@@ -339,10 +537,11 @@ fn naive(c: &Condition, request: &RequestParts) -> bool {
         Operator::Equal => first == Some(&value),
         Operator::NotEqual => first != Some(&value),
         Operator::Prefix => value.starts_with(&c.values[0]),
-        Operator::Regex => {
-            regex::Regex::new(&c.values[0]).is_ok_and(|r| r.find(&value).is_some_and(|m| m.len() == value.len()))
-        }
-        Operator::Percent => c.values[0].parse::<u32>().is_ok_and(|p| p <= 100 && basis_points(&value) < p * 100),
+        Operator::Regex => regex::Regex::new(&c.values[0])
+            .is_ok_and(|r| r.find(&value).is_some_and(|m| m.len() == value.len())),
+        Operator::Percent => c.values[0]
+            .parse::<u32>()
+            .is_ok_and(|p| p <= 100 && basis_points(&value) < p * 100),
     }
 }
 
@@ -357,17 +556,26 @@ fn conditions() -> impl Strategy<Value = Condition> {
         4 => Just(Operator::Equal), 1 => Just(Operator::NotEqual), 2 => Just(Operator::In), 1 => Just(Operator::NotIn),
         1 => Just(Operator::Prefix), 1 => Just(Operator::Regex), 1 => Just(Operator::Exists), 1 => Just(Operator::Percent),
     ];
-    (on, "[a-l]", op, prop::collection::vec("[0-3]|[0-3][0-3]|GET|\\.|\\(", 0..3)).prop_map(
-        |(on, key, op, mut values)| {
+    (
+        on,
+        "[a-l]",
+        op,
+        prop::collection::vec("[0-3]|[0-3][0-3]|GET|\\.|\\(", 0..3),
+    )
+        .prop_map(|(on, key, op, mut values)| {
             match op {
                 Operator::Exists => values.clear(),
                 Operator::In | Operator::NotIn => {}
                 _ if values.len() > 1 => values.truncate(1),
                 _ => {}
             }
-            Condition { on, key: (on != ConditionOn::Method).then_some(key), op, values }
-        },
-    )
+            Condition {
+                on,
+                key: (on != ConditionOn::Method).then_some(key),
+                op,
+                values,
+            }
+        })
 }
 
 fn lanes() -> impl Strategy<Value = Vec<Lane>> {
@@ -376,27 +584,53 @@ fn lanes() -> impl Strategy<Value = Vec<Lane>> {
         prop::collection::vec(conditions(), 0..3),
         prop::collection::vec(conditions(), 0..3),
     );
-    let one = (rule, -1..2_i32, prop::bool::weighted(0.9), prop::option::weighted(0.2, 0..60_u32));
+    let one = (
+        rule,
+        -1..2_i32,
+        prop::bool::weighted(0.9),
+        prop::option::weighted(0.2, 0..60_u32),
+    );
     prop::collection::vec(one, 0..24).prop_map(|all| {
-        let lane =
-            |(i, ((paths, all, any), priority, enabled, share)): (usize, ((Vec<String>, _, _), _, _, Option<u32>))| {
-                let rule = LaneMatch { paths, all, any };
-                let (group, tag, share) = ("g".into(), format!("t{i}"), share.map(f64::from));
-                Lane::new(
-                    &format!("l{}", i * 7 % 24),
-                    LaneSpec { group, tag, enabled, priority, rule, share, ..LaneSpec::default() },
-                )
-            };
+        let lane = |(i, ((paths, all, any), priority, enabled, share)): (
+            usize,
+            ((Vec<String>, _, _), _, _, Option<u32>),
+        )| {
+            let rule = LaneMatch { paths, all, any };
+            let (group, tag, share) = ("g".into(), format!("t{i}"), share.map(f64::from));
+            Lane::new(
+                &format!("l{}", i * 7 % 24),
+                LaneSpec {
+                    group,
+                    tag,
+                    enabled,
+                    priority,
+                    rule,
+                    share,
+                    ..LaneSpec::default()
+                },
+            )
+        };
         all.into_iter().enumerate().map(lane).collect()
     })
 }
 
 fn requests() -> impl Strategy<Value = RequestParts> {
     let pairs = || prop::collection::vec(("[a-l]", "[0-3]{0,2}"), 0..5);
-    (prop_oneof![Just("GET"), Just("POST")], "/|(/[ab]){1,3}", pairs(), pairs(), pairs(), any::<u128>()).prop_map(
-        |(method, path, query, headers, cookies, trace)| {
+    (
+        prop_oneof![Just("GET"), Just("POST")],
+        "/|(/[ab]){1,3}",
+        pairs(),
+        pairs(),
+        pairs(),
+        any::<u128>(),
+    )
+        .prop_map(|(method, path, query, headers, cookies, trace)| {
             let join = |pairs: Vec<(String, String)>, by: &str| {
-                pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(by)
+                pairs
+                    .iter()
+                    .map(|(k, v)| format!("{k}={v}"))
+                    .collect::<Vec<_>>()
+                    .join(by)
             };
             let mut headers = headers;
             headers.push(("cookie".into(), join(cookies, "; ")));
@@ -408,8 +642,7 @@ fn requests() -> impl Strategy<Value = RequestParts> {
                 trace: format!("{trace:032x}"),
                 ..RequestParts::default()
             }
-        },
-    )
+        })
 }
 
 proptest! {

@@ -26,16 +26,27 @@ const OPERATORS: [Operator; 8] = [
 
 /// Reads a condition.
 pub fn parse(text: &str) -> Result<Condition, ConditionError> {
-    let wrong = |why: String| ConditionError { text: text.to_owned(), why };
+    let wrong = |why: String| ConditionError {
+        text: text.to_owned(),
+        why,
+    };
     let (on, rest) = word(text);
     let on = match on {
         "parameter" | "param" => ConditionOn::Parameter,
         "header" => ConditionOn::Header,
         "cookie" => ConditionOn::Cookie,
         "method" => ConditionOn::Method,
-        other => return Err(wrong(format!("starts with parameter, header, cookie or method, not {other:?}"))),
+        other => {
+            return Err(wrong(format!(
+                "starts with parameter, header, cookie or method, not {other:?}"
+            )));
+        }
     };
-    let (key, rest) = if on == ConditionOn::Method { (None, rest) } else { some_word(rest) };
+    let (key, rest) = if on == ConditionOn::Method {
+        (None, rest)
+    } else {
+        some_word(rest)
+    };
     if on != ConditionOn::Method && key.is_none() {
         return Err(wrong(format!("after {} comes its name", on.word())));
     }
@@ -51,7 +62,12 @@ pub fn parse(text: &str) -> Result<Condition, ConditionError> {
         Operator::In | Operator::NotIn => list(rest).map_err(wrong)?,
         _ => vec![unquoted(rest).map_err(wrong)?],
     };
-    Ok(Condition { on, key: key.map(str::to_owned), op, values })
+    Ok(Condition {
+        on,
+        key: key.map(str::to_owned),
+        op,
+        values,
+    })
 }
 
 /// Writes a condition so that `parse` reads it back.
@@ -64,7 +80,11 @@ pub fn print(condition: &Condition) -> String {
     out.push(' ');
     out.push_str(condition.op.word());
     let is_list = matches!(condition.op, Operator::In | Operator::NotIn);
-    let values: Vec<String> = condition.values.iter().map(|v| quoted(v, is_list)).collect();
+    let values: Vec<String> = condition
+        .values
+        .iter()
+        .map(|v| quoted(v, is_list))
+        .collect();
     if !values.is_empty() {
         out.push(' ');
         out.push_str(&values.join(","));
@@ -74,7 +94,8 @@ pub fn print(condition: &Condition) -> String {
 
 fn word(text: &str) -> (&str, &str) {
     let text = text.trim();
-    text.split_once(char::is_whitespace).map_or((text, ""), |(w, rest)| (w, rest.trim()))
+    text.split_once(char::is_whitespace)
+        .map_or((text, ""), |(w, rest)| (w, rest.trim()))
 }
 
 fn some_word(text: &str) -> (Option<&str>, &str) {
@@ -93,10 +114,18 @@ fn quoted(value: &str, in_list: bool) -> String {
 /// One value: as it stands, or in quotes.
 fn unquoted(text: &str) -> Result<String, String> {
     if !text.starts_with('"') {
-        return if text.is_empty() { Err("the value is missing".into()) } else { Ok(text.to_owned()) };
+        return if text.is_empty() {
+            Err("the value is missing".into())
+        } else {
+            Ok(text.to_owned())
+        };
     }
     let (value, rest) = string(text)?;
-    if rest.trim().is_empty() { Ok(value) } else { Err(format!("{rest:?} stands after the quotes")) }
+    if rest.trim().is_empty() {
+        Ok(value)
+    } else {
+        Err(format!("{rest:?} stands after the quotes"))
+    }
 }
 
 fn list(text: &str) -> Result<Vec<String>, String> {
@@ -145,27 +174,93 @@ mod tests {
     #[test]
     fn reads_what_people_write() {
         for (text, on, key, op, values) in [
-            ("parameter group == gray", ConditionOn::Parameter, Some("group"), Operator::Equal, &["gray"][..]),
-            ("param group = gray ", ConditionOn::Parameter, Some("group"), Operator::Equal, &["gray"]),
-            ("header x-user in a, b", ConditionOn::Header, Some("x-user"), Operator::In, &["a", "b"]),
-            ("header x-user notin a,\"b,c\"", ConditionOn::Header, Some("x-user"), Operator::NotIn, &["a", "b,c"]),
-            ("cookie uid percent 10", ConditionOn::Cookie, Some("uid"), Operator::Percent, &["10"]),
-            ("method == POST", ConditionOn::Method, None, Operator::Equal, &["POST"]),
-            ("header x exists", ConditionOn::Header, Some("x"), Operator::Exists, &[]),
-            ("header ua regex .* (x|y) z", ConditionOn::Header, Some("ua"), Operator::Regex, &[".* (x|y) z"]),
+            (
+                "parameter group == gray",
+                ConditionOn::Parameter,
+                Some("group"),
+                Operator::Equal,
+                &["gray"][..],
+            ),
+            (
+                "param group = gray ",
+                ConditionOn::Parameter,
+                Some("group"),
+                Operator::Equal,
+                &["gray"],
+            ),
+            (
+                "header x-user in a, b",
+                ConditionOn::Header,
+                Some("x-user"),
+                Operator::In,
+                &["a", "b"],
+            ),
+            (
+                "header x-user notin a,\"b,c\"",
+                ConditionOn::Header,
+                Some("x-user"),
+                Operator::NotIn,
+                &["a", "b,c"],
+            ),
+            (
+                "cookie uid percent 10",
+                ConditionOn::Cookie,
+                Some("uid"),
+                Operator::Percent,
+                &["10"],
+            ),
+            (
+                "method == POST",
+                ConditionOn::Method,
+                None,
+                Operator::Equal,
+                &["POST"],
+            ),
+            (
+                "header x exists",
+                ConditionOn::Header,
+                Some("x"),
+                Operator::Exists,
+                &[],
+            ),
+            (
+                "header ua regex .* (x|y) z",
+                ConditionOn::Header,
+                Some("ua"),
+                Operator::Regex,
+                &[".* (x|y) z"],
+            ),
         ] {
             let values = values.iter().map(|v| (*v).to_owned()).collect();
-            assert_eq!(parse(text), Ok(Condition { on, key: key.map(Into::into), op, values }), "{text}");
+            assert_eq!(
+                parse(text),
+                Ok(Condition {
+                    on,
+                    key: key.map(Into::into),
+                    op,
+                    values
+                }),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn says_what_is_wrong() {
         for (text, why) in [
-            ("", "starts with parameter, header, cookie or method, not \"\""),
-            ("body x == 1", "starts with parameter, header, cookie or method, not \"body\""),
+            (
+                "",
+                "starts with parameter, header, cookie or method, not \"\"",
+            ),
+            (
+                "body x == 1",
+                "starts with parameter, header, cookie or method, not \"body\"",
+            ),
             ("header", "after header comes its name"),
-            ("header x ~ 1", "\"~\" is no comparison; there are: == != in notIn prefix regex exists percent"),
+            (
+                "header x ~ 1",
+                "\"~\" is no comparison; there are: == != in notIn prefix regex exists percent",
+            ),
             ("header x ==", "the value is missing"),
             ("header x in a,,b", "a value is missing"),
             ("header x exists y", "exists takes no value"),

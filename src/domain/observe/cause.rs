@@ -26,8 +26,13 @@ pub struct Cause {
 impl Cause {
     fn new(reason: Option<&str>, or: &str, message: Option<&str>) -> Self {
         let reason = reason.filter(|r| !r.is_empty()).unwrap_or(or);
-        let message = message.map(|m| Clean::bounded(m, MOST)).filter(|m| !m.is_empty());
-        Self { reason: Clean::bounded(reason, 60), message }
+        let message = message
+            .map(|m| Clean::bounded(m, MOST))
+            .filter(|m| !m.is_empty());
+        Self {
+            reason: Clean::bounded(reason, 60),
+            message,
+        }
     }
 
     /// `FailedCreate: pods "web-1" is forbidden: exceeded quota`.
@@ -42,20 +47,40 @@ impl Cause {
 /// Why a Deployment has not the pods that it wants. While the latch is on nothing is ever available and no deadline runs:
 /// those conditions say nothing then.
 pub fn of_deployment(live: &Deployment) -> Option<Cause> {
-    let latched = live.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(label::LATCH)) || is_on(live);
-    let all = || live.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let latched = live
+        .metadata
+        .annotations
+        .as_ref()
+        .is_some_and(|a| a.contains_key(label::LATCH))
+        || is_on(live);
+    let all = || {
+        live.status
+            .iter()
+            .flat_map(|s| s.conditions.iter().flatten())
+    };
     let found = |kind: &str, status: &str| all().find(|c| c.type_ == kind && c.status == status);
     let told = found("ReplicaFailure", "True")
         .or_else(|| found("Progressing", "False").filter(|_| !latched))
         .or_else(|| found("Available", "False").filter(|_| !latched))?;
-    Some(Cause::new(told.reason.as_deref(), &told.type_, told.message.as_deref()))
+    Some(Cause::new(
+        told.reason.as_deref(),
+        &told.type_,
+        told.message.as_deref(),
+    ))
 }
 
 /// Why its pods cannot be made (or deleted): quota, LimitRange, admission.
 pub fn of_set(set: &ReplicaSet) -> Option<Cause> {
-    let mut all = set.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut all = set
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
     let told = all.find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
-    Some(Cause::new(told.reason.as_deref(), &told.type_, told.message.as_deref()))
+    Some(Cause::new(
+        told.reason.as_deref(),
+        &told.type_,
+        told.message.as_deref(),
+    ))
 }
 
 /// Why a pod is not Ready; none when it is, or when nothing is known but that it is on its way.
@@ -70,13 +95,23 @@ pub fn of_pod(pod: &Pod) -> Option<Cause> {
         return Some(Cause::new(Some(reason), "", status.message.as_deref()));
     }
     if let Some(not) = condition("PodScheduled").filter(|c| c.status == "False") {
-        return Some(Cause::new(not.reason.as_deref(), "Unschedulable", not.message.as_deref()));
+        return Some(Cause::new(
+            not.reason.as_deref(),
+            "Unschedulable",
+            not.message.as_deref(),
+        ));
     }
-    containers(status).find_map(of_container).or_else(|| of_conditions(status))
+    containers(status)
+        .find_map(of_container)
+        .or_else(|| of_conditions(status))
 }
 
 fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
-    status.init_container_statuses.iter().chain(&status.container_statuses).flatten()
+    status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten()
 }
 
 /// Why a container does not run.
@@ -89,24 +124,50 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
             return None;
         }
         // What it died of tells more than that it will be started again.
-        let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref()).map(|last| {
-            let message = last.message.as_deref().filter(|m| !m.is_empty());
-            message.map_or_else(|| ended(last), |message| format!("{} ({message})", ended(last)))
-        });
-        let words: Vec<String> =
-            message.map(str::to_owned).into_iter().chain(last.map(|l| format!("last: {l}"))).collect();
-        return Some(Cause::new(Some(reason), "", Some(words.join("; ").as_str())));
+        let last = container
+            .last_state
+            .as_ref()
+            .and_then(|s| s.terminated.as_ref())
+            .map(|last| {
+                let message = last.message.as_deref().filter(|m| !m.is_empty());
+                message.map_or_else(
+                    || ended(last),
+                    |message| format!("{} ({message})", ended(last)),
+                )
+            });
+        let words: Vec<String> = message
+            .map(str::to_owned)
+            .into_iter()
+            .chain(last.map(|l| format!("last: {l}")))
+            .collect();
+        return Some(Cause::new(
+            Some(reason),
+            "",
+            Some(words.join("; ").as_str()),
+        ));
     }
     let terminated = state.terminated.as_ref()?;
     if terminated.exit_code == 0 && terminated.signal.unwrap_or(0) == 0 {
         return None;
     }
-    Some(Cause::new(Some(&ended(terminated)), "", terminated.message.as_deref()))
+    Some(Cause::new(
+        Some(&ended(terminated)),
+        "",
+        terminated.message.as_deref(),
+    ))
 }
 
 /// `OOMKilled, exit code 137`.
 fn ended(state: &k8s_openapi::api::core::v1::ContainerStateTerminated) -> String {
-    format!("{}, exit code {}", state.reason.as_deref().filter(|r| !r.is_empty()).unwrap_or("ended"), state.exit_code)
+    format!(
+        "{}, exit code {}",
+        state
+            .reason
+            .as_deref()
+            .filter(|r| !r.is_empty())
+            .unwrap_or("ended"),
+        state.exit_code
+    )
 }
 
 /// What the pod's own conditions say, when no container says anything.
@@ -114,17 +175,29 @@ fn of_conditions(status: &PodStatus) -> Option<Cause> {
     let not = |c: &&k8s_openapi::api::core::v1::PodCondition| c.status == "False";
     let all = || status.conditions.iter().flatten();
     // A container that runs and is not ready: its probes do not let it.
-    let lame = containers(status).find(|c| !c.ready && c.state.as_ref().is_some_and(|s| s.running.is_some()));
+    let lame = containers(status)
+        .find(|c| !c.ready && c.state.as_ref().is_some_and(|s| s.running.is_some()));
     if let Some(lame) = lame {
-        let probe = if lame.started == Some(false) { "startup" } else { "readiness" };
-        let words = format!("container {} runs, and its {probe} probe has not passed", lame.name);
+        let probe = if lame.started == Some(false) {
+            "startup"
+        } else {
+            "readiness"
+        };
+        let words = format!(
+            "container {} runs, and its {probe} probe has not passed",
+            lame.name
+        );
         return Some(Cause::new(Some("ContainersNotReady"), "", Some(&words)));
     }
     let ready = status.container_statuses.iter().flatten().count() > 0
         && status.container_statuses.iter().flatten().all(|c| c.ready);
     let told = all().find(|c| not(c) && c.message.as_deref().is_some_and(|m| !m.is_empty()));
     match told {
-        Some(told) => Some(Cause::new(told.reason.as_deref(), &told.type_, told.message.as_deref())),
+        Some(told) => Some(Cause::new(
+            told.reason.as_deref(),
+            &told.type_,
+            told.message.as_deref(),
+        )),
         // The kubelet says ready, and the cluster does not believe it: its node does not report any more.
         None if ready && all().any(|c| c.type_ == "Ready" && not(&c)) => Some(Cause::new(
             Some("NodeNotReady"),
@@ -138,12 +211,24 @@ fn of_conditions(status: &PodStatus) -> Option<Cause> {
 /// What is told in events only: probes that fail, volumes that cannot be mounted, pods that a StatefulSet cannot make.
 pub fn of_events<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Cause> {
     let time = |e: &Event| {
-        let series = e.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
-        series.or_else(|| e.last_timestamp.as_ref().map(|t| t.0)).or_else(|| e.event_time.as_ref().map(|t| t.0))
+        let series = e
+            .series
+            .as_ref()
+            .and_then(|s| s.last_observed_time.as_ref())
+            .map(|t| t.0);
+        series
+            .or_else(|| e.last_timestamp.as_ref().map(|t| t.0))
+            .or_else(|| e.event_time.as_ref().map(|t| t.0))
     };
-    let bad = events.into_iter().filter(|e| e.type_.as_deref() == Some("Warning"));
+    let bad = events
+        .into_iter()
+        .filter(|e| e.type_.as_deref() == Some("Warning"));
     let newest = bad.max_by_key(|e| time(e))?;
-    Some(Cause::new(newest.reason.as_deref(), "Warning", newest.message.as_deref()))
+    Some(Cause::new(
+        newest.reason.as_deref(),
+        "Warning",
+        newest.message.as_deref(),
+    ))
 }
 
 /// That too few are available is what a wait says itself.
@@ -153,7 +238,12 @@ pub fn is_noise(cause: &Cause) -> bool {
 
 /// Says no more than that somebody waits: an event may know why.
 pub fn is_vague(cause: Option<&Cause>) -> bool {
-    cause.is_none_or(|c| matches!(&*c.reason, "ContainersNotReady" | "ContainerCreating" | "PodInitializing"))
+    cause.is_none_or(|c| {
+        matches!(
+            &*c.reason,
+            "ContainersNotReady" | "ContainerCreating" | "PodInitializing"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -163,13 +253,13 @@ mod tests {
     use super::*;
 
     fn pod(status: Value) -> String {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap();
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap();
         of_pod(&pod).map_or_else(String::new, |c| c.words().to_string())
     }
 
     fn container(state: Value, more: Value) -> Value {
-        let mut c =
-            json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+        let mut c = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state});
         json_patch::merge(&mut c, &more);
         json!([c])
     }
@@ -178,7 +268,10 @@ mod tests {
     #[test]
     fn a_pod_says_why_it_is_not_ready() {
         let waiting = |reason: &str, message: &str| {
-            container(json!({"waiting": {"reason": reason, "message": message}}), json!({}))
+            container(
+                json!({"waiting": {"reason": reason, "message": message}}),
+                json!({}),
+            )
         };
         let condition = |kind: &str, reason: &str, message: &str| json!([{"type": kind, "status": "False", "reason": reason, "message": message}]);
         let oom = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
@@ -284,22 +377,35 @@ mod tests {
 
     #[test]
     fn a_workload_says_why_it_has_no_pods() {
-        let forbidden =
-            "pods \"w-1\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=4";
+        let forbidden = "pods \"w-1\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=4";
         let conditions = json!([
             {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "no minimum availability"},
             {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"},
             {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": forbidden}]);
         let of = |count: usize, latched: bool| {
-            let annotations = if latched { json!({label::LATCH: "{}"}) } else { json!({}) };
+            let annotations = if latched {
+                json!({label::LATCH: "{}"})
+            } else {
+                json!({})
+            };
             let conditions: Vec<Value> = conditions.as_array().unwrap()[..count].to_vec();
             let live = json!({"metadata": {"annotations": annotations}, "status": {"conditions": conditions}});
             of_deployment(&serde_json::from_value(live).unwrap()).map(|c| c.words().to_string())
         };
         assert_eq!(of(3, true), Some(format!("FailedCreate: {forbidden}")));
-        assert_eq!(of(2, false).as_deref(), Some("ProgressDeadlineExceeded: timed out"));
-        assert_eq!(of(1, false).as_deref(), Some("MinimumReplicasUnavailable: no minimum availability"));
-        assert_eq!((of(2, true), of(0, false)), (None, None), "what the latch does is no trouble");
+        assert_eq!(
+            of(2, false).as_deref(),
+            Some("ProgressDeadlineExceeded: timed out")
+        );
+        assert_eq!(
+            of(1, false).as_deref(),
+            Some("MinimumReplicasUnavailable: no minimum availability")
+        );
+        assert_eq!(
+            (of(2, true), of(0, false)),
+            (None, None),
+            "what the latch does is no trouble"
+        );
         let set = json!({"metadata": {}, "status": {"replicas": 0, "conditions": [conditions[2]]}});
         let set: ReplicaSet = serde_json::from_value(set).unwrap();
         assert!(of_set(&set).unwrap().words().contains("exceeded quota"));
@@ -312,12 +418,19 @@ mod tests {
                 .unwrap()
         };
         let all = [
-            event("Warning", "2026-01-01T00:00:02Z", "Readiness probe failed: HTTP probe failed with statuscode: 503"),
+            event(
+                "Warning",
+                "2026-01-01T00:00:02Z",
+                "Readiness probe failed: HTTP probe failed with statuscode: 503",
+            ),
             event("Warning", "2026-01-01T00:00:01Z", "old"),
             event("Normal", "2026-01-01T00:00:03Z", "pulled"),
         ];
         let told = of_events(&all).unwrap().words().to_string();
-        assert_eq!(told, "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503");
+        assert_eq!(
+            told,
+            "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503"
+        );
         assert!(of_events(&all[2..]).is_none() && is_vague(None));
     }
 }

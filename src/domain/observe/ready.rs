@@ -59,7 +59,10 @@ impl ReadyWatch {
 
 /// The condition Ready, while it holds.
 pub(super) fn condition(pod: &Pod) -> Option<&PodCondition> {
-    let mut all = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut all = pod
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
     all.find(|c| c.type_ == "Ready" && c.status == "True")
 }
 
@@ -72,7 +75,10 @@ mod tests {
     fn pod(ready: bool, stamp: &str) -> Pod {
         let status = if ready { "True" } else { "False" };
         let condition = json!({"type": "Ready", "status": status, "lastTransitionTime": stamp});
-        serde_json::from_value(json!({"metadata": {"uid": "u"}, "status": {"conditions": [condition]}})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"uid": "u"}, "status": {"conditions": [condition]}}),
+        )
+        .unwrap()
     }
 
     const EARLY: &str = "1970-01-01T00:00:00Z";
@@ -85,9 +91,20 @@ mod tests {
             let mut watch = ReadyWatch::default();
             let mut lasted = |pod: &Pod, seconds| watch.lasted(pod, at(seconds)).as_secs();
             assert_eq!(lasted(&pod(false, first), 5), 0);
-            assert_eq!((lasted(&pod(true, first), 10), lasted(&pod(true, first), 17)), (0, 7), "{first}");
+            assert_eq!(
+                (lasted(&pod(true, first), 10), lasted(&pod(true, first), 17)),
+                (0, 7),
+                "{first}"
+            );
             // It was away between two looks.
-            assert_eq!((lasted(&pod(true, second), 20), lasted(&pod(true, second), 21)), (0, 1), "{second}");
+            assert_eq!(
+                (
+                    lasted(&pod(true, second), 20),
+                    lasted(&pod(true, second), 21)
+                ),
+                (0, 1),
+                "{second}"
+            );
             assert_eq!(lasted(&pod(false, second), 22), 0);
             assert_eq!(lasted(&pod(true, second), 30), 0, "{second}");
             watch.keep(|uid| uid != "u");

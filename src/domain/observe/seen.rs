@@ -28,7 +28,8 @@ impl FirstSeen {
     /// For how long `name` has been in `state` at `now`, a time on a clock that only ever goes forward.
     pub fn lasted(&mut self, name: &str, state: &str, now: Duration) -> Duration {
         if self.seen.len() > FEW {
-            self.seen.retain(|_, s| now.saturating_sub(s.asked) < FORGOTTEN);
+            self.seen
+                .retain(|_, s| now.saturating_sub(s.asked) < FORGOTTEN);
         }
         match self.seen.get_mut(name) {
             Some(known) if known.state == state => {
@@ -36,7 +37,14 @@ impl FirstSeen {
                 now.saturating_sub(known.from)
             }
             _ => {
-                self.seen.insert(name.to_owned(), Seen { state: state.to_owned(), from: now, asked: now });
+                self.seen.insert(
+                    name.to_owned(),
+                    Seen {
+                        state: state.to_owned(),
+                        from: now,
+                        asked: now,
+                    },
+                );
                 Duration::ZERO
             }
         }
@@ -50,9 +58,25 @@ mod tests {
     #[test]
     fn a_state_lasts_from_when_it_was_first_seen_and_begins_anew_with_the_next() {
         let mut seen = FirstSeen::default();
-        let mut lasted = |name: &str, state: &str, at: u64| seen.lasted(name, state, Duration::from_secs(at)).as_secs();
-        assert_eq!((lasted("a", "1", 10), lasted("a", "1", 17), lasted("b", "1", 17)), (0, 7, 0));
-        assert_eq!((lasted("a", "2", 20), lasted("a", "2", 21), lasted("b", "1", 21)), (0, 1, 4));
+        let mut lasted = |name: &str, state: &str, at: u64| {
+            seen.lasted(name, state, Duration::from_secs(at)).as_secs()
+        };
+        assert_eq!(
+            (
+                lasted("a", "1", 10),
+                lasted("a", "1", 17),
+                lasted("b", "1", 17)
+            ),
+            (0, 7, 0)
+        );
+        assert_eq!(
+            (
+                lasted("a", "2", 20),
+                lasted("a", "2", 21),
+                lasted("b", "1", 21)
+            ),
+            (0, 1, 4)
+        );
         // What is not asked for any more needs no place.
         (0..2 * FEW).for_each(|n| assert_eq!(lasted(&n.to_string(), "", 30), 0));
         assert_eq!(lasted("c", "", 30 + FORGOTTEN.as_secs()), 0);

@@ -48,10 +48,20 @@ pub fn stateful<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
     ready: &dyn Fn(&Pod) -> SignedDuration,
 ) -> StatefulSeen {
-    let mut seen = StatefulSeen { live: live.clone(), ..StatefulSeen::default() };
+    let mut seen = StatefulSeen {
+        live: live.clone(),
+        ..StatefulSeen::default()
+    };
     let update = live.status.as_ref().and_then(|s| s.update_revision.clone());
-    seen.new.hash = if seen.observed() { update } else { known_before(live) };
-    for pod in pods.into_iter().filter(|p| owned_by(&p.metadata, &live.metadata)) {
+    seen.new.hash = if seen.observed() {
+        update
+    } else {
+        known_before(live)
+    };
+    for pod in pods
+        .into_iter()
+        .filter(|p| owned_by(&p.metadata, &live.metadata))
+    {
         let told = pod_seen(pod, ready);
         match seen.place_of(&told.name) {
             Some(place) if place < seen.replicas() => {}
@@ -90,16 +100,27 @@ impl StatefulSeen {
     pub fn place_of(&self, pod: &str) -> Option<u32> {
         let name = self.live.metadata.name.as_deref()?;
         let ordinal: u32 = pod.strip_prefix(name)?.strip_prefix('-')?.parse().ok()?;
-        let start = self.live.spec.as_ref().and_then(|s| s.ordinals.as_ref()?.start).unwrap_or(0);
+        let start = self
+            .live
+            .spec
+            .as_ref()
+            .and_then(|s| s.ordinals.as_ref()?.start)
+            .unwrap_or(0);
         // Below the start it is as little wanted as above the end.
-        Some(ordinal.checked_sub(u32::try_from(start).unwrap_or(0)).unwrap_or(u32::MAX))
+        Some(
+            ordinal
+                .checked_sub(u32::try_from(start).unwrap_or(0))
+                .unwrap_or(u32::MAX),
+        )
     }
 
     /// All places that are wanted, from 0; no more than [`MOST`].
     pub fn places(&self) -> Vec<Place<'_>> {
         let mut places = vec![Place::Empty; self.replicas().min(MOST) as usize];
         let mut put = |pod: &PodSeen, what| {
-            let place = self.place_of(&pod.name).and_then(|p| places.get_mut(p as usize));
+            let place = self
+                .place_of(&pod.name)
+                .and_then(|p| places.get_mut(p as usize));
             place.into_iter().for_each(|place| *place = what);
         };
         for pod in &self.old.pods {
@@ -113,7 +134,13 @@ impl StatefulSeen {
 
     /// The controller has acted on the spec as it is now.
     pub fn observed(&self) -> bool {
-        observed(&self.live.metadata, self.live.status.as_ref().and_then(|s| s.observed_generation))
+        observed(
+            &self.live.metadata,
+            self.live
+                .status
+                .as_ref()
+                .and_then(|s| s.observed_generation),
+        )
     }
 }
 
@@ -163,13 +190,18 @@ mod tests {
         let seen = stateful(&live(3, json!({})), &pods, &|_| SignedDuration::ZERO);
         assert_eq!((told(&seen).as_str(), seen.beyond), ("o..n", 2));
         assert_eq!(
-            told(&stateful(&live(4, json!({})), &pods, &|_| SignedDuration::ZERO)),
+            told(&stateful(&live(4, json!({})), &pods, &|_| {
+                SignedDuration::ZERO
+            })),
             "o..o",
             "what is new is not known yet"
         );
         assert_eq!(
             told(&stateful(
-                &live(4, json!({"release": "r", "releaseUid": "u", "task": "t", "batches": [], "hash": "db-2"})),
+                &live(
+                    4,
+                    json!({"release": "r", "releaseUid": "u", "task": "t", "batches": [], "hash": "db-2"})
+                ),
                 &pods,
                 &|_| SignedDuration::ZERO
             )),

@@ -22,7 +22,11 @@ impl<'a> Taken<'a> {
     /// Nothing; `is_home` says of a context whether it is the cluster of the Apps, `group_of` which variable group has a
     /// name: names may hang on what groups say.
     pub fn new(is_home: &'a dyn Fn(&str) -> bool, group_of: GroupOf<'a>) -> Self {
-        Self { is_home, group_of, all: BTreeMap::new() }
+        Self {
+            is_home,
+            group_of,
+            all: BTreeMap::new(),
+        }
     }
 
     /// What an App has applied in the environments that it has: what one that it has no longer left says itself whose it
@@ -48,11 +52,22 @@ impl<'a> Taken<'a> {
     /// Objects that these environments of an App would write and another environment has or will have, in words.
     pub fn clashes(&self, app: &App, environments: impl Fn(&str) -> bool) -> Vec<String> {
         let mut problems = vec![];
-        for environment in app.spec.environments.iter().filter(|e| environments(&e.name)) {
+        for environment in app
+            .spec
+            .environments
+            .iter()
+            .filter(|e| environments(&e.name))
+        {
             let me = Owner::of(app, &environment.name);
             for item in named_by(app, environment, self.group_of) {
-                let owners = self.all.get(&self.name(&item)).map(Vec::as_slice).unwrap_or_default();
-                let Some(other) = owners.iter().find(|o| **o != me) else { continue };
+                let owners = self
+                    .all
+                    .get(&self.name(&item))
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                let Some(other) = owners.iter().find(|o| **o != me) else {
+                    continue;
+                };
                 problems.push(format!(
                     "{} of {} belongs to {} too, and an object has one owner: name one of them otherwise{}",
                     named(&item),
@@ -76,6 +91,11 @@ impl<'a> Taken<'a> {
         let (context, namespace) = world::place(&item.namespace);
         let far = context.filter(|c| !(self.is_home)(c));
         let place = world::Key::of(far, namespace, "").namespace;
-        (super::group(&item.api_version).to_owned(), item.kind.clone(), place, item.name.clone())
+        (
+            super::group(&item.api_version).to_owned(),
+            item.kind.clone(),
+            place,
+            item.name.clone(),
+        )
     }
 }

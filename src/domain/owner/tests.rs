@@ -3,7 +3,11 @@ use serde_json::{Value, json};
 use super::*;
 
 fn me() -> Owner {
-    Owner { home: Some("demo".into()), app: "a".into(), environment: "prod".into() }
+    Owner {
+        home: Some("demo".into()),
+        app: "a".into(),
+        environment: "prod".into(),
+    }
 }
 
 fn item() -> InventoryItem {
@@ -25,9 +29,13 @@ fn marks(labels: Value, annotations: Value, more: Value) -> Marks {
 /// Everything that an object can say of whose it is, times what inventories say, and the answer.
 #[test]
 fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_touched() {
-    let labels = |app: &str, environment: &str| json!({label::APP: app, label::ENVIRONMENT: environment});
+    let labels =
+        |app: &str, environment: &str| json!({label::APP: app, label::ENVIRONMENT: environment});
     let by = |names: &[&str]| {
-        let entries: Vec<Value> = names.iter().map(|n| json!({"manager": n, "operation": "Update"})).collect();
+        let entries: Vec<Value> = names
+            .iter()
+            .map(|n| json!({"manager": n, "operation": "Update"}))
+            .collect();
         json!({"managedFields": entries})
     };
     let other = |app: &str, environment: &str| Owner {
@@ -41,12 +49,35 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
     let theirs = Some(other("b", "prod"));
     let (is_ours, is_nobodys) = ("ours", "belongs to no App");
     let table: Vec<(&str, Marks, Option<&Owner>, &str)> = vec![
-        ("labels", marks(labels("a", "prod"), none.clone(), none.clone()), None, is_ours),
-        ("labels, whatever the managers", marks(labels("a", "prod"), none.clone(), by(&["kubectl"])), None, is_ours),
-        ("labels and home", marks(labels("a", "prod"), json!({label::HOME: "demo"}), none.clone()), None, is_ours),
+        (
+            "labels",
+            marks(labels("a", "prod"), none.clone(), none.clone()),
+            None,
+            is_ours,
+        ),
+        (
+            "labels, whatever the managers",
+            marks(labels("a", "prod"), none.clone(), by(&["kubectl"])),
+            None,
+            is_ours,
+        ),
+        (
+            "labels and home",
+            marks(
+                labels("a", "prod"),
+                json!({label::HOME: "demo"}),
+                none.clone(),
+            ),
+            None,
+            is_ours,
+        ),
         (
             "a namesake App elsewhere",
-            marks(labels("a", "prod"), json!({label::HOME: "team2"}), none.clone()),
+            marks(
+                labels("a", "prod"),
+                json!({label::HOME: "team2"}),
+                none.clone(),
+            ),
             ours.as_ref(),
             "environment prod of app a in namespace team2",
         ),
@@ -62,7 +93,12 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
             None,
             "environment gray of app a,",
         ),
-        ("half a mark of ours", marks(json!({label::APP: "a"}), none.clone(), none.clone()), None, is_nobodys),
+        (
+            "half a mark of ours",
+            marks(json!({label::APP: "a"}), none.clone(), none.clone()),
+            None,
+            is_nobodys,
+        ),
         (
             "half a mark of ours, noted",
             marks(json!({label::APP: "a"}), none.clone(), by(&["graylane"])),
@@ -75,39 +111,88 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
             ours.as_ref(),
             "an environment of app b",
         ),
-        ("nothing", marks(none.clone(), none.clone(), by(&["kubectl-create"])), None, "(written by kubectl-create)"),
-        ("nothing, no managers", marks(none.clone(), none.clone(), none.clone()), None, is_nobodys),
-        ("from before marks", marks(none.clone(), none.clone(), by(&["graylane", "hpa"])), ours.as_ref(), is_ours),
-        ("noted, never written by us", marks(none.clone(), none.clone(), by(&["kubectl"])), ours.as_ref(), is_nobodys),
+        (
+            "nothing",
+            marks(none.clone(), none.clone(), by(&["kubectl-create"])),
+            None,
+            "(written by kubectl-create)",
+        ),
+        (
+            "nothing, no managers",
+            marks(none.clone(), none.clone(), none.clone()),
+            None,
+            is_nobodys,
+        ),
+        (
+            "from before marks",
+            marks(none.clone(), none.clone(), by(&["graylane", "hpa"])),
+            ours.as_ref(),
+            is_ours,
+        ),
+        (
+            "noted, never written by us",
+            marks(none.clone(), none.clone(), by(&["kubectl"])),
+            ours.as_ref(),
+            is_nobodys,
+        ),
         (
             "another's from before marks",
             marks(none.clone(), none.clone(), by(&["graylane"])),
             theirs.as_ref(),
             "environment prod of app b,",
         ),
-        ("our manager alone", marks(none.clone(), none.clone(), by(&["graylane"])), None, is_nobodys),
+        (
+            "our manager alone",
+            marks(none.clone(), none.clone(), by(&["graylane"])),
+            None,
+            is_nobodys,
+        ),
         (
             "a lane group's",
-            marks(json!({label::LANE_GROUP: "g"}), none.clone(), by(&["graylane"])),
+            marks(
+                json!({label::LANE_GROUP: "g"}),
+                none.clone(),
+                by(&["graylane"]),
+            ),
             ours.as_ref(),
             "made by lane group g",
         ),
         (
             "our own component",
-            marks(json!({label::COMPONENT: "engine"}), none.clone(), none.clone()),
+            marks(
+                json!({label::COMPONENT: "engine"}),
+                none.clone(),
+                none.clone(),
+            ),
             None,
             "made by graylane itself",
         ),
-        ("a controller's", marks(none.clone(), none.clone(), controller.clone()), None, "made by Helm h"),
-        ("a controller's, adopted", marks(labels("a", "prod"), none.clone(), controller), None, is_ours),
+        (
+            "a controller's",
+            marks(none.clone(), none.clone(), controller.clone()),
+            None,
+            "made by Helm h",
+        ),
+        (
+            "a controller's, adopted",
+            marks(labels("a", "prod"), none.clone(), controller),
+            None,
+            is_ours,
+        ),
     ];
     for (case, marks, noted, want) in table {
         let whose = whose(&marks, &me(), noted);
         let told = refusal(&item(), &whose, &marks, &me()).unwrap_or_else(|| is_ours.to_owned());
         assert!(told.contains(want), "{case}: {told}");
         if told != is_ours {
-            assert!(told.starts_with("Service demo/s "), "{case}: the object is named: {told}");
-            assert!(told.contains("name this one otherwise"), "{case}: what to do: {told}");
+            assert!(
+                told.starts_with("Service demo/s "),
+                "{case}: the object is named: {told}"
+            );
+            assert!(
+                told.contains("name this one otherwise"),
+                "{case}: what to do: {told}"
+            );
         }
     }
 }
@@ -115,11 +200,22 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
 #[test]
 fn how_to_adopt_is_told_and_never_runs_what_a_name_says() {
     let told = |name: &str| {
-        let item = InventoryItem { name: name.into(), ..item() };
+        let item = InventoryItem {
+            name: name.into(),
+            ..item()
+        };
         refusal(&item, &Whose::Nobodys, &Marks::default(), &me()).unwrap()
     };
-    assert!(told("s").contains("`graylane adopt service/s --app a --environment prod`"), "{}", told("s"));
-    assert!(!told("s;touch x").contains("adopt service"), "{}", told("s;touch x"));
+    assert!(
+        told("s").contains("`graylane adopt service/s --app a --environment prod`"),
+        "{}",
+        told("s")
+    );
+    assert!(
+        !told("s;touch x").contains("adopt service"),
+        "{}",
+        told("s;touch x")
+    );
 }
 
 fn app(name: &str, template: &str, environments: Value) -> App {
@@ -132,11 +228,15 @@ fn app(name: &str, template: &str, environments: Value) -> App {
 /// Which Apps and environments name one object, whoever writes first.
 #[test]
 fn two_that_name_one_object_are_told_of_each_other() {
-    let service = |name: &str| format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n");
+    let service =
+        |name: &str| format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n");
     let hpa = |version: &str| {
-        format!("apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\nmetadata: {{name: h}}\n")
+        format!(
+            "apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\nmetadata: {{name: h}}\n"
+        )
     };
-    let by_environment = "apiVersion: v1\nkind: Service\nmetadata: {name: 's-{{ .AppStack.envName }}'}\n";
+    let by_environment =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: 's-{{ .AppStack.envName }}'}\n";
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shared}\n";
     let one = |namespace: &str| json!([{"name": "prod", "namespace": namespace}]);
     let far = |context: &str| json!([{"name": "prod", "namespace": "demo", "context": context}]);
@@ -148,9 +248,24 @@ fn two_that_name_one_object_are_told_of_each_other() {
             app("b", &service("s"), one("demo")),
             Some("Service demo/s"),
         ),
-        ("other names", app("a", &service("s"), one("demo")), app("b", &service("t"), one("demo")), None),
-        ("other namespaces", app("a", &service("s"), one("demo")), app("b", &service("s"), one("other")), None),
-        ("another cluster", app("a", &service("s"), one("demo")), app("b", &service("s"), far("far")), None),
+        (
+            "other names",
+            app("a", &service("s"), one("demo")),
+            app("b", &service("t"), one("demo")),
+            None,
+        ),
+        (
+            "other namespaces",
+            app("a", &service("s"), one("demo")),
+            app("b", &service("s"), one("other")),
+            None,
+        ),
+        (
+            "another cluster",
+            app("a", &service("s"), one("demo")),
+            app("b", &service("s"), far("far")),
+            None,
+        ),
         (
             "home by its own name",
             app("a", &service("s"), one("demo")),
@@ -166,7 +281,11 @@ fn two_that_name_one_object_are_told_of_each_other() {
         (
             "another kind",
             app("a", &service("s"), one("demo")),
-            app("b", &service("s").replace("Service", "ConfigMap"), one("demo")),
+            app(
+                "b",
+                &service("s").replace("Service", "ConfigMap"),
+                one("demo"),
+            ),
             None,
         ),
         (
@@ -187,7 +306,12 @@ fn two_that_name_one_object_are_told_of_each_other() {
             app("b", &service("t"), one("demo")),
             Some("environment"),
         ),
-        ("environments apart by name", app("a", by_environment, two), app("b", &service("t"), one("demo")), None),
+        (
+            "environments apart by name",
+            app("a", by_environment, two),
+            app("b", &service("t"), one("demo")),
+            None,
+        ),
     ];
     let is_home = |context: &str| context == "home";
     for (case, a, b, want) in table {
@@ -196,7 +320,10 @@ fn two_that_name_one_object_are_told_of_each_other() {
         taken.add_rendered(&b);
         let told = taken.clashes(&a, |_| true);
         assert_eq!(told.is_empty(), want.is_none(), "{case}: {told:?}");
-        assert!(told.iter().all(|t| want.is_some_and(|w| t.contains(w))), "{case}: {told:?}");
+        assert!(
+            told.iter().all(|t| want.is_some_and(|w| t.contains(w))),
+            "{case}: {told:?}"
+        );
     }
     // What was applied once and is rendered no more is still the other's.
     let mut b = app("b", &service("t"), one("demo"));
@@ -205,10 +332,16 @@ fn two_that_name_one_object_are_told_of_each_other() {
     let mut taken = Taken::new(&is_home, &|_| None);
     taken.add_applied(&b);
     let told = taken.clashes(&app("a", &service("s"), one("demo")), |_| true);
-    assert!(matches!(told.as_slice(), [one] if one.contains("environment prod of app b")), "{told:?}");
+    assert!(
+        matches!(told.as_slice(), [one] if one.contains("environment prod of app b")),
+        "{told:?}"
+    );
     assert_eq!(taken.clashes(&b, |_| true), Vec::<String>::new(), "its own");
     let same = |uid: &str| noted_of(&b, uid);
-    assert_eq!((same("u").map(|o| o.app), same("v"), same("")), (Some("b".into()), None, None));
+    assert_eq!(
+        (same("u").map(|o| o.app), same("v"), same("")),
+        (Some("b".into()), None, None)
+    );
 }
 
 fn noted_of(app: &App, uid: &str) -> Option<Owner> {

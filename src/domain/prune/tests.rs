@@ -24,7 +24,9 @@ fn app(history: serde_json::Value, status: serde_json::Value) -> App {
 /// `a-N` of a stage, made at minute N and finished a minute later.
 fn release(n: u64, stage: &str, phase: &str) -> Release {
     let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let at = |minutes: u64| (begin + jiff::SignedDuration::from_mins(i64::try_from(minutes).unwrap())).to_string();
+    let at = |minutes: u64| {
+        (begin + jiff::SignedDuration::from_mins(i64::try_from(minutes).unwrap())).to_string()
+    };
     serde_json::from_value(json!({
         "apiVersion": "graylane.dev/v1alpha1", "kind": "Release",
         "metadata": {"name": format!("a-{n}"), "uid": format!("u-{n}"), "creationTimestamp": at(n)},
@@ -35,14 +37,31 @@ fn release(n: u64, stage: &str, phase: &str) -> Release {
 }
 
 fn gone(all: &[Release], app: &App) -> Vec<String> {
-    told(all, app, &|_| true).into_iter().map(|(name, _)| name).collect()
+    told(all, app, &|_| true)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect()
 }
 
-fn told(all: &[Release], app: &App, stands: &dyn Fn(&InventoryItem) -> bool) -> Vec<(String, Reason)> {
+fn told(
+    all: &[Release],
+    app: &App,
+    stands: &dyn Fn(&InventoryItem) -> bool,
+) -> Vec<(String, Reason)> {
     let app_of = |name: &str| (name == "a").then_some(app);
     let all: Vec<&Release> = all.iter().collect();
-    let found = prune(&all, &Surroundings { app_of: &app_of, stands, now: now() });
-    found.into_iter().map(|(release, why)| (name(release).to_owned(), why)).collect()
+    let found = prune(
+        &all,
+        &Surroundings {
+            app_of: &app_of,
+            stands,
+            now: now(),
+        },
+    );
+    found
+        .into_iter()
+        .map(|(release, why)| (name(release).to_owned(), why))
+        .collect()
 }
 
 #[test]
@@ -50,7 +69,9 @@ fn by_default_the_twenty_newest_of_each_stage_stay_and_the_oldest_goes_first() {
     let app = app(json!({}), json!({}));
     let mut all: Vec<Release> = (1..=22).map(|n| release(n, "s", "Aborted")).collect();
     assert_eq!(gone(&all, &app), ["a-1", "a-2"]);
-    assert!(is_full(&all, "a", "s", &app.spec.history) && !is_full(&all, "a", "t", &app.spec.history));
+    assert!(
+        is_full(&all, "a", "s", &app.spec.history) && !is_full(&all, "a", "t", &app.spec.history)
+    );
     // Those of another stage push none of these out.
     all.extend((23..=30).map(|n| release(n, "t", "Aborted")));
     assert_eq!(gone(&all, &app), ["a-1", "a-2"]);
@@ -60,28 +81,59 @@ fn by_default_the_twenty_newest_of_each_stage_stay_and_the_oldest_goes_first() {
 
 #[test]
 fn what_finished_too_long_ago_goes_and_a_clock_that_is_behind_takes_none() {
-    let week = app(json!({"limit": 20, "ttlSecondsAfterFinished": 7 * 86_400}), json!({}));
+    let week = app(
+        json!({"limit": 20, "ttlSecondsAfterFinished": 7 * 86_400}),
+        json!({}),
+    );
     let mut all: Vec<Release> = (1..=4).map(|n| release(n, "s", "Aborted")).collect();
-    for (release, at) in all.iter_mut().zip(["2026-01-02T23:59:59Z", "2026-01-03T00:00:00Z", "2027-01-01T00:00:00Z"]) {
+    for (release, at) in all.iter_mut().zip([
+        "2026-01-02T23:59:59Z",
+        "2026-01-03T00:00:00Z",
+        "2027-01-01T00:00:00Z",
+    ]) {
         release.status.as_mut().unwrap().finished_at = Some(at.into());
     }
-    assert_eq!(describe(&week.spec.history), "20 of each stage, finished within 168h");
-    assert_eq!(told(&all, &week, &|_| true), [("a-1".to_owned(), Reason::Ttl(7 * 86_400))]);
+    assert_eq!(
+        describe(&week.spec.history),
+        "20 of each stage, finished within 168h"
+    );
+    assert_eq!(
+        told(&all, &week, &|_| true),
+        [("a-1".to_owned(), Reason::Ttl(7 * 86_400))]
+    );
 }
 
 /// Each is the one thing that keeps `a-1` of five where none is to be kept.
 #[test]
 fn what_is_still_needed_stays_whatever_the_limit_says() {
     let strict = json!({"limit": 0});
-    let plain = || (1..=5).map(|n| release(n, "s", "Aborted")).collect::<Vec<_>>();
+    let plain = || {
+        (1..=5)
+            .map(|n| release(n, "s", "Aborted"))
+            .collect::<Vec<_>>()
+    };
     let none = app(strict.clone(), json!({}));
-    assert_eq!(gone(&plain(), &none), ["a-1", "a-2", "a-3", "a-4"], "but for the newest: names are counted on from it");
+    assert_eq!(
+        gone(&plain(), &none),
+        ["a-1", "a-2", "a-3", "a-4"],
+        "but for the newest: names are counted on from it"
+    );
     let stays = |why: &str, all: &[Release], app: &App| {
-        assert!(!gone(all, app).contains(&"a-1".into()), "{why}: {:?}", gone(all, app));
+        assert!(
+            !gone(all, app).contains(&"a-1".into()),
+            "{why}: {:?}",
+            gone(all, app)
+        );
     };
     let told = json!({"prod": {"state": "Running", "release": "a-1"}});
-    stays("an environment was last deployed by it", &plain(), &app(strict.clone(), told));
-    for phase in ["Pending", "Running", "Waiting", "Paused", "Failed", "Aborting"] {
+    stays(
+        "an environment was last deployed by it",
+        &plain(),
+        &app(strict.clone(), told),
+    );
+    for phase in [
+        "Pending", "Running", "Waiting", "Paused", "Failed", "Aborting",
+    ] {
         let mut all = plain();
         all[0] = release(1, "s", phase);
         stays(phase, &all, &none);
@@ -90,14 +142,21 @@ fn what_is_still_needed_stays_whatever_the_limit_says() {
     all[0] = release(1, "s", "Succeeded");
     stays("the last of its stage that succeeded", &all, &none);
     all[1] = release(2, "s", "Succeeded");
-    assert!(gone(&all, &none).contains(&"a-1".into()), "there is a newer one");
-    let deploy = json!([{"name": "d", "kind": "deploy", "environment": "prod", "phase": "Succeeded"}]);
+    assert!(
+        gone(&all, &none).contains(&"a-1".into()),
+        "there is a newer one"
+    );
+    let deploy =
+        json!([{"name": "d", "kind": "deploy", "environment": "prod", "phase": "Succeeded"}]);
     all[0].status.as_mut().unwrap().tasks = serde_json::from_value(deploy).unwrap();
     stays("the last that deployed prod and succeeded", &all, &none);
 
     let mut all = plain();
     all[0].spec.window = Some("w".into());
-    assert!(gone(&all, &none).contains(&"a-1".into()), "nobody of its window runs");
+    assert!(
+        gone(&all, &none).contains(&"a-1".into()),
+        "nobody of its window runs"
+    );
     let mut mate = release(9, "s", "Waiting");
     (mate.spec.app, mate.spec.window) = ("b".into(), Some("w".into()));
     mate.metadata.name = Some("b-9".into());
@@ -111,10 +170,20 @@ fn what_is_still_needed_stays_whatever_the_limit_says() {
     stays("it holds what brings a workload back", &all, &none);
     let app_of = |_: &str| Some(&none);
     let refs: Vec<&Release> = all.iter().collect();
-    let around = Surroundings { app_of: &app_of, stands: &|i| i.uid != "w-1", now: now() };
-    assert!(prune(&refs, &around).iter().any(|(r, _)| name(r) == "a-1"), "the workload is gone");
+    let around = Surroundings {
+        app_of: &app_of,
+        stands: &|i| i.uid != "w-1",
+        now: now(),
+    };
+    assert!(
+        prune(&refs, &around).iter().any(|(r, _)| name(r) == "a-1"),
+        "the workload is gone"
+    );
     all[2].status.as_mut().unwrap().tasks = all[0].status.as_ref().unwrap().tasks.clone();
-    assert!(gone(&all, &none).contains(&"a-1".into()), "a newer release has a record of it");
+    assert!(
+        gone(&all, &none).contains(&"a-1".into()),
+        "a newer release has a record of it"
+    );
 }
 
 #[test]
@@ -128,7 +197,12 @@ fn a_name_that_looks_like_another_apps_keeps_that_apps_numbers() {
     all.push(of_b);
     assert_eq!(gone(&all, &none), ["a-2"]);
     assert_eq!(
-        [number("a", "a-12"), number("a", "a-b-1"), number("a", "a-+1"), number("a", "ab-1")],
+        [
+            number("a", "a-12"),
+            number("a", "a-b-1"),
+            number("a", "a-+1"),
+            number("a", "ab-1")
+        ],
         [Some(12), None, None, None]
     );
 }
@@ -137,15 +211,22 @@ fn a_name_that_looks_like_another_apps_keeps_that_apps_numbers() {
 fn what_the_app_no_longer_has_is_bounded_together_and_of_an_app_that_is_gone_all_stays() {
     let some = app(json!({"limit": 2}), json!({}));
     // Each of a stage of its own that is not there (any more).
-    let mut all: Vec<Release> = (1..=6).map(|n| release(n, &format!("x{n}"), "Succeeded")).collect();
+    let mut all: Vec<Release> = (1..=6)
+        .map(|n| release(n, &format!("x{n}"), "Succeeded"))
+        .collect();
     assert_eq!(gone(&all, &some), ["a-1", "a-2", "a-3", "a-4"]);
     for release in &mut all {
         release.spec.app = "b".into();
     }
-    assert_eq!(gone(&all, &some), [] as [&str; 0], "nobody says what of an App that is gone is kept");
+    assert_eq!(
+        gone(&all, &some),
+        [] as [&str; 0],
+        "nobody says what of an App that is gone is kept"
+    );
     let teardown = |n: u64, environment: &str| {
         let mut release = release(n, "", "Aborted");
-        release.spec.teardown = Some(serde_json::from_value(json!({"environment": environment})).unwrap());
+        release.spec.teardown =
+            Some(serde_json::from_value(json!({"environment": environment})).unwrap());
         release
     };
     let all = [1, 2, 3, 4, 5, 6].map(|n| teardown(n, if n % 2 == 0 { "prod" } else { "gray" }));

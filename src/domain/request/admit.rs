@@ -4,7 +4,8 @@
 //! host, without the fields of the caller's own connection, and with a path that has one meaning.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts,
+    uri::PathAndQuery,
 };
 
 use super::{authority::host_of, hop_by_hop::strip_hop_by_hop, path::without_dot_segments};
@@ -28,17 +29,33 @@ pub struct Admitted {
 /// Checks a request and makes its head what routes and lanes look at. `local` stands in for a host that an HTTP/1.0
 /// request may leave out; `tags` are the headers that carry lane tags.
 pub fn admit(parts: &mut Parts, local: &str, tags: &[HeaderName]) -> Result<Admitted, Refused> {
-    let refused = |status, words: &str| Err(Refused { status, words: words.to_owned() });
+    let refused = |status, words: &str| {
+        Err(Refused {
+            status,
+            words: words.to_owned(),
+        })
+    };
     if parts.method == Method::CONNECT {
-        return refused(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served: this gateway is no forward proxy");
+        return refused(
+            StatusCode::NOT_IMPLEMENTED,
+            "CONNECT is not served: this gateway is no forward proxy",
+        );
     }
     check_transfer_coding(&parts.headers)?;
     let host = host(parts, local)?;
     set_target(parts)?;
     parts.headers.insert(header::HOST, host);
     // RFC 9110 §10.1.1: what is not known may be refused; let through it would be promised and not kept.
-    if parts.headers.get_all(header::EXPECT).iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return refused(StatusCode::EXPECTATION_FAILED, "the only expectation that is served is 100-continue");
+    if parts
+        .headers
+        .get_all(header::EXPECT)
+        .iter()
+        .any(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        return refused(
+            StatusCode::EXPECTATION_FAILED,
+            "the only expectation that is served is 100-continue",
+        );
     }
     count_forwards(parts)?;
     let websocket = wants_websocket(parts);
@@ -60,7 +77,10 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Refused> {
         }),
         None if codings.len() != 1 => {
             let words = "Transfer-Encoding must name chunked once".to_owned();
-            Err(Refused { status: StatusCode::BAD_REQUEST, words })
+            Err(Refused {
+                status: StatusCode::BAD_REQUEST,
+                words,
+            })
         }
         None => Ok(()),
     }
@@ -70,13 +90,20 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Refused> {
 pub fn codings(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(header::TRANSFER_ENCODING).iter();
     let text = |v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
-    let all = lines.map(text).flat_map(|v| v.split(',').map(|c| c.trim().to_owned()).collect::<Vec<_>>());
+    let all = lines.map(text).flat_map(|v| {
+        v.split(',')
+            .map(|c| c.trim().to_owned())
+            .collect::<Vec<_>>()
+    });
     all.filter(|c| !c.is_empty()).collect()
 }
 
 /// The one host that is asked for: an absolute target's or `:authority` before `Host` (RFC 9112 §3.2.2).
 fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
-    let wrong = |words: &str| Refused { status: StatusCode::BAD_REQUEST, words: words.to_owned() };
+    let wrong = |words: &str| Refused {
+        status: StatusCode::BAD_REQUEST,
+        words: words.to_owned(),
+    };
     let mut lines = parts.headers.get_all(header::HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -96,15 +123,21 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
         };
     };
     if host_of(authority).is_none() {
-        return Err(wrong("the target's authority is no name or address with an optional port"));
+        return Err(wrong(
+            "the target's authority is no name or address with an optional port",
+        ));
     }
     if parts.version < Version::HTTP_2 {
         match parts.uri.scheme_str() {
             Some("http") => {}
             // RFC 9110 §7.4: what is meant for a secured connection is not answered on another.
             Some("https") => {
-                let words = "an https target was asked for over a connection without TLS".to_owned();
-                return Err(Refused { status: StatusCode::MISDIRECTED_REQUEST, words });
+                let words =
+                    "an https target was asked for over a connection without TLS".to_owned();
+                return Err(Refused {
+                    status: StatusCode::MISDIRECTED_REQUEST,
+                    words,
+                });
             }
             _ => return Err(wrong("the target's scheme is not http")),
         }
@@ -115,16 +148,22 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
         // RFC 9113 §8.3.1.
         return Err(wrong("Host and :authority differ"));
     }
-    HeaderValue::from_str(authority).map_err(|_| wrong("the target's authority cannot stand in Host"))
+    HeaderValue::from_str(authority)
+        .map_err(|_| wrong("the target's authority cannot stand in Host"))
 }
 
 /// From here on the target is a path and perhaps a query, and the path means one thing.
 fn set_target(parts: &mut Parts) -> Result<(), Refused> {
-    let wrong = |words: &str| Refused { status: StatusCode::BAD_REQUEST, words: words.to_owned() };
+    let wrong = |words: &str| Refused {
+        status: StatusCode::BAD_REQUEST,
+        words: words.to_owned(),
+    };
     let target = parts.uri.path_and_query();
     // A target is ASCII (RFC 3986 §2): what else it says would be guessed, by each server on the way in its own manner.
     if target.is_some_and(|t| !t.as_str().is_ascii()) {
-        return Err(wrong("the target has characters that are not ASCII: they are written %XX"));
+        return Err(wrong(
+            "the target has characters that are not ASCII: they are written %XX",
+        ));
     }
     let path = parts.uri.path();
     if path == "*" && parts.method != Method::OPTIONS {
@@ -136,8 +175,14 @@ fn set_target(parts: &mut Parts) -> Result<(), Refused> {
     let plain = without_dot_segments(path).map_err(wrong)?;
     match plain {
         std::borrow::Cow::Owned(plain) => {
-            let query = parts.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-            parts.uri = format!("{plain}{query}").parse().map_err(|_| wrong("the target is no path"))?;
+            let query = parts
+                .uri
+                .query()
+                .map(|q| format!("?{q}"))
+                .unwrap_or_default();
+            parts.uri = format!("{plain}{query}")
+                .parse()
+                .map_err(|_| wrong("the target is no path"))?;
         }
         std::borrow::Cow::Borrowed(_) if parts.uri.authority().is_some() || target.is_none() => {
             parts.uri = Uri::from(target.cloned().unwrap_or(PathAndQuery::from_static("/")));
@@ -151,11 +196,22 @@ fn set_target(parts: &mut Parts) -> Result<(), Refused> {
 /// field says nothing.
 fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
     const NAME: HeaderName = header::MAX_FORWARDS;
-    if !matches!(parts.method, Method::TRACE | Method::OPTIONS) || !parts.headers.contains_key(NAME) {
+    if !matches!(parts.method, Method::TRACE | Method::OPTIONS) || !parts.headers.contains_key(NAME)
+    {
         return Ok(());
     }
-    let lines: Vec<&[u8]> = parts.headers.get_all(NAME).iter().map(HeaderValue::as_bytes).collect();
-    let refused = |status, words: &str| Err(Refused { status, words: words.to_owned() });
+    let lines: Vec<&[u8]> = parts
+        .headers
+        .get_all(NAME)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let refused = |status, words: &str| {
+        Err(Refused {
+            status,
+            words: words.to_owned(),
+        })
+    };
     let [digits @ [_, ..]] = lines[..] else {
         return refused(StatusCode::BAD_REQUEST, "Max-Forwards is no number");
     };
@@ -163,17 +219,24 @@ fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
         return refused(StatusCode::BAD_REQUEST, "Max-Forwards is no number");
     }
     // More than that is as good as no limit.
-    let left = std::str::from_utf8(digits).ok().and_then(|t| t.parse().ok()).unwrap_or(u32::MAX);
+    let left = std::str::from_utf8(digits)
+        .ok()
+        .and_then(|t| t.parse().ok())
+        .unwrap_or(u32::MAX);
     match (left.checked_sub(1), &parts.method) {
         (Some(left), _) => {
             parts.headers.insert(NAME, HeaderValue::from(left));
             Ok(())
         }
         // Nothing of a request is told back: who asks may not be who wrote all of it.
-        (None, &Method::TRACE) => {
-            refused(StatusCode::NOT_IMPLEMENTED, "TRACE ends here, and the gateway tells nothing back")
-        }
-        (None, _) => refused(StatusCode::OK, "OPTIONS ends here: this is the gateway itself"),
+        (None, &Method::TRACE) => refused(
+            StatusCode::NOT_IMPLEMENTED,
+            "TRACE ends here, and the gateway tells nothing back",
+        ),
+        (None, _) => refused(
+            StatusCode::OK,
+            "OPTIONS ends here: this is the gateway itself",
+        ),
     }
 }
 
@@ -181,8 +244,14 @@ fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
 /// are answered as if nothing had been asked (RFC 9110 §7.8).
 fn wants_websocket(parts: &Parts) -> bool {
     let has = |name, token: &str| {
-        let lines = parts.headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-        lines.flat_map(|v| v.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
+        let lines = parts
+            .headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok());
+        lines
+            .flat_map(|v| v.split(','))
+            .any(|t| t.trim().eq_ignore_ascii_case(token))
     };
     parts.version == Version::HTTP_11
         && parts.method == Method::GET
@@ -197,7 +266,11 @@ fn join_cookies(headers: &mut HeaderMap) {
     if lines.next().is_none() || lines.next().is_none() {
         return;
     }
-    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }

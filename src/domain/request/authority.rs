@@ -9,14 +9,18 @@ pub fn host_of(authority: &str) -> Option<&str> {
         Some(rest) => {
             let (address, after) = rest.split_once(']')?;
             address.parse::<Ipv6Addr>().ok()?;
-            (&authority[..address.len() + 2], after.strip_prefix(':').or(after.is_empty().then_some(""))?)
+            (
+                &authority[..address.len() + 2],
+                after.strip_prefix(':').or(after.is_empty().then_some(""))?,
+            )
         }
         None => {
             let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
             (is_name(host) && !host.is_empty()).then_some((host, port))?
         }
     };
-    let number = port.is_empty() || port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let number =
+        port.is_empty() || port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     number.then_some(host)
 }
 

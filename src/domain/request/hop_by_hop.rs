@@ -44,8 +44,13 @@ fn is_for_all(name: &HeaderName, tags: &[HeaderName]) -> bool {
 
 /// The fields that `Connection` names and may name.
 pub fn named_by_connection(headers: &HeaderMap, tags: &[HeaderName]) -> Vec<HeaderName> {
-    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
-    let names = lines.flat_map(|v| v.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    let lines = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let names = lines
+        .flat_map(|v| v.split(','))
+        .filter_map(|name| name.trim().parse::<HeaderName>().ok());
     names.filter(|name| !is_for_all(name, tags)).collect()
 }
 
@@ -66,7 +71,11 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, tags: &[HeaderName]) {
 /// WSGI, PHP and their kin) read `x_mse_tag` as `x-mse-tag`. `Trailer` goes on without such fields and without what
 /// already stands in the head: it would be said anew behind the gateway's back (RFC 9110 §6.5.1).
 pub fn strip_look_alikes(headers: &mut HeaderMap, governed: &dyn Fn(&str) -> bool) {
-    let odd = |name: &HeaderName| name.as_str().bytes().any(|b| !b.is_ascii_alphanumeric() && b != b'-');
+    let odd = |name: &HeaderName| {
+        name.as_str()
+            .bytes()
+            .any(|b| !b.is_ascii_alphanumeric() && b != b'-')
+    };
     let plain = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     if headers.keys().any(odd) {
         let wrong = |name: &&HeaderName| odd(name) && governed(&plain(name.as_str()));
@@ -74,10 +83,18 @@ pub fn strip_look_alikes(headers: &mut HeaderMap, governed: &dyn Fn(&str) -> boo
         wrong.iter().for_each(|name| drop(headers.remove(name)));
     }
     if headers.contains_key(header::TRAILER) {
-        let lines = headers.get_all(header::TRAILER).iter().filter_map(|v| v.to_str().ok());
-        let names = lines.flat_map(|v| v.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+        let lines = headers
+            .get_all(header::TRAILER)
+            .iter()
+            .filter_map(|v| v.to_str().ok());
+        let names = lines
+            .flat_map(|v| v.split(','))
+            .filter_map(|name| name.trim().parse::<HeaderName>().ok());
         let own = |n: &HeaderName| {
-            !is_hop_by_hop(n) && !is_for_all(n, &[]) && !headers.contains_key(n) && !governed(&plain(n.as_str()))
+            !is_hop_by_hop(n)
+                && !is_for_all(n, &[])
+                && !headers.contains_key(n)
+                && !governed(&plain(n.as_str()))
         };
         let kept: Vec<String> = names.filter(own).map(|n| n.as_str().to_owned()).collect();
         headers.remove(header::TRAILER);
@@ -111,7 +128,18 @@ mod tests {
     #[test]
     fn what_is_of_the_connection_goes() {
         for (connection, fields, want) in [
-            ("close", &["accept", "te", "keep-alive", "upgrade", "proxy-authorization", "expect"][..], &["accept"][..]),
+            (
+                "close",
+                &[
+                    "accept",
+                    "te",
+                    "keep-alive",
+                    "upgrade",
+                    "proxy-authorization",
+                    "expect",
+                ][..],
+                &["accept"][..],
+            ),
             ("close, X-Hop", &["x-hop", "x-other"], &["x-other"]),
             ("x-a,,  X-B ,close", &["x-a", "x-b", "x-c"], &["x-c"]),
             ("authorization, cookie", &["authorization", "cookie"], &[]),
@@ -123,7 +151,11 @@ mod tests {
                 &["content-length", "content-type", "content-encoding"],
                 &["content-encoding", "content-length", "content-type"],
             ),
-            ("cache-control, date", &["cache-control", "date"], &["cache-control", "date"]),
+            (
+                "cache-control, date",
+                &["cache-control", "date"],
+                &["cache-control", "date"],
+            ),
             (
                 "traceparent, tracestate, baggage",
                 &["baggage", "traceparent", "tracestate"],
@@ -132,12 +164,19 @@ mod tests {
             ("close, X-MSE-Tag", &["x-mse-tag"], &["x-mse-tag"]),
             ("trailer", &["trailer"], &["trailer"]),
         ] {
-            let mut all =
-                HeaderMap::from_iter(fields.iter().map(|f| (f.parse().unwrap(), HeaderValue::from_static("1"))));
+            let mut all = HeaderMap::from_iter(
+                fields
+                    .iter()
+                    .map(|f| (f.parse().unwrap(), HeaderValue::from_static("1"))),
+            );
             all.insert(header::CONNECTION, HeaderValue::from_static(connection));
             assert_eq!(left(all), want, "{connection}");
         }
-        let two = headers(&[("connection", "close"), ("connection", "x-hop"), ("x-hop", "1")]);
+        let two = headers(&[
+            ("connection", "close"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+        ]);
         assert_eq!(left(two), [""; 0], "every line of Connection counts");
     }
 
@@ -149,7 +188,10 @@ mod tests {
             ("x.mse-tag", "spoofed"),
             ("x_mine", "1"),
             ("x-set", "1"),
-            ("trailer", "X-Sum, x-set, x-mse-tag, x_mse_tag, content-length, te, x-other"),
+            (
+                "trailer",
+                "X-Sum, x-set, x-mse-tag, x_mse_tag, content-length, te, x-other",
+            ),
         ]);
         strip_look_alikes(&mut all, &|name| name == "x-mse-tag");
         let mut names: Vec<&str> = all.keys().map(HeaderName::as_str).collect();

@@ -10,7 +10,9 @@ pub fn without_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
     if !path.contains("/.") && !path.contains(['%', '\\']) {
         return Ok(Cow::Borrowed(path));
     }
-    let Some(rest) = path.strip_prefix('/') else { return Ok(Cow::Borrowed(path)) };
+    let Some(rest) = path.strip_prefix('/') else {
+        return Ok(Cow::Borrowed(path));
+    };
     let mut kept: Vec<&str> = vec![];
     let mut changed = false;
     let last = rest.split('/').count() - 1;
@@ -28,7 +30,11 @@ pub fn without_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
             }
         }
     }
-    Ok(if changed { Cow::Owned(format!("/{}", kept.join("/"))) } else { Cow::Borrowed(path) })
+    Ok(if changed {
+        Cow::Owned(format!("/{}", kept.join("/")))
+    } else {
+        Cow::Borrowed(path)
+    })
 }
 
 /// How many dots a dot segment has; 0 is no dot segment.
@@ -36,7 +42,11 @@ fn dots(segment: &str) -> Result<usize, &'static str> {
     if !segment.contains(['.', '%']) {
         return Ok(0);
     }
-    let lower = segment.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    let lower = segment
+        .to_ascii_lowercase()
+        .replace("%2e", ".")
+        .replace("%2f", "/")
+        .replace("%5c", "/");
     let lower = lower.replace('\\', "/").replace("%3b", ";");
     let count = |text: &str| match text {
         "." => 1,
@@ -46,7 +56,9 @@ fn dots(segment: &str) -> Result<usize, &'static str> {
     if count(&lower) > 0 {
         return Ok(count(&lower));
     }
-    let hidden = lower.split('/').any(|part| count(part.split(';').next().unwrap_or_default()) > 0);
+    let hidden = lower
+        .split('/')
+        .any(|part| count(part.split(';').next().unwrap_or_default()) > 0);
     if hidden {
         Err("the path has a hidden dot segment (beside an encoded slash, a backslash or a ';')")
     } else {

@@ -14,7 +14,9 @@ pub struct Seen<'a> {
 
 /// The first value of a header, as text.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
+    headers
+        .get(name)
+        .and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
 }
 
 impl Look for Seen<'_> {
@@ -31,7 +33,10 @@ impl Look for Seen<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.parts.headers.get(name).and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
+        self.parts
+            .headers
+            .get(name)
+            .and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
     }
 
     fn named(&self, name: &HeaderName) -> Option<&str> {
@@ -49,7 +54,11 @@ impl Look for Seen<'_> {
     fn cookie(&self, name: &str) -> Option<&str> {
         let lines = self.parts.headers.get_all(header::COOKIE).iter();
         let mut texts = lines.filter_map(|v| std::str::from_utf8(v.as_bytes()).ok());
-        texts.find_map(|line| super::cookies(line).find(|(k, _)| *k == name).map(|(_, v)| v))
+        texts.find_map(|line| {
+            super::cookies(line)
+                .find(|(k, _)| *k == name)
+                .map(|(_, v)| v)
+        })
     }
 
     fn trace(&self) -> &str {

@@ -4,7 +4,8 @@
 pub fn parse_traceparent(header: &str) -> Option<(&str, &str, &str)> {
     let mut parts = header.trim().split('-');
     let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |s: &str, n| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let hex =
+        |s: &str, n| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |s: &str| s.bytes().all(|b| b == b'0');
     let good = hex(version, 2)
         && version != "ff"

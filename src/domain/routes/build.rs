@@ -6,8 +6,9 @@ use crate::{
     api::{
         GROUP, LaneApp, LaneGroup, LaneMode,
         gateway_api::{
-            BackendRef, Gateway, GatewaySpec, HeaderModifier, HeaderValuePair, HttpRoute, HttpRouteSpec, Listener,
-            LocalRef, ParentRef, PathMatch, PathRewrite, RouteFilter, RouteMatch, RouteRule, UrlRewrite, ValueMatch,
+            BackendRef, Gateway, GatewaySpec, HeaderModifier, HeaderValuePair, HttpRoute,
+            HttpRouteSpec, Listener, LocalRef, ParentRef, PathMatch, PathRewrite, RouteFilter,
+            RouteMatch, RouteRule, UrlRewrite, ValueMatch,
         },
         label,
     },
@@ -33,10 +34,21 @@ pub fn internal_gateway(group: &LaneGroup) -> String {
 pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
     let seen = group.status.as_ref().and_then(|s| s.gateway.as_ref());
     let internal = group.spec.internal.clone().unwrap_or_default();
-    let class = internal.gateway_class_name.clone().or_else(|| seen.map(|s| s.class.clone()))?;
-    let listener =
-        Listener { name: "http".into(), port: internal.port(), protocol: "HTTP".into(), ..Listener::default() };
-    let spec = GatewaySpec { gateway_class_name: class, listeners: vec![listener], ..GatewaySpec::default() };
+    let class = internal
+        .gateway_class_name
+        .clone()
+        .or_else(|| seen.map(|s| s.class.clone()))?;
+    let listener = Listener {
+        name: "http".into(),
+        port: internal.port(),
+        protocol: "HTTP".into(),
+        ..Listener::default()
+    };
+    let spec = GatewaySpec {
+        gateway_class_name: class,
+        listeners: vec![listener],
+        ..GatewaySpec::default()
+    };
     let mut gateway = Gateway::new(&internal_gateway(group), spec);
     gateway.metadata.namespace = Some(namespace(group).into());
     let name = group.metadata.name.clone().unwrap_or_default();
@@ -47,15 +59,24 @@ pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
 /// The entry's routes for a gateway that is not ours. It colours by matches, and asks itself for the version that
 /// serves a tag now: whether it would go through the routes of a Service, no specification says. `serves` tells
 /// whether an app (by its place) has such a version. Of several routes each holds whole entry paths.
-pub fn coloured(group: &LaneGroup, rules: &[Vec<Coloured>], serves: &dyn Fn(usize, &str) -> bool) -> Vec<HttpRoute> {
+pub fn coloured(
+    group: &LaneGroup,
+    rules: &[Vec<Coloured>],
+    serves: &dyn Fn(usize, &str) -> bool,
+) -> Vec<HttpRoute> {
     let name = group.metadata.name.as_deref().unwrap_or_default();
     let mut packed: Vec<Vec<RouteRule>> = vec![];
     for (entry, of_entry) in group.spec.entry.routes.iter().zip(rules) {
-        let Some(at) = group.spec.apps.iter().position(|a| a.app == entry.app) else { continue };
+        let Some(at) = group.spec.apps.iter().position(|a| a.app == entry.app) else {
+            continue;
+        };
         if !entry.path.starts_with('/') {
             continue;
         }
-        let next: Vec<RouteRule> = of_entry.iter().map(|rule| coloured_rule(group, at, rule, serves)).collect();
+        let next: Vec<RouteRule> = of_entry
+            .iter()
+            .map(|rule| coloured_rule(group, at, rule, serves))
+            .collect();
         let matches = |rules: &[RouteRule]| rules.iter().map(|r| r.matches.len()).sum::<usize>();
         let room = |last: &&mut Vec<RouteRule>| {
             last.len() + next.len() <= MOST_RULES && matches(last) + matches(&next) <= MOST_MATCHES
@@ -66,7 +87,11 @@ pub fn coloured(group: &LaneGroup, rules: &[Vec<Coloured>], serves: &dyn Fn(usiz
         }
     }
     let route = |(i, rules): (usize, Vec<RouteRule>)| {
-        let own = if i == 0 { entry_name(name) } else { format!("{}-{}", entry_name(name), i + 1) };
+        let own = if i == 0 {
+            entry_name(name)
+        } else {
+            format!("{}-{}", entry_name(name), i + 1)
+        };
         let spec = HttpRouteSpec {
             parent_refs: vec![ParentRef::gateway(&group.spec.entry.gateway)],
             hostnames: group.spec.entry.host.iter().cloned().collect(),
@@ -77,17 +102,29 @@ pub fn coloured(group: &LaneGroup, rules: &[Vec<Coloured>], serves: &dyn Fn(usiz
     packed.into_iter().enumerate().map(route).collect()
 }
 
-fn coloured_rule(group: &LaneGroup, at: usize, rule: &Coloured, serves: &dyn Fn(usize, &str) -> bool) -> RouteRule {
+fn coloured_rule(
+    group: &LaneGroup,
+    at: usize,
+    rule: &Coloured,
+    serves: &dyn Fn(usize, &str) -> bool,
+) -> RouteRule {
     let app = &group.spec.apps[at];
     let header = &group.spec.propagation.header;
     let change = match &rule.tag {
         Tag::Set(tag) => {
-            let set = vec![HeaderValuePair { name: header.clone(), value: tag.clone() }];
-            Some(HeaderModifier { set, ..HeaderModifier::default() })
+            let set = vec![HeaderValuePair {
+                name: header.clone(),
+                value: tag.clone(),
+            }];
+            Some(HeaderModifier {
+                set,
+                ..HeaderModifier::default()
+            })
         }
-        Tag::None if !group.spec.client_may_tag => {
-            Some(HeaderModifier { remove: vec![header.clone()], ..HeaderModifier::default() })
-        }
+        Tag::None if !group.spec.client_may_tag => Some(HeaderModifier {
+            remove: vec![header.clone()],
+            ..HeaderModifier::default()
+        }),
         Tag::Own(_) | Tag::None => None,
     };
     let modify = |change| RouteFilter {
@@ -101,7 +138,11 @@ fn coloured_rule(group: &LaneGroup, at: usize, rule: &Coloured, serves: &dyn Fn(
     };
     RouteRule {
         matches: rule.matches.clone(),
-        filters: change.map(modify).into_iter().chain(rule.rewrite.as_deref().map(rewrite)).collect(),
+        filters: change
+            .map(modify)
+            .into_iter()
+            .chain(rule.rewrite.as_deref().map(rewrite))
+            .collect(),
         backend_refs: vec![BackendRef::service(&service, app.port)],
         ..RouteRule::default()
     }
@@ -114,18 +155,27 @@ pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
     let (mut rules, mut problems) = (vec![], vec![]);
     for (i, route) in group.spec.entry.routes.iter().enumerate() {
         let Some(app) = group.spec.apps.iter().find(|a| a.app == route.app) else {
-            problems.push(format!("entry.routes[{i}] {}: {} is not among the group's apps", route.path, route.app));
+            problems.push(format!(
+                "entry.routes[{i}] {}: {} is not among the group's apps",
+                route.path, route.app
+            ));
             continue;
         };
         if !route.path.starts_with('/') {
-            problems.push(format!("entry.routes[{i}]: the path {:?} must start with /", route.path));
+            problems.push(format!(
+                "entry.routes[{i}]: the path {:?} must start with /",
+                route.path
+            ));
             continue;
         }
         let mut filters = vec![colour(name)];
         filters.extend(route.rewrite.as_deref().map(rewrite));
         rules.push(RouteRule {
             matches: vec![RouteMatch {
-                path: Some(PathMatch { kind: "PathPrefix".into(), value: route.path.clone() }),
+                path: Some(PathMatch {
+                    kind: "PathPrefix".into(),
+                    value: route.path.clone(),
+                }),
                 ..RouteMatch::default()
             }],
             filters,
@@ -142,7 +192,15 @@ pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
         hostnames: group.spec.entry.host.iter().cloned().collect(),
         rules,
     };
-    (Some(HttpRoute::of_group(namespace(group), &entry_name(name), name, spec)), problems)
+    (
+        Some(HttpRoute::of_group(
+            namespace(group),
+            &entry_name(name),
+            name,
+            spec,
+        )),
+        problems,
+    )
 }
 
 /// The route of one app: a rule for each tag, and the baseline last.
@@ -150,28 +208,52 @@ pub fn app(group: &LaneGroup, app: &LaneApp, tags: &[String]) -> HttpRoute {
     let name = group.metadata.name.as_deref().unwrap_or_default();
     let mut rules: Vec<RouteRule> = tags.iter().map(|tag| lane_rule(group, app, tag)).collect();
     let baseline = BackendRef::service(app.service(), app.port);
-    rules.push(RouteRule { backend_refs: vec![baseline], ..RouteRule::default() });
+    rules.push(RouteRule {
+        backend_refs: vec![baseline],
+        ..RouteRule::default()
+    });
     let (parent, hostnames) = match group.spec.mode {
-        LaneMode::Gateway => (ParentRef::gateway(&internal_gateway(group)), hostnames(group, app)),
+        LaneMode::Gateway => (
+            ParentRef::gateway(&internal_gateway(group)),
+            hostnames(group, app),
+        ),
         LaneMode::Mesh | LaneMode::Agent => (ParentRef::service(app.service(), app.port), vec![]),
     };
-    let spec = HttpRouteSpec { parent_refs: vec![parent], hostnames, rules };
+    let spec = HttpRouteSpec {
+        parent_refs: vec![parent],
+        hostnames,
+        rules,
+    };
     HttpRoute::of_group(namespace(group), &app_name(name, &app.app), name, spec)
 }
 
 fn lane_rule(group: &LaneGroup, app: &LaneApp, tag: &str) -> RouteRule {
-    let header =
-        ValueMatch { kind: "Exact".into(), name: group.spec.propagation.header.clone(), value: tag.to_owned() };
+    let header = ValueMatch {
+        kind: "Exact".into(),
+        name: group.spec.propagation.header.clone(),
+        value: tag.to_owned(),
+    };
     RouteRule {
-        matches: vec![RouteMatch { headers: vec![header], ..RouteMatch::default() }],
+        matches: vec![RouteMatch {
+            headers: vec![header],
+            ..RouteMatch::default()
+        }],
         backend_refs: vec![BackendRef::service(&app.lane_service(tag), app.port)],
         ..RouteRule::default()
     }
 }
 
 fn colour(group: &str) -> RouteFilter {
-    let reference = LocalRef { group: GROUP.into(), kind: "LaneGroup".into(), name: group.into() };
-    RouteFilter { kind: "ExtensionRef".into(), extension_ref: Some(reference), ..RouteFilter::default() }
+    let reference = LocalRef {
+        group: GROUP.into(),
+        kind: "LaneGroup".into(),
+        name: group.into(),
+    };
+    RouteFilter {
+        kind: "ExtensionRef".into(),
+        extension_ref: Some(reference),
+        ..RouteFilter::default()
+    }
 }
 
 fn rewrite(to: &str) -> RouteFilter {
@@ -182,14 +264,21 @@ fn rewrite(to: &str) -> RouteFilter {
     };
     RouteFilter {
         kind: "URLRewrite".into(),
-        url_rewrite: Some(UrlRewrite { path: Some(path), ..UrlRewrite::default() }),
+        url_rewrite: Some(UrlRewrite {
+            path: Some(path),
+            ..UrlRewrite::default()
+        }),
         ..RouteFilter::default()
     }
 }
 
 fn hostnames(group: &LaneGroup, app: &LaneApp) -> Vec<String> {
     let (service, namespace) = (app.service(), namespace(group));
-    vec![service.into(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc.cluster.local")]
+    vec![
+        service.into(),
+        format!("{service}.{namespace}"),
+        format!("{service}.{namespace}.svc.cluster.local"),
+    ]
 }
 
 fn namespace(group: &LaneGroup) -> &str {

@@ -4,12 +4,20 @@ use super::*;
 use crate::api::{Entry, EntryRoute, LaneGroupSpec, LaneSpec};
 
 fn group() -> LaneGroup {
-    let app = |name: &str, port| LaneApp { app: name.into(), service: None, port };
+    let app = |name: &str, port| LaneApp {
+        app: name.into(),
+        service: None,
+        port,
+    };
     let spec = LaneGroupSpec {
         entry: Entry {
             gateway: "edge".into(),
             host: None,
-            routes: vec![EntryRoute { path: "/A".into(), app: "a".into(), rewrite: Some("/".into()) }],
+            routes: vec![EntryRoute {
+                path: "/A".into(),
+                app: "a".into(),
+                rewrite: Some("/".into()),
+            }],
         },
         apps: vec![app("a", 1), app("b", 2), app("c", 3)],
         ..LaneGroupSpec::default()
@@ -20,7 +28,16 @@ fn group() -> LaneGroup {
 }
 
 fn lane(name: &str, tag: &str, on_loss: OnLoss) -> Lane {
-    Lane::new(name, LaneSpec { group: "demo".into(), tag: tag.into(), enabled: true, on_loss, ..LaneSpec::default() })
+    Lane::new(
+        name,
+        LaneSpec {
+            group: "demo".into(),
+            tag: tag.into(),
+            enabled: true,
+            on_loss,
+            ..LaneSpec::default()
+        },
+    )
 }
 
 fn served(plan: &Plan, lane: &str) -> String {
@@ -29,22 +46,54 @@ fn served(plan: &Plan, lane: &str) -> String {
 }
 
 fn gray_rules(plan: &Plan, app: &str) -> Vec<String> {
-    let route = plan.routes.iter().find(|r| r.metadata.name.as_deref() == Some(&format!("demo-{app}"))).unwrap();
+    let route = plan
+        .routes
+        .iter()
+        .find(|r| r.metadata.name.as_deref() == Some(&format!("demo-{app}")))
+        .unwrap();
     let rules = &route.spec.rules;
-    assert!(rules.last().unwrap().matches.is_empty(), "the last rule is the baseline");
-    rules[..rules.len() - 1].iter().map(|r| r.backend_refs[0].name.clone()).collect()
+    assert!(
+        rules.last().unwrap().matches.is_empty(),
+        "the last rule is the baseline"
+    );
+    rules[..rules.len() - 1]
+        .iter()
+        .map(|r| r.backend_refs[0].name.clone())
+        .collect()
 }
 
-const UP: LaneVersion = LaneVersion { expected: true, service: true, ready: 2 };
-const GONE: LaneVersion = LaneVersion { expected: true, service: true, ready: 0 };
-const NEVER: LaneVersion = LaneVersion { expected: false, service: false, ready: 0 };
+const UP: LaneVersion = LaneVersion {
+    expected: true,
+    service: true,
+    ready: 2,
+};
+const GONE: LaneVersion = LaneVersion {
+    expected: true,
+    service: true,
+    ready: 0,
+};
+const NEVER: LaneVersion = LaneVersion {
+    expected: false,
+    service: false,
+    ready: 0,
+};
 
-fn planned(on_loss: OnLoss, version: impl Fn(&str) -> LaneVersion, open: impl Fn(&str) -> bool) -> Plan {
+fn planned(
+    on_loss: OnLoss,
+    version: impl Fn(&str) -> LaneVersion,
+    open: impl Fn(&str) -> bool,
+) -> Plan {
     plan(&Inputs {
         group: &group(),
         lanes: &[lane("gray", "gray", on_loss)],
         version: &|app, _| version(app),
-        open: &|app, _| if open(app) { Ok(()) } else { Err("waits for its window".into()) },
+        open: &|app, _| {
+            if open(app) {
+                Ok(())
+            } else {
+                Err("waits for its window".into())
+            }
+        },
     })
 }
 
@@ -52,22 +101,40 @@ fn planned(on_loss: OnLoss, version: impl Fn(&str) -> LaneVersion, open: impl Fn
 fn a_side_keeps_its_time_until_it_changes() {
     let then: jiff::Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
     let now: jiff::Timestamp = "2026-11-23T12:05:00Z".parse().unwrap();
-    let mut before =
-        planned(OnLoss::FallBack, |app| if app == "b" { NEVER } else { UP }, |_| true).lanes["gray"].clone();
+    let mut before = planned(
+        OnLoss::FallBack,
+        |app| if app == "b" { NEVER } else { UP },
+        |_| true,
+    )
+    .lanes["gray"]
+        .clone();
     carry_since(&[], &mut before, then);
-    let mut after = planned(OnLoss::FallBack, |_| LaneVersion { ready: 1, ..UP }, |_| true).lanes["gray"].clone();
+    let mut after = planned(
+        OnLoss::FallBack,
+        |_| LaneVersion { ready: 1, ..UP },
+        |_| true,
+    )
+    .lanes["gray"]
+        .clone();
     carry_since(&before, &mut after, now);
     let times: Vec<_> = after.iter().map(|a| a.since.clone().unwrap()).collect();
     assert_eq!(times, [then, now, then].map(|t| t.to_string()));
     // The clock was put back.
     let mut again = after.clone();
     carry_since(&after, &mut again, then);
-    assert!(again.iter().all(|a| a.since == Some(then.to_string())), "{again:?}");
+    assert!(
+        again.iter().all(|a| a.since == Some(then.to_string())),
+        "{again:?}"
+    );
 }
 
 #[test]
 fn a_lane_has_a_rule_exactly_where_its_version_serves() {
-    let plan = planned(OnLoss::FallBack, |app| if app == "b" { NEVER } else { UP }, |_| true);
+    let plan = planned(
+        OnLoss::FallBack,
+        |app| if app == "b" { NEVER } else { UP },
+        |_| true,
+    );
     assert_eq!(served(&plan, "gray"), "gbg");
     assert_eq!(gray_rules(&plan, "a"), ["a-gray"]);
     assert_eq!(gray_rules(&plan, "b"), [""; 0]);
@@ -82,10 +149,19 @@ fn the_entry_colours_rewrites_and_asks_the_apps_service() {
     assert_eq!(json["metadata"]["name"], "demo-entry");
     assert_eq!(json["spec"]["parentRefs"][0]["name"], "edge");
     let rule = &json["spec"]["rules"][0];
-    assert_eq!(rule["matches"][0]["path"], serde_json::json!({"type": "PathPrefix", "value": "/A"}));
+    assert_eq!(
+        rule["matches"][0]["path"],
+        serde_json::json!({"type": "PathPrefix", "value": "/A"})
+    );
     assert_eq!(rule["filters"][0]["extensionRef"]["name"], "demo");
-    assert_eq!(rule["filters"][1]["urlRewrite"]["path"]["replacePrefixMatch"], "/");
-    assert_eq!(rule["backendRefs"][0], serde_json::json!({"name": "a", "port": 1}));
+    assert_eq!(
+        rule["filters"][1]["urlRewrite"]["path"]["replacePrefixMatch"],
+        "/"
+    );
+    assert_eq!(
+        rule["backendRefs"][0],
+        serde_json::json!({"name": "a", "port": 1})
+    );
 }
 
 #[test]
@@ -109,17 +185,34 @@ fn a_lost_version_follows_the_policy() {
 fn an_entry_to_a_strange_app_is_a_problem_at_its_place() {
     let mut group = group();
     group.spec.entry.routes[0].app = "x".into();
-    let plan = plan(&Inputs { group: &group, lanes: &[], version: &|_, _| UP, open: &|_, _| Ok(()) });
-    assert!(plan.problems[0].starts_with("entry.routes[0] /A: x is not"), "{:?}", plan.problems);
+    let plan = plan(&Inputs {
+        group: &group,
+        lanes: &[],
+        version: &|_, _| UP,
+        open: &|_, _| Ok(()),
+    });
+    assert!(
+        plan.problems[0].starts_with("entry.routes[0] /A: x is not"),
+        "{:?}",
+        plan.problems
+    );
     assert_eq!(plan.routes.len(), 3);
 }
 
 fn versions() -> impl Strategy<Value = LaneVersion> {
-    (any::<bool>(), any::<bool>(), 0_u32..3).prop_map(|(e, s, r)| LaneVersion { expected: e, service: s, ready: r })
+    (any::<bool>(), any::<bool>(), 0_u32..3).prop_map(|(e, s, r)| LaneVersion {
+        expected: e,
+        service: s,
+        ready: r,
+    })
 }
 
 fn policies() -> impl Strategy<Value = OnLoss> {
-    prop_oneof![Just(OnLoss::FallBack), Just(OnLoss::Hold), Just(OnLoss::Close)]
+    prop_oneof![
+        Just(OnLoss::FallBack),
+        Just(OnLoss::Hold),
+        Just(OnLoss::Close)
+    ]
 }
 
 proptest! {

@@ -10,7 +10,8 @@ use crate::{
     api::{
         GatewaySeen, RouteStatus,
         gateway_api::{
-            Gateway, GatewayClass, HttpRoute, HttpRouteSpec, ParentRef, PathMatch, RouteMatch, RouteParentStatus,
+            Gateway, GatewayClass, HttpRoute, HttpRouteSpec, ParentRef, PathMatch, RouteMatch,
+            RouteParentStatus,
         },
     },
     domain::text::Clean,
@@ -28,7 +29,13 @@ pub fn gateway_seen(gateway: &Gateway, class: Option<&GatewayClass>) -> GatewayS
     GatewaySeen {
         class: clean(&gateway.spec.gateway_class_name),
         controller: class.map(|c| clean(&c.spec.controller_name)),
-        features: features.map(|all| all.iter().map(|f| f.name.as_str()).filter(of_routes).map(clean).collect()),
+        features: features.map(|all| {
+            all.iter()
+                .map(|f| f.name.as_str())
+                .filter(of_routes)
+                .map(clean)
+                .collect()
+        }),
     }
 }
 
@@ -39,30 +46,47 @@ pub fn gateway_words(
     class: Option<&GatewayClass>,
     is_news: bool,
 ) -> Vec<String> {
-    let Some(gateway) = gateway else { return vec![format!("there is no Gateway {name}")] };
+    let Some(gateway) = gateway else {
+        return vec![format!("there is no Gateway {name}")];
+    };
     let asked = Clean::bounded(&gateway.spec.gateway_class_name, 100);
     let Some(class) = class else {
         return vec![format!("Gateway {name}: there is no GatewayClass {asked}")];
     };
     let told = |conditions: &[Condition], what: &str| {
-        let bad = conditions.iter().find(|c| matches!(&*c.type_, "Accepted" | "Programmed") && c.status == "False")?;
+        let bad = conditions
+            .iter()
+            .find(|c| matches!(&*c.type_, "Accepted" | "Programmed") && c.status == "False")?;
         Some(format!("{what}: {}", said(bad)))
     };
-    let of_class = class.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-    let of_gateway = gateway.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let of_class = class
+        .status
+        .as_ref()
+        .map(|s| s.conditions.as_slice())
+        .unwrap_or_default();
+    let of_gateway = gateway
+        .status
+        .as_ref()
+        .map(|s| s.conditions.as_slice())
+        .unwrap_or_default();
     // What is not written by a controller is told by a definition's default: status Unknown, reason Pending.
     let answered = |c: &&Condition| c.type_ == "Accepted" && c.status != "Unknown";
     if !of_class.iter().chain(of_gateway).any(|c| answered(&c)) && !is_news {
         let controller = Clean::bounded(&class.spec.controller_name, 100);
         let since = since(changed(&gateway.metadata));
-        return vec![format!("Gateway {name}: {controller} of class {asked} has not answered{since}: does it run?")];
+        return vec![format!(
+            "Gateway {name}: {controller} of class {asked} has not answered{since}: does it run?"
+        )];
     }
     let mut words = Vec::from_iter(told(of_class, &format!("GatewayClass {asked}")));
     words.extend(told(of_gateway, &format!("Gateway {name}")));
     let fine = words.is_empty();
     let listeners = gateway.status.iter().flat_map(|s| &s.listeners);
     for listener in listeners.filter(|_| fine).take(4) {
-        let of = format!("Gateway {name}, listener {}", Clean::bounded(&listener.name, 60));
+        let of = format!(
+            "Gateway {name}, listener {}",
+            Clean::bounded(&listener.name, 60)
+        );
         let bad = listener.conditions.iter().find(|c| {
             matches!(&*c.type_, "Accepted" | "Programmed" | "ResolvedRefs") && c.status == "False"
                 || c.type_ == "Conflicted" && c.status == "True"
@@ -77,24 +101,45 @@ pub fn gateway_words(
 pub fn answered(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteStatus {
     let parents = route.status.iter().flat_map(|s| &s.parents);
     let wanted = |p: &&RouteParentStatus| {
-        let same = |r: &ParentRef| r.name == p.parent_ref.name && r.is_gateway() == p.parent_ref.is_gateway();
+        let same = |r: &ParentRef| {
+            r.name == p.parent_ref.name && r.is_gateway() == p.parent_ref.is_gateway()
+        };
         route.spec.parent_refs.iter().any(same)
     };
     let told: Vec<_> = parents.filter(wanted).collect();
     let verdicts = || {
         let all = told.iter().flat_map(|p| &p.conditions);
-        all.filter(|c| matches!(&*c.type_, "Accepted" | "ResolvedRefs" | "PartiallyInvalid") && c.status != "Unknown")
+        all.filter(|c| {
+            matches!(&*c.type_, "Accepted" | "ResolvedRefs" | "PartiallyInvalid")
+                && c.status != "Unknown"
+        })
     };
     let bad = verdicts().find(|c| (c.status == "False") != (c.type_ == "PartiallyInvalid"));
-    let waits = !coming.is_empty() && bad.is_some_and(|c| matches!(&*c.reason, "BackendNotFound" | "NoMatchingParent"));
-    let newest = verdicts().filter(|c| c.type_ == "Accepted").map(|c| c.last_transition_time.0).max();
-    let late = verdicts().any(|c| c.observed_generation.is_some() && c.observed_generation < route.metadata.generation);
-    let by = told.first().map(|p| Clean::bounded(&p.controller_name, 100).to_string());
+    let waits = !coming.is_empty()
+        && bad.is_some_and(|c| matches!(&*c.reason, "BackendNotFound" | "NoMatchingParent"));
+    let newest = verdicts()
+        .filter(|c| c.type_ == "Accepted")
+        .map(|c| c.last_transition_time.0)
+        .max();
+    let late = verdicts().any(|c| {
+        c.observed_generation.is_some() && c.observed_generation < route.metadata.generation
+    });
+    let by = told
+        .first()
+        .map(|p| Clean::bounded(&p.controller_name, 100).to_string());
     let parent = route.spec.parent_refs.first();
-    let asked = parent.map_or_else(String::new, |p| format!("{} {}", p.kind.as_deref().unwrap_or("Gateway"), p.name));
+    let asked = parent.map_or_else(String::new, |p| {
+        format!("{} {}", p.kind.as_deref().unwrap_or("Gateway"), p.name)
+    });
     let asked_at = changed(&route.metadata);
     let (message, since) = match (bad, newest) {
-        _ if waits => (Some(format!("waits for the first version of {}", coming.join(", "))), asked_at),
+        _ if waits => (
+            Some(format!(
+                "waits for the first version of {}",
+                coming.join(", ")
+            )),
+            asked_at,
+        ),
         (Some(bad), _) => (Some(said(bad)), Some(bad.last_transition_time.0)),
         (None, None) if is_news => (None, asked_at),
         (None, None) => {
@@ -102,17 +147,32 @@ pub fn answered(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteStatu
                 true => "is there a mesh that takes routes of Services? Else use mode gateway",
                 false => "does its controller run?",
             };
-            (Some(format!("nobody has answered for {asked}{}: {hint}", since(asked_at))), asked_at)
+            (
+                Some(format!(
+                    "nobody has answered for {asked}{}: {hint}",
+                    since(asked_at)
+                )),
+                asked_at,
+            )
         }
         (None, Some(_)) if late && !is_news => {
             let who = by.as_deref().unwrap_or_default();
-            (Some(format!("{who} has not answered to the last change{}", since(asked_at))), asked_at)
+            (
+                Some(format!(
+                    "{who} has not answered to the last change{}",
+                    since(asked_at)
+                )),
+                asked_at,
+            )
         }
         (None, newest) => (None, newest),
     };
     RouteStatus {
         name: route.metadata.name.clone().unwrap_or_default(),
-        accepted: newest.map(|_| bad.is_none()).or(bad.map(|_| false)).filter(|_| !waits),
+        accepted: newest
+            .map(|_| bad.is_none())
+            .or(bad.map(|_| false))
+            .filter(|_| !waits),
         by,
         message,
         since: since_text(since),
@@ -131,7 +191,10 @@ fn normal(spec: &HttpRouteSpec) -> HttpRouteSpec {
             rule.matches.push(RouteMatch::default());
         }
         for m in &mut rule.matches {
-            m.path.get_or_insert_with(|| PathMatch { kind: "PathPrefix".into(), value: "/".into() });
+            m.path.get_or_insert_with(|| PathMatch {
+                kind: "PathPrefix".into(),
+                value: "/".into(),
+            });
         }
         for backend in &mut rule.backend_refs {
             backend.group.get_or_insert_default();
@@ -147,22 +210,39 @@ fn said(condition: &Condition) -> String {
         "" => condition.reason.clone(),
         message => format!("{}: {message}", condition.reason),
     };
-    format!("{} is {} ({})", condition.type_, condition.status.to_lowercase(), Clean::bounded(&words, MOST_WORDS))
+    format!(
+        "{} is {} ({})",
+        condition.type_,
+        condition.status.to_lowercase(),
+        Clean::bounded(&words, MOST_WORDS)
+    )
 }
 
 /// When its spec was last written by a manager, or else when it was made.
 pub fn changed(meta: &ObjectMeta) -> Option<Timestamp> {
-    let spec = meta.managed_fields.iter().flatten().filter(|e| e.subresource.is_none());
+    let spec = meta
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|e| e.subresource.is_none());
     let time = |t: &Option<Time>| t.as_ref().map(|t| t.0);
-    spec.filter_map(|e| time(&e.time)).max().or_else(|| time(&meta.creation_timestamp))
+    spec.filter_map(|e| time(&e.time))
+        .max()
+        .or_else(|| time(&meta.creation_timestamp))
 }
 
 fn since(at: Option<Timestamp>) -> String {
-    since_text(at).map(|t| format!(" since {t}")).unwrap_or_default()
+    since_text(at)
+        .map(|t| format!(" since {t}"))
+        .unwrap_or_default()
 }
 
 fn since_text(at: Option<Timestamp>) -> Option<String> {
-    at.map(|t| Timestamp::from_second(t.as_second()).unwrap_or(t).to_string())
+    at.map(|t| {
+        Timestamp::from_second(t.as_second())
+            .unwrap_or(t)
+            .to_string()
+    })
 }
 
 #[cfg(test)]
@@ -202,16 +282,24 @@ mod tests {
         assert_eq!(said_of(&Value::Null, &[], true), (None, String::new()));
         let (accepted, words) = said_of(&Value::Null, &[], false);
         assert_eq!(accepted, None);
-        assert!(words.contains("nobody has answered for Gateway edge since 1970-01-01T00:01:40Z"), "{words}");
+        assert!(
+            words.contains("nobody has answered for Gateway edge since 1970-01-01T00:01:40Z"),
+            "{words}"
+        );
         // It answered, but not to the last change.
         let old = json!([condition("Accepted", "True", "Accepted", 1)]);
         let (accepted, words) = said_of(&old, &[], false);
         assert!(
-            accepted == Some(true) && words.contains("example.com/gw has not answered to the last change"),
+            accepted == Some(true)
+                && words.contains("example.com/gw has not answered to the last change"),
             "{words}"
         );
         assert_eq!(
-            said_of(&json!([condition("Accepted", "True", "Accepted", 2)]), &[], false),
+            said_of(
+                &json!([condition("Accepted", "True", "Accepted", 2)]),
+                &[],
+                false
+            ),
             (Some(true), String::new())
         );
     }
@@ -219,13 +307,31 @@ mod tests {
     #[test]
     fn the_worst_verdict_counts_unless_what_is_missing_is_still_to_come() {
         let taken = condition("Accepted", "True", "Accepted", 2);
-        let missing = json!([taken, condition("ResolvedRefs", "False", "BackendNotFound", 2)]);
-        assert_eq!(said_of(&missing, &[], false), (Some(false), "ResolvedRefs is false (BackendNotFound)".into()));
-        assert_eq!(said_of(&missing, &["a", "b"], false), (None, "waits for the first version of a, b".into()));
+        let missing = json!([
+            taken,
+            condition("ResolvedRefs", "False", "BackendNotFound", 2)
+        ]);
+        assert_eq!(
+            said_of(&missing, &[], false),
+            (
+                Some(false),
+                "ResolvedRefs is false (BackendNotFound)".into()
+            )
+        );
+        assert_eq!(
+            said_of(&missing, &["a", "b"], false),
+            (None, "waits for the first version of a, b".into())
+        );
         // What is wrong with the route itself is told at any time.
         let invalid = json!([taken, condition("ResolvedRefs", "False", "InvalidKind", 2)]);
-        assert_eq!(said_of(&invalid, &["a"], false), (Some(false), "ResolvedRefs is false (InvalidKind)".into()));
-        let partly = json!([taken, condition("PartiallyInvalid", "True", "UnsupportedValue", 2)]);
+        assert_eq!(
+            said_of(&invalid, &["a"], false),
+            (Some(false), "ResolvedRefs is false (InvalidKind)".into())
+        );
+        let partly = json!([
+            taken,
+            condition("PartiallyInvalid", "True", "UnsupportedValue", 2)
+        ]);
         assert_eq!(said_of(&partly, &[], false).0, Some(false));
     }
 }

@@ -52,10 +52,17 @@ impl Comparison {
     pub fn words(self, name: &str) -> Option<String> {
         match self {
             Self::TooFew | Self::Alike => None,
-            Self::Failing { met, all } => Some(format!("new is worse: {met} of {all} failures met {name}")),
+            Self::Failing { met, all } => {
+                Some(format!("new is worse: {met} of {all} failures met {name}"))
+            }
             Self::Slower { old, new } => {
-                let (old, new) = (crate::domain::text::duration(old), crate::domain::text::duration(new));
-                Some(format!("new is slower: p95 of {name} is {new}, of the old {old}"))
+                let (old, new) = (
+                    crate::domain::text::duration(old),
+                    crate::domain::text::duration(new),
+                );
+                Some(format!(
+                    "new is slower: p95 of {name} is {new}, of the old {old}"
+                ))
             }
         }
     }
@@ -68,12 +75,23 @@ pub fn compare(old: &Reading, new: &Reading) -> Comparison {
     }
     let all = old.failed.saturating_add(new.failed);
     if chance_of_failures(old, new) < CHANCE {
-        return Comparison::Failing { met: new.failed, all };
+        return Comparison::Failing {
+            met: new.failed,
+            all,
+        };
     }
-    let (Some(before), Some(after)) = (old.p95(), new.p95()) else { return Comparison::Alike };
+    let (Some(before), Some(after)) = (old.p95(), new.p95()) else {
+        return Comparison::Alike;
+    };
     let many = old.requests >= LEAST_FOR_LATENCY && new.requests >= LEAST_FOR_LATENCY;
-    if many && after.as_micros() * 2 >= before.as_micros() * 3 && chance_of_slow(before, new) < CHANCE {
-        return Comparison::Slower { old: before, new: after };
+    if many
+        && after.as_micros() * 2 >= before.as_micros() * 3
+        && chance_of_slow(before, new) < CHANCE
+    {
+        return Comparison::Slower {
+            old: before,
+            new: after,
+        };
     }
     Comparison::Alike
 }
@@ -100,8 +118,11 @@ fn chance_of_slow(latency: Duration, new: &Reading) -> f64 {
     if slow as f64 <= SHARE * all as f64 {
         return 1.0;
     }
-    let first = ln_choose(all, slow) + slow as f64 * SHARE.ln() + (all - slow) as f64 * (1.0 - SHARE).ln();
-    tail(first.exp(), slow, all, |k| (all - k) as f64 / (k + 1) as f64 * SHARE / (1.0 - SHARE))
+    let first =
+        ln_choose(all, slow) + slow as f64 * SHARE.ln() + (all - slow) as f64 * (1.0 - SHARE).ln();
+    tail(first.exp(), slow, all, |k| {
+        (all - k) as f64 / (k + 1) as f64 * SHARE / (1.0 - SHARE)
+    })
 }
 
 /// The sum of a falling sequence from its `first` member, number `from`, to number `to`; `ratio(k)` leads from one to the next.
@@ -127,7 +148,8 @@ fn ln_factorial(n: u64) -> f64 {
         return (2..=n).map(|i| (i as f64).ln()).sum();
     }
     let x = n as f64;
-    x * x.ln() - x + (std::f64::consts::TAU * x).ln() / 2.0 + 1.0 / (12.0 * x) - 1.0 / (360.0 * x.powi(3))
+    x * x.ln() - x + (std::f64::consts::TAU * x).ln() / 2.0 + 1.0 / (12.0 * x)
+        - 1.0 / (360.0 * x.powi(3))
 }
 
 #[cfg(test)]
@@ -137,32 +159,61 @@ mod tests {
     use super::*;
 
     fn told(requests: u64, failed: u64) -> Reading {
-        Reading { requests, failed, seconds: 300.0, ..Reading::default() }
+        Reading {
+            requests,
+            failed,
+            seconds: 300.0,
+            ..Reading::default()
+        }
     }
 
     /// By counting every way, for small numbers.
     fn exact(old: &Reading, new: &Reading) -> f64 {
         fn choose(n: u64, k: u64) -> f64 {
-            if k > n { 0.0 } else { (1..=k).map(|i| (n - k + i) as f64 / i as f64).product() }
+            if k > n {
+                0.0
+            } else {
+                (1..=k).map(|i| (n - k + i) as f64 / i as f64).product()
+            }
         }
         let (all, failed) = (old.requests + new.requests, old.failed + new.failed);
-        let ways =
-            |k: u64| if k > new.requests { 0.0 } else { choose(failed, k) * choose(all - failed, new.requests - k) };
+        let ways = |k: u64| {
+            if k > new.requests {
+                0.0
+            } else {
+                choose(failed, k) * choose(all - failed, new.requests - k)
+            }
+        };
         (new.failed..=failed).map(ways).sum::<f64>() / choose(all, new.requests)
     }
 
     #[test]
     fn the_rule_as_it_is_told() {
-        assert_eq!(compare(&told(80, 0), &told(20, 4)), Comparison::Failing { met: 4, all: 4 });
+        assert_eq!(
+            compare(&told(80, 0), &told(20, 4)),
+            Comparison::Failing { met: 4, all: 4 }
+        );
         assert_eq!(compare(&told(50, 0), &told(50, 4)), Comparison::Alike);
         assert_eq!(
             compare(&told(30, 0), &told(10, 9)).words("C new").unwrap(),
             "new is worse: 9 of 9 failures met C new"
         );
-        assert_eq!(compare(&told(4, 0), &told(50, 50)), Comparison::TooFew, "nothing to hold it against");
+        assert_eq!(
+            compare(&told(4, 0), &told(50, 50)),
+            Comparison::TooFew,
+            "nothing to hold it against"
+        );
         assert_eq!(compare(&told(500, 0), &told(4, 4)), Comparison::TooFew);
-        assert_eq!(compare(&told(100, 50), &told(100, 50)), Comparison::Alike, "both fail alike");
-        assert_eq!(compare(&told(100, 60), &told(100, 5)), Comparison::Alike, "the new one is better");
+        assert_eq!(
+            compare(&told(100, 50), &told(100, 50)),
+            Comparison::Alike,
+            "both fail alike"
+        );
+        assert_eq!(
+            compare(&told(100, 60), &told(100, 5)),
+            Comparison::Alike,
+            "the new one is better"
+        );
         assert_eq!(compare(&told(100, 0), &told(100, 0)), Comparison::Alike);
         assert!(compare(&told(9_000_000, 90), &told(1_000_000, 900_000)).is_worse());
     }

@@ -22,12 +22,19 @@ pub struct Reading {
 impl Reading {
     /// Of nothing yet, in so many seconds.
     pub fn of(seconds: f64) -> Self {
-        Self { seconds, ..Self::default() }
+        Self {
+            seconds,
+            ..Self::default()
+        }
     }
 
     /// Requests a second.
     pub fn rate(&self) -> f64 {
-        if self.seconds > 0.0 { self.requests as f64 / self.seconds } else { 0.0 }
+        if self.seconds > 0.0 {
+            self.requests as f64 / self.seconds
+        } else {
+            0.0
+        }
     }
 
     /// The share that failed, from 0 to 1; none of no requests.
@@ -59,6 +66,8 @@ impl Reading {
     /// How many took longer than that.
     pub(super) fn slower_than(&self, latency: Duration) -> u64 {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency.as_ref().map_or(0, |h| h.count_between(h.next_non_equivalent(micros), h.high()))
+        self.latency.as_ref().map_or(0, |h| {
+            h.count_between(h.next_non_equivalent(micros), h.high())
+        })
     }
 }

@@ -48,7 +48,9 @@ impl Window {
     pub fn seconds(self, since: Option<Timestamp>, now: Timestamp) -> f64 {
         let begun = (slot(now) - self.slots() + 1) * SLOT;
         let looked = now.as_millisecond() - begun * 1000;
-        let listened = since.map_or(i64::MAX, |since| now.as_millisecond() - since.as_millisecond());
+        let listened = since.map_or(i64::MAX, |since| {
+            now.as_millisecond() - since.as_millisecond()
+        });
         // Of less than a second no rate can be told.
         looked.min(listened).max(1000) as f64 / 1000.0
     }
@@ -107,16 +109,23 @@ impl Series {
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, Slot::default);
         }
-        let Some(found) = place(&mut self.slots, number) else { return false };
+        let Some(found) = place(&mut self.slots, number) else {
+            return false;
+        };
         if found.number != number {
-            *found = Slot { number, ..Slot::default() };
+            *found = Slot {
+                number,
+                ..Slot::default()
+            };
         }
         self.newest = self.newest.max(Some(number));
         found.requests = found.requests.saturating_add(1);
         found.failed = found.failed.saturating_add(u32::from(request.failed));
         found.sampled = found.sampled.saturating_add(u32::from(request.sampled));
         if found.latency.is_none() {
-            found.latency = Histogram::new_with_bounds(1, LONGEST, DIGITS).ok().map(Box::new);
+            found.latency = Histogram::new_with_bounds(1, LONGEST, DIGITS)
+                .ok()
+                .map(Box::new);
         }
         if let Some(latency) = &mut found.latency {
             latency.saturating_record(request.micros.clamp(1, LONGEST));
@@ -155,7 +164,10 @@ impl Series {
             }
             if let Some(latency) = &mut reading.latency {
                 for value in told.iter_recorded() {
-                    latency.saturating_record_n(value.value_iterated_to().min(LONGEST), value.count_at_value().into());
+                    latency.saturating_record_n(
+                        value.value_iterated_to().min(LONGEST),
+                        value.count_at_value().into(),
+                    );
                 }
             }
         }
@@ -175,7 +187,9 @@ impl Series {
 
     /// Whether something came within the window.
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        self.slots.iter().any(|s| s.requests > 0 && is_kept(s.number, now))
+        self.slots
+            .iter()
+            .any(|s| s.requests > 0 && is_kept(s.number, now))
     }
 
     /// The newest slot that something came in.
@@ -186,8 +200,14 @@ impl Series {
     /// Bytes that it holds, about.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        let histogram = |h: &Histogram<u16>| size_of::<Histogram<u16>>() + h.distinct_values() * size_of::<u16>();
-        let histograms = self.slots.iter().filter_map(|s| s.latency.as_deref()).map(histogram);
+        let histogram = |h: &Histogram<u16>| {
+            size_of::<Histogram<u16>>() + h.distinct_values() * size_of::<u16>()
+        };
+        let histograms = self
+            .slots
+            .iter()
+            .filter_map(|s| s.latency.as_deref())
+            .map(histogram);
         self.slots.capacity() * size_of::<Slot>() + histograms.sum::<usize>()
     }
 }

@@ -12,11 +12,19 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn base(hash: &str) -> Version {
-    Version::Base { environment: Some("prod".into()), hash: Some(hash.into()) }
+    Version::Base {
+        environment: Some("prod".into()),
+        hash: Some(hash.into()),
+    }
 }
 
 fn request(second: i64, micros: u64, failed: bool) -> Request {
-    Request { time: at(second), micros, failed, sampled: false }
+    Request {
+        time: at(second),
+        micros,
+        failed,
+        sampled: false,
+    }
 }
 
 /// Within the window's slots up to now.
@@ -111,11 +119,21 @@ fn the_most_that_it_can_hold() {
         for slot in 0..30 {
             for micros in [1, 900, 40_000, 59_000_000] {
                 let request = request(NOW - slot * SLOT, micros, true);
-                signals.add(&format!("app-{}", n / 3), base(&n.to_string()), request, at(NOW));
+                signals.add(
+                    &format!("app-{}", n / 3),
+                    base(&n.to_string()),
+                    request,
+                    at(NOW),
+                );
             }
         }
     }
-    let bytes: usize = signals.apps.values().flatten().map(|(_, series)| series.bytes()).sum();
+    let bytes: usize = signals
+        .apps
+        .values()
+        .flatten()
+        .map(|(_, series)| series.bytes())
+        .sum();
     assert_eq!(signals.versions, MOST);
     assert!(bytes / MOST < 30_000, "{} a version", bytes / MOST);
     assert!(bytes < 12_000_000, "{bytes}");
@@ -140,7 +158,11 @@ fn rates_are_of_the_time_that_somebody_listened() {
     let rate = |now| signals.read("a", |_| true, Window::Minute, at(now)).rate();
     assert!((rate(NOW) - 20.0 / 19.0).abs() < 1e-9, "{}", rate(NOW));
     // Five complete slots and four seconds of the sixth, in which 16 of them came.
-    assert!((rate(NOW + 39) - 16.0 / 54.0).abs() < 1e-9, "{}", rate(NOW + 39));
+    assert!(
+        (rate(NOW + 39) - 16.0 / 54.0).abs() < 1e-9,
+        "{}",
+        rate(NOW + 39)
+    );
     assert_eq!(rate(NOW + 400), 0.0);
     assert_eq!(signals.versions("a", at(NOW + 400)).count(), 0);
 }
@@ -160,8 +182,16 @@ fn hop(pod: &str, status: u16, source: Option<Source>) -> Hop {
 
 fn world(hops: Vec<Hop>) -> World {
     let pod = |name: &str, hash: &str| {
-        let key = Key { namespace: "demo".into(), name: name.into() };
-        let pod = Pod { key: key.clone(), environment: Some("prod".into()), hash: Some(hash.into()), ..Pod::default() };
+        let key = Key {
+            namespace: "demo".into(),
+            name: name.into(),
+        };
+        let pod = Pod {
+            key: key.clone(),
+            environment: Some("prod".into()),
+            hash: Some(hash.into()),
+            ..Pod::default()
+        };
         (key, pod)
     };
     World {
@@ -174,26 +204,59 @@ fn world(hops: Vec<Hop>) -> World {
 
 #[test]
 fn hops_are_counted_once_and_by_the_version_of_their_pod() {
-    let gray = Hop { pod_tag: Some("gray".into()), ..hop("p-gray", 200, None) };
-    let nobody = Hop { pod: None, error: Some("connection refused".into()), ..hop("", 503, None) };
-    let hops = vec![hop("p-old", 200, None), hop("p-new", 500, None), hop("p-gone", 404, None), gray, nobody];
+    let gray = Hop {
+        pod_tag: Some("gray".into()),
+        ..hop("p-gray", 200, None)
+    };
+    let nobody = Hop {
+        pod: None,
+        error: Some("connection refused".into()),
+        ..hop("", 503, None)
+    };
+    let hops = vec![
+        hop("p-old", 200, None),
+        hop("p-new", 500, None),
+        hop("p-gone", 404, None),
+        gray,
+        nobody,
+    ];
     let mut world = world(hops);
     let mut signals = Signals::default();
     assert!(signals.follow(&world, at(NOW)));
     assert!(!signals.follow(&world, at(NOW)), "twice");
     let versions: Vec<Version> = signals.versions("a", at(NOW)).cloned().collect();
-    let unknown = Version::Base { environment: None, hash: None };
-    assert_eq!(versions, [base("old"), base("new"), unknown, Version::Lane("gray".into()), Version::Nobody]);
+    let unknown = Version::Base {
+        environment: None,
+        hash: None,
+    };
+    assert_eq!(
+        versions,
+        [
+            base("old"),
+            base("new"),
+            unknown,
+            Version::Lane("gray".into()),
+            Version::Nobody
+        ]
+    );
     let read = signals.read("a", |_| true, Window::Minute, at(NOW));
     assert_eq!((read.requests, read.failed, read.sampled), (5, 2, false));
-    assert_eq!(read.p50().map(|d| d / 1000 * 1000 >= Duration::from_millis(12)), Some(true));
+    assert_eq!(
+        read.p50()
+            .map(|d| d / 1000 * 1000 >= Duration::from_millis(12)),
+        Some(true)
+    );
 
     // An access log tells of every request, spans do not.
     let mut more = (*world.hops).clone();
     more.push(hop("p-old", 200, Some(Source::Traefik)).into());
     (world.hops, world.hops_seen) = (more.clone().into(), 6);
     signals.follow(&world, at(NOW));
-    let is_sampled = |signals: &Signals| signals.read("a", |v| *v == base("old"), Window::Minute, at(NOW)).sampled;
+    let is_sampled = |signals: &Signals| {
+        signals
+            .read("a", |v| *v == base("old"), Window::Minute, at(NOW))
+            .sampled
+    };
     assert!(!is_sampled(&signals));
     more.push(hop("p-old", 200, Some(Source::Otlp)).into());
     (world.hops, world.hops_seen) = (more.into(), 7);
@@ -206,7 +269,11 @@ fn where_hops_were_lost_on_the_way_nothing_is_exact() {
     let mut world = world(vec![hop("p-old", 200, None)]);
     let mut signals = Signals::default();
     signals.follow(&world, at(NOW));
-    let is_sampled = |signals: &Signals| signals.read("a", |_| true, Window::FiveMinutes, at(NOW)).sampled;
+    let is_sampled = |signals: &Signals| {
+        signals
+            .read("a", |_| true, Window::FiveMinutes, at(NOW))
+            .sampled
+    };
     assert!(!is_sampled(&signals));
     let mut missed = signals.clone();
     world.hops_seen = 40;

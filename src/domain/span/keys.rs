@@ -19,40 +19,68 @@ pub struct TagKeys {
 
 impl TagKeys {
     /// Of these lane groups and lanes.
-    pub fn of<'a>(groups: impl IntoIterator<Item = &'a LaneGroup>, lanes: impl IntoIterator<Item = &'a Lane>) -> Self {
+    pub fn of<'a>(
+        groups: impl IntoIterator<Item = &'a LaneGroup>,
+        lanes: impl IntoIterator<Item = &'a Lane>,
+    ) -> Self {
         let mut keys = Self::default();
         for group in groups {
             let propagation = &group.spec.propagation;
             if !keys.headers.contains(&propagation.header) {
                 keys.headers.push(propagation.header.clone());
             }
-            keys.members.extend(propagation.baggage.clone().filter(|m| !keys.members.contains(m)));
+            keys.members.extend(
+                propagation
+                    .baggage
+                    .clone()
+                    .filter(|m| !keys.members.contains(m)),
+            );
         }
         for lane in lanes {
             let conditions = lane.spec.rule.all.iter().chain(&lane.spec.rule.any);
             let parameters = conditions.filter(|c| c.on == ConditionOn::Parameter);
-            keys.parameters.extend(parameters.filter_map(|c| c.key.clone()));
+            keys.parameters
+                .extend(parameters.filter_map(|c| c.key.clone()));
         }
         keys
     }
 
     /// A path and query without the parameters that no lane asks for.
     pub fn cut_query(&self, path: &str) -> String {
-        let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
+        let Some((path, query)) = path.split_once('?') else {
+            return path.to_owned();
+        };
         let is_asked_for = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
-            self.parameters.contains(&*percent_decode_str(&name).decode_utf8_lossy())
+            self.parameters
+                .contains(&*percent_decode_str(&name).decode_utf8_lossy())
         };
-        let kept: Vec<&str> = query.split('#').next().unwrap_or_default().split('&').filter(is_asked_for).collect();
-        if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+        let kept: Vec<&str> = query
+            .split('#')
+            .next()
+            .unwrap_or_default()
+            .split('&')
+            .filter(is_asked_for)
+            .collect();
+        if kept.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", kept.join("&"))
+        }
     }
 
     /// The tag in a `baggage` header; empty where the member is.
     pub fn member_of(&self, baggage: &str) -> Option<String> {
-        let pairs = baggage.split(',').filter_map(|member| member.split(';').next()?.split_once('='));
+        let pairs = baggage
+            .split(',')
+            .filter_map(|member| member.split(';').next()?.split_once('='));
         let mut of_ours = pairs.filter(|(name, _)| self.members.iter().any(|m| m == name.trim()));
         let (_, value) = of_ours.next()?;
-        Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
+        Some(
+            percent_decode_str(value.trim())
+                .decode_utf8_lossy()
+                .into_owned(),
+        )
     }
 }
 
@@ -63,9 +91,23 @@ mod tests {
 
     #[test]
     fn a_query_keeps_what_lanes_ask_for_and_nothing_else() {
-        let on = |key: &str| Condition { on: ConditionOn::Parameter, key: Some(key.into()), ..Condition::default() };
-        let rule = LaneMatch { all: vec![on("group")], any: vec![on("a b")], ..LaneMatch::default() };
-        let lane = Lane::new("l", LaneSpec { rule, ..LaneSpec::default() });
+        let on = |key: &str| Condition {
+            on: ConditionOn::Parameter,
+            key: Some(key.into()),
+            ..Condition::default()
+        };
+        let rule = LaneMatch {
+            all: vec![on("group")],
+            any: vec![on("a b")],
+            ..LaneMatch::default()
+        };
+        let lane = Lane::new(
+            "l",
+            LaneSpec {
+                rule,
+                ..LaneSpec::default()
+            },
+        );
         let keys = TagKeys::of(&[], &[lane]);
         for (path, cut) in [
             ("/A/a", "/A/a"),
@@ -82,11 +124,23 @@ mod tests {
 
     #[test]
     fn a_tag_in_baggage_is_the_groups_own_member() {
-        let propagation = Propagation { baggage: Some("lane".into()), ..Propagation::default() };
-        let group = LaneGroup::new("g", LaneGroupSpec { propagation, ..LaneGroupSpec::default() });
+        let propagation = Propagation {
+            baggage: Some("lane".into()),
+            ..Propagation::default()
+        };
+        let group = LaneGroup::new(
+            "g",
+            LaneGroupSpec {
+                propagation,
+                ..LaneGroupSpec::default()
+            },
+        );
         let keys = TagKeys::of(&[group.clone(), group], &[]);
         assert_eq!((keys.headers.len(), keys.members.len()), (1, 1));
-        assert_eq!(keys.member_of("user=7, lane = gray%20one;ttl=3").as_deref(), Some("gray one"));
+        assert_eq!(
+            keys.member_of("user=7, lane = gray%20one;ttl=3").as_deref(),
+            Some("gray one")
+        );
         assert_eq!(keys.member_of("lane=").as_deref(), Some(""));
         assert_eq!(keys.member_of("lanes=x,;,=").as_deref(), None);
     }

@@ -3,21 +3,33 @@
 use regex::Regex;
 use std::sync::LazyLock;
 
-static LETTER_OR_DIGIT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[\p{L}\p{Nd}]$").ok());
-static PRINTABLE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").ok());
+static LETTER_OR_DIGIT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^[\p{L}\p{Nd}]$").ok());
+static PRINTABLE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").ok());
 
 fn is(class: &LazyLock<Option<Regex>>, c: char) -> bool {
-    class.as_ref().is_some_and(|class| class.is_match(c.encode_utf8(&mut [0; 4])))
+    class
+        .as_ref()
+        .is_some_and(|class| class.is_match(c.encode_utf8(&mut [0; 4])))
 }
 
 /// A character of a name.
 pub(super) fn is_word(c: char) -> bool {
-    if c.is_ascii() { c.is_ascii_alphanumeric() || c == '_' } else { is(&LETTER_OR_DIGIT, c) }
+    if c.is_ascii() {
+        c.is_ascii_alphanumeric() || c == '_'
+    } else {
+        is(&LETTER_OR_DIGIT, c)
+    }
 }
 
 /// `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols, and the ASCII space.
 pub(super) fn is_print(c: char) -> bool {
-    if c.is_ascii() { (' '..='~').contains(&c) } else { is(&PRINTABLE, c) }
+    if c.is_ascii() {
+        (' '..='~').contains(&c)
+    } else {
+        is(&PRINTABLE, c)
+    }
 }
 
 /// `unicode.ToUpper`, which makes one character of one.
@@ -27,7 +39,11 @@ pub(super) fn upper(c: char) -> char {
 
 /// `unicode.ToLower`.
 pub(super) fn lower(c: char) -> char {
-    if c == 'İ' { 'i' } else { single(c.to_lowercase()).unwrap_or(c) }
+    if c == 'İ' {
+        'i'
+    } else {
+        single(c.to_lowercase()).unwrap_or(c)
+    }
 }
 
 fn single(mut all: impl Iterator<Item = char>) -> Option<char> {

@@ -21,10 +21,20 @@ const MAX_OUTPUT: usize = 8 << 20;
 const MAX_DEPTH: usize = 300;
 
 /// How Go prints what is not there, also by `html`, `js` and `urlquery`.
-const NOTHING: [&str; 5] = ["<no value>", "<nil>", "&lt;no value&gt;", "%3Cno+value%3E", "\\u003Cno value\\u003E"];
+const NOTHING: [&str; 5] = [
+    "<no value>",
+    "<nil>",
+    "&lt;no value&gt;",
+    "%3Cno+value%3E",
+    "\\u003Cno value\\u003E",
+];
 
 /// The rendered text, or every problem.
-pub(super) fn run(source: &str, parsed: &Parsed<'_>, context: &Context) -> Result<Rendered, Vec<Problem>> {
+pub(super) fn run(
+    source: &str,
+    parsed: &Parsed<'_>,
+    context: &Context,
+) -> Result<Rendered, Vec<Problem>> {
     let data = Value::from_json(&context.data()).map_err(|why| vec![Problem::new(0, why)])?;
     let mut run = Run {
         source,
@@ -47,7 +57,11 @@ pub(super) fn run(source: &str, parsed: &Parsed<'_>, context: &Context) -> Resul
     if run.problems.is_empty() {
         run.problems = run.out.nothing();
     }
-    if run.problems.is_empty() { Ok(run.out) } else { Err(run.problems) }
+    if run.problems.is_empty() {
+        Ok(run.out)
+    } else {
+        Err(run.problems)
+    }
 }
 
 /// The budget is spent: the rendering ends here.
@@ -88,8 +102,13 @@ impl<'p, 's> Run<'p, 's> {
     fn step(&mut self, at: usize, cost: usize) -> Result<(), Stop> {
         self.steps = self.steps.saturating_add(cost);
         if self.steps > MAX_STEPS {
-            let problem = Problem::new(at, format!("the template takes more than {MAX_STEPS} steps"));
-            return Err(Stop(problem.help("a manifest is not a program: make its loops shorter")));
+            let problem = Problem::new(
+                at,
+                format!("the template takes more than {MAX_STEPS} steps"),
+            );
+            return Err(Stop(
+                problem.help("a manifest is not a program: make its loops shorter"),
+            ));
         }
         Ok(())
     }
@@ -97,14 +116,20 @@ impl<'p, 's> Run<'p, 's> {
     fn enter(&mut self, at: usize) -> Result<(), Stop> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Stop(Problem::new(at, "the templates call each other without end, or nest too deeply")));
+            return Err(Stop(Problem::new(
+                at,
+                "the templates call each other without end, or nest too deeply",
+            )));
         }
         Ok(())
     }
 
     fn write(&mut self, text: &str, at: usize, copied: bool) -> Result<(), Stop> {
         if self.out.text.len() + text.len() > MAX_OUTPUT {
-            return Err(Stop(Problem::new(at, format!("the template renders more than {MAX_OUTPUT} bytes"))));
+            return Err(Stop(Problem::new(
+                at,
+                format!("the template renders more than {MAX_OUTPUT} bytes"),
+            )));
         }
         self.out.write(text, at, copied);
         Ok(())
@@ -150,7 +175,9 @@ impl<'p, 's> Run<'p, 's> {
                 return Ok(flow);
             }
             Node::Template { at, name, pipe } => {
-                let data = pipe.as_ref().map_or(Ok(Value::Nil), |pipe| self.pipe(pipe, dot))?;
+                let data = pipe
+                    .as_ref()
+                    .map_or(Ok(Value::Nil), |pipe| self.pipe(pipe, dot))?;
                 self.named(*at, name, data)?;
             }
             Node::Break => return Ok(Flow::Break),
@@ -160,7 +187,13 @@ impl<'p, 's> Run<'p, 's> {
     }
 
     /// One of the two lists; neither when it is not known which.
-    fn branch(&mut self, branch: &'p Branch<'s>, test: &Value, inside: &Value, dot: &Value) -> Result<Flow, Stop> {
+    fn branch(
+        &mut self,
+        branch: &'p Branch<'s>,
+        test: &Value,
+        inside: &Value,
+        dot: &Value,
+    ) -> Result<Flow, Stop> {
         self.enter(branch.at)?;
         let flow = match test {
             Value::Unknown => Flow::On,
@@ -201,8 +234,10 @@ impl<'p, 's> Run<'p, 's> {
             other => match other.as_int() {
                 Some(n) => usize::try_from(n).ok().filter(|n| *n > 0),
                 None => {
-                    let what =
-                        format!("`range` goes over lists, maps and whole numbers, and this is {}", other.article());
+                    let what = format!(
+                        "`range` goes over lists, maps and whole numbers, and this is {}",
+                        other.article()
+                    );
                     self.note(Problem::new(branch.pipe.at, what));
                     Some(0)
                 }
@@ -228,16 +263,22 @@ impl<'p, 's> Run<'p, 's> {
         for i in 0..count {
             self.iterations += 1;
             if self.iterations > MAX_ITERATIONS {
-                let what = format!("`range` runs more than {MAX_ITERATIONS} times in this template");
+                let what =
+                    format!("`range` runs more than {MAX_ITERATIONS} times in this template");
                 return Err(Stop(Problem::new(branch.at, what)));
             }
             self.step(branch.at, 1)?;
             let number = i64::try_from(i).unwrap_or(i64::MAX);
             let (index, item) = match (over, entries.as_mut().and_then(Iterator::next)) {
-                (Value::List(list), _) => (Value::Int(number), list.items.get(i).cloned().unwrap_or(Value::Nil)),
+                (Value::List(list), _) => (
+                    Value::Int(number),
+                    list.items.get(i).cloned().unwrap_or(Value::Nil),
+                ),
                 (_, Some((key, value))) => (Value::Text(key.clone()), value.clone()),
                 (Value::Int64(_), _) => (Value::Nil, Value::Int64(number)),
-                (Value::Byte(_), _) => (Value::Nil, Value::Byte(u8::try_from(i).unwrap_or(u8::MAX))),
+                (Value::Byte(_), _) => {
+                    (Value::Nil, Value::Byte(u8::try_from(i).unwrap_or(u8::MAX)))
+                }
                 _ => (Value::Nil, Value::Int(number)),
             };
             let vars = &branch.pipe.vars;
@@ -266,26 +307,50 @@ impl<'p, 's> Run<'p, 's> {
     fn print(&mut self, value: &Value, at: usize) -> Result<(), Stop> {
         let written = || {
             let rest = &self.source[at..];
-            rest[..super::lex::end_of_action(rest).unwrap_or(rest.len())].trim_end_matches(['-', ' ', '\n', '\r', '\t'])
+            rest[..super::lex::end_of_action(rest).unwrap_or(rest.len())]
+                .trim_end_matches(['-', ' ', '\n', '\r', '\t'])
         };
         let problem = match value {
             Value::Unknown => return Ok(()),
             Value::Nil => Problem::new(at, format!("`{}` has no value to print", written()))
                 .help("give it one, or write `default …` behind it"),
             Value::Map(_) | Value::List(_) => {
-                let what = format!("`{}` is {}, Go would print it as no YAML", written(), value.article());
-                Problem::new(at, what)
-                    .help(format!("write `{{{{ {} | toJson }}}}`, or `toYaml` with `nindent`", written()))
+                let what = format!(
+                    "`{}` is {}, Go would print it as no YAML",
+                    written(),
+                    value.article()
+                );
+                Problem::new(at, what).help(format!(
+                    "write `{{{{ {} | toJson }}}}`, or `toYaml` with `nindent`",
+                    written()
+                ))
             }
-            Value::Text(s) if NOTHING.iter().any(|nothing| s.contains(nothing)) => {
-                Problem::new(at, format!("`{}` prints a value that is not there", written()))
+            Value::Text(s) if NOTHING.iter().any(|nothing| s.contains(nothing)) => Problem::new(
+                at,
+                format!("`{}` prints a value that is not there", written()),
+            ),
+            Value::Text(s)
+                if s.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) =>
+            {
+                Problem::new(
+                    at,
+                    format!(
+                        "`{}` holds a control character: YAML allows none",
+                        written()
+                    ),
+                )
             }
-            Value::Text(s) if s.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) => {
-                Problem::new(at, format!("`{}` holds a control character: YAML allows none", written()))
+            Value::Float(f) if !f.is_finite() => {
+                Problem::new(at, format!("`{}` is no number", written()))
             }
-            Value::Float(f) if !f.is_finite() => Problem::new(at, format!("`{}` is no number", written())),
             Value::Text(text) => return self.write(text, at, false),
-            other => return self.write(&super::format::print(std::slice::from_ref(other)), at, false),
+            other => {
+                return self.write(
+                    &super::format::print(std::slice::from_ref(other)),
+                    at,
+                    false,
+                );
+            }
         };
         self.note(problem);
         Ok(())

@@ -32,13 +32,24 @@ pub(super) fn print(values: &[Value]) -> String {
 
 /// `fmt.Sprintln`.
 pub(super) fn println(values: &[Value]) -> String {
-    let each: Vec<String> = values.iter().map(|v| print(std::slice::from_ref(v))).collect();
+    let each: Vec<String> = values
+        .iter()
+        .map(|v| print(std::slice::from_ref(v)))
+        .collect();
     each.join(" ") + "\n"
 }
 
 /// `fmt.Sprintf`.
 pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, String> {
-    let mut run = Printf { format, at: 0, args, arg: 0, reordered: false, good: true, printer: Printer::default() };
+    let mut run = Printf {
+        format,
+        at: 0,
+        args,
+        arg: 0,
+        reordered: false,
+        good: true,
+        printer: Printer::default(),
+    };
     run.all()?;
     Ok(run.printer.out)
 }
@@ -142,7 +153,11 @@ impl Printf<'_> {
         if !after_index {
             self.argument_number();
         }
-        let Some(verb) = self.format.get(self.at..).and_then(|rest| rest.chars().next()) else {
+        let Some(verb) = self
+            .format
+            .get(self.at..)
+            .and_then(|rest| rest.chars().next())
+        else {
             self.printer.out.push_str("%!(NOVERB)");
             return Ok(());
         };
@@ -152,7 +167,9 @@ impl Printf<'_> {
             _ if !self.good => self.printer.out.push_str(&format!("%!{verb}(BADINDEX)")),
             None => self.printer.out.push_str(&format!("%!{verb}(MISSING)")),
             Some(Value::List(_) | Value::Map(_)) if verb == 'p' => {
-                return Err("`%p` prints an address, and a manifest must render the same each time".into());
+                return Err(
+                    "`%p` prints an address, and a manifest must render the same each time".into(),
+                );
             }
             Some(arg) => {
                 if matches!(verb, 'v' | 'w') {
@@ -191,15 +208,23 @@ impl Printf<'_> {
         self.reordered = true;
         let rest = &self.format[self.at..];
         // Shorter ones are no index to Go, and only the bracket is passed over.
-        let inside = if rest.len() < 3 { None } else { rest[1..].find(']').map(|end| &rest[1..1 + end]) };
+        let inside = if rest.len() < 3 {
+            None
+        } else {
+            rest[1..].find(']').map(|end| &rest[1..1 + end])
+        };
         let Some(inside) = inside else {
             self.good = false;
             self.at += 1;
             return false;
         };
         self.at += inside.len() + 2;
-        let digits = !inside.is_empty() && inside.bytes().all(|b| b.is_ascii_digit()) && inside.len() <= 8;
-        let number = digits.then(|| inside.parse::<usize>().ok()).flatten().filter(|n| *n <= MAX_NUMBER * 10);
+        let digits =
+            !inside.is_empty() && inside.bytes().all(|b| b.is_ascii_digit()) && inside.len() <= 8;
+        let number = digits
+            .then(|| inside.parse::<usize>().ok())
+            .flatten()
+            .filter(|n| *n <= MAX_NUMBER * 10);
         match number.and_then(|n| n.checked_sub(1)) {
             Some(index) if index < self.args.len() => {
                 self.arg = index;
@@ -216,6 +241,7 @@ impl Printf<'_> {
     fn number_of_argument(&mut self) -> Option<i64> {
         let arg = self.args.get(self.arg)?;
         self.arg += 1;
-        arg.as_int().filter(|n| n.unsigned_abs() <= MAX_NUMBER as u64)
+        arg.as_int()
+            .filter(|n| n.unsigned_abs() <= MAX_NUMBER as u64)
     }
 }

@@ -43,8 +43,17 @@ pub(super) enum Call {
 }
 
 impl Function {
-    const fn new(usage: &'static str, params: &'static [Type], call: fn(&[Value]) -> Result<Value, String>) -> Self {
-        Function { usage, params, rest: None, call: Call::Plain(call) }
+    const fn new(
+        usage: &'static str,
+        params: &'static [Type],
+        call: fn(&[Value]) -> Result<Value, String>,
+    ) -> Self {
+        Function {
+            usage,
+            params,
+            rest: None,
+            call: Call::Plain(call),
+        }
     }
 
     const fn more(mut self, rest: Type) -> Self {
@@ -53,7 +62,9 @@ impl Function {
     }
 
     pub fn name(&self) -> &'static str {
-        self.usage.split_once(' ').map_or(self.usage, |(name, _)| name)
+        self.usage
+            .split_once(' ')
+            .map_or(self.usage, |(name, _)| name)
     }
 
     pub fn takes(&self) -> String {
@@ -61,7 +72,11 @@ impl Function {
     }
 
     pub fn wants(&self, argument: usize) -> Type {
-        self.params.get(argument).copied().or(self.rest).unwrap_or(Type::Any)
+        self.params
+            .get(argument)
+            .copied()
+            .or(self.rest)
+            .unwrap_or(Type::Any)
     }
 }
 
@@ -95,12 +110,18 @@ fn all() -> impl Iterator<Item = &'static Function> {
 pub(super) fn instead(name: &str) -> String {
     match name {
         "include" => "`include` is Helm's: write `{{ template \"name\" . }}`".into(),
-        "tpl" | "lookup" => format!("`{name}` is Helm's and not known here: put the result into a value"),
+        "tpl" | "lookup" => {
+            format!("`{name}` is Helm's and not known here: put the result into a value")
+        }
         "now" | "date" | "env" | "expandenv" | "uuidv4" => {
-            format!("a manifest must render the same each time, so there is no `{name}`: put the result into a value")
+            format!(
+                "a manifest must render the same each time, so there is no `{name}`: put the result into a value"
+            )
         }
         name if name.starts_with("rand") || name.starts_with("gen") => {
-            format!("a manifest must render the same each time, so there is no `{name}`: put the result into a value")
+            format!(
+                "a manifest must render the same each time, so there is no `{name}`: put the result into a value"
+            )
         }
         name => match nearest(name, all().map(Function::name)) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -110,10 +131,18 @@ pub(super) fn instead(name: &str) -> String {
 }
 
 /// The candidate that a slip of the finger would explain.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).clamp(1, 3);
     candidates
-        .map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                distance(&name.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, candidate)| candidate)
@@ -126,7 +155,9 @@ fn distance(a: &str, b: &str) -> usize {
     for i in 0..a.len() {
         let mut row = vec![i + 1];
         for j in 0..b.len() {
-            let mut least = (rows[i][j] + usize::from(a[i] != b[j])).min(rows[i][j + 1] + 1).min(row[j] + 1);
+            let mut least = (rows[i][j] + usize::from(a[i] != b[j]))
+                .min(rows[i][j + 1] + 1)
+                .min(row[j] + 1);
             if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
                 least = least.min(rows[i - 1][j - 1] + 1);
             }
@@ -160,7 +191,11 @@ fn to_text(value: &Value) -> String {
 
 /// A text that is no longer than any manifest needs.
 fn bounded(text: String) -> Result<Value, String> {
-    if text.len() > super::format::MAX_TEXT { Err(too_long()) } else { Ok(Value::text(text)) }
+    if text.len() > super::format::MAX_TEXT {
+        Err(too_long())
+    } else {
+        Ok(Value::text(text))
+    }
 }
 
 fn too_long() -> String {

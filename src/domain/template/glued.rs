@@ -6,7 +6,9 @@ use super::parse::BLOCKS;
 
 /// The keyword that the action starts with ("" for a mere function), and what it should be.
 pub(super) fn intended(action: &str) -> Option<(&'static str, String)> {
-    let word = &action[..action.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(action.len())];
+    let word = &action[..action
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(action.len())];
     let rest = &action[word.len()..];
     let known = |w: &str| functions::find(w).is_some();
     let (keyword, function) = if KEYWORDS.contains(&word) || known(word) {
@@ -17,13 +19,27 @@ pub(super) fn intended(action: &str) -> Option<(&'static str, String)> {
         ("", word)
     } else {
         let mut keywords = ["elseif", "template"].into_iter().chain(BLOCKS);
-        let keyword =
-            keywords.find(|k| word.strip_prefix(k).is_some_and(|f| known(f) || (f.is_empty() && *k == "elseif")))?;
+        let keyword = keywords.find(|k| {
+            word.strip_prefix(k)
+                .is_some_and(|f| known(f) || (f.is_empty() && *k == "elseif"))
+        })?;
         (keyword, &word[keyword.len()..])
     };
     let spaced = spaced(rest);
-    let meant = [if keyword == "elseif" { "else if" } else { keyword }, function, &spaced];
-    let meant = meant.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let meant = [
+        if keyword == "elseif" {
+            "else if"
+        } else {
+            keyword
+        },
+        function,
+        &spaced,
+    ];
+    let meant = meant
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     Some((keyword, meant))
 }
 

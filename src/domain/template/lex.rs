@@ -48,12 +48,18 @@ pub(super) struct Token<'s> {
     pub text: &'s str,
 }
 
-pub(super) const KEYWORDS: [&str; 11] =
-    ["block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"];
+pub(super) const KEYWORDS: [&str; 11] = [
+    "block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with",
+];
 
 /// Every token up to the end of the source.
 pub(super) fn tokens(source: &str) -> Vec<Token<'_>> {
-    let mut lexer = Lexer { source, at: 0, parens: 0, out: Vec::with_capacity(source.len() / 8) };
+    let mut lexer = Lexer {
+        source,
+        at: 0,
+        parens: 0,
+        out: Vec::with_capacity(source.len() / 8),
+    };
     while lexer.text() {}
     lexer.push(Kind::End, source.len());
     lexer.out
@@ -77,7 +83,11 @@ impl<'s> Lexer<'s> {
 
     /// A token from `start` to here.
     fn push(&mut self, kind: Kind, start: usize) {
-        self.out.push(Token { kind, at: start, text: &self.source[start..self.at] });
+        self.out.push(Token {
+            kind,
+            at: start,
+            text: &self.source[start..self.at],
+        });
     }
 
     /// Text up to the next action, and that action; false at the end.
@@ -93,15 +103,27 @@ impl<'s> Lexer<'s> {
         };
         let open = self.at + length;
         let marker = has_left_marker(&self.source[open + 2..]);
-        let text = if marker { rest[..length].trim_end_matches(SPACE) } else { &rest[..length] };
+        let text = if marker {
+            rest[..length].trim_end_matches(SPACE)
+        } else {
+            &rest[..length]
+        };
         if !text.is_empty() {
-            self.out.push(Token { kind: Kind::Text, at: self.at, text });
+            self.out.push(Token {
+                kind: Kind::Text,
+                at: self.at,
+                text,
+            });
         }
         self.at = open + 2 + if marker { 2 } else { 0 };
         if self.rest().starts_with("/*") {
             return self.comment(open);
         }
-        self.out.push(Token { kind: Kind::Open, at: open, text: "{{" });
+        self.out.push(Token {
+            kind: Kind::Open,
+            at: open,
+            text: "{{",
+        });
         self.parens = 0;
         self.action(open)
     }
@@ -114,7 +136,11 @@ impl<'s> Lexer<'s> {
         self.at += length + 2;
         if !self.close() {
             let from = self.at;
-            return self.bad(open, from, "a comment stands alone between `{{/*` and `*/}}`");
+            return self.bad(
+                open,
+                from,
+                "a comment stands alone between `{{/*` and `*/}}`",
+            );
         }
         true
     }
@@ -137,7 +163,11 @@ impl<'s> Lexer<'s> {
     fn bad(&mut self, open: usize, from: usize, why: &'static str) -> bool {
         match end_of_action(&self.source[from..]).filter(|_| !why.is_empty()) {
             Some(length) => {
-                self.out.push(Token { kind: Kind::Bad(why), at: from, text: &self.source[from..from + length] });
+                self.out.push(Token {
+                    kind: Kind::Bad(why),
+                    at: from,
+                    text: &self.source[from..from + length],
+                });
                 self.at = from + length + 2;
                 true
             }
@@ -158,10 +188,16 @@ impl<'s> Lexer<'s> {
                     return self.bad(open, start, "a `(` is not closed");
                 }
                 self.close();
-                self.out.push(Token { kind: Kind::Close, at: start, text: "}}" });
+                self.out.push(Token {
+                    kind: Kind::Close,
+                    at: start,
+                    text: "}}",
+                });
                 return true;
             }
-            let Some(c) = self.peek() else { return self.bad(open, start, "") };
+            let Some(c) = self.peek() else {
+                return self.bad(open, start, "");
+            };
             self.at += c.len_utf8();
             let kind = match c {
                 c if SPACE.contains(&c) => self.space(),
@@ -173,7 +209,11 @@ impl<'s> Lexer<'s> {
                 ':' => Err("`:=` is expected"),
                 '|' => Ok(Kind::Pipe),
                 ',' => Ok(Kind::Comma),
-                '"' => self.quoted('"', Kind::Text2, "a text in quotes is not closed on its line"),
+                '"' => self.quoted(
+                    '"',
+                    Kind::Text2,
+                    "a text in quotes is not closed on its line",
+                ),
                 '\'' => self.quoted('\'', Kind::Character, "a character in quotes is not closed"),
                 '`' => match self.rest().find('`') {
                     Some(length) => {
@@ -183,7 +223,9 @@ impl<'s> Lexer<'s> {
                     None => Err("a text in back quotes is not closed"),
                 },
                 '$' => self.name(Kind::Variable, Kind::Variable),
-                '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => self.name(Kind::Dot, Kind::Field),
+                '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => {
+                    self.name(Kind::Dot, Kind::Field)
+                }
                 '.' | '+' | '-' | '0'..='9' => {
                     self.at = start;
                     self.number()
@@ -241,7 +283,11 @@ impl<'s> Lexer<'s> {
             return Ok(alone);
         }
         self.skip_word();
-        if self.at_terminator() { Ok(named) } else { Err("a character that no name holds") }
+        if self.at_terminator() {
+            Ok(named)
+        } else {
+            Err("a character that no name holds")
+        }
     }
 
     fn skip_word(&mut self) {
@@ -299,7 +345,11 @@ impl<'s> Lexer<'s> {
         if self.accept("i") || matches!(self.peek(), Some('+' | '-')) {
             return Err("no number; complex ones are of no use in a manifest");
         }
-        if self.peek().is_some_and(is_word) { Err("no number") } else { Ok(Kind::Number) }
+        if self.peek().is_some_and(is_word) {
+            Err("no number")
+        } else {
+            Ok(Kind::Number)
+        }
     }
 
     fn accept(&mut self, any: &str) -> bool {
@@ -314,7 +364,9 @@ impl<'s> Lexer<'s> {
 }
 
 fn has_left_marker(action: &str) -> bool {
-    action.strip_prefix('-').is_some_and(|rest| rest.starts_with(SPACE))
+    action
+        .strip_prefix('-')
+        .is_some_and(|rest| rest.starts_with(SPACE))
 }
 
 /// What stands behind a ` -}}` that comes first.

@@ -22,15 +22,24 @@ pub(super) enum Ideal {
 pub(super) fn number(text: &str) -> Result<Number, &'static str> {
     let unsigned = parse_unsigned(text);
     let mut int = parse_signed(text);
-    let hex = text.len() > 2 && matches!(text.as_bytes()[..2], [b'0', b'x' | b'X']) && !text.contains(['p', 'P']);
+    let hex = text.len() > 2
+        && matches!(text.as_bytes()[..2], [b'0', b'x' | b'X'])
+        && !text.contains(['p', 'P']);
     if let Some(value) = int {
         return Ok(Number {
             int,
-            ideal: if written_as_float(text, hex) { Ideal::Float(value as f64) } else { Ideal::Int(value) },
+            ideal: if written_as_float(text, hex) {
+                Ideal::Float(value as f64)
+            } else {
+                Ideal::Int(value)
+            },
         });
     }
     if unsigned.is_some() {
-        return Ok(Number { int: None, ideal: Ideal::TooLarge });
+        return Ok(Number {
+            int: None,
+            ideal: Ideal::TooLarge,
+        });
     }
     let value = parse_float(text).ok_or("no number")?;
     if !text.contains(['.', 'e', 'E', 'p', 'P']) {
@@ -39,7 +48,10 @@ pub(super) fn number(text: &str) -> Result<Number, &'static str> {
     if value.fract() == 0.0 && (i64::MIN as f64..-(i64::MIN as f64)).contains(&value) {
         int = Some(value as i64);
     }
-    Ok(Number { int, ideal: Ideal::Float(value) })
+    Ok(Number {
+        int,
+        ideal: Ideal::Float(value),
+    })
 }
 
 fn written_as_float(text: &str, hex: bool) -> bool {
@@ -56,7 +68,10 @@ pub(super) fn character(text: &str) -> Result<Number, &'static str> {
         return Err("one character stands between single quotes");
     }
     let code = i64::from(code);
-    Ok(Number { int: Some(code), ideal: Ideal::Int(code) })
+    Ok(Number {
+        int: Some(code),
+        ideal: Ideal::Int(code),
+    })
 }
 
 /// `strconv.Unquote` of a text in double or back quotes.
@@ -64,7 +79,10 @@ pub(super) fn unquote(text: &str) -> Result<String, &'static str> {
     if let Some(raw) = text.strip_prefix('`') {
         return Ok(raw.strip_suffix('`').unwrap_or(raw).replace('\r', ""));
     }
-    let mut rest = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or_default();
+    let mut rest = text
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .unwrap_or_default();
     if !rest.contains('\\') {
         return Ok(rest.to_owned());
     }
@@ -111,7 +129,9 @@ fn unescape<'t>(text: &'t str, quote: char, bytes: &mut Vec<u8>) -> Option<(u32,
         '0'..='7' => (3, 8, &text[1..]),
         _ => return None,
     };
-    let number = from.get(..digits).filter(|d| d.chars().all(|c| c.is_digit(radix)))?;
+    let number = from
+        .get(..digits)
+        .filter(|d| d.chars().all(|c| c.is_digit(radix)))?;
     let code = u32::from_str_radix(number, radix).ok()?;
     if matches!(escape, 'u' | 'U') {
         let mut buffer = [0; 4];

@@ -20,22 +20,35 @@ const MAX_SOURCE: usize = 2 << 20;
 
 pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
     if source.len() > MAX_SOURCE {
-        return Err(vec![Problem::new(0, format!("the template is larger than {MAX_SOURCE} bytes"))]);
+        return Err(vec![Problem::new(
+            0,
+            format!("the template is larger than {MAX_SOURCE} bytes"),
+        )]);
     }
     let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if let Some(at) = source.find(control) {
-        return Err(vec![Problem::new(at, "a control character: YAML allows none")]);
+        return Err(vec![Problem::new(
+            at,
+            "a control character: YAML allows none",
+        )]);
     }
     let mut parser = Parser::new(source);
     match parser.document() {
-        Ok(main) if parser.problems.is_empty() => Ok(Parsed { main, named: parser.named, problems: parser.unknown }),
+        Ok(main) if parser.problems.is_empty() => Ok(Parsed {
+            main,
+            named: parser.named,
+            problems: parser.unknown,
+        }),
         Ok(_) => {
             parser.problems.append(&mut parser.unknown);
             Err(parser.problems)
         }
         Err(TooDeep(at)) => Err(vec![
-            Problem::new(at, format!("this nests in a depth of more than {MAX_DEPTH}"))
-                .help("say it flatter, or with a named template"),
+            Problem::new(
+                at,
+                format!("this nests in a depth of more than {MAX_DEPTH}"),
+            )
+            .help("say it flatter, or with a named template"),
         ]),
     }
 }
@@ -115,7 +128,10 @@ impl<'s> Parser<'s> {
 
     /// To the end of the action.
     fn skip_action(&mut self) {
-        while !matches!(self.peek().kind, Kind::Close | Kind::Bad(_) | Kind::End | Kind::Text | Kind::Open) {
+        while !matches!(
+            self.peek().kind,
+            Kind::Close | Kind::Bad(_) | Kind::End | Kind::Text | Kind::Open
+        ) {
             self.next += 1;
         }
         if matches!(self.peek().kind, Kind::Close | Kind::Bad(_)) {
@@ -133,7 +149,10 @@ impl<'s> Parser<'s> {
         }
         let known: BTreeSet<Rc<str>> = self.named.keys().cloned().collect();
         let mut unknown = Vec::new();
-        self.named.values().chain([&main]).for_each(|list| undefined(list, &known, &mut unknown));
+        self.named
+            .values()
+            .chain([&main])
+            .for_each(|list| undefined(list, &known, &mut unknown));
         self.unknown.append(&mut unknown);
         Ok(main)
     }
@@ -143,7 +162,10 @@ impl<'s> Parser<'s> {
         loop {
             let token = self.take();
             match token.kind {
-                Kind::Text => out.push(Node::Text { at: token.at, text: token.text }),
+                Kind::Text => out.push(Node::Text {
+                    at: token.at,
+                    text: token.text,
+                }),
                 Kind::Open => {
                     if let Some(ending) = self.action(token.at, out, top)? {
                         return Ok(ending);
@@ -157,7 +179,12 @@ impl<'s> Parser<'s> {
         }
     }
 
-    fn action(&mut self, open: usize, out: &mut List<'s>, top: bool) -> Result<Option<Ending>, TooDeep> {
+    fn action(
+        &mut self,
+        open: usize,
+        out: &mut List<'s>,
+        top: bool,
+    ) -> Result<Option<Ending>, TooDeep> {
         let first = self.peek_word();
         if first.kind == Kind::Keyword && first.text != "nil" {
             self.next += 1;
@@ -174,7 +201,9 @@ impl<'s> Parser<'s> {
                 self.note(problem);
                 self.skip_action();
                 return match keyword {
-                    "define" | "block" => self.definition(Rc::from(""), open, keyword).map(|()| None),
+                    "define" | "block" => {
+                        self.definition(Rc::from(""), open, keyword).map(|()| None)
+                    }
                     "" | "template" | "elseif" => Ok(None),
                     _ => self.branch(keyword, open, Pipe::default()).map(|_| None),
                 };
@@ -197,7 +226,10 @@ impl<'s> Parser<'s> {
             "end" => {
                 self.close(open, "`end`");
                 if top {
-                    self.note(Problem::new(open, "this `end` closes nothing").help("remove it, or open its block"));
+                    self.note(
+                        Problem::new(open, "this `end` closes nothing")
+                            .help("remove it, or open its block"),
+                    );
                 }
                 return Ok((!top).then_some(Ending::End));
             }
@@ -212,9 +244,16 @@ impl<'s> Parser<'s> {
             "break" | "continue" => {
                 self.close(open, word.text);
                 if self.ranges == 0 {
-                    self.note(Problem::new(open, format!("`{}` outside a `range`", word.text)));
+                    self.note(Problem::new(
+                        open,
+                        format!("`{}` outside a `range`", word.text),
+                    ));
                 }
-                out.push(if word.text == "break" { Node::Break } else { Node::Continue });
+                out.push(if word.text == "break" {
+                    Node::Break
+                } else {
+                    Node::Continue
+                });
             }
             "template" => {
                 if let Some(name) = self.template_name(open) {
@@ -225,7 +264,11 @@ impl<'s> Parser<'s> {
                     } else {
                         self.whole_pipeline(open, "`template`")?
                     };
-                    out.push(Node::Template { at: word.at, name, pipe });
+                    out.push(Node::Template {
+                        at: word.at,
+                        name,
+                        pipe,
+                    });
                 }
             }
             "define" => {
@@ -246,7 +289,11 @@ impl<'s> Parser<'s> {
                     None => None,
                 };
                 self.definition(name.clone().unwrap_or_default(), word.at, "block")?;
-                out.extend(name.map(|name| Node::Template { at: word.at, name, pipe }));
+                out.extend(name.map(|name| Node::Template {
+                    at: word.at,
+                    name,
+                    pipe,
+                }));
             }
             keyword => {
                 let scope = self.vars.len();
@@ -265,14 +312,28 @@ impl<'s> Parser<'s> {
 
     fn enter(&mut self, at: usize) -> Result<(), TooDeep> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH { Err(TooDeep(at)) } else { Ok(()) }
+        if self.depth > MAX_DEPTH {
+            Err(TooDeep(at))
+        } else {
+            Ok(())
+        }
     }
 
     /// What follows the opening action of `if`, `with` or `range`.
-    fn branch(&mut self, keyword: &str, open: usize, pipe: Pipe<'s>) -> Result<Branch<'s>, TooDeep> {
+    fn branch(
+        &mut self,
+        keyword: &str,
+        open: usize,
+        pipe: Pipe<'s>,
+    ) -> Result<Branch<'s>, TooDeep> {
         self.enter(open)?;
         let scope = self.vars.len();
-        let mut branch = Branch { at: open, pipe, body: Vec::new(), otherwise: Vec::new() };
+        let mut branch = Branch {
+            at: open,
+            pipe,
+            body: Vec::new(),
+            otherwise: Vec::new(),
+        };
         let loops = usize::from(keyword == "range");
         self.ranges += loops;
         let mut ending = self.list(&mut branch.body, false)?;
@@ -289,7 +350,10 @@ impl<'s> Parser<'s> {
                 Ending::Else(at) => {
                     let word = self.peek_word();
                     if has_else {
-                        self.note(Problem::new(at, format!("this `{keyword}` has an `else` already")));
+                        self.note(Problem::new(
+                            at,
+                            format!("this `{keyword}` has an `else` already"),
+                        ));
                     }
                     if word.kind == Kind::Keyword && word.text == keyword && keyword != "range" {
                         self.next += 1;
@@ -311,7 +375,10 @@ impl<'s> Parser<'s> {
     /// What follows the opening action of `define` or `block`.
     fn definition(&mut self, name: Rc<str>, at: usize, keyword: &str) -> Result<(), TooDeep> {
         self.enter(at)?;
-        let outer = (std::mem::replace(&mut self.vars, vec!["$"]), std::mem::take(&mut self.ranges));
+        let outer = (
+            std::mem::replace(&mut self.vars, vec!["$"]),
+            std::mem::take(&mut self.ranges),
+        );
         let mut body = Vec::new();
         loop {
             match self.list(&mut body, false)? {
@@ -334,7 +401,10 @@ impl<'s> Parser<'s> {
         match self.named.get(&name) {
             Some(before) if !is_empty(before) => {
                 if !is_empty(&body) && !name.is_empty() {
-                    self.note(Problem::new(at, format!("the template {:?} is defined twice", &*name)));
+                    self.note(Problem::new(
+                        at,
+                        format!("the template {:?} is defined twice", &*name),
+                    ));
                 }
             }
             _ => {
@@ -345,7 +415,10 @@ impl<'s> Parser<'s> {
     }
 
     fn stray_else(&mut self, at: usize) {
-        self.note(Problem::new(at, "this `else` belongs to no `if`, `with` or `range`"));
+        self.note(Problem::new(
+            at,
+            "this `else` belongs to no `if`, `with` or `range`",
+        ));
     }
 
     /// The end of an action that has nothing more to say.
@@ -358,7 +431,10 @@ impl<'s> Parser<'s> {
                 self.note(bad(token.at, why));
             }
             _ => {
-                let problem = Problem::new(token.at, format!("{what} stands alone, and here follows `{}`", token.text));
+                let problem = Problem::new(
+                    token.at,
+                    format!("{what} stands alone, and here follows `{}`", token.text),
+                );
                 self.next -= 1;
                 let problem = self.glued(open).map_or(problem, |(_, problem)| problem);
                 self.note(problem);
@@ -370,7 +446,9 @@ impl<'s> Parser<'s> {
     fn template_name(&mut self, open: usize) -> Option<Rc<str>> {
         let token = self.take_word();
         let name = match token.kind {
-            Kind::Text2 | Kind::Raw => literal::unquote(token.text).map_err(|why| Problem::new(token.at, why)),
+            Kind::Text2 | Kind::Raw => {
+                literal::unquote(token.text).map_err(|why| Problem::new(token.at, why))
+            }
             Kind::Bad(why) => Err(bad(token.at, why)),
             _ => Err(Problem::new(token.at, "a template's name stands in quotes")),
         };
@@ -422,7 +500,8 @@ fn bad(at: usize, why: &str) -> Problem {
 
 /// Go's idea of a template that says nothing.
 fn is_empty(list: &List<'_>) -> bool {
-    list.iter().all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))
+    list.iter()
+        .all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))
 }
 
 fn undefined(list: &List<'_>, known: &BTreeSet<Rc<str>>, problems: &mut Vec<Problem>) {

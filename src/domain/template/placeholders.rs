@@ -86,7 +86,10 @@ impl<'p, 's> Walk<'p, 's> {
                     && self.entered.insert((name.to_string(), path.clone()))
                     && self.entered.len() < 200
                 {
-                    let outer = (std::mem::replace(&mut self.root, path.clone()), std::mem::take(&mut self.vars));
+                    let outer = (
+                        std::mem::replace(&mut self.root, path.clone()),
+                        std::mem::take(&mut self.vars),
+                    );
                     self.list(body, &path);
                     (self.root, self.vars) = outer;
                 }
@@ -144,7 +147,12 @@ impl<'p, 's> Walk<'p, 's> {
             }
             Kind::Chain(inner, fields) => (self.operand(inner, dot), &fields[..]),
             Kind::Pipe(pipe) => return self.pipe(pipe, dot),
-            Kind::Function(_) | Kind::Nil | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Unknown => {
+            Kind::Function(_)
+            | Kind::Nil
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::Text(_)
+            | Kind::Unknown => {
                 return None;
             }
         };
@@ -152,7 +160,8 @@ impl<'p, 's> Walk<'p, 's> {
         path.extend(fields.iter().map(|f| f.to_string()));
         let reads = !fields.is_empty() || path.last().is_some_and(|p| p.ends_with("[]"));
         if reads {
-            self.found.insert((operand.at, format!(".{}", path.join("."))));
+            self.found
+                .insert((operand.at, format!(".{}", path.join("."))));
         }
         Some(path)
     }

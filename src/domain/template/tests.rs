@@ -15,7 +15,10 @@ pub(super) fn context() -> Context {
         ("replicas", json!(2)),
         ("port", json!(20001)),
         ("nothing", Value::Null),
-        ("hosts", json!([{"name": "a", "weight": 1}, {"name": "b", "weight": 2}])),
+        (
+            "hosts",
+            json!([{"name": "a", "weight": 1}, {"name": "b", "weight": 2}]),
+        ),
         ("labels", json!({"team": "shop", "tier": "web"})),
         ("off", json!(false)),
         ("text", json!("hello world")),
@@ -24,7 +27,11 @@ pub(super) fn context() -> Context {
         app: "spring-cloud-a".into(),
         environment: "gray".into(),
         namespace: "demo".into(),
-        images: [("backend".to_owned(), "registry.local/spring-cloud-a:1.0.1".to_owned())].into(),
+        images: [(
+            "backend".to_owned(),
+            "registry.local/spring-cloud-a:1.0.1".to_owned(),
+        )]
+        .into(),
         values: values.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
         build: Default::default(),
     }

@@ -20,12 +20,19 @@ pub(super) struct Parsed<'s> {
 /// `at` is always a byte of the source.
 #[derive(Debug)]
 pub(super) enum Node<'s> {
-    Text { at: usize, text: &'s str },
+    Text {
+        at: usize,
+        text: &'s str,
+    },
     Action(Pipe<'s>),
     If(Branch<'s>),
     With(Branch<'s>),
     Range(Branch<'s>),
-    Template { at: usize, name: Rc<str>, pipe: Option<Pipe<'s>> },
+    Template {
+        at: usize,
+        name: Rc<str>,
+        pipe: Option<Pipe<'s>>,
+    },
     Break,
     Continue,
 }

@@ -64,12 +64,21 @@ impl Value {
 
     pub fn list_of(kind: Items, items: Vec<Value>) -> Result<Value, String> {
         let (depth, size) = measure(items.iter())?;
-        Ok(Value::List(Rc::new(List { kind, items, depth, size })))
+        Ok(Value::List(Rc::new(List {
+            kind,
+            items,
+            depth,
+            size,
+        })))
     }
 
     pub fn map(entries: BTreeMap<Rc<str>, Value>) -> Result<Value, String> {
         let (depth, size) = measure(entries.values())?;
-        Ok(Value::Map(Rc::new(Dict { entries, depth, size })))
+        Ok(Value::Map(Rc::new(Dict {
+            entries,
+            depth,
+            size,
+        })))
     }
 
     /// How much work it is to go through it once.
@@ -144,7 +153,9 @@ impl Value {
         match self {
             Value::Nil | Value::Unknown => "nothing",
             Value::Bool(_) => "a boolean",
-            Value::Int(_) | Value::Int64(_) | Value::Byte(_) | Value::Uint(_) | Value::Float(_) => "a number",
+            Value::Int(_) | Value::Int64(_) | Value::Byte(_) | Value::Uint(_) | Value::Float(_) => {
+                "a number"
+            }
             Value::Text(_) => "a text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
@@ -161,9 +172,15 @@ impl Value {
                 _ => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
             Json::String(s) => Value::text(s),
-            Json::Array(items) => Value::list(items.iter().map(Value::from_json).collect::<Result<_, _>>()?)?,
+            Json::Array(items) => Value::list(
+                items
+                    .iter()
+                    .map(Value::from_json)
+                    .collect::<Result<_, _>>()?,
+            )?,
             Json::Object(map) => {
-                let entry = |(k, v): (&String, &Json)| Ok((k.as_str().into(), Value::from_json(v)?));
+                let entry =
+                    |(k, v): (&String, &Json)| Ok((k.as_str().into(), Value::from_json(v)?));
                 Value::map(map.iter().map(entry).collect::<Result<_, String>>()?)?
             }
         })
@@ -179,9 +196,12 @@ impl Value {
             Value::Float(f) => Number::from_f64(*f).map_or(Json::Null, Json::Number),
             Value::Text(text) => Json::from(&**text),
             Value::List(list) => list.items.iter().map(Value::to_json).collect(),
-            Value::Map(map) => {
-                Json::Object(map.entries.iter().map(|(k, v)| (k.to_string(), v.to_json())).collect::<Map<_, _>>())
-            }
+            Value::Map(map) => Json::Object(
+                map.entries
+                    .iter()
+                    .map(|(k, v)| (k.to_string(), v.to_json()))
+                    .collect::<Map<_, _>>(),
+            ),
         }
     }
 }
@@ -209,10 +229,14 @@ fn measure<'a>(items: impl Iterator<Item = &'a Value>) -> Result<(u32, usize), S
         size = size.saturating_add(1 + item.size());
     }
     if depth >= MAX_DEPTH {
-        return Err(format!("lists and maps nest in a depth of more than {MAX_DEPTH}"));
+        return Err(format!(
+            "lists and maps nest in a depth of more than {MAX_DEPTH}"
+        ));
     }
     if size > MAX_SIZE {
-        return Err(format!("that list or map would hold more than {MAX_SIZE} values"));
+        return Err(format!(
+            "that list or map would hold more than {MAX_SIZE} values"
+        ));
     }
     Ok((depth + 1, size))
 }

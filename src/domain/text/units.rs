@@ -90,7 +90,11 @@ pub fn rate(per_second: f64) -> String {
 /// One decimal below ten, when it tells something.
 fn short(value: f64) -> String {
     let tenths = (value * 10.0).round();
-    if tenths < 100.0 && tenths % 10.0 != 0.0 { format!("{:.1}", tenths / 10.0) } else { format!("{value:.0}") }
+    if tenths < 100.0 && tenths % 10.0 != 0.0 {
+        format!("{:.1}", tenths / 10.0)
+    } else {
+        format!("{value:.0}")
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ const ELLIPSIS: &str = "…";
 
 /// Columns that clean one-line text takes.
 pub fn width(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.graphemes(true).map(UnicodeWidthStr::width).sum() }
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.graphemes(true).map(UnicodeWidthStr::width).sum()
+    }
 }
 
 /// At most `cols` columns, `…` at the end when cut.
@@ -27,8 +31,14 @@ pub fn middle_ellipsis(text: &str, cols: usize) -> Cow<'_, str> {
     if width(text) <= cols {
         return Cow::Borrowed(text);
     }
-    let Some(left) = cols.checked_sub(1) else { return Cow::Borrowed("") };
-    Cow::Owned(format!("{}{ELLIPSIS}{}", head(text, left.div_ceil(2)), tail(text, left / 2)))
+    let Some(left) = cols.checked_sub(1) else {
+        return Cow::Borrowed("");
+    };
+    Cow::Owned(format!(
+        "{}{ELLIPSIS}{}",
+        head(text, left.div_ceil(2)),
+        tail(text, left / 2)
+    ))
 }
 
 /// Exactly `cols` columns: cut, or filled with spaces on the right.
@@ -70,7 +80,14 @@ mod tests {
 
     #[test]
     fn columns_are_not_characters() {
-        for (text, columns) in [("", 0), ("abc", 3), ("灰度", 4), ("e\u{301}", 1), ("🚀", 2), ("…", 1)] {
+        for (text, columns) in [
+            ("", 0),
+            ("abc", 3),
+            ("灰度", 4),
+            ("e\u{301}", 1),
+            ("🚀", 2),
+            ("…", 1),
+        ] {
             assert_eq!(width(text), columns, "{text}");
         }
     }

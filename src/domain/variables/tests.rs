@@ -4,15 +4,25 @@ use serde_json::json;
 use super::*;
 
 fn group(name: &str, app: Option<&str>, values: Value) -> VariableGroup {
-    VariableGroup::new(name, serde_json::from_value(json!({"app": app, "values": values})).unwrap())
+    VariableGroup::new(
+        name,
+        serde_json::from_value(json!({"app": app, "values": values})).unwrap(),
+    )
 }
 
 fn app(name: &str, environments: Value) -> App {
-    App::new(name, serde_json::from_value(json!({"manifests": [], "environments": environments})).unwrap())
+    App::new(
+        name,
+        serde_json::from_value(json!({"manifests": [], "environments": environments})).unwrap(),
+    )
 }
 
 fn finder<'a>(groups: &'a [VariableGroup]) -> impl Fn(&str) -> Option<&'a VariableGroup> + Copy {
-    move |name| groups.iter().find(|g| g.metadata.name.as_deref() == Some(name))
+    move |name| {
+        groups
+            .iter()
+            .find(|g| g.metadata.name.as_deref() == Some(name))
+    }
 }
 
 fn of(app: &App, groups: &[VariableGroup]) -> Result<Vec<Effective>, Vec<Unresolved>> {
@@ -27,19 +37,34 @@ fn the_environment_wins_over_the_apps_group_over_the_namespaces_and_the_later_am
         group("own", Some("a"), json!({"c": 3, "d": 3})),
     ];
     // Wherever the App's group is named.
-    for named in [json!(["own", "shared", "more"]), json!(["shared", "own", "more"]), json!(["shared", "more", "own"])]
-    {
-        let app = app("a", json!([{"name": "e", "namespace": "n", "values": {"d": 4}, "variableGroups": named}]));
+    for named in [
+        json!(["own", "shared", "more"]),
+        json!(["shared", "own", "more"]),
+        json!(["shared", "more", "own"]),
+    ] {
+        let app = app(
+            "a",
+            json!([{"name": "e", "namespace": "n", "values": {"d": 4}, "variableGroups": named}]),
+        );
         let told: Vec<String> = of(&app, &groups)
             .unwrap()
             .iter()
             .map(|e| {
                 let over: Vec<String> = e.over.iter().map(ToString::to_string).collect();
-                format!("{}={} by {} over [{}]", e.key, e.value, e.from, over.join("; "))
+                format!(
+                    "{}={} by {} over [{}]",
+                    e.key,
+                    e.value,
+                    e.from,
+                    over.join("; ")
+                )
             })
             .collect();
-        let (shared, more, own) =
-            ("group shared of the namespace", "group more of the namespace", "group own of the app");
+        let (shared, more, own) = (
+            "group shared of the namespace",
+            "group more of the namespace",
+            "group own of the app",
+        );
         assert_eq!(
             told,
             [
@@ -51,7 +76,11 @@ fn the_environment_wins_over_the_apps_group_over_the_namespaces_and_the_later_am
             ]
         );
         let shared = shared_of(&app, &groups);
-        assert_eq!(json!(shared), json!({"a": 1, "b": 2, "c": 3, "d": 3}), "without the environment's own");
+        assert_eq!(
+            json!(shared),
+            json!({"a": 1, "b": 2, "c": 3, "d": 3}),
+            "without the environment's own"
+        );
     }
 }
 
@@ -68,7 +97,10 @@ fn what_cannot_be_resolved_is_told_at_its_place_all_at_once() {
         group("empty", None, json!({"": 1})),
     ];
     let named = json!(["gone", "theirs", "fine", "taken", "fine", "empty"]);
-    let mut app = app("a", json!([{"name": "x", "namespace": "n"}, {"name": "e", "namespace": "n"}]));
+    let mut app = app(
+        "a",
+        json!([{"name": "x", "namespace": "n"}, {"name": "e", "namespace": "n"}]),
+    );
     app.spec.environments[1].variable_groups = serde_json::from_value(named).unwrap();
     let told = shared("a", &app.spec, &app.spec.environments[1], finder(&groups)).unwrap_err();
     let told: Vec<String> = told.iter().map(ToString::to_string).collect();
@@ -76,7 +108,8 @@ fn what_cannot_be_resolved_is_told_at_its_place_all_at_once() {
     assert_eq!(
         told,
         [
-            at(0) + "there is no variable group gone; `graylane get variablegroups` lists those that are there",
+            at(0)
+                + "there is no variable group gone; `graylane get variablegroups` lists those that are there",
             at(1) + "variable group theirs is app b's own",
             at(3) + "variable group taken: \"namespace\" is the environment's own: set it there",
             at(4) + "variable group fine is named twice",
@@ -87,8 +120,10 @@ fn what_cannot_be_resolved_is_told_at_its_place_all_at_once() {
 
 #[test]
 fn a_group_reaches_who_names_it_and_what_is_hidden_there_is_told() {
-    let groups =
-        [group("shared", None, json!({"level": "info", "port": 1})), group("own", Some("b"), json!({"port": 2}))];
+    let groups = [
+        group("shared", None, json!({"level": "info", "port": 1})),
+        group("own", Some("b"), json!({"port": 2})),
+    ];
     let apps = [
         app(
             "b",
@@ -102,8 +137,14 @@ fn a_group_reaches_who_names_it_and_what_is_hidden_there_is_told() {
             json!([{"name": "prod", "namespace": "n", "variableGroups": ["shared"]}, {"name": "test", "namespace": "n"}]),
         ),
     ];
-    let told: Vec<String> = reached("shared", &apps, finder(&groups)).iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["a/prod", "b/gray (not its port)", "b/prod (not its level)"]);
+    let told: Vec<String> = reached("shared", &apps, finder(&groups))
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        told,
+        ["a/prod", "b/gray (not its port)", "b/prod (not its level)"]
+    );
     assert_eq!(reached("nobody", &apps, finder(&groups)), []);
 }
 

@@ -29,7 +29,11 @@ pub enum Verb {
 }
 
 /// What a verb means for a release as it stands and as is wished of it; `task` is the one that was named.
-pub fn resolve(release: &Release, verb: Verb, task: Option<&str>) -> Result<ReleaseWish, Unresolved> {
+pub fn resolve(
+    release: &Release,
+    verb: Verb,
+    task: Option<&str>,
+) -> Result<ReleaseWish, Unresolved> {
     let status = as_wished(release);
     let tasks = &status.tasks;
     let pick = |what: &'static str, fits: &dyn Fn(&TaskStatus) -> bool| {
@@ -39,18 +43,29 @@ pub fn resolve(release: &Release, verb: Verb, task: Option<&str>) -> Result<Rele
         };
         match found.as_slice() {
             [one] => Ok((*one).clone()),
-            [] => Err(none(release, &status, task.map_or_else(|| what.to_owned(), |t| format!("{t:?}")))),
-            many => Err(Unresolved::Several(many.iter().map(|t| t.name.clone()).collect())),
+            [] => Err(none(
+                release,
+                &status,
+                task.map_or_else(|| what.to_owned(), |t| format!("{t:?}")),
+            )),
+            many => Err(Unresolved::Several(
+                many.iter().map(|t| t.name.clone()).collect(),
+            )),
         }
     };
     // Pause, resume and abort are about the whole release; a task that is named must at least be one of its tasks.
     let named = || match task {
-        Some(name) if tasks.iter().all(|t| t.name != *name) => Err(none(release, &status, format!("{name:?}"))),
+        Some(name) if tasks.iter().all(|t| t.name != *name) => {
+            Err(none(release, &status, format!("{name:?}")))
+        }
         _ => Ok(()),
     };
     let waits = |t: &TaskStatus| t.phase == TaskPhase::Waiting;
     let decide = |decision| {
-        pick("that waits for an approval", &|t| waits(t) && t.kind == "approval").map(|t| ReleaseWish::Decide {
+        pick("that waits for an approval", &|t| {
+            waits(t) && t.kind == "approval"
+        })
+        .map(|t| ReleaseWish::Decide {
             task: t.name,
             attempt: t.attempt,
             decision,
@@ -61,18 +76,37 @@ pub fn resolve(release: &Release, verb: Verb, task: Option<&str>) -> Result<Rele
         Verb::Approve => decide(Decision::Pass),
         Verb::Refuse => decide(Decision::Refuse),
         Verb::Proceed(batch) => {
-            let task =
-                pick("that waits to be let through", &|t| waits(t) && matches!(t.kind.as_str(), "proceed" | "deploy"))?;
-            let next = || task.batches.iter().find(|b| b.phase != BatchPhase::Done).map_or(1, |b| b.number);
-            Ok(ReleaseWish::Allow { batch: batch.unwrap_or_else(next), task: task.name })
+            let task = pick("that waits to be let through", &|t| {
+                waits(t) && matches!(t.kind.as_str(), "proceed" | "deploy")
+            })?;
+            let next = || {
+                task.batches
+                    .iter()
+                    .find(|b| b.phase != BatchPhase::Done)
+                    .map_or(1, |b| b.number)
+            };
+            Ok(ReleaseWish::Allow {
+                batch: batch.unwrap_or_else(next),
+                task: task.name,
+            })
         }
         Verb::Retry(force) => {
             let task = pick("that failed", &|t| t.phase == TaskPhase::Failed)?;
-            Ok(ReleaseWish::Retry { task: task.name, force })
+            Ok(ReleaseWish::Retry {
+                task: task.name,
+                force,
+            })
         }
         Verb::Skip => {
-            let stands = |t: &TaskStatus| matches!(t.phase, TaskPhase::Waiting | TaskPhase::Failed | TaskPhase::Paused);
-            Ok(ReleaseWish::Skip { task: pick("that failed or waits", &stands)?.name })
+            let stands = |t: &TaskStatus| {
+                matches!(
+                    t.phase,
+                    TaskPhase::Waiting | TaskPhase::Failed | TaskPhase::Paused
+                )
+            };
+            Ok(ReleaseWish::Skip {
+                task: pick("that failed or waits", &stands)?.name,
+            })
         }
         Verb::Pause => named().map(|()| ReleaseWish::Pause),
         Verb::Resume => named().map(|()| ReleaseWish::Resume),
@@ -84,13 +118,24 @@ fn none(release: &Release, status: &ReleaseStatus, wanted: String) -> Unresolved
     let stands = if status.tasks.is_empty() {
         "no engine has looked at it yet".into()
     } else {
-        let tasks: Vec<String> = status.tasks.iter().map(|t| format!("{} {:?}", t.name, t.phase)).collect();
+        let tasks: Vec<String> = status
+            .tasks
+            .iter()
+            .map(|t| format!("{} {:?}", t.name, t.phase))
+            .collect();
         // Where the engine has not followed yet: by whose wish it stands so.
         let told = release.status.as_ref();
-        let news = told.filter(|told| *told != status).map(|_| by(release)).unwrap_or_default();
+        let news = told
+            .filter(|told| *told != status)
+            .map(|_| by(release))
+            .unwrap_or_default();
         format!("it is {:?}{news}: {}", status.phase, tasks.join(", "))
     };
-    Unresolved::None { release: release.metadata.name.clone().unwrap_or_default(), wanted, stands }
+    Unresolved::None {
+        release: release.metadata.name.clone().unwrap_or_default(),
+        wanted,
+        stands,
+    }
 }
 
 /// Why a verb means nothing, or too much.
@@ -131,24 +176,54 @@ mod tests {
             {"name": "prod", "kind": "deploy", "phase": "Waiting", "batches": [
                 {"number": 1, "target": 1, "phase": "Done"}, {"number": 2, "target": 2, "phase": "Pending"}]}]));
         let decided = resolve(&one, Verb::Refuse, None).unwrap();
-        let wanted = ReleaseWish::Decide { task: "gate".into(), attempt: 2, decision: Decision::Refuse, digest: None };
+        let wanted = ReleaseWish::Decide {
+            task: "gate".into(),
+            attempt: 2,
+            decision: Decision::Refuse,
+            digest: None,
+        };
         assert_eq!(decided, wanted);
         let next = resolve(&one, Verb::Proceed(None), None).unwrap();
-        assert_eq!(next, ReleaseWish::Allow { task: "prod".into(), batch: 2 });
+        assert_eq!(
+            next,
+            ReleaseWish::Allow {
+                task: "prod".into(),
+                batch: 2
+            }
+        );
         let far = resolve(&one, Verb::Proceed(Some(3)), None).unwrap();
-        assert_eq!(far, ReleaseWish::Allow { task: "prod".into(), batch: 3 });
+        assert_eq!(
+            far,
+            ReleaseWish::Allow {
+                task: "prod".into(),
+                batch: 3
+            }
+        );
         let several = resolve(&one, Verb::Skip, None).unwrap_err();
-        assert_eq!(several, Unresolved::Several(vec!["gate".into(), "prod".into()]));
+        assert_eq!(
+            several,
+            Unresolved::Several(vec!["gate".into(), "prod".into()])
+        );
         let named = resolve(&one, Verb::Skip, Some("gate")).unwrap();
-        assert_eq!(named, ReleaseWish::Skip { task: "gate".into() });
+        assert_eq!(
+            named,
+            ReleaseWish::Skip {
+                task: "gate".into()
+            }
+        );
     }
 
     #[test]
     fn nothing_that_fits_tells_how_the_release_stands() {
         let done = release(json!([{"name": "build", "kind": "build", "phase": "Succeeded"}]));
         let told = resolve(&done, Verb::Approve, None).unwrap_err().to_string();
-        assert_eq!(told, "release r has no task that waits for an approval; it is Waiting: build Succeeded");
-        let told = resolve(&done, Verb::Pause, Some("nil")).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "release r has no task that waits for an approval; it is Waiting: build Succeeded"
+        );
+        let told = resolve(&done, Verb::Pause, Some("nil"))
+            .unwrap_err()
+            .to_string();
         assert!(told.starts_with("release r has no task \"nil\""), "{told}");
         assert_eq!(resolve(&done, Verb::Pause, None), Ok(ReleaseWish::Pause));
     }

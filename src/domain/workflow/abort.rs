@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     api::{
-        Environment, EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase, RolloutRecord, RolloutState,
-        TaskPhase, label,
+        Environment, EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase,
+        RolloutRecord, RolloutState, TaskPhase, label,
     },
     domain::{
         account::Account,
@@ -71,21 +71,50 @@ pub(super) fn decide(run: &mut Run) {
 /// Why it was rolled back: who wished it, what had failed, and what the way back had to leave.
 fn reason(run: &Run) -> String {
     let clean = |text: &str| Clean::from_untrusted(text).to_string();
-    let wish = run.spec().control.last.as_ref().filter(|wish| wish.action == "abort");
-    let comment = wish.and_then(|w| w.comment.as_deref()).map(|c| format!(": {}", clean(c)));
+    let wish = run
+        .spec()
+        .control
+        .last
+        .as_ref()
+        .filter(|wish| wish.action == "abort");
+    let comment = wish
+        .and_then(|w| w.comment.as_deref())
+        .map(|c| format!(": {}", clean(c)));
     let by = wish.map(|w| format!("aborted by {}{}", clean(&w.by), comment.unwrap_or_default()));
     let mut told = vec![by.unwrap_or_else(|| "aborted".into())];
     // The last turn that a task took before.
     let history = &run.status.history;
-    let begun = history.iter().rposition(|h| h.by == "engine" && h.action == "abort").unwrap_or(history.len());
-    let turns = ["failed", "running", "waiting", "paused", "succeeded", "skipped"];
-    let mut before = history[..begun].iter().rev().filter(|h| h.by == "engine" && h.task.is_some());
-    let last = before.find(|h| turns.contains(&h.action.as_str())).filter(|h| h.action == "failed");
+    let begun = history
+        .iter()
+        .rposition(|h| h.by == "engine" && h.action == "abort")
+        .unwrap_or(history.len());
+    let turns = [
+        "failed",
+        "running",
+        "waiting",
+        "paused",
+        "succeeded",
+        "skipped",
+    ];
+    let mut before = history[..begun]
+        .iter()
+        .rev()
+        .filter(|h| h.by == "engine" && h.task.is_some());
+    let last = before
+        .find(|h| turns.contains(&h.action.as_str()))
+        .filter(|h| h.action == "failed");
     told.extend(last.map(|h| {
-        let (task, why) = (h.task.clone().unwrap_or_default(), h.message.as_deref().unwrap_or("no reason is known"));
+        let (task, why) = (
+            h.task.clone().unwrap_or_default(),
+            h.message.as_deref().unwrap_or("no reason is known"),
+        );
         format!("{task} had failed: {why}")
     }));
-    let left = run.status.tasks.iter().filter(|t| t.phase == TaskPhase::Aborted);
+    let left = run
+        .status
+        .tasks
+        .iter()
+        .filter(|t| t.phase == TaskPhase::Aborted);
     told.extend(left.filter_map(|t| t.message.clone()));
     told.join("; ")
 }
@@ -118,15 +147,20 @@ fn enter(run: &mut Run) {
 fn running_job(run: &Run, index: usize) -> Option<InventoryItem> {
     let task = &run.status.tasks[index];
     let seen = run.o.jobs.get(task.job.as_ref()?)?;
-    (task.phase == TaskPhase::Running && !seen.succeeded && seen.failed.is_none()).then(|| seen.item.clone())
+    (task.phase == TaskPhase::Running && !seen.succeeded && seen.failed.is_none())
+        .then(|| seen.item.clone())
 }
 
 /// `Err` says what is still to come; `Ok` what is to be said of it.
 fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     let task = run.status.tasks[index].clone();
     let name = task.environment.clone().unwrap_or_default();
-    let Ok(app) = run.app() else { return Ok(Some("the App is gone: nothing was rolled back".into())) };
-    let Some(environment) = app.spec.environment(&name) else { return Ok(None) };
+    let Ok(app) = run.app() else {
+        return Ok(Some("the App is gone: nothing was rolled back".into()));
+    };
+    let Some(environment) = app.spec.environment(&name) else {
+        return Ok(None);
+    };
     if let Some(why) = away(run, app, &name) {
         // Nobody is late by what could not be looked at.
         run.status.tasks[index].started_at = Some(run.at());
@@ -134,10 +168,15 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     }
     let before = as_restored(run, index, told(app, &name));
     let gray = environment.lane.is_some();
-    let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
+    let most = i64::from(environment.rollout.timeout_seconds)
+        + i64::from(environment.rollout.drain_seconds);
     let late = run.spent(index, Lasting::Task) > most;
-    let there: Vec<InventoryItem> =
-        before.inventory.iter().filter(|i| seen(run, &name, i).is_some()).cloned().collect();
+    let there: Vec<InventoryItem> = before
+        .inventory
+        .iter()
+        .filter(|i| seen(run, &name, i).is_some())
+        .cloned()
+        .collect();
     let made_here = |run: &Run, item: &InventoryItem| {
         seen(run, &name, item).is_some_and(|s| s.created_by.as_deref() == Some(run.uid()))
     };
@@ -150,18 +189,31 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         Ok(()) => {
             waits.extend(restore(run, index, app, environment));
             for item in &in_hand(run, index, &kept, if gray { &made } else { &[] }) {
-                let Some(seen) = run.workload(item) else { continue };
-                let workload = InventoryItem { uid: String::new(), ..item.clone() };
+                let Some(seen) = run.workload(item) else {
+                    continue;
+                };
+                let workload = InventoryItem {
+                    uid: String::new(),
+                    ..item.clone()
+                };
                 let by = Account::of(environment, item);
                 if run.o.objects.get(&workload).is_some_and(|o| o.terminating) {
-                    waits.push(format!("waits for the old {} {} to be gone", item.kind, item.name));
+                    waits.push(format!(
+                        "waits for the old {} {} to be gone",
+                        item.kind, item.name
+                    ));
                     continue;
                 }
                 match seen.undo(run.uid(), &run.known(index, item).records()) {
                     Undo::Patch(patch) => {
                         waits.push(format!("{} goes back to its old version", item.name));
                         let why = "back, with the user's own settings";
-                        run.steps.push(Step::Patch { workload, patch, why, by });
+                        run.steps.push(Step::Patch {
+                            workload,
+                            patch,
+                            why,
+                            by,
+                        });
                     }
                     Undo::Delete(pod, why) => {
                         waits.push(why.clone());
@@ -187,23 +239,64 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         return Err(waits.join("; "));
     }
     let late = late && !waits.is_empty();
-    let left = if gray && !late { kept.clone() } else { [kept.clone(), made.clone()].concat() };
+    let left = if gray && !late {
+        kept.clone()
+    } else {
+        [kept.clone(), made.clone()].concat()
+    };
     let stays = |i: &&InventoryItem| left.contains(i) || unseen(run, [*i]).is_some();
     let inventory: Vec<_> = before.inventory.iter().filter(stays).cloned().collect();
     let release = Some(run.name().to_owned());
     let status = if late {
-        let message = Some(format!("rolled back, but not well within {most} s: {}", waits.join("; ")));
-        EnvironmentStatus { state: EnvironmentState::Error, message, release, inventory, ..before }
+        let message = Some(format!(
+            "rolled back, but not well within {most} s: {}",
+            waits.join("; ")
+        ));
+        EnvironmentStatus {
+            state: EnvironmentState::Error,
+            message,
+            release,
+            inventory,
+            ..before
+        }
     } else if let Some(why) = hidden {
         let message = Some(format!("rolled back, but {why}"));
-        EnvironmentStatus { state: EnvironmentState::Error, message, release, inventory, ..before }
+        EnvironmentStatus {
+            state: EnvironmentState::Error,
+            message,
+            release,
+            inventory,
+            ..before
+        }
     } else if inventory.is_empty() {
-        EnvironmentStatus { state: EnvironmentState::Cleaned, release, ..EnvironmentStatus::default() }
+        EnvironmentStatus {
+            state: EnvironmentState::Cleaned,
+            release,
+            ..EnvironmentStatus::default()
+        }
     } else if task.old_version.is_none() && kept.is_empty() {
-        let message = Some("the first deploy was aborted: there is no older version to go back to".to_owned());
-        EnvironmentStatus { state: EnvironmentState::Error, message, release, inventory, ..before }
-    } else if let Some(why) = kept.iter().find_map(|item| elsewhere(run, item)).or_else(|| of_another(run, index)) {
-        EnvironmentStatus { state: EnvironmentState::Error, message: Some(why), release, inventory, ..before }
+        let message = Some(
+            "the first deploy was aborted: there is no older version to go back to".to_owned(),
+        );
+        EnvironmentStatus {
+            state: EnvironmentState::Error,
+            message,
+            release,
+            inventory,
+            ..before
+        }
+    } else if let Some(why) = kept
+        .iter()
+        .find_map(|item| elsewhere(run, item))
+        .or_else(|| of_another(run, index))
+    {
+        EnvironmentStatus {
+            state: EnvironmentState::Error,
+            message: Some(why),
+            release,
+            inventory,
+            ..before
+        }
     } else {
         EnvironmentStatus {
             state: EnvironmentState::Running,
@@ -218,7 +311,13 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     // Once it is written down, nothing tells any more what stood in the inventory.
     let noted = task.message.filter(|m| m.starts_with(LEFT));
     let left = left_alone(run, &name, &before.inventory).or(noted);
-    let message = status.message.clone().into_iter().chain(left.clone()).collect::<Vec<_>>().join("; ");
+    let message = status
+        .message
+        .clone()
+        .into_iter()
+        .chain(left.clone())
+        .collect::<Vec<_>>()
+        .join("; ");
     if !set(run, app, &name, status) {
         return Err(left.unwrap_or_else(|| "rolled back".into()));
     }
@@ -232,7 +331,9 @@ fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> Environm
     let made = |r: &&RolloutRecord| r.state == RolloutState::Restores && r.workload.uid.is_empty();
     for record in task.rollouts.iter().filter(made) {
         let named = |i: &&mut InventoryItem| is_same(i, &record.workload);
-        let uid = run.workload(&record.workload).and_then(|seen| seen.meta().uid.clone());
+        let uid = run
+            .workload(&record.workload)
+            .and_then(|seen| seen.meta().uid.clone());
         if let (Some(item), Some(uid)) = (told.inventory.iter_mut().find(named), uid) {
             item.uid = uid;
         }
@@ -241,26 +342,50 @@ fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> Environm
 }
 
 /// What this task may have in hand: what was there before, and what it has a record of; but for what goes.
-fn in_hand(run: &Run, index: usize, kept: &[InventoryItem], going: &[InventoryItem]) -> Vec<InventoryItem> {
+fn in_hand(
+    run: &Run,
+    index: usize,
+    kept: &[InventoryItem],
+    going: &[InventoryItem],
+) -> Vec<InventoryItem> {
     let known = |item: &InventoryItem| kept.iter().chain(going).any(|i| is_same(i, item));
     let records = run.status.tasks[index].rollouts.iter().map(|r| &r.workload);
-    kept.iter().chain(records.filter(|item| !known(item))).cloned().collect()
+    kept.iter()
+        .chain(records.filter(|item| !known(item)))
+        .cloned()
+        .collect()
 }
 
 /// A workload that is gone comes back with its old version; in words, what is done about it.
 fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environment) -> Vec<String> {
-    let gone = |r: &&RolloutRecord| run.workload(&r.workload).is_none() && unseen(run, [&r.workload]).is_none();
+    let gone = |r: &&RolloutRecord| {
+        run.workload(&r.workload).is_none() && unseen(run, [&r.workload]).is_none()
+    };
     let known = |r: &&RolloutRecord| r.state != RolloutState::Gone;
-    let gone: Vec<RolloutRecord> =
-        run.status.tasks[index].rollouts.iter().filter(known).filter(gone).cloned().collect();
+    let gone: Vec<RolloutRecord> = run.status.tasks[index]
+        .rollouts
+        .iter()
+        .filter(known)
+        .filter(gone)
+        .cloned()
+        .collect();
     if gone.is_empty() {
         return vec![];
     }
-    let shared = run.status.variables.get(&environment.name).cloned().unwrap_or_default();
+    let shared = run
+        .status
+        .variables
+        .get(&environment.name)
+        .cloned()
+        .unwrap_or_default();
     let objects = match placed(app, environment, &shared, &run.status.images) {
         Ok(objects) => objects,
         Err(all) => {
-            return vec![format!("{} is gone, and cannot be made again: {}", gone[0].workload.name, all.join("; "))];
+            return vec![format!(
+                "{} is gone, and cannot be made again: {}",
+                gone[0].workload.name,
+                all.join("; ")
+            )];
         }
     };
     let mut waits = vec![];
@@ -268,15 +393,32 @@ fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environme
         let InventoryItem { kind, name, .. } = &record.workload;
         let object = objects.iter().find(|o| is_same(&key(o), &record.workload));
         let Some(mut object) = object.and_then(|o| restored(o, &record.latch)) else {
-            waits.push(format!("{kind} {name} is gone, and the manifests no longer make it"));
+            waits.push(format!(
+                "{kind} {name} is gone, and the manifests no longer make it"
+            ));
             continue;
         };
         annotate(&mut object, label::RELEASE, run.name());
         waits.push(format!("makes {kind} {name} again, with its old version"));
         let by = Account::of(environment, &record.workload);
-        run.steps.push(Step::Apply { object, seen: None, force: false, by });
-        let workload = InventoryItem { uid: String::new(), ..record.workload.clone() };
-        run.keep(index, RolloutRecord { workload, state: RolloutState::Restores, ..record });
+        run.steps.push(Step::Apply {
+            object,
+            seen: None,
+            force: false,
+            by,
+        });
+        let workload = InventoryItem {
+            uid: String::new(),
+            ..record.workload.clone()
+        };
+        run.keep(
+            index,
+            RolloutRecord {
+                workload,
+                state: RolloutState::Restores,
+                ..record
+            },
+        );
     }
     waits
 }
@@ -284,30 +426,38 @@ fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environme
 /// What another hand made in the place of what was in hand is left so; in words.
 fn of_another(run: &Run, index: usize) -> Option<String> {
     let another = |r: &&RolloutRecord| {
-        let uid = run.workload(&r.workload).and_then(|seen| seen.meta().uid.as_deref());
+        let uid = run
+            .workload(&r.workload)
+            .and_then(|seen| seen.meta().uid.as_deref());
         !r.workload.uid.is_empty() && uid.is_some_and(|uid| uid != r.workload.uid)
     };
     let record = run.status.tasks[index].rollouts.iter().find(another)?;
     let InventoryItem { kind, name, .. } = &record.workload;
-    Some(format!("{kind} {name} was deleted and made again by another hand: look whether it is as it ought to be"))
+    Some(format!(
+        "{kind} {name} was deleted and made again by another hand: look whether it is as it ought to be"
+    ))
 }
 
 /// What stands half-way in another release is left so; in words.
 fn elsewhere(run: &Run, item: &InventoryItem) -> Option<String> {
-    let mark = run.workload(item)?.mark().filter(|m| m.release_uid != run.uid())?;
+    let mark = run
+        .workload(item)?
+        .mark()
+        .filter(|m| m.release_uid != run.uid())?;
     let (kind, name, other) = (&item.kind, &item.name, Clean::from_untrusted(&mark.release));
-    Some(format!("{kind} {name} is still half-way in release {other}: see `graylane rescue`"))
+    Some(format!(
+        "{kind} {name} is still half-way in release {other}: see `graylane rescue`"
+    ))
 }
 
 /// A clean-up that is stopped leaves what it left.
 fn clean_up(run: &mut Run, index: usize) -> Result<(), String> {
     let task = run.status.tasks[index].clone();
     let name = task.environment.unwrap_or_default();
-    let deployed = run
-        .status
-        .tasks
-        .iter()
-        .any(|t| t.kind == "deploy" && t.environment.as_ref() == Some(&name) && gate::has_begun(t));
+    let deployed =
+        run.status.tasks.iter().any(|t| {
+            t.kind == "deploy" && t.environment.as_ref() == Some(&name) && gate::has_begun(t)
+        });
     let Ok(app) = run.app() else { return Ok(()) };
     // This release's own deploy there is undone as a whole.
     if deployed || app.spec.environment(&name).is_none() {
@@ -317,15 +467,32 @@ fn clean_up(run: &mut Run, index: usize) -> Result<(), String> {
         return Err(why);
     }
     let before = told(app, &name);
-    let whole = before.inventory.iter().all(|i| seen(run, &name, i).is_some_and(|s| !s.terminating));
+    let whole = before
+        .inventory
+        .iter()
+        .all(|i| seen(run, &name, i).is_some_and(|s| !s.terminating));
     let release = Some(run.name().to_owned());
     let status = if before.inventory.is_empty() {
         return Ok(());
     } else if whole {
-        EnvironmentStatus { state: EnvironmentState::Running, message: None, release, ..before }
+        EnvironmentStatus {
+            state: EnvironmentState::Running,
+            message: None,
+            release,
+            ..before
+        }
     } else {
         let message = Some("its clean-up was stopped half-way: tear it down again".to_owned());
-        EnvironmentStatus { state: EnvironmentState::Error, message, release, ..before }
+        EnvironmentStatus {
+            state: EnvironmentState::Error,
+            message,
+            release,
+            ..before
+        }
     };
-    if set(run, app, &name, status) { Ok(()) } else { Err("the clean-up is stopped".into()) }
+    if set(run, app, &name, status) {
+        Ok(())
+    } else {
+        Err("the clean-up is stopped".into())
+    }
 }

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     api::{
-        Approval, ApprovalMode, ApprovalSpec, ApprovalTask, Decision, Release, ReleaseStatus, TaskPhase, TaskStatus,
+        Approval, ApprovalMode, ApprovalSpec, ApprovalTask, Decision, Release, ReleaseStatus,
+        TaskPhase, TaskStatus,
     },
     domain::text::Clean,
 };
@@ -23,7 +24,11 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
         return Flow::Stay;
     }
     let app = run.app().map_err(|why| vec![why]);
-    let digest = app.and_then(|app| run.o.rendered.digest(app, run.spec(), &run.status, Some(&told.name)));
+    let digest = app.and_then(|app| {
+        run.o
+            .rendered
+            .digest(app, run.spec(), &run.status, Some(&told.name))
+    });
     let digest = match digest {
         Ok(digest) => digest,
         // Nobody says yes to what cannot be applied.
@@ -37,9 +42,19 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
     let told = run.status.tasks[index].clone();
     let (said, passed_over) = weigh(run.o.approvals, run.o.release, &run.status, &told, task);
     tell(run, &told.name, &said);
-    if let Some((by, no)) = said.iter().find(|(_, a)| a.spec.decision == Decision::Refuse) {
-        let comment = no.spec.comment.as_deref().map_or(String::new(), |c| format!(": {}", Clean::from_untrusted(c)));
-        run.fail(index, format!("refused by {}{comment}", Clean::from_untrusted(by)));
+    if let Some((by, no)) = said
+        .iter()
+        .find(|(_, a)| a.spec.decision == Decision::Refuse)
+    {
+        let comment = no
+            .spec
+            .comment
+            .as_deref()
+            .map_or(String::new(), |c| format!(": {}", Clean::from_untrusted(c)));
+        run.fail(
+            index,
+            format!("refused by {}{comment}", Clean::from_untrusted(by)),
+        );
         return Flow::Stay;
     }
     let needed = match needed(task, requester) {
@@ -57,12 +72,20 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
     if left <= 0 {
         run.fail(
             index,
-            format!("nobody decided within {} s ({} of {needed} approved)", task.timeout_seconds, said.len()),
+            format!(
+                "nobody decided within {} s ({} of {needed} approved)",
+                task.timeout_seconds,
+                said.len()
+            ),
         );
         return Flow::Stay;
     }
     run.look_in(SignedDuration::from_secs(left));
-    let who = if task.approvers.is_empty() { String::new() } else { format!(" by {}", task.approvers.join(", ")) };
+    let who = if task.approvers.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", task.approvers.join(", "))
+    };
     let mut words = match needed {
         1 => format!("waits to be approved{who}"),
         n => format!("{} of {n} approved{who}", said.len()),
@@ -83,7 +106,10 @@ fn weigh<'a>(
     task: &ApprovalTask,
 ) -> (BTreeMap<&'a str, &'a Approval>, Vec<String>) {
     let images = bound_images(status);
-    let (name, uid) = (release.metadata.name.as_deref(), release.metadata.uid.as_deref());
+    let (name, uid) = (
+        release.metadata.name.as_deref(),
+        release.metadata.uid.as_deref(),
+    );
     let mine = |a: &&&Approval| {
         Some(a.spec.release.as_str()) == name
             && Some(a.spec.release_uid.as_str()) == uid
@@ -99,14 +125,25 @@ fn weigh<'a>(
         if !task.approvers.is_empty() && !task.approvers.iter().any(|a| a == by) {
             passed_over.push(format!("{shown} is no approver"));
         } else if by == requester && !task.requester_may_approve {
-            passed_over.push(format!("{shown} started the release and may not decide on it"));
+            passed_over.push(format!(
+                "{shown} started the release and may not decide on it"
+            ));
         } else if approval.spec.images != images {
             passed_over.push(format!("{shown} decided on other images"));
         } else if approval.spec.digest.is_none() {
-            passed_over.push(format!("{shown} decided without naming what is applied, and must do so again"));
-        } else if (&approval.spec.revision, &approval.spec.digest) != (&status.revision, &told.digest) {
-            passed_over.push(format!("{shown} decided on something else than what would be applied now"));
-        } else if said.get(by).is_none_or(|a| a.spec.decision == Decision::Pass) {
+            passed_over.push(format!(
+                "{shown} decided without naming what is applied, and must do so again"
+            ));
+        } else if (&approval.spec.revision, &approval.spec.digest)
+            != (&status.revision, &told.digest)
+        {
+            passed_over.push(format!(
+                "{shown} decided on something else than what would be applied now"
+            ));
+        } else if said
+            .get(by)
+            .is_none_or(|a| a.spec.decision == Decision::Pass)
+        {
             // One person's no outweighs the same person's yes.
             said.insert(by, approval);
         }
@@ -169,32 +206,62 @@ pub(super) fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, Stri
 
 /// Who decided and what, as the history says it, and whether it does already.
 fn in_history(approval: &Approval, status: &ReleaseStatus) -> (String, String, bool) {
-    let word = if approval.spec.decision == Decision::Pass { "approved" } else { "refused" };
+    let word = if approval.spec.decision == Decision::Pass {
+        "approved"
+    } else {
+        "refused"
+    };
     let attempt = approval.spec.attempt;
-    let action = if attempt > 1 { format!("{word}, attempt {attempt}") } else { word.to_owned() };
+    let action = if attempt > 1 {
+        format!("{word}, attempt {attempt}")
+    } else {
+        word.to_owned()
+    };
     let by = Clean::from_untrusted(&approval.spec.approver).to_string();
     let task = Some(approval.spec.task.as_str());
-    let known = status.history.iter().any(|h| h.by == by && h.action == action && h.task.as_deref() == task);
+    let known = status
+        .history
+        .iter()
+        .any(|h| h.by == by && h.action == action && h.task.as_deref() == task);
     (by, action, known)
 }
 
 /// Whether some decision stands beside a release that no engine has counted yet: one of a task's attempt that still waits.
 pub fn is_undecided(release: &Release, approvals: &[Approval]) -> bool {
-    let Some(status) = &release.status else { return false };
-    let (name, uid) = (release.metadata.name.as_deref(), release.metadata.uid.as_deref());
-    let waits = |a: &Approval| {
-        let of = |t: &&TaskStatus| t.name == a.spec.task && t.attempt.max(1) == a.spec.attempt.max(1);
-        status.tasks.iter().find(of).is_some_and(|t| t.phase == TaskPhase::Waiting)
+    let Some(status) = &release.status else {
+        return false;
     };
-    let own = |a: &&Approval| name == Some(a.spec.release.as_str()) && uid == Some(a.spec.release_uid.as_str());
-    approvals.iter().filter(own).any(|a| waits(a) && !in_history(a, status).2)
+    let (name, uid) = (
+        release.metadata.name.as_deref(),
+        release.metadata.uid.as_deref(),
+    );
+    let waits = |a: &Approval| {
+        let of =
+            |t: &&TaskStatus| t.name == a.spec.task && t.attempt.max(1) == a.spec.attempt.max(1);
+        status
+            .tasks
+            .iter()
+            .find(of)
+            .is_some_and(|t| t.phase == TaskPhase::Waiting)
+    };
+    let own = |a: &&Approval| {
+        name == Some(a.spec.release.as_str()) && uid == Some(a.spec.release_uid.as_str())
+    };
+    approvals
+        .iter()
+        .filter(own)
+        .any(|a| waits(a) && !in_history(a, status).2)
 }
 
 fn tell(run: &mut Run, task: &str, said: &BTreeMap<&str, &Approval>) {
     for approval in said.values() {
         let (by, action, known) = in_history(approval, &run.status);
         if !known {
-            let comment = approval.spec.comment.as_deref().map(|c| Clean::from_untrusted(c).to_string());
+            let comment = approval
+                .spec
+                .comment
+                .as_deref()
+                .map(|c| Clean::from_untrusted(c).to_string());
             run.history(&by, action, Some(task), comment);
         }
     }

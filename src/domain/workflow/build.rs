@@ -23,7 +23,10 @@ use crate::{
 
 pub(super) fn look(run: &mut Run, index: usize, task: &BuildTask) -> Flow {
     if let Some(existing) = run.spec().images.get(&task.image) {
-        let words = format!("takes the existing image {}", Clean::from_untrusted(existing));
+        let words = format!(
+            "takes the existing image {}",
+            Clean::from_untrusted(existing)
+        );
         run.set_phase(index, TaskPhase::Succeeded, Some(words));
         return Flow::Next;
     }
@@ -40,15 +43,27 @@ pub(super) fn look(run: &mut Run, index: usize, task: &BuildTask) -> Flow {
 fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> {
     let told = run.status.tasks[index].clone();
     let app = run.app()?;
-    let source = app.spec.images.get(&task.image).ok_or_else(|| format!("the App has no image {:?}", task.image))?;
-    let tag = task.tag.replace("${DATETIME}", &datetime(told.started_at.as_deref()));
+    let source = app
+        .spec
+        .images
+        .get(&task.image)
+        .ok_or_else(|| format!("the App has no image {:?}", task.image))?;
+    let tag = task
+        .tag
+        .replace("${DATETIME}", &datetime(told.started_at.as_deref()));
     let image = format!("{}:{tag}", source.repository);
-    let job = short_name(&format!("{}-{}-{}", run.name(), told.name, told.attempt), 63);
+    let job = short_name(
+        &format!("{}-{}-{}", run.name(), told.name, told.attempt),
+        63,
+    );
     run.status.tasks[index].job = Some(job.clone());
     if let Some(seen) = run.o.jobs.get(&job) {
         if seen.succeeded {
             // What was built is deployed, whatever its tag comes to mean.
-            let pinned = seen.digest.as_ref().map_or_else(|| image.clone(), |digest| format!("{image}@{digest}"));
+            let pinned = seen
+                .digest
+                .as_ref()
+                .map_or_else(|| image.clone(), |digest| format!("{image}@{digest}"));
             run.status.images.insert(task.image.clone(), pinned);
             let mut bound = run.status.images.clone();
             bound.extend(run.status.digests.clone());
@@ -65,7 +80,10 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
     }
     let left = i64::from(task.timeout_seconds) - run.spent(index, Lasting::Task);
     if left <= 0 {
-        return Err(format!("Job {job} has not ended within {} s", task.timeout_seconds));
+        return Err(format!(
+            "Job {job} has not ended within {} s",
+            task.timeout_seconds
+        ));
     }
     run.look_in(SignedDuration::from_secs(left));
     if let Some(trouble) = run.o.trouble {
@@ -75,15 +93,24 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
         run.set_phase(index, TaskPhase::Running, Some(trouble.message.clone()));
     } else {
         let how = run.o.jobs.get(&job).and_then(|j| j.message.clone());
-        let words = how.map_or_else(|| format!("builds {image}"), |how| format!("builds {image}: {how}"));
+        let words = how.map_or_else(
+            || format!("builds {image}"),
+            |how| format!("builds {image}: {how}"),
+        );
         run.set_phase(index, TaskPhase::Running, Some(words));
     }
     if !run.o.jobs.contains_key(&job) {
         let build = BTreeMap::from([
             ("image".to_owned(), image),
             ("tag".to_owned(), tag),
-            ("context".to_owned(), source.context.clone().unwrap_or_default()),
-            ("dockerfile".to_owned(), source.dockerfile.clone().unwrap_or_default()),
+            (
+                "context".to_owned(),
+                source.context.clone().unwrap_or_default(),
+            ),
+            (
+                "dockerfile".to_owned(),
+                source.dockerfile.clone().unwrap_or_default(),
+            ),
         ]);
         let object = rendered(run, task, &told.name, &job, build)?;
         run.steps.push(Step::CreateJob(object));
@@ -107,10 +134,18 @@ fn rendered(
         build,
         ..Context::default()
     };
-    let objects = template::manifests(&format!("{name}/job"), &task.job, &context)
-        .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let objects =
+        template::manifests(&format!("{name}/job"), &task.job, &context).map_err(|all| {
+            all.iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        })?;
     let [object] = objects.as_slice() else {
-        return Err(format!("{name}/job: it must be exactly one Job, and is {} objects", objects.len()));
+        return Err(format!(
+            "{name}/job: it must be exactly one Job, and is {} objects",
+            objects.len()
+        ));
     };
     if object["kind"] != "Job" || object["apiVersion"] != "batch/v1" {
         return Err(format!(

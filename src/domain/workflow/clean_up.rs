@@ -1,7 +1,9 @@
 //! Takes an environment's resources down: routes first, then the drain, then exactly the inventory.
 
 use super::{
-    environment::{AWAY, LEFT, away, delete, drained, left_alone, left_behind, locked, set, told, unseen},
+    environment::{
+        AWAY, LEFT, away, delete, drained, left_alone, left_behind, locked, set, told, unseen,
+    },
     gate,
     run::{Flow, Run},
     timers::Lasting,
@@ -34,10 +36,23 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             left = left_behind(run, app, name);
             &left
         }
-        None => return Err(format!("app {} has no environment {name:?}", run.spec().app)),
+        None => {
+            return Err(format!(
+                "app {} has no environment {name:?}",
+                run.spec().app
+            ));
+        }
     };
     if let Some(why) = away(run, app, name) {
-        run.set_phase(index, if begun { TaskPhase::Running } else { TaskPhase::Pending }, Some(why));
+        run.set_phase(
+            index,
+            if begun {
+                TaskPhase::Running
+            } else {
+                TaskPhase::Pending
+            },
+            Some(why),
+        );
         run.look_in(AWAY);
         return Ok(Flow::Stay);
     }
@@ -47,7 +62,9 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
     }
     if !begun {
         if let Some(holder) = gate::holder(&run.spec().app, name, run.uid(), run.o.others) {
-            let why = format!("{name} is held by release {holder}: this one goes on when that one is over");
+            let why = format!(
+                "{name} is held by release {holder}: this one goes on when that one is over"
+            );
             run.set_phase(index, TaskPhase::Pending, Some(why));
             return Ok(Flow::Stay);
         }
@@ -56,7 +73,10 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
     let before = told(app, name);
     let inventory = before.inventory.clone();
     let nothing_left = before.state == EnvironmentState::Cleaned && inventory.is_empty();
-    let mut told = run.status.tasks[index].message.clone().filter(|m| m.starts_with(LEFT));
+    let mut told = run.status.tasks[index]
+        .message
+        .clone()
+        .filter(|m| m.starts_with(LEFT));
     if !nothing_left {
         let ready = drained(run, index, environment, &inventory);
         let working = EnvironmentStatus {
@@ -77,11 +97,16 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             left = Some(trouble.message.clone());
         }
         if let Some(why) = left {
-            let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
+            let most = i64::from(environment.rollout.timeout_seconds)
+                + i64::from(environment.rollout.drain_seconds);
             if run.spent(index, Lasting::Task) > most {
                 return Err(format!("not clean within {most} s: {why}"));
             }
-            let again = if unseen(run, &inventory).is_some() { AWAY } else { jiff::SignedDuration::from_secs(most) };
+            let again = if unseen(run, &inventory).is_some() {
+                AWAY
+            } else {
+                jiff::SignedDuration::from_secs(most)
+            };
             run.look_in(again);
             run.set_phase(index, TaskPhase::Running, Some(why));
             return Ok(Flow::Stay);
@@ -100,7 +125,11 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
     }
     if task.remove_environment && app.still_has(name) {
         run.steps.push(super::Step::RemoveEnvironment(name.into()));
-        run.set_phase(index, TaskPhase::Running, Some("the environment itself goes".into()));
+        run.set_phase(
+            index,
+            TaskPhase::Running,
+            Some("the environment itself goes".into()),
+        );
         return Ok(Flow::Stay);
     }
     run.set_phase(index, TaskPhase::Succeeded, told);

@@ -57,28 +57,44 @@ pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
 pub(super) fn is_half_way(run: &Run, index: usize) -> bool {
     let task = &run.status.tasks[index].name;
     let begun = run.status.tasks[index].started_at.is_some();
-    let name = run.status.tasks[index].environment.as_deref().unwrap_or_default();
+    let name = run.status.tasks[index]
+        .environment
+        .as_deref()
+        .unwrap_or_default();
     if begun && run.app().is_ok_and(|app| away(run, app, name).is_some()) {
         return true;
     }
-    if run.status.tasks[index].rollouts.iter().any(|r| run.workload(&r.workload).is_none()) {
+    if run.status.tasks[index]
+        .rollouts
+        .iter()
+        .any(|r| run.workload(&r.workload).is_none())
+    {
         return true;
     }
     run.o.workloads.iter().any(|(item, seen)| {
         let known = run.known(index, item);
-        let latched = seen.mark_of(run.uid(), &known.records()).is_some_and(|m| m.task == *task);
+        let latched = seen
+            .mark_of(run.uid(), &known.records())
+            .is_some_and(|m| m.task == *task);
         let by = By::of(seen.meta());
         latched || by.is_some_and(|by| by.release_uid == run.uid() && by.task == *task)
     })
 }
 
 fn failed(run: &mut Run, index: usize, why: &str) {
-    let name = run.status.tasks[index].environment.clone().unwrap_or_default();
+    let name = run.status.tasks[index]
+        .environment
+        .clone()
+        .unwrap_or_default();
     let begun = run.status.tasks[index].started_at.is_some();
     run.fail(index, why);
     if let (Ok(app), true) = (run.app(), begun) {
         let message = Some(why.to_owned());
-        let status = EnvironmentStatus { state: EnvironmentState::Error, message, ..told(app, &name) };
+        let status = EnvironmentStatus {
+            state: EnvironmentState::Error,
+            message,
+            ..told(app, &name)
+        };
         set(run, app, &name, status);
     }
 }
@@ -92,13 +108,24 @@ struct Deploy<'a> {
 
 impl<'a> Deploy<'a> {
     fn new(run: &mut Run<'a>, index: usize) -> Result<Option<Self>, String> {
-        let name = run.status.tasks[index].environment.clone().unwrap_or_default();
+        let name = run.status.tasks[index]
+            .environment
+            .clone()
+            .unwrap_or_default();
         let app = run.app()?;
-        let environment =
-            app.spec.environment(&name).ok_or_else(|| format!("app {} has no environment {name:?}", run.spec().app))?;
+        let environment = app
+            .spec
+            .environment(&name)
+            .ok_or_else(|| format!("app {} has no environment {name:?}", run.spec().app))?;
         let shared = run.status.variables.get(&name).cloned().unwrap_or_default();
-        let objects = placed(app, environment, &shared, &run.status.images).map_err(|all| all.join("\n"))?;
-        Ok(Some(Self { index, app, environment, objects }))
+        let objects =
+            placed(app, environment, &shared, &run.status.images).map_err(|all| all.join("\n"))?;
+        Ok(Some(Self {
+            index,
+            app,
+            environment,
+            objects,
+        }))
     }
 
     fn look(&self, run: &mut Run, held: bool) -> Result<Flow, String> {
@@ -106,7 +133,15 @@ impl<'a> Deploy<'a> {
         if let Some(why) = away(run, self.app, &self.environment.name) {
             if !held {
                 let begun = run.status.tasks[index].started_at.is_some();
-                run.set_phase(index, if begun { TaskPhase::Running } else { TaskPhase::Pending }, Some(why));
+                run.set_phase(
+                    index,
+                    if begun {
+                        TaskPhase::Running
+                    } else {
+                        TaskPhase::Pending
+                    },
+                    Some(why),
+                );
                 run.restart_batch(index);
                 run.look_in(AWAY);
             }
@@ -116,7 +151,15 @@ impl<'a> Deploy<'a> {
         let items: Vec<_> = self.objects.iter().map(key).collect();
         if let Some(why) = unseen(run, &items).filter(|_| !held) {
             let begun = run.status.tasks[index].started_at.is_some();
-            run.set_phase(index, if begun { TaskPhase::Running } else { TaskPhase::Pending }, Some(why));
+            run.set_phase(
+                index,
+                if begun {
+                    TaskPhase::Running
+                } else {
+                    TaskPhase::Pending
+                },
+                Some(why),
+            );
             run.restart_batch(index);
             run.look_in(AWAY);
             return Ok(Flow::Stay);
@@ -194,18 +237,30 @@ impl<'a> Deploy<'a> {
         }
         let name = &self.environment.name;
         if let Some(holder) = gate::holder(&run.spec().app, name, run.uid(), run.o.others) {
-            let why = format!("{name} is held by release {holder}: this one goes on when that one is over");
+            let why = format!(
+                "{name} is held by release {holder}: this one goes on when that one is over"
+            );
             run.set_phase(index, TaskPhase::Pending, Some(why));
             return Ok(false);
         }
         self.owned(run)?;
         run.start(index);
         let before = told(self.app, name);
-        let number = run.name().rsplit('-').next().and_then(|n| n.parse::<u64>().ok());
-        let number = number.unwrap_or_else(|| u64::from_str_radix(&digest(&run.name().into())[..8], 16).unwrap_or(0));
+        let number = run
+            .name()
+            .rsplit('-')
+            .next()
+            .and_then(|n| n.parse::<u64>().ok());
+        let number = number.unwrap_or_else(|| {
+            u64::from_str_radix(&digest(&run.name().into())[..8], 16).unwrap_or(0)
+        });
         let images = run.status.images.clone();
         let task = &mut run.status.tasks[index];
-        task.new_version = Some(format!("{}-{:03}", datetime(task.started_at.as_deref()), number % 1000));
+        task.new_version = Some(format!(
+            "{}-{:03}",
+            datetime(task.started_at.as_deref()),
+            number % 1000
+        ));
         task.new_images = images;
         task.old_images = before.images;
         task.old_version = before.version;
@@ -222,28 +277,50 @@ impl<'a> Deploy<'a> {
             let item = key(object);
             // What is going is waited for.
             let seen = run.o.objects.get(&item).filter(|s| !s.terminating)?;
-            refusal(&item, &run.whose(environment, &item, seen), &seen.marks, &me)
+            refusal(
+                &item,
+                &run.whose(environment, &item, seen),
+                &seen.marks,
+                &me,
+            )
         };
         let problems: Vec<String> = self.objects.iter().filter_map(told).collect();
-        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems.join("\n"))
+        }
     }
 
     /// What others will see, said beforehand.
     fn warning(&self, run: &Run) -> Option<String> {
         let mut told = vec![];
-        for (object, seen) in self.objects.iter().filter_map(|o| Some((o, run.workload(&key(o))?))) {
+        for (object, seen) in self
+            .objects
+            .iter()
+            .filter_map(|o| Some((o, run.workload(&key(o))?)))
+        {
             let meta = seen.meta();
-            let gitops = meta.labels.iter().chain(&meta.annotations).flatten().find(|(k, _)| {
-                k.starts_with("argocd.argoproj.io/")
-                    || k.starts_with("kustomize.toolkit.fluxcd.io/")
-                    || k.starts_with("helm.toolkit.fluxcd.io/")
-            });
+            let gitops = meta
+                .labels
+                .iter()
+                .chain(&meta.annotations)
+                .flatten()
+                .find(|(k, _)| {
+                    k.starts_with("argocd.argoproj.io/")
+                        || k.starts_with("kustomize.toolkit.fluxcd.io/")
+                        || k.starts_with("helm.toolkit.fluxcd.io/")
+                });
             told.extend(gitops.map(|(label, _)| {
                 let label = Clean::from_untrusted(label);
                 format!("{label}: a GitOps tool may take the rollout for drift and undo it")
             }));
             told.extend(seen.cost().map(str::to_owned));
-            told.extend(Manifest::of(object).ok().and_then(|m| m.told_beforehand(seen)));
+            told.extend(
+                Manifest::of(object)
+                    .ok()
+                    .and_then(|m| m.told_beforehand(seen)),
+            );
         }
         let mut known = BTreeSet::new();
         told.retain(|words| known.insert(words.clone()));
@@ -258,13 +335,21 @@ impl<'a> Deploy<'a> {
             return true;
         }
         if seen.is_some_and(|s| s.terminating) {
-            waits.push(format!("waits for the old {} {} to be gone", item.kind, item.name));
+            waits.push(format!(
+                "waits for the old {} {} to be gone",
+                item.kind, item.name
+            ));
         } else if !hold {
             waits.push(format!("applies {} {}", item.kind, item.name));
             let version = seen.map(|s| s.version.clone());
             let object = marked(run, object, seen);
             let by = Account::of(self.environment, &item);
-            run.steps.push(Step::Apply { object, seen: version, force: run.takes_over(self.index), by });
+            run.steps.push(Step::Apply {
+                object,
+                seen: version,
+                force: run.takes_over(self.index),
+                by,
+            });
         }
         false
     }
@@ -276,9 +361,12 @@ fn marked(run: &Run, object: &Value, seen: Option<&ObjectSeen>) -> Value {
     annotate(&mut object, label::RELEASE, run.name());
     // Not part of the digest: what was applied before this was written needs no new apply for it.
     let home = run.o.release.metadata.namespace.as_deref();
-    home.into_iter().for_each(|home| annotate(&mut object, label::HOME, home));
+    home.into_iter()
+        .for_each(|home| annotate(&mut object, label::HOME, home));
     let maker = seen.map_or(Some(run.uid()), |s| s.created_by.as_deref());
-    maker.into_iter().for_each(|uid| annotate(&mut object, label::CREATED_BY, uid));
+    maker
+        .into_iter()
+        .for_each(|uid| annotate(&mut object, label::CREATED_BY, uid));
     object
 }
 

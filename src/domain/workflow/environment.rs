@@ -14,14 +14,27 @@ use crate::{
 
 /// As the App's status has it.
 pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
-    app.status.as_ref().and_then(|s| s.environments.get(environment)).cloned().unwrap_or_default()
+    app.status
+        .as_ref()
+        .and_then(|s| s.environments.get(environment))
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// An environment that the App no longer has, though something of it still stands by its status: that goes like any other.
 pub(super) fn left_behind(run: &Run, app: &App, name: &str) -> Environment {
-    let tag = |item: &InventoryItem| run.workload(item)?.labels_of_pods()?.get(label::SERVICE_TAG).cloned();
+    let tag = |item: &InventoryItem| {
+        run.workload(item)?
+            .labels_of_pods()?
+            .get(label::SERVICE_TAG)
+            .cloned()
+    };
     let lane = told(app, name).inventory.iter().find_map(tag);
-    Environment { name: name.into(), lane, ..Environment::default() }
+    Environment {
+        name: name.into(),
+        lane,
+        ..Environment::default()
+    }
 }
 
 /// What cannot be reached is looked at again in.
@@ -29,43 +42,92 @@ pub(super) const AWAY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why nothing is known of the environment now: its context, or one that it still has something in, is away.
 pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
-    let own = app.spec.environment(environment).and_then(|e| e.context.clone());
+    let own = app
+        .spec
+        .environment(environment)
+        .and_then(|e| e.context.clone());
     let before = told(app, environment);
-    let held = before.inventory.iter().filter_map(|i| place(&i.namespace).0.map(str::to_owned));
+    let held = before
+        .inventory
+        .iter()
+        .filter_map(|i| place(&i.namespace).0.map(str::to_owned));
     let contexts = own.into_iter().chain(held).collect::<Vec<_>>();
     let (context, why) = contexts.iter().find_map(|c| run.o.away.get_key_value(c))?;
-    Some(format!("waits for context {}: {}", Clean::from_untrusted(context), Clean::from_untrusted(why)))
+    Some(format!(
+        "waits for context {}: {}",
+        Clean::from_untrusted(context),
+        Clean::from_untrusted(why)
+    ))
 }
 
 /// What of these the server refuses to show, in words. Whether it is there is not known.
-pub(super) fn unseen<'i>(run: &Run, items: impl IntoIterator<Item = &'i InventoryItem>) -> Option<String> {
-    let plain = |item: &InventoryItem| InventoryItem { uid: String::new(), ..item.clone() };
-    let (item, why) = items.into_iter().find_map(|i| run.o.unseen.get_key_value(&plain(i)))?;
-    Some(format!("{} {} cannot be looked at: {}", item.kind, item.name, Clean::from_untrusted(why)))
+pub(super) fn unseen<'i>(
+    run: &Run,
+    items: impl IntoIterator<Item = &'i InventoryItem>,
+) -> Option<String> {
+    let plain = |item: &InventoryItem| InventoryItem {
+        uid: String::new(),
+        ..item.clone()
+    };
+    let (item, why) = items
+        .into_iter()
+        .find_map(|i| run.o.unseen.get_key_value(&plain(i)))?;
+    Some(format!(
+        "{} {} cannot be looked at: {}",
+        item.kind,
+        item.name,
+        Clean::from_untrusted(why)
+    ))
 }
 
 /// Makes the App's status say so; true when it does already.
-pub(super) fn set(run: &mut Run, app: &App, environment: &str, mut wanted: EnvironmentStatus) -> bool {
+pub(super) fn set(
+    run: &mut Run,
+    app: &App,
+    environment: &str,
+    mut wanted: EnvironmentStatus,
+) -> bool {
     let before = told(app, environment);
-    wanted.changed_at = if wanted.state == before.state { before.changed_at.clone() } else { Some(run.at()) };
+    wanted.changed_at = if wanted.state == before.state {
+        before.changed_at.clone()
+    } else {
+        Some(run.at())
+    };
     if wanted == before {
         return true;
     }
-    run.steps.push(Step::SetEnvironment { environment: environment.into(), status: Box::new(wanted) });
+    run.steps.push(Step::SetEnvironment {
+        environment: environment.into(),
+        status: Box::new(wanted),
+    });
     false
 }
 
 /// In words, who locked it.
 pub(super) fn locked(environment: &Environment) -> Option<String> {
     let lock = environment.lock.as_ref()?;
-    let (by, reason) = (Clean::from_untrusted(&lock.by), Clean::from_untrusted(&lock.reason));
-    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let (by, reason) = (
+        Clean::from_untrusted(&lock.by),
+        Clean::from_untrusted(&lock.reason),
+    );
+    let reason = if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    };
     Some(format!("{} is locked by {by}{reason}", environment.name))
 }
 
 /// The object behind an inventory item, if it is still that one: a namesake made by somebody else is not ours.
-pub(super) fn seen<'a>(run: &Run<'a>, environment: &str, item: &InventoryItem) -> Option<&'a ObjectSeen> {
-    let seen = run.o.objects.get(&InventoryItem { uid: String::new(), ..item.clone() })?;
+pub(super) fn seen<'a>(
+    run: &Run<'a>,
+    environment: &str,
+    item: &InventoryItem,
+) -> Option<&'a ObjectSeen> {
+    let seen = run.o.objects.get(&InventoryItem {
+        uid: String::new(),
+        ..item.clone()
+    })?;
     // Without a uid it was applied, but the look that would have noted it never came.
     let same = item.uid.is_empty() || item.uid == seen.uid;
     (same && run.whose(environment, item, seen) == Whose::Ours).then_some(seen)
@@ -77,7 +139,10 @@ pub(super) const LEFT: &str = "left alone";
 /// What of these items is there and has become somebody else's: it is left alone, and told.
 pub(super) fn left_alone(run: &Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
     let told = |item: &InventoryItem| {
-        let seen = run.o.objects.get(&InventoryItem { uid: String::new(), ..item.clone() })?;
+        let seen = run.o.objects.get(&InventoryItem {
+            uid: String::new(),
+            ..item.clone()
+        })?;
         if seen.uid != item.uid {
             return None;
         }
@@ -110,17 +175,26 @@ pub(super) fn drained(
         return Ok(());
     }
     let service = |i: &&InventoryItem| i.kind == "Service" && i.api_version == "v1";
-    let routed = inventory
-        .iter()
-        .filter(service)
-        .find(|i| run.o.routes.backends.contains(&(i.namespace.clone(), i.name.clone())));
+    let routed = inventory.iter().filter(service).find(|i| {
+        run.o
+            .routes
+            .backends
+            .contains(&(i.namespace.clone(), i.name.clone()))
+    });
     if let Some(service) = routed {
         run.status.tasks[index].drain_since = None;
         // What becomes of a route that is not taken away is told a little later.
         run.look_in(AWAY);
-        let why = run.o.routes.troubles.get(&(service.namespace.clone(), service.name.clone()));
+        let why = run
+            .o
+            .routes
+            .troubles
+            .get(&(service.namespace.clone(), service.name.clone()));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        return Err(format!("waits for the lane routes to Service {} to close{why}", service.name));
+        return Err(format!(
+            "waits for the lane routes to Service {} to close{why}",
+            service.name
+        ));
     }
     if run.o.routes.pending && run.status.tasks[index].drain_since.is_none() {
         return Err("waits for the gateways to take the closed routes".into());
@@ -130,7 +204,10 @@ pub(super) fn drained(
     let left = i64::from(environment.rollout.drain_seconds) - run.watched(index, Lasting::Drain);
     if left > 0 {
         run.look_in(SignedDuration::from_secs(left));
-        return Err(format!("the routes are closed; requests under way have {} s", environment.rollout.drain_seconds));
+        return Err(format!(
+            "the routes are closed; requests under way have {} s",
+            environment.rollout.drain_seconds
+        ));
     }
     Ok(())
 }
@@ -139,11 +216,19 @@ pub(super) fn drained(
 pub(super) fn delete(run: &mut Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
     let mut left = vec![];
     for item in items.iter().rev() {
-        let Some(seen) = seen(run, environment, item) else { continue };
+        let Some(seen) = seen(run, environment, item) else {
+            continue;
+        };
         left.push(format!("{} {}", item.kind, item.name));
         if !seen.terminating {
             let by = run.account(environment, item);
-            run.steps.push(Step::Delete { item: InventoryItem { uid: seen.uid.clone(), ..item.clone() }, by });
+            run.steps.push(Step::Delete {
+                item: InventoryItem {
+                    uid: seen.uid.clone(),
+                    ..item.clone()
+                },
+                by,
+            });
         }
     }
     let pods = run.o.pods.get(environment).copied().unwrap_or(0);

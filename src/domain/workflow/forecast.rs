@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     api::{
-        Amount, App, Approval, BatchPhase, Environment, InventoryItem, Release, ReleaseStatus, TaskKind, TaskPhase,
-        TaskStatus, label,
+        Amount, App, Approval, BatchPhase, Environment, InventoryItem, Release, ReleaseStatus,
+        TaskKind, TaskPhase, TaskStatus, label,
     },
     domain::{
         batches::{self, Manifest, is_rolled},
@@ -175,7 +175,9 @@ impl ForecastStep {
     /// The environment whose pods it moves.
     pub fn environment(&self) -> Option<&str> {
         match self {
-            Self::Batch { environment, .. } | Self::TakeDown { environment, .. } => Some(environment),
+            Self::Batch { environment, .. } | Self::TakeDown { environment, .. } => {
+                Some(environment)
+            }
             _ => None,
         }
     }
@@ -184,7 +186,9 @@ impl ForecastStep {
 impl Forecast {
     /// Whether pods of an environment move or go.
     pub fn moves(&self, environment: &str) -> bool {
-        self.steps.iter().any(|d| d.environment() == Some(environment))
+        self.steps
+            .iter()
+            .any(|d| d.environment() == Some(environment))
     }
 
     /// The environments that get new pods, in order.
@@ -206,15 +210,27 @@ pub fn forecast_release(known: &ForecastInput) -> Forecast {
     let status = known.release.status.clone().unwrap_or_default();
     let mut steps = vec![];
     let stop = walk(known, &status, &mut steps);
-    Forecast { steps, stop: stop.unwrap_or(Stop::End) }
+    Forecast {
+        steps,
+        stop: stop.unwrap_or(Stop::End),
+    }
 }
 
-fn walk(known: &ForecastInput, status: &ReleaseStatus, steps: &mut Vec<ForecastStep>) -> Option<Stop> {
+fn walk(
+    known: &ForecastInput,
+    status: &ReleaseStatus,
+    steps: &mut Vec<ForecastStep>,
+) -> Option<Stop> {
     let (spec, control) = (&known.release.spec, &known.release.spec.control);
     if control.paused {
         return Some(Stop::Held);
     }
-    let failed = |task: &str, why: &str| Some(Stop::Failed { task: task.into(), why: why.into() });
+    let failed = |task: &str, why: &str| {
+        Some(Stop::Failed {
+            task: task.into(),
+            why: why.into(),
+        })
+    };
     let specs = match plan::specs(known.app, spec) {
         Ok(specs) => specs,
         Err(why) => return failed("", &why),
@@ -236,33 +252,56 @@ fn walk(known: &ForecastInput, status: &ReleaseStatus, steps: &mut Vec<ForecastS
             Some(TaskKind::Build(t)) => {
                 let task = name;
                 steps.push(match spec.images.get(&t.image) {
-                    Some(image) => ForecastStep::Take { task, image: image.clone() },
-                    None => ForecastStep::Build { task, image: t.image.clone() },
+                    Some(image) => ForecastStep::Take {
+                        task,
+                        image: image.clone(),
+                    },
+                    None => ForecastStep::Build {
+                        task,
+                        image: t.image.clone(),
+                    },
                 });
                 None
             }
             Some(TaskKind::Approval(t)) => {
                 // Nobody can have decided on what nobody was asked.
-                let given = current.then(|| approval::given(known.approvals, known.release, told, t));
+                let given =
+                    current.then(|| approval::given(known.approvals, known.release, told, t));
                 let (given, passed_over) = given.unwrap_or_default();
                 let needed = match approval::needed(t, &spec.requester) {
                     Ok(needed) => needed,
                     Err(why) => return failed(&name, &why),
                 };
-                (given < needed).then_some(Stop::Approval { task: name, given, needed, passed_over })
+                (given < needed).then_some(Stop::Approval {
+                    task: name,
+                    given,
+                    needed,
+                    passed_over,
+                })
             }
             Some(TaskKind::Proceed(t)) => {
                 let open = control.allow.get(&name).is_some_and(|level| *level >= 1);
-                (!open).then(|| Stop::Proceed { task: name, prompt: t.prompt.clone() })
+                (!open).then(|| Stop::Proceed {
+                    task: name,
+                    prompt: t.prompt.clone(),
+                })
             }
             Some(TaskKind::Verify(t)) => {
-                steps.push(ForecastStep::Verify { task: name, group: t.lane_group.clone(), probes: t.probes.len() });
+                steps.push(ForecastStep::Verify {
+                    task: name,
+                    group: t.lane_group.clone(),
+                    probes: t.probes.len(),
+                });
                 None
             }
             Some(TaskKind::CleanUp(t)) => {
                 let environment = t.environment.clone();
                 enter(known, told, &environment, steps).or_else(|| {
-                    steps.push(ForecastStep::TakeDown { task: name, environment, removes: t.remove_environment });
+                    steps.push(ForecastStep::TakeDown {
+                        task: name,
+                        environment,
+                        removes: t.remove_environment,
+                    });
                     None
                 })
             }
@@ -280,16 +319,33 @@ fn walk(known: &ForecastInput, status: &ReleaseStatus, steps: &mut Vec<ForecastS
 }
 
 /// Whoever changes an environment waits until nobody else does, and while it is locked.
-fn enter(known: &ForecastInput, told: &TaskStatus, environment: &str, steps: &mut Vec<ForecastStep>) -> Option<Stop> {
+fn enter(
+    known: &ForecastInput,
+    told: &TaskStatus,
+    environment: &str,
+    steps: &mut Vec<ForecastStep>,
+) -> Option<Stop> {
     let task = told.name.clone();
-    if known.app.spec.environment(environment).is_some_and(|e| e.lock.is_some()) {
-        return Some(Stop::Locked { task, environment: environment.into() });
+    if known
+        .app
+        .spec
+        .environment(environment)
+        .is_some_and(|e| e.lock.is_some())
+    {
+        return Some(Stop::Locked {
+            task,
+            environment: environment.into(),
+        });
     }
     let uid = known.release.metadata.uid.as_deref().unwrap_or_default();
     if told.started_at.is_none()
         && let Some(holder) = gate::holder(&known.release.spec.app, environment, uid, known.others)
     {
-        steps.push(ForecastStep::Wait { task, environment: environment.into(), holder: holder.into() });
+        steps.push(ForecastStep::Wait {
+            task,
+            environment: environment.into(),
+            holder: holder.into(),
+        });
     }
     None
 }
@@ -302,9 +358,17 @@ fn deploy(
     steps: &mut Vec<ForecastStep>,
 ) -> Option<Stop> {
     let task = told.name.clone();
-    let failed = |why: String| Some(Stop::Failed { task: told.name.clone(), why });
+    let failed = |why: String| {
+        Some(Stop::Failed {
+            task: told.name.clone(),
+            why,
+        })
+    };
     let Some(found) = known.app.spec.environment(environment) else {
-        return failed(format!("app {} has no environment {environment:?}", known.release.spec.app));
+        return failed(format!(
+            "app {} has no environment {environment:?}",
+            known.release.spec.app
+        ));
     };
     let workloads = match workloads(known, status, found) {
         Ok(workloads) => workloads,
@@ -316,32 +380,70 @@ fn deploy(
         told.batches.iter().map(|b| b.target).collect()
     } else {
         let sizes: Vec<u32> = there().map(|w| w.size).collect();
-        sum(&batches::batches(&found.rollout.batches, &sizes), &workloads)
+        sum(
+            &batches::batches(&found.rollout.batches, &sizes),
+            &workloads,
+        )
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let (of, size) = (count(targets.len()), targets.last().copied().unwrap_or(0));
-    let done = told.batches.iter().take_while(|b| b.phase == BatchPhase::Done).count();
+    let done = told
+        .batches
+        .iter()
+        .take_while(|b| b.phase == BatchPhase::Done)
+        .count();
     let environment = environment.to_owned();
     if !begun && !workloads.is_empty() && workloads.iter().all(|w| w.same) {
         steps.push(ForecastStep::Same { task, environment });
         return None;
     }
-    let level = known.release.spec.control.allow.get(&told.name).copied().unwrap_or(0);
+    let level = known
+        .release
+        .spec
+        .control
+        .allow
+        .get(&told.name)
+        .copied()
+        .unwrap_or(0);
     let allowed = batches::allowed(found.rollout.pause, level, targets.len());
-    let reached = |n: usize| n.checked_sub(1).and_then(|i| targets.get(i)).copied().unwrap_or(0);
+    let reached = |n: usize| {
+        n.checked_sub(1)
+            .and_then(|i| targets.get(i))
+            .copied()
+            .unwrap_or(0)
+    };
     // Without batches the first one takes all pods.
     if there().next().is_some() && there().all(|w| w.at_once) && done < targets.len() {
         let pods = (reached(done), size);
-        steps.push(ForecastStep::Batch { task, environment, numbers: (count(done + 1), of), of, pods, size });
+        steps.push(ForecastStep::Batch {
+            task,
+            environment,
+            numbers: (count(done + 1), of),
+            of,
+            pods,
+            size,
+        });
         return None;
     }
     for n in done + 1..=targets.len() {
         let (task, environment, number) = (task.clone(), environment.clone(), count(n));
         if n > allowed {
-            return Some(Stop::Batch { task, environment, number, of });
+            return Some(Stop::Batch {
+                task,
+                environment,
+                number,
+                of,
+            });
         }
         let pods = (reached(n - 1), reached(n));
-        steps.push(ForecastStep::Batch { task, environment, numbers: (number, number), of, pods, size });
+        steps.push(ForecastStep::Batch {
+            task,
+            environment,
+            numbers: (number, number),
+            of,
+            pods,
+            size,
+        });
     }
     None
 }
@@ -363,21 +465,41 @@ fn workloads<'a>(
     environment: &Environment,
 ) -> Result<Vec<Rolled<'a>>, String> {
     let images: BTreeMap<String, String> = to_be(known.app, &known.release.spec, status);
-    let shared = status.variables.get(&environment.name).cloned().unwrap_or_default();
+    let shared = status
+        .variables
+        .get(&environment.name)
+        .cloned()
+        .unwrap_or_default();
     let objects = placed(known.app, environment, &shared, &images).map_err(|all| all.join("; "))?;
     let rolled = |object: &serde_json::Value| {
         let manifest = Manifest::of(object)?;
         let live = (known.workload_of)(&key(object));
         let applied = object["metadata"]["annotations"][label::APPLIED].as_str();
-        let same = live.is_some_and(|w| !w.latched && w.applied.as_deref().is_some_and(|a| Some(a) == applied));
+        let same = live.is_some_and(|w| {
+            !w.latched && w.applied.as_deref().is_some_and(|a| Some(a) == applied)
+        });
         let size = manifest.size_of(live);
-        Ok(Rolled { live, size, at_once: live.is_some_and(|w| w.recreates) || manifest.recreates(), same })
+        Ok(Rolled {
+            live,
+            size,
+            at_once: live.is_some_and(|w| w.recreates) || manifest.recreates(),
+            same,
+        })
     };
-    objects.iter().filter(|o| is_rolled(&key(o))).map(rolled).collect()
+    objects
+        .iter()
+        .filter(|o| is_rolled(&key(o)))
+        .map(rolled)
+        .collect()
 }
 
 /// New pods of all of them after each batch.
 fn sum(amounts: &[Amount], all: &[Rolled]) -> Vec<u32> {
-    let each: Vec<Vec<u32>> = all.iter().map(|w| batches::targets(amounts, w.size)).collect();
-    (0..amounts.len()).map(|i| each.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i]))).collect()
+    let each: Vec<Vec<u32>> = all
+        .iter()
+        .map(|w| batches::targets(amounts, w.size))
+        .collect();
+    (0..amounts.len())
+        .map(|i| each.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i])))
+        .collect()
 }

@@ -4,11 +4,21 @@ use crate::api::{App, Release, ReleasePhase, TaskPhase, TaskStatus};
 
 /// The other release that has begun work in an App's environment and is not over: it may still go back, so
 /// nobody else changes anything there.
-pub fn holder<'a>(app: &str, environment: &str, own_uid: &str, releases: &[&'a Release]) -> Option<&'a str> {
+pub fn holder<'a>(
+    app: &str,
+    environment: &str,
+    own_uid: &str,
+    releases: &[&'a Release],
+) -> Option<&'a str> {
     releases
         .iter()
         .filter(|r| r.spec.app == app && r.metadata.uid.as_deref() != Some(own_uid))
-        .find(|r| is_under_way(r) && tasks(r).iter().any(|t| is_in(t, environment) && has_begun(t)))
+        .find(|r| {
+            is_under_way(r)
+                && tasks(r)
+                    .iter()
+                    .any(|t| is_in(t, environment) && has_begun(t))
+        })
         .and_then(|r| r.metadata.name.as_deref())
 }
 
@@ -22,14 +32,26 @@ pub fn lane_open<'a>(
     app_of: &dyn Fn(&str) -> Option<&'a App>,
     releases: &[&Release],
 ) -> Result<(), String> {
-    let environment = |app: &str| app_of(app)?.spec.environment_of_lane(tag).map(|e| e.name.clone());
+    let environment = |app: &str| {
+        app_of(app)?
+            .spec
+            .environment_of_lane(tag)
+            .map(|e| e.name.clone())
+    };
     let under_way = || releases.iter().filter(|r| is_under_way(r));
     let Some(own) = environment(app) else {
         // What serves it was left behind by an environment that the App no longer has, and may be on its way out.
         let lost = |e: &str| app_of(app).is_some_and(|a| a.spec.environment(e).is_none());
-        let goes = |t: &&TaskStatus| t.environment.as_deref().is_some_and(lost) && has_begun(t) && !t.phase.is_passed();
+        let goes = |t: &&TaskStatus| {
+            t.environment.as_deref().is_some_and(lost) && has_begun(t) && !t.phase.is_passed()
+        };
         let going = under_way().find(|r| r.spec.app == app && tasks(r).iter().find(goes).is_some());
-        return going.map_or(Ok(()), |r| Err(format!("release {} is taking down what is left of it", name(r))));
+        return going.map_or(Ok(()), |r| {
+            Err(format!(
+                "release {} is taking down what is left of it",
+                name(r)
+            ))
+        });
     };
     for release in under_way().filter(|r| r.spec.app == app) {
         if let Some(doing) = at_work(release, &own) {
@@ -37,17 +59,34 @@ pub fn lane_open<'a>(
         }
     }
     let windows: Vec<&str> = under_way()
-        .filter(|r| r.spec.app == app && tasks(r).iter().any(|t| t.kind == "deploy" && is_in(t, &own)))
+        .filter(|r| {
+            r.spec.app == app
+                && tasks(r)
+                    .iter()
+                    .any(|t| t.kind == "deploy" && is_in(t, &own))
+        })
         .filter_map(|r| r.spec.window.as_deref())
         .collect();
-    for release in under_way().filter(|r| r.spec.window.as_deref().is_some_and(|w| windows.contains(&w))) {
-        let Some(theirs) = environment(&release.spec.app) else { continue };
-        let late = tasks(release).iter().any(|t| t.kind == "deploy" && is_in(t, &theirs) && !t.phase.is_passed());
+    for release in under_way().filter(|r| {
+        r.spec
+            .window
+            .as_deref()
+            .is_some_and(|w| windows.contains(&w))
+    }) {
+        let Some(theirs) = environment(&release.spec.app) else {
+            continue;
+        };
+        let late = tasks(release)
+            .iter()
+            .any(|t| t.kind == "deploy" && is_in(t, &theirs) && !t.phase.is_passed());
         // Not looked at yet: what it will bring is not known.
         if late || tasks(release).is_empty() || is_aborting(release) {
             let app = &release.spec.app;
             return Err(if is_aborting(release) {
-                format!("the window's release {} of {app} is being aborted", name(release))
+                format!(
+                    "the window's release {} of {app} is being aborted",
+                    name(release)
+                )
             } else {
                 format!("waits for {app}: the window opens the lane when all of it is ready")
             });
@@ -62,12 +101,20 @@ pub fn is_at_work(release: &Release, environment: &str) -> bool {
 }
 
 fn at_work(release: &Release, environment: &str) -> Option<&'static str> {
-    let begun = || tasks(release).iter().filter(|t| is_in(t, environment) && has_begun(t));
+    let begun = || {
+        tasks(release)
+            .iter()
+            .filter(|t| is_in(t, environment) && has_begun(t))
+    };
     if is_aborting(release) {
         return begun().next().map(|_| "is taking it back");
     }
     let now = begun().find(|t| !t.phase.is_passed())?;
-    Some(if now.kind == "deploy" { "is deploying it" } else { "is taking it down" })
+    Some(if now.kind == "deploy" {
+        "is deploying it"
+    } else {
+        "is taking it down"
+    })
 }
 
 /// It has, or has had, its hands on the cluster.
@@ -80,7 +127,10 @@ fn is_in(task: &TaskStatus, environment: &str) -> bool {
 }
 
 fn is_aborting(release: &Release) -> bool {
-    release.status.as_ref().is_some_and(|s| s.phase == ReleasePhase::Aborting)
+    release
+        .status
+        .as_ref()
+        .is_some_and(|s| s.phase == ReleasePhase::Aborting)
 }
 
 fn is_under_way(release: &Release) -> bool {
@@ -88,7 +138,11 @@ fn is_under_way(release: &Release) -> bool {
 }
 
 fn tasks(release: &Release) -> &[TaskStatus] {
-    release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default()
+    release
+        .status
+        .as_ref()
+        .map(|s| s.tasks.as_slice())
+        .unwrap_or_default()
 }
 
 fn name(release: &Release) -> &str {

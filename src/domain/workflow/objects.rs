@@ -55,7 +55,10 @@ pub fn rendered(
                         let key = key(&object);
                         // Also by another version of its API it is the same.
                         if known.iter().any(|k| is_same(k, &key)) {
-                            return Err(format!("{} {} stands twice in the manifests", key.kind, key.name));
+                            return Err(format!(
+                                "{} {} stands twice in the manifests",
+                                key.kind, key.name
+                            ));
                         }
                         known.push(key);
                         Ok(object)
@@ -71,7 +74,11 @@ pub fn rendered(
     if errors.is_empty() && objects.is_empty() {
         errors.push("the manifests make no object".into());
     }
-    if errors.is_empty() { Ok(objects) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(objects)
+    } else {
+        Err(errors)
+    }
 }
 
 /// As [`rendered`], where they are to be: in another context's namespace `CONTEXT/NAMESPACE` (of what no namespace holds
@@ -94,7 +101,13 @@ pub fn placed(
 }
 
 fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value, String> {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |path: &str| {
+        object
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (kind, name) = (text("/kind"), text("/metadata/name"));
     if kind.is_empty() || text("/apiVersion").is_empty() {
         return Err("an object names no kind or no apiVersion".into());
@@ -102,21 +115,38 @@ fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value
     if name.is_empty() {
         return Err(format!("a {kind} has no metadata.name"));
     }
-    check_is_not_ours(&object, environment.service_account_name.as_deref().unwrap_or_default())?;
+    check_is_not_ours(
+        &object,
+        environment
+            .service_account_name
+            .as_deref()
+            .unwrap_or_default(),
+    )?;
     if text("/metadata/namespace").is_empty() && !CLUSTER_SCOPED.contains(&kind.as_str()) {
         object["metadata"]["namespace"] = environment.namespace.as_str().into();
     }
-    let labels = [(label::APP, app), (label::ENVIRONMENT, environment.name.as_str())];
+    let labels = [
+        (label::APP, app),
+        (label::ENVIRONMENT, environment.name.as_str()),
+    ];
     let mut places = vec!["/metadata"];
-    if object.pointer("/spec/template").is_some_and(Value::is_object) {
+    if object
+        .pointer("/spec/template")
+        .is_some_and(Value::is_object)
+    {
         places.push("/spec/template/metadata");
     }
-    if object.pointer("/spec/jobTemplate/spec/template").is_some_and(Value::is_object) {
+    if object
+        .pointer("/spec/jobTemplate/spec/template")
+        .is_some_and(Value::is_object)
+    {
         places.push("/spec/jobTemplate/spec/template/metadata");
     }
     for place in places {
         let (parent, last) = place.rsplit_once('/').unwrap_or(("", "metadata"));
-        let Some(meta) = object.pointer_mut(parent).map(|p| &mut p[last]) else { continue };
+        let Some(meta) = object.pointer_mut(parent).map(|p| &mut p[last]) else {
+            continue;
+        };
         for (key, value) in labels {
             if meta.is_null() {
                 *meta = json!({});
@@ -148,7 +178,13 @@ pub(super) fn annotate(object: &mut Value, key: &str, value: &str) {
 
 /// What names an object: an inventory item without a uid.
 pub fn key(object: &Value) -> InventoryItem {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |path: &str| {
+        object
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     InventoryItem {
         api_version: text("/apiVersion"),
         kind: text("/kind"),
@@ -167,10 +203,19 @@ pub fn looked_at(
 ) -> BTreeMap<InventoryItem, Account> {
     let mut all = BTreeMap::new();
     let status = release.status.clone().unwrap_or_default();
-    let mut environments: BTreeSet<&str> = status.tasks.iter().filter_map(|t| t.environment.as_deref()).collect();
+    let mut environments: BTreeSet<&str> = status
+        .tasks
+        .iter()
+        .filter_map(|t| t.environment.as_deref())
+        .collect();
     environments.extend(release.spec.teardown.iter().map(|t| t.environment.as_str()));
     // Before the first look its tasks are not written down yet.
-    for task in app.spec.stage(&release.spec.stage).into_iter().flat_map(|s| &s.tasks) {
+    for task in app
+        .spec
+        .stage(&release.spec.stage)
+        .into_iter()
+        .flat_map(|s| &s.tasks)
+    {
         environments.extend(task.deploy.iter().map(|d| d.environment.as_str()));
         environments.extend(task.clean_up.iter().map(|c| c.environment.as_str()));
     }
@@ -180,12 +225,20 @@ pub fn looked_at(
         let environment = app.spec.environment(name);
         all.extend(held.map(|item| {
             let by = Account::for_environment(Some(app), name, item);
-            (InventoryItem { uid: String::new(), ..item.clone() }, by)
+            (
+                InventoryItem {
+                    uid: String::new(),
+                    ..item.clone()
+                },
+                by,
+            )
         }));
         if let Some(environment) = environment {
             let shared = if status.tasks.is_empty() {
-                variables::shared(&release.spec.app, &app.spec, environment, |name| groups.get(name))
-                    .unwrap_or_default()
+                variables::shared(&release.spec.app, &app.spec, environment, |name| {
+                    groups.get(name)
+                })
+                .unwrap_or_default()
             } else {
                 status.variables.get(name).cloned().unwrap_or_default()
             };
@@ -216,14 +269,24 @@ fn names(
     // The names do not hang on the images in any sane manifest; where they do, the next look has them.
     let mut images = images.clone();
     for image in app.spec.images.keys() {
-        images.entry(image.clone()).or_insert_with(|| format!("{image}:none"));
+        images
+            .entry(image.clone())
+            .or_insert_with(|| format!("{image}:none"));
     }
-    placed(app, environment, shared, &images).into_iter().flatten().map(|o| key(&o)).collect()
+    placed(app, environment, shared, &images)
+        .into_iter()
+        .flatten()
+        .map(|o| key(&o))
+        .collect()
 }
 
 /// A name of at most `most` characters; a long one is cut and told apart by its digest.
 pub(super) fn short_name(name: &str, most: usize) -> String {
-    let plain: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let plain: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let plain = plain.trim_matches('-').to_owned();
     if plain == name && plain.len() <= most {
         return plain;

@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use super::{build::datetime, run::Run};
 use crate::{
     api::{
-        App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind, TaskPhase, TaskStatus,
-        VariableGroup,
+        App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind,
+        TaskPhase, TaskStatus, VariableGroup,
     },
     domain::{
         template::{self, Context},
@@ -41,19 +41,37 @@ pub fn plan<'g>(
 ) -> Result<Plan, Vec<String>> {
     let images = &app.spec.images;
     if let Some(unknown) = spec.images.keys().find(|i| !images.contains_key(*i)) {
-        let known = images.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        return Err(vec![format!("app {} has no image {unknown:?}; it has {known}", spec.app)]);
+        let known = images
+            .keys()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(vec![format!(
+            "app {} has no image {unknown:?}; it has {known}",
+            spec.app
+        )]);
     }
     let specs = specs(app, spec).map_err(|why| vec![why])?;
     if specs.is_empty() {
-        return Err(vec![format!("stage {:?} of app {} has no tasks", spec.stage, spec.app)]);
+        return Err(vec![format!(
+            "stage {:?} of app {} has no tasks",
+            spec.stage, spec.app
+        )]);
     }
     let mut tasks: Vec<TaskStatus> = vec![];
     for task in &specs {
-        let several = || vec![format!("task {:?} of stage {:?} must name exactly one kind", task.name, spec.stage)];
+        let several = || {
+            vec![format!(
+                "task {:?} of stage {:?} must name exactly one kind",
+                task.name, spec.stage
+            )]
+        };
         let kind = task.kind().ok_or_else(several)?;
         if tasks.iter().any(|t| t.name == task.name) {
-            return Err(vec![format!("stage {:?} has two tasks named {:?}", spec.stage, task.name)]);
+            return Err(vec![format!(
+                "stage {:?} has two tasks named {:?}",
+                spec.stage, task.name
+            )]);
         }
         tasks.push(TaskStatus {
             name: task.name.clone(),
@@ -64,7 +82,11 @@ pub fn plan<'g>(
         });
     }
     let variables = values(app, spec, group_of, at)?;
-    Ok(Plan { tasks, images: chosen(app, spec, &specs), variables })
+    Ok(Plan {
+        tasks,
+        images: chosen(app, spec, &specs),
+        variables,
+    })
 }
 
 /// What the deploys of a release that begins `at` take of variable groups, by environment; or what would keep one of them
@@ -81,7 +103,9 @@ pub fn values<'g>(
     for build in specs.iter().filter_map(|t| t.build.as_ref()) {
         if let Some(source) = images.get(&build.image) {
             let tag = build.tag.replace("${DATETIME}", &datetime(Some(at)));
-            to_be.entry(build.image.clone()).or_insert_with(|| format!("{}:{tag}", source.repository));
+            to_be
+                .entry(build.image.clone())
+                .or_insert_with(|| format!("{}:{tag}", source.repository));
         }
     }
     let (mut variables, mut problems) = (BTreeMap::new(), vec![]);
@@ -90,8 +114,11 @@ pub fn values<'g>(
             Ok(shared) => {
                 let context = Context::of(&spec.app, environment, &shared, to_be.clone());
                 for manifest in &app.spec.manifests {
-                    let wrong = template::manifests(&manifest.name, &manifest.template, &context).err();
-                    let told = |e: &template::TemplateError| format!("environment {}: {e}", environment.name);
+                    let wrong =
+                        template::manifests(&manifest.name, &manifest.template, &context).err();
+                    let told = |e: &template::TemplateError| {
+                        format!("environment {}: {e}", environment.name)
+                    };
                     problems.extend(wrong.iter().flatten().map(told));
                 }
                 variables.insert(environment.name.clone(), shared);
@@ -101,29 +128,48 @@ pub fn values<'g>(
     }
     // An environment that no group gives anything is not worth a line.
     variables.retain(|_, values| !values.is_empty());
-    if problems.is_empty() { Ok(variables) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(variables)
+    } else {
+        Err(problems)
+    }
 }
 
 /// The variable groups that a release of an App takes values of when it begins.
 pub fn group_names(app: &App, spec: &ReleaseSpec) -> BTreeSet<String> {
     let specs = specs(app, spec).unwrap_or_default();
-    deployed_to(app, &specs).flat_map(|e| e.variable_groups.clone()).collect()
+    deployed_to(app, &specs)
+        .flat_map(|e| e.variable_groups.clone())
+        .collect()
 }
 
 /// The environments that these tasks deploy to.
 fn deployed_to<'a>(app: &'a App, specs: &[Task]) -> impl Iterator<Item = &'a Environment> {
-    let named: BTreeSet<String> =
-        specs.iter().filter_map(|t| t.deploy.as_ref()).map(|d| d.environment.clone()).collect();
-    app.spec.environments.iter().filter(move |e| named.contains(&e.name))
+    let named: BTreeSet<String> = specs
+        .iter()
+        .filter_map(|t| t.deploy.as_ref())
+        .map(|d| d.environment.clone())
+        .collect();
+    app.spec
+        .environments
+        .iter()
+        .filter(move |e| named.contains(&e.name))
 }
 
 /// What is chosen: named by the release, else the default of an image that no task of it builds.
 fn chosen(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, String> {
     let mut images = spec.images.clone();
-    let built = |name: &String| specs.iter().filter_map(|t| t.build.as_ref()).any(|b| b.image == *name);
+    let built = |name: &String| {
+        specs
+            .iter()
+            .filter_map(|t| t.build.as_ref())
+            .any(|b| b.image == *name)
+    };
     for (name, source) in app.spec.images.iter().filter(|(name, _)| !built(name)) {
         if let Some(default) = &source.default {
-            images.entry(name.clone()).or_insert_with(|| default.clone());
+            images
+                .entry(name.clone())
+                .or_insert_with(|| default.clone());
         }
     }
     images
@@ -133,7 +179,13 @@ impl Plan {
     /// The status of a release that begins so.
     pub fn status(self) -> ReleaseStatus {
         let (tasks, images, variables) = (self.tasks, self.images, self.variables);
-        ReleaseStatus { phase: ReleasePhase::Running, tasks, images, variables, ..ReleaseStatus::default() }
+        ReleaseStatus {
+            phase: ReleasePhase::Running,
+            tasks,
+            images,
+            variables,
+            ..ReleaseStatus::default()
+        }
     }
 }
 
@@ -181,7 +233,13 @@ impl Run<'_> {
         let tasks = &self.status.tasks;
         let deploys = |t: &&TaskStatus| t.kind == "deploy" && !t.phase.is_passed();
         let half_way = tasks.iter().filter(deploys).any(|t| t.started_at.is_some());
-        let Some(last) = tasks.iter().rposition(|t| deploys(&t)).filter(|_| !half_way) else { return };
+        let Some(last) = tasks
+            .iter()
+            .rposition(|t| deploys(&t))
+            .filter(|_| !half_way)
+        else {
+            return;
+        };
         let asked = |t: &&mut TaskStatus| t.kind == "approval" && t.phase == TaskPhase::Succeeded;
         let mut again = vec![];
         for task in self.status.tasks[..last].iter_mut().filter(asked) {
@@ -198,9 +256,15 @@ impl Run<'_> {
     /// What a task of this release is to do. One that was begun before it was frozen may find another App.
     pub fn task(&self, index: usize) -> Result<Task, String> {
         let told = &self.status.tasks[index];
-        let found = specs(self.app()?, self.spec())?.into_iter().find(|t| t.name == told.name);
-        let changed =
-            || format!("the App's workflow changed: task {:?} is not what it was when the release began", told.name);
+        let found = specs(self.app()?, self.spec())?
+            .into_iter()
+            .find(|t| t.name == told.name);
+        let changed = || {
+            format!(
+                "the App's workflow changed: task {:?} is not what it was when the release began",
+                told.name
+            )
+        };
         let task = found.ok_or_else(changed)?;
         let kind = task.kind().ok_or_else(changed)?;
         let same = kind.word() == told.kind && environment_of(kind) == told.environment.as_deref();
@@ -213,17 +277,37 @@ pub(super) fn specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, String> 
         let clean_up = spec.teardown.clone();
         // Removed by this very task: it is done then.
         let known = app.spec.environment(environment).is_some() || app.status.is_some();
-        let task = Task { name: TEARDOWN.into(), clean_up, ..Task::default() };
+        let task = Task {
+            name: TEARDOWN.into(),
+            clean_up,
+            ..Task::default()
+        };
         return if known {
             Ok(vec![task])
         } else {
-            Err(format!("app {} has no environment {environment:?}", spec.app))
+            Err(format!(
+                "app {} has no environment {environment:?}",
+                spec.app
+            ))
         };
     }
     let stage = app.spec.stage(&spec.stage).ok_or_else(|| {
-        let known: Vec<&str> = app.spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
-        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-        format!("app {} has no stage {:?}; it has {known}", spec.app, spec.stage)
+        let known: Vec<&str> = app
+            .spec
+            .workflow
+            .stages
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect();
+        let known = if known.is_empty() {
+            "none".into()
+        } else {
+            known.join(", ")
+        };
+        format!(
+            "app {} has no stage {:?}; it has {known}",
+            spec.app, spec.stage
+        )
     })?;
     Ok(stage.tasks.clone())
 }

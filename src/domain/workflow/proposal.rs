@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 
 use super::objects::rendered;
 use crate::{
-    api::{App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskPhase, TaskStatus, label},
+    api::{
+        App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskPhase,
+        TaskStatus, label,
+    },
     domain::{
         digest::sha256,
         revision::{FrozenApp, Revision},
@@ -57,10 +60,21 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn of(app: &FrozenApp, spec: &ReleaseSpec, status: &ReleaseStatus, after: Option<&str>) -> Self {
-        let from = after.and_then(|name| status.tasks.iter().position(|t| t.name == name)).map_or(0, |at| at + 1);
+    fn of(
+        app: &FrozenApp,
+        spec: &ReleaseSpec,
+        status: &ReleaseStatus,
+        after: Option<&str>,
+    ) -> Self {
+        let from = after
+            .and_then(|name| status.tasks.iter().position(|t| t.name == name))
+            .map_or(0, |at| at + 1);
         let mut environments: Vec<String> = vec![];
-        for name in status.tasks[from..].iter().filter(|t| t.kind == "deploy").filter_map(|t| t.environment.as_ref()) {
+        for name in status.tasks[from..]
+            .iter()
+            .filter(|t| t.kind == "deploy")
+            .filter_map(|t| t.environment.as_ref())
+        {
             if !environments.contains(name) {
                 environments.push(name.clone());
             }
@@ -84,15 +98,22 @@ impl Inputs {
             let shared = self.variables.get(name).cloned().unwrap_or_default();
             match rendered(app, environment, &shared, &self.images) {
                 Ok(objects) => environments.push((name.clone(), objects)),
-                Err(all) => problems.extend(all.iter().map(|why| format!("environment {name}: {why}"))),
+                Err(all) => {
+                    problems.extend(all.iter().map(|why| format!("environment {name}: {why}")))
+                }
             }
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        let all = environments.iter().map(|(name, objects)| json!({"environment": name, "objects": objects}));
+        let all = environments
+            .iter()
+            .map(|(name, objects)| json!({"environment": name, "objects": objects}));
         let digest = format!("sha256:{}", sha256(&Value::Array(all.collect())));
-        Ok(Proposal { environments, digest })
+        Ok(Proposal {
+            environments,
+            digest,
+        })
     }
 }
 
@@ -133,27 +154,55 @@ impl Rendered {
 }
 
 /// The images of a release; of one that is still to be built what is known of its name.
-pub(super) fn to_be(app: &App, spec: &ReleaseSpec, status: &ReleaseStatus) -> BTreeMap<String, String> {
+pub(super) fn to_be(
+    app: &App,
+    spec: &ReleaseSpec,
+    status: &ReleaseStatus,
+) -> BTreeMap<String, String> {
     let mut images = status.images.clone();
-    let tasks = app.spec.stage(&spec.stage).into_iter().flat_map(|s| &s.tasks);
+    let tasks = app
+        .spec
+        .stage(&spec.stage)
+        .into_iter()
+        .flat_map(|s| &s.tasks);
     for build in tasks.filter_map(|t| t.build.as_ref()) {
         if let Some(source) = app.spec.images.get(&build.image) {
-            images.entry(build.image.clone()).or_insert_with(|| format!("{}:{}", source.repository, build.tag));
+            images
+                .entry(build.image.clone())
+                .or_insert_with(|| format!("{}:{}", source.repository, build.tag));
         }
     }
     images
 }
 
 /// Images that are built after a task: an approval of it knows nothing of them but the name they will have.
-pub fn built_after<'a>(app: &'a FrozenApp, spec: &ReleaseSpec, status: &ReleaseStatus, task: &str) -> Vec<&'a str> {
-    let tasks = app.spec.stage(&spec.stage).into_iter().flat_map(|s| &s.tasks);
-    let after = tasks.skip_while(|t| t.name != task).filter_map(|t| t.build.as_ref());
-    after.map(|b| &*b.image).filter(|image| !status.images.contains_key(*image)).collect()
+pub fn built_after<'a>(
+    app: &'a FrozenApp,
+    spec: &ReleaseSpec,
+    status: &ReleaseStatus,
+    task: &str,
+) -> Vec<&'a str> {
+    let tasks = app
+        .spec
+        .stage(&spec.stage)
+        .into_iter()
+        .flat_map(|s| &s.tasks);
+    let after = tasks
+        .skip_while(|t| t.name != task)
+        .filter_map(|t| t.build.as_ref());
+    after
+        .map(|b| &*b.image)
+        .filter(|image| !status.images.contains_key(*image))
+        .collect()
 }
 
 /// The images that an approval is bound to: digests where they are known, else references.
 pub fn bound_images(status: &ReleaseStatus) -> BTreeMap<String, String> {
-    if status.digests.is_empty() { status.images.clone() } else { status.digests.clone() }
+    if status.digests.is_empty() {
+        status.images.clone()
+    } else {
+        status.digests.clone()
+    }
 }
 
 /// What a proposal changes in one environment.
@@ -177,7 +226,8 @@ pub fn changes<'r>(
 ) -> Vec<Change> {
     let change = |(environment, objects): &(String, Vec<Value>)| Change {
         environment: environment.clone(),
-        before: running(app, environment, releases.clone(), &revision_of).map(|objects| yaml(&objects)),
+        before: running(app, environment, releases.clone(), &revision_of)
+            .map(|objects| yaml(&objects)),
         after: yaml(objects),
     };
     proposal.environments.iter().map(change).collect()
@@ -189,7 +239,10 @@ fn running<'r>(
     releases: impl Iterator<Item = &'r Release>,
     revision_of: impl Fn(&str) -> Option<Arc<Revision>>,
 ) -> Option<Vec<Value>> {
-    let told = app.status.as_ref().and_then(|s| s.environments.get(environment));
+    let told = app
+        .status
+        .as_ref()
+        .and_then(|s| s.environments.get(environment));
     let state = told.map(|s| s.state).unwrap_or_default();
     if matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
         return Some(vec![]);
@@ -197,7 +250,9 @@ fn running<'r>(
     let deployed = releases.filter_map(|release| {
         let status = release.status.as_ref()?;
         let is = |t: &&TaskStatus| {
-            t.kind == "deploy" && t.environment.as_deref() == Some(environment) && t.phase == TaskPhase::Succeeded
+            t.kind == "deploy"
+                && t.environment.as_deref() == Some(environment)
+                && t.phase == TaskPhase::Succeeded
         };
         let task = status.tasks.iter().rev().find(is)?;
         let went_back = matches!(status.phase, ReleasePhase::Aborting | ReleasePhase::Aborted);
@@ -205,18 +260,33 @@ fn running<'r>(
     });
     let (_, status, task) = deployed.max_by_key(|(at, ..)| *at)?;
     let frozen = FrozenApp::of(app, &revision_of(status.revision.as_deref()?)?);
-    let shared = status.variables.get(environment).cloned().unwrap_or_default();
-    rendered(&frozen, frozen.spec.environment(environment)?, &shared, &task.new_images).ok()
+    let shared = status
+        .variables
+        .get(environment)
+        .cloned()
+        .unwrap_or_default();
+    rendered(
+        &frozen,
+        frozen.spec.environment(environment)?,
+        &shared,
+        &task.new_images,
+    )
+    .ok()
 }
 
 /// Without the digests, which tell people nothing.
 fn yaml(objects: &[Value]) -> String {
     let text = |object: &Value| {
         let mut object = object.clone();
-        if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        if let Some(annotations) = object
+            .pointer_mut("/metadata/annotations")
+            .and_then(Value::as_object_mut)
+        {
             annotations.shift_remove(label::APPLIED);
             if annotations.is_empty() {
-                object["metadata"].as_object_mut().map(|m| m.shift_remove("annotations"));
+                object["metadata"]
+                    .as_object_mut()
+                    .map(|m| m.shift_remove("annotations"));
             }
         }
         format!("---\n{}", yaml::text(&object))

@@ -15,7 +15,10 @@ pub(super) struct Known<'a> {
 
 impl Known<'_> {
     pub(super) fn records(&self) -> Records<'_> {
-        Records { kept: self.kept.as_ref(), under_way: &self.under_way }
+        Records {
+            kept: self.kept.as_ref(),
+            under_way: &self.under_way,
+        }
     }
 
     /// What this attempt may do anew: it was asked for after what the record tells.
@@ -25,8 +28,13 @@ impl Known<'_> {
 }
 
 fn names(record: &RolloutRecord, item: &InventoryItem) -> bool {
-    InventoryItem { uid: String::new(), ..record.workload.clone() }
-        == InventoryItem { uid: String::new(), ..item.clone() }
+    InventoryItem {
+        uid: String::new(),
+        ..record.workload.clone()
+    } == InventoryItem {
+        uid: String::new(),
+        ..item.clone()
+    }
 }
 
 impl<'a> Run<'a> {
@@ -34,15 +42,29 @@ impl<'a> Run<'a> {
     pub(super) fn known(&self, index: usize, item: &InventoryItem) -> Known<'a> {
         let own = self.status.tasks[index].rollouts.iter();
         let mut all = own.chain(self.status.tasks.iter().flat_map(|t| &t.rollouts));
-        let item = &InventoryItem { uid: String::new(), ..item.clone() };
-        let kept = all.find(|r| names(r, item)).or_else(|| self.o.records.get(item)).cloned();
-        let under_way = self.o.others.iter().filter_map(|r| r.metadata.uid.as_deref()).collect();
+        let item = &InventoryItem {
+            uid: String::new(),
+            ..item.clone()
+        };
+        let kept = all
+            .find(|r| names(r, item))
+            .or_else(|| self.o.records.get(item))
+            .cloned();
+        let under_way = self
+            .o
+            .others
+            .iter()
+            .filter_map(|r| r.metadata.uid.as_deref())
+            .collect();
         Known { kept, under_way }
     }
 
     /// This task's own record of a workload.
     pub(super) fn record(&self, index: usize, item: &InventoryItem) -> Option<&RolloutRecord> {
-        self.status.tasks[index].rollouts.iter().find(|r| names(r, item))
+        self.status.tasks[index]
+            .rollouts
+            .iter()
+            .find(|r| names(r, item))
     }
 
     /// Writes it down.
@@ -57,22 +79,40 @@ impl<'a> Run<'a> {
     /// Writes down what a workload says itself of this rollout.
     pub(super) fn keep_as_seen(&mut self, index: usize, item: &InventoryItem, seen: &WorkloadSeen) {
         let meta = seen.meta();
-        let Some(latch) = meta.annotations.as_ref().and_then(|a| a.get(label::LATCH)) else { return };
+        let Some(latch) = meta.annotations.as_ref().and_then(|a| a.get(label::LATCH)) else {
+            return;
+        };
         let task = &self.status.tasks[index];
-        if !seen.mark().is_some_and(|m| m.release_uid == self.uid() && m.task == task.name) {
+        if !seen
+            .mark()
+            .is_some_and(|m| m.release_uid == self.uid() && m.task == task.name)
+        {
             return;
         }
         let uid = meta.uid.clone().unwrap_or_default();
         let before = self.record(index, item);
-        let another = before.is_some_and(|r| r.state == RolloutState::Begun && r.workload.uid != uid);
+        let another =
+            before.is_some_and(|r| r.state == RolloutState::Begun && r.workload.uid != uid);
         // As an older attempt left it, it is not what the new one wrote.
-        let older = before.is_some_and(|r| r.state == RolloutState::Takes) && attempt_of(latch) != Some(task.attempt);
+        let older = before.is_some_and(|r| r.state == RolloutState::Takes)
+            && attempt_of(latch) != Some(task.attempt);
         if another || older {
             return;
         }
         let attempt = before.map_or(task.attempt, |r| r.attempt);
-        let workload = InventoryItem { uid, ..item.clone() };
-        self.keep(index, RolloutRecord { workload, attempt, state: RolloutState::Begun, latch: latch.clone() });
+        let workload = InventoryItem {
+            uid,
+            ..item.clone()
+        };
+        self.keep(
+            index,
+            RolloutRecord {
+                workload,
+                attempt,
+                state: RolloutState::Begun,
+                latch: latch.clone(),
+            },
+        );
     }
 
     /// Writes down what a patch is to begin, or to take in hand again.
@@ -84,13 +124,19 @@ impl<'a> Run<'a> {
         patch: &serde_json::Value,
     ) {
         let path = format!("/metadata/annotations/{}", label::LATCH.replace('/', "~1"));
-        let Some(latch) = patch.pointer(&path).and_then(serde_json::Value::as_str) else { return };
+        let Some(latch) = patch.pointer(&path).and_then(serde_json::Value::as_str) else {
+            return;
+        };
         let attempt = self.status.tasks[index].attempt;
         let known = self.known(index, item);
         let shows = seen.is_some_and(|s| s.mark_of(self.uid(), &known.records()).is_some());
         let state = match self.record(index, item).map(|r| (r.state, r.attempt)) {
-            Some((RolloutState::Begun | RolloutState::Takes, before)) if before < attempt => RolloutState::Takes,
-            Some((RolloutState::Begins, before)) if before < attempt && shows => RolloutState::Takes,
+            Some((RolloutState::Begun | RolloutState::Takes, before)) if before < attempt => {
+                RolloutState::Takes
+            }
+            Some((RolloutState::Begins, before)) if before < attempt && shows => {
+                RolloutState::Takes
+            }
             // A later step of what is written down already.
             Some((RolloutState::Begun, _)) => return,
             Some((RolloutState::Takes, _)) => RolloutState::Takes,
@@ -99,8 +145,19 @@ impl<'a> Run<'a> {
             _ => RolloutState::Begins,
         };
         let uid = seen.and_then(|s| s.meta().uid.clone()).unwrap_or_default();
-        let workload = InventoryItem { uid, ..item.clone() };
-        self.keep(index, RolloutRecord { workload, attempt, state, latch: latch.to_owned() });
+        let workload = InventoryItem {
+            uid,
+            ..item.clone()
+        };
+        self.keep(
+            index,
+            RolloutRecord {
+                workload,
+                attempt,
+                state,
+                latch: latch.to_owned(),
+            },
+        );
     }
 
     /// Writes down that a workload of which nothing runs is brought back with its old version.
@@ -113,12 +170,25 @@ impl<'a> Run<'a> {
     ) {
         let attempt = self.status.tasks[index].attempt;
         let uid = seen.and_then(|s| s.meta().uid.clone()).unwrap_or_default();
-        let workload = InventoryItem { uid, ..item.clone() };
-        self.keep(index, RolloutRecord { workload, attempt, state: RolloutState::Restores, latch });
+        let workload = InventoryItem {
+            uid,
+            ..item.clone()
+        };
+        self.keep(
+            index,
+            RolloutRecord {
+                workload,
+                attempt,
+                state: RolloutState::Restores,
+                latch,
+            },
+        );
     }
 }
 
 fn attempt_of(latch: &str) -> Option<u32> {
     let latch: serde_json::Value = serde_json::from_str(latch).ok()?;
-    latch["attempt"].as_u64().and_then(|n| u32::try_from(n).ok())
+    latch["attempt"]
+        .as_u64()
+        .and_then(|n| u32::try_from(n).ok())
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::{
-    Decision, ObjectSeen, Observed, Step, Trouble, approval, build, clean_up, deploy, timers::Lasting, verify,
+    Decision, ObjectSeen, Observed, Step, Trouble, approval, build, clean_up, deploy,
+    timers::Lasting, verify,
 };
 use crate::{
     api::{
-        HistoryEntry, InventoryItem, MOST_RETRIES, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskKind, TaskPhase,
-        TaskStatus,
+        HistoryEntry, InventoryItem, MOST_RETRIES, ReleasePhase, ReleaseSpec, ReleaseStatus,
+        TaskKind, TaskPhase, TaskStatus,
     },
     domain::{
         account::Account,
@@ -43,7 +44,12 @@ pub(super) enum Flow {
 
 impl<'a> Run<'a> {
     pub fn new(o: &'a Observed<'a>) -> Self {
-        Self { o, status: o.release.status.clone().unwrap_or_default(), steps: vec![], again: None }
+        Self {
+            o,
+            status: o.release.status.clone().unwrap_or_default(),
+            steps: vec![],
+            again: None,
+        }
     }
 
     pub fn spec(&self) -> &'a ReleaseSpec {
@@ -67,14 +73,25 @@ impl<'a> Run<'a> {
     pub fn whose(&self, environment: &str, item: &InventoryItem, seen: &ObjectSeen) -> Whose {
         let me = self.owner(environment);
         let noted = owner::noted(self.o.app.ok().map(|app| &**app), item, &seen.uid);
-        let plain = InventoryItem { uid: String::new(), ..item.clone() };
-        owner::whose(&seen.marks, &me, noted.as_ref().or_else(|| self.o.claims.get(&plain)))
+        let plain = InventoryItem {
+            uid: String::new(),
+            ..item.clone()
+        };
+        owner::whose(
+            &seen.marks,
+            &me,
+            noted.as_ref().or_else(|| self.o.claims.get(&plain)),
+        )
     }
 
     /// Who this release acts for in an environment.
     pub fn owner(&self, environment: &str) -> Owner {
         let home = self.o.release.metadata.namespace.clone();
-        Owner { home, app: self.spec().app.clone(), environment: environment.to_owned() }
+        Owner {
+            home,
+            app: self.spec().app.clone(),
+            environment: environment.to_owned(),
+        }
     }
 
     /// As whom this release acts on an object of an environment.
@@ -84,18 +101,29 @@ impl<'a> Run<'a> {
 
     /// What is rolled out in batches and behind this item, if it is there.
     pub fn workload(&self, item: &InventoryItem) -> Option<&'a WorkloadSeen> {
-        self.o.workloads.get(&InventoryItem { uid: String::new(), ..item.clone() })
+        self.o.workloads.get(&InventoryItem {
+            uid: String::new(),
+            ..item.clone()
+        })
     }
 
     /// Now, to the second, as Kubernetes writes it.
     pub fn at(&self) -> String {
-        self.o.now.round(Unit::Second).unwrap_or(self.o.now).to_string()
+        self.o
+            .now
+            .round(Unit::Second)
+            .unwrap_or(self.o.now)
+            .to_string()
     }
 
     pub fn end(mut self) -> Decision {
         let too_many = self.status.history.len().saturating_sub(HISTORY);
         self.status.history.drain(..too_many);
-        Decision { status: self.status, steps: self.steps, look_again: self.again }
+        Decision {
+            status: self.status,
+            steps: self.steps,
+            look_again: self.again,
+        }
     }
 
     /// Look again at the latest then.
@@ -104,23 +132,41 @@ impl<'a> Run<'a> {
         self.again = Some(self.again.map_or(wait, |a| a.min(wait)));
     }
 
-    pub fn history(&mut self, by: &str, action: impl Into<String>, task: Option<&str>, message: Option<String>) {
+    pub fn history(
+        &mut self,
+        by: &str,
+        action: impl Into<String>,
+        task: Option<&str>,
+        message: Option<String>,
+    ) {
         let at = self.at();
         let task = task.map(str::to_owned);
-        self.status.history.push(HistoryEntry { at, by: by.into(), action: action.into(), task, message });
+        self.status.history.push(HistoryEntry {
+            at,
+            by: by.into(),
+            action: action.into(),
+            task,
+            message,
+        });
     }
 
     /// A person's wish goes into the history once. Its time is that of the person's own clock, and says nothing of
     /// whether it is news.
     pub fn tell_wishes(&mut self) {
-        let Some(last) = &self.spec().control.last else { return };
+        let Some(last) = &self.spec().control.last else {
+            return;
+        };
         if self.status.told.replace(last.clone()).as_ref() == Some(last) {
             return;
         }
         let clean = |text: &str| Clean::from_untrusted(text).to_string();
         // Whoever writes a wish dates it: no time is taken that cannot be.
         let (begun, now) = (self.status.started_at.as_deref(), self.o.now);
-        let begun = begun.and_then(|at| at.parse().ok()).unwrap_or(now).saturating_sub(SKEW).unwrap_or(now);
+        let begun = begun
+            .and_then(|at| at.parse().ok())
+            .unwrap_or(now)
+            .saturating_sub(SKEW)
+            .unwrap_or(now);
         let at = last
             .at
             .parse::<Timestamp>()
@@ -155,7 +201,10 @@ impl<'a> Run<'a> {
         }
         self.status.task = None;
         // Every latch is off, by its own last patch.
-        self.status.tasks.iter_mut().for_each(|task| task.rollouts.clear());
+        self.status
+            .tasks
+            .iter_mut()
+            .for_each(|task| task.rollouts.clear());
         self.finish(ReleasePhase::Succeeded, None);
     }
 
@@ -164,7 +213,11 @@ impl<'a> Run<'a> {
         self.status.finished_at = Some(self.at());
         self.status.message.clone_from(&message);
         self.status.task = None;
-        let word = if phase == ReleasePhase::Succeeded { "succeeded" } else { "aborted" };
+        let word = if phase == ReleasePhase::Succeeded {
+            "succeeded"
+        } else {
+            "aborted"
+        };
         self.history("engine", word, None, message);
     }
 
@@ -245,7 +298,11 @@ impl<'a> Run<'a> {
     fn resumed(&mut self, index: usize) {
         let at = self.at();
         let task = &mut self.status.tasks[index];
-        task.phase = if task.started_at.is_some() { TaskPhase::Running } else { TaskPhase::Pending };
+        task.phase = if task.started_at.is_some() {
+            TaskPhase::Running
+        } else {
+            TaskPhase::Pending
+        };
         restart_batch(task, &at);
     }
 
@@ -260,7 +317,11 @@ impl<'a> Run<'a> {
         };
         if let Some(why) = refused {
             let name = task.name.clone();
-            if !self.status.history.iter().any(|h| h.task.as_ref() == Some(&name) && h.message.as_deref() == Some(why))
+            if !self
+                .status
+                .history
+                .iter()
+                .any(|h| h.task.as_ref() == Some(&name) && h.message.as_deref() == Some(why))
             {
                 self.history("engine", "not skipped", Some(&name), Some(why.into()));
             }
@@ -277,7 +338,10 @@ impl<'a> Run<'a> {
             self.set_phase(index, TaskPhase::Succeeded, None);
             return Flow::Next;
         }
-        let words = prompt.map_or_else(|| "waits for somebody to proceed".to_owned(), |p| format!("waits: {p}"));
+        let words = prompt.map_or_else(
+            || "waits for somebody to proceed".to_owned(),
+            |p| format!("waits: {p}"),
+        );
         self.set_phase(index, TaskPhase::Waiting, Some(words));
         Flow::Stay
     }
@@ -293,22 +357,38 @@ impl<'a> Run<'a> {
 
     /// Seconds in which the engine was there to act: what a time limit counts.
     pub fn spent(&self, index: usize, of: Lasting) -> i64 {
-        seconds(self.o.timers.spent(&self.status.tasks[index], of, self.o.clock))
+        seconds(
+            self.o
+                .timers
+                .spent(&self.status.tasks[index], of, self.o.clock),
+        )
     }
 
     /// Seconds for which this engine knows that it has begun.
     pub fn watched(&self, index: usize, of: Lasting) -> i64 {
-        seconds(self.o.timers.watched(&self.status.tasks[index], of, self.o.clock))
+        seconds(
+            self.o
+                .timers
+                .watched(&self.status.tasks[index], of, self.o.clock),
+        )
     }
 
     /// Seconds since it began, whether an engine was there or not.
     pub fn lasted(&self, index: usize, of: Lasting) -> i64 {
-        seconds(self.o.timers.lasted(&self.status.tasks[index], of, self.o.clock))
+        seconds(
+            self.o
+                .timers
+                .lasted(&self.status.tasks[index], of, self.o.clock),
+        )
     }
 
     /// A refusal that stays one until somebody does something about it, with what that may be.
     pub fn refused(&self, trouble: &Trouble) -> String {
-        let (why, retry, abort) = (&trouble.message, self.command("retry"), self.command("abort"));
+        let (why, retry, abort) = (
+            &trouble.message,
+            self.command("retry"),
+            self.command("abort"),
+        );
         format!("{why}; once that is mended `{retry}` tries again, `{abort}` ends the release")
     }
 
@@ -329,7 +409,10 @@ impl<'a> Run<'a> {
         if !changed {
             return;
         }
-        if matches!(phase, TaskPhase::Succeeded | TaskPhase::Failed | TaskPhase::Skipped | TaskPhase::Aborted) {
+        if matches!(
+            phase,
+            TaskPhase::Succeeded | TaskPhase::Failed | TaskPhase::Skipped | TaskPhase::Aborted
+        ) {
             task.finished_at = Some(at);
         }
         let word = match phase {
@@ -360,7 +443,11 @@ fn seconds(lasted: Duration) -> i64 {
 }
 
 fn restart_batch(task: &mut TaskStatus, at: &str) {
-    if let Some(batch) = task.batches.iter_mut().find(|b| b.finished_at.is_none() && b.started_at.is_some()) {
+    if let Some(batch) = task
+        .batches
+        .iter_mut()
+        .find(|b| b.finished_at.is_none() && b.started_at.is_some())
+    {
         batch.started_at = Some(at.to_owned());
     }
 }

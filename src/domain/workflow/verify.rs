@@ -18,35 +18,50 @@ const PAUSE: u64 = 1;
 pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
     // A lane that is not open promises the baseline: probes would agree, and prove nothing of what is new.
     let closed = run.o.routes.closed.get(&task.lane_group);
-    if let Some(closed) = closed.filter(|c| c.waits && run.status.tasks[index].started_at.is_none()) {
+    if let Some(closed) = closed.filter(|c| c.waits && run.status.tasks[index].started_at.is_none())
+    {
         run.set_phase(index, TaskPhase::Pending, Some(closed.why.clone()));
         return Flow::Stay;
     }
     run.start(index);
     let told = run.status.tasks[index].clone();
-    let mine = run.o.probes.filter(|p| p.task == told.name && p.attempt == told.attempt);
+    let mine = run
+        .o
+        .probes
+        .filter(|p| p.task == told.name && p.attempt == told.attempt);
     // A round from before this attempt began (or before the engine did) proves nothing.
     let last = mine.and_then(|p| p.last.as_ref());
     let words = match (closed, last) {
         (Some(closed), _) => closed.why.clone(),
-        (None, Some((_, Ok(results)))) if !results.is_empty() && results.iter().all(|r| r.passed) => {
+        (None, Some((_, Ok(results))))
+            if !results.is_empty() && results.iter().all(|r| r.passed) =>
+        {
             run.status.tasks[index].probes.clone_from(results);
             run.set_phase(index, TaskPhase::Succeeded, None);
             return Flow::Next;
         }
         (None, Some((_, Ok(results)))) => {
             let wrong = results.iter().find(|r| !r.passed);
-            let why = wrong.and_then(|r| r.message.as_deref()).unwrap_or("no probe was sent");
+            let why = wrong
+                .and_then(|r| r.message.as_deref())
+                .unwrap_or("no probe was sent");
             let path = wrong.map_or("", |r| r.probe.path.as_str());
             run.status.tasks[index].probes.clone_from(results);
-            format!("{}: {}", Clean::from_untrusted(path), Clean::from_untrusted(why))
+            format!(
+                "{}: {}",
+                Clean::from_untrusted(path),
+                Clean::from_untrusted(why)
+            )
         }
         (None, Some((_, Err(why)))) => Clean::from_untrusted(why).to_string(),
         (None, None) => "probes are on their way".to_owned(),
     };
     let left = i64::from(task.timeout_seconds) - run.spent(index, Lasting::Task);
     if left <= 0 {
-        run.fail(index, format!("not as expected within {} s: {words}", task.timeout_seconds));
+        run.fail(
+            index,
+            format!("not as expected within {} s: {words}", task.timeout_seconds),
+        );
         return Flow::Stay;
     }
     run.set_phase(index, TaskPhase::Running, Some(words));

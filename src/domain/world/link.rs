@@ -27,7 +27,11 @@ impl Link {
     /// Since when the facts are old, and why; none while they are current.
     pub const fn stale(&self) -> Option<(Timestamp, Trouble, &Clean)> {
         match self {
-            Self::Stale { since, trouble, why } => Some((*since, *trouble, why)),
+            Self::Stale {
+                since,
+                trouble,
+                why,
+            } => Some((*since, *trouble, why)),
             Self::Connecting | Self::Live => None,
         }
     }
@@ -88,7 +92,12 @@ impl Trouble {
         match self {
             Self::Unauthorized => Some("log in outside (kubectl get ns would ask)"),
             Self::Missing => Some("graylane install brings it"),
-            Self::Offline | Self::Slept | Self::Throttled | Self::Expired | Self::Failing | Self::Forbidden => None,
+            Self::Offline
+            | Self::Slept
+            | Self::Throttled
+            | Self::Expired
+            | Self::Failing
+            | Self::Forbidden => None,
         }
     }
 }
@@ -113,10 +122,16 @@ pub struct Gap {
 impl Gap {
     /// `not permitted: list pods in demo-test`
     pub fn words(&self) -> String {
-        let place = self.context.as_ref().map_or_else(String::new, |c| format!(" of {c}"));
+        let place = self
+            .context
+            .as_ref()
+            .map_or_else(String::new, |c| format!(" of {c}"));
         match self.trouble {
             Trouble::Missing => format!("not installed: {}{place}", self.resource),
-            _ => format!("not permitted: list {} in {}{place}", self.resource, self.namespace),
+            _ => format!(
+                "not permitted: list {} in {}{place}",
+                self.resource, self.namespace
+            ),
         }
     }
 }

@@ -25,7 +25,11 @@ pub(super) struct Wrong {
 
 impl Wrong {
     fn new(span: Span, message: impl Into<String>) -> Wrong {
-        Wrong { line: span.start.line(), column: span.start.col() + 1, message: message.into() }
+        Wrong {
+            line: span.start.line(),
+            column: span.start.col() + 1,
+            message: message.into(),
+        }
     }
 }
 
@@ -66,10 +70,20 @@ impl Node {
             Node::List(items) => items.into_iter().map(|node| node.value(twice)).collect(),
             Node::Map(entries) => {
                 let mut map = Map::with_capacity(entries.len());
-                for Entry { key, value, at: (line, column), .. } in entries {
+                for Entry {
+                    key,
+                    value,
+                    at: (line, column),
+                    ..
+                } in entries
+                {
                     let value = value.value(twice);
                     if map.contains_key(&key) {
-                        twice.push(Doubled { line, column, key: key.clone() });
+                        twice.push(Doubled {
+                            line,
+                            column,
+                            key: key.clone(),
+                        });
                     }
                     map.insert(key, value);
                 }
@@ -108,7 +122,12 @@ fn node(text: &str) -> Result<Node, Wrong> {
         match event {
             Event::StreamEnd => return Ok(found.unwrap_or(Node::Leaf(Value::Null))),
             Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-            _ if found.is_some() => return Err(Wrong::new(span, "a second document begins here without `---`")),
+            _ if found.is_some() => {
+                return Err(Wrong::new(
+                    span,
+                    "a second document begins here without `---`",
+                ));
+            }
             event => found = Some(reader.node(event, span)?),
         }
     }
@@ -135,7 +154,11 @@ impl<'t> Reader<'t> {
                 }
                 Some(Err(error)) => {
                     let (line, column) = (error.marker().line(), error.marker().col() + 1);
-                    return Err(Wrong { line, column, message: error.info() });
+                    return Err(Wrong {
+                        line,
+                        column,
+                        message: error.info(),
+                    });
                 }
                 None => return Ok((Event::StreamEnd, self.last)),
             }
@@ -145,7 +168,10 @@ impl<'t> Reader<'t> {
     fn count(&mut self, span: Span, nodes: usize) -> Result<(), Wrong> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err(Wrong::new(span, format!("the document holds more than {MAX_NODES} values")));
+            return Err(Wrong::new(
+                span,
+                format!("the document holds more than {MAX_NODES} values"),
+            ));
         }
         Ok(())
     }
@@ -154,10 +180,15 @@ impl<'t> Reader<'t> {
         self.count(span, 1)?;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Wrong::new(span, format!("lists and maps nest in a depth of more than {MAX_DEPTH}")));
+            return Err(Wrong::new(
+                span,
+                format!("lists and maps nest in a depth of more than {MAX_DEPTH}"),
+            ));
         }
         let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, tag) => (Node::Leaf(scalar(&text, style, tag, span)?), anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                (Node::Leaf(scalar(&text, style, tag, span)?), anchor)
+            }
             Event::SequenceStart(_, anchor, _) => (self.list()?, anchor),
             Event::MappingStart(_, anchor, _) => (self.map()?, anchor),
             Event::Alias(anchor) => {
@@ -193,14 +224,24 @@ impl<'t> Reader<'t> {
             if matches!(event, Event::MappingEnd) {
                 return Ok(Node::Map(map.all));
             }
-            let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
-            let key = if merges { String::new() } else { self.key(event, at)? };
+            let merges =
+                matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
+            let key = if merges {
+                String::new()
+            } else {
+                self.key(event, at)?
+            };
             let (event, span) = self.next()?;
             let value = self.node(event, span)?;
             if merges {
                 map.merge(value, span)?;
             } else {
-                map.add(Entry { key, value, at: (at.start.line(), at.start.col() + 1), merged: false });
+                map.add(Entry {
+                    key,
+                    value,
+                    at: (at.start.line(), at.start.col() + 1),
+                    merged: false,
+                });
             }
         }
     }
@@ -216,7 +257,10 @@ impl<'t> Reader<'t> {
             Node::Leaf(Value::String(text)) => Ok(text),
             Node::Leaf(Value::Bool(b)) => Ok(b.to_string()),
             Node::Leaf(Value::Number(number)) => Ok(number.to_string()),
-            Node::Leaf(Value::Null) => Err(Wrong::new(span, "a key that is nothing; write it in quotes")),
+            Node::Leaf(Value::Null) => Err(Wrong::new(
+                span,
+                "a key that is nothing; write it in quotes",
+            )),
             _ => Err(Wrong::new(span, "a list or a map cannot be a key")),
         }
     }
@@ -259,12 +303,18 @@ impl Entries {
     fn merge(&mut self, node: Node, span: Span) -> Result<(), Wrong> {
         match node {
             Node::Map(entries) => {
-                entries.into_iter().for_each(|entry| self.add(Entry { merged: true, ..entry }));
+                entries.into_iter().for_each(|entry| {
+                    self.add(Entry {
+                        merged: true,
+                        ..entry
+                    })
+                });
                 Ok(())
             }
-            Node::List(maps) if maps.iter().all(|n| matches!(n, Node::Map(_))) => {
-                maps.into_iter().rev().try_for_each(|map| self.merge(map, span))
-            }
+            Node::List(maps) if maps.iter().all(|n| matches!(n, Node::Map(_))) => maps
+                .into_iter()
+                .rev()
+                .try_for_each(|map| self.merge(map, span)),
             _ => Err(Wrong::new(span, "`<<` merges a map, or a list of maps")),
         }
     }
@@ -277,7 +327,9 @@ fn scalar(text: &str, style: ScalarStyle, tag: Tagged<'_>, span: Span) -> Result
         (None, _) if style != ScalarStyle::Plain => Scalar::Text,
         (None, _) | (_, Some("bool" | "int" | "float" | "null" | "timestamp")) => resolve(text),
         (_, Some("binary")) => {
-            let bytes = BASE64_STANDARD.decode(text.replace(['\n', '\r', ' '], "")).ok();
+            let bytes = BASE64_STANDARD
+                .decode(text.replace(['\n', '\r', ' '], ""))
+                .ok();
             let inside = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
             let wrong = || Wrong::new(span, "`!!binary` holds no text in base64");
             return inside.map(Value::String).ok_or_else(wrong);
@@ -293,14 +345,19 @@ fn scalar(text: &str, style: ScalarStyle, tag: Tagged<'_>, span: Span) -> Result
         _ => true,
     };
     if !fits {
-        return Err(Wrong::new(span, format!("`{text}` is no !!{}", wanted.unwrap_or_default())));
+        return Err(Wrong::new(
+            span,
+            format!("`{text}` is no !!{}", wanted.unwrap_or_default()),
+        ));
     }
     Ok(match is {
         Scalar::Null => Value::Null,
         Scalar::Bool(b) => Value::Bool(b),
         Scalar::Int(i) => Value::from(i),
         Scalar::Uint(u) => Value::from(u),
-        Scalar::Float(f) => float(f).ok_or_else(|| Wrong::new(span, format!("JSON has no number like {text}")))?,
+        Scalar::Float(f) => {
+            float(f).ok_or_else(|| Wrong::new(span, format!("JSON has no number like {text}")))?
+        }
         Scalar::Timestamp | Scalar::Text => Value::from(text),
     })
 }

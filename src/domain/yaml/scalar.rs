@@ -18,12 +18,16 @@ pub(super) enum Scalar {
 pub(super) fn resolve(plain: &str) -> Scalar {
     match plain {
         "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Scalar::Bool(true),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Scalar::Bool(true);
+        }
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
             return Scalar::Bool(false);
         }
         ".nan" | ".NaN" | ".NAN" => return Scalar::Float(f64::NAN),
-        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Scalar::Float(f64::INFINITY),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
+            return Scalar::Float(f64::INFINITY);
+        }
         "-.inf" | "-.Inf" | "-.INF" => return Scalar::Float(f64::NEG_INFINITY),
         _ => {}
     }
@@ -43,12 +47,18 @@ fn number(text: &str) -> Scalar {
         Scalar::Int(number)
     } else if let Some(number) = parse_unsigned(&plain) {
         Scalar::Uint(number)
-    } else if let Some(number) = Some(&plain).filter(|p| is_decimal(p)).and_then(|p| parse_float(p)) {
+    } else if let Some(number) = Some(&plain)
+        .filter(|p| is_decimal(p))
+        .and_then(|p| parse_float(p))
+    {
         // One that is too large for a float stays text: a digest like 123e4567 is no number.
         Scalar::Float(number)
     } else {
         // Behind this prefix go-yaml takes a sign, too.
-        plain.strip_prefix("0b").and_then(|bits| i64::from_str_radix(bits, 2).ok()).map_or(Scalar::Text, Scalar::Int)
+        plain
+            .strip_prefix("0b")
+            .and_then(|bits| i64::from_str_radix(bits, 2).ok())
+            .map_or(Scalar::Text, Scalar::Int)
     }
 }
 
@@ -57,7 +67,10 @@ fn is_decimal(text: &str) -> bool {
     let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.strip_prefix(['-', '+']).unwrap_or(exponent)),
+        Some((mantissa, exponent)) => (
+            mantissa,
+            exponent.strip_prefix(['-', '+']).unwrap_or(exponent),
+        ),
         None => (text, "0"),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -72,7 +85,9 @@ pub(super) fn is_timestamp(text: &str) -> bool {
         None => (text, None),
     };
     let mut parts = date.split('-');
-    let (Some(year), Some(month), Some(day), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(year), Some(month), Some(day), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     let date = year.len() == 4
@@ -104,7 +119,10 @@ pub(super) fn is_timestamp(text: &str) -> bool {
 
 fn is_time(text: &str) -> bool {
     let mut parts = text.splitn(3, ':');
-    let (Some(hours), Some(minutes), Some(seconds)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let (Some(hours), Some(minutes), Some(seconds)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
     let (seconds, fraction) = seconds.split_once(['.', ',']).unwrap_or((seconds, "0"));
     part(hours, 2, 23).is_some()
         && part(minutes, 2, 59).is_some()
@@ -115,7 +133,8 @@ fn is_time(text: &str) -> bool {
 
 /// A number of at most so many digits.
 fn part(text: &str, digits: usize, most: u32) -> Option<u32> {
-    let plain = !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_digit());
+    let plain =
+        !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|n| plain && *n <= most)
 }
 

@@ -83,15 +83,27 @@ impl Writer {
 
     fn key(&mut self, key: &str) {
         // Elsewhere it merges a map.
-        let style = if key == "<<" { Style::Double } else { style(key) };
-        Flow { out: &mut self.out, columns: None }.write(key, style);
+        let style = if key == "<<" {
+            Style::Double
+        } else {
+            style(key)
+        };
+        Flow {
+            out: &mut self.out,
+            columns: None,
+        }
+        .write(key, style);
     }
 
     fn scalar(&mut self, value: &Value, columns: usize) {
         match value {
             Value::String(text) => match style(text) {
                 Style::Block => self.block(text, columns),
-                style => Flow { out: &mut self.out, columns: Some(columns) }.write(text, style),
+                style => Flow {
+                    out: &mut self.out,
+                    columns: Some(columns),
+                }
+                .write(text, style),
             },
             Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
                 Some(float) => self.out.push_str(&self::number(float)),
@@ -146,7 +158,11 @@ fn style(text: &str) -> Style {
     let special = text.contains(|c| c != '\n' && !is_printable(c));
     if text.contains('\n') {
         let space_before_break = text.contains(" \n");
-        return if special || space_before_break || text.ends_with(' ') { Style::Double } else { Style::Block };
+        return if special || space_before_break || text.ends_with(' ') {
+            Style::Double
+        } else {
+            Style::Block
+        };
     }
     if resolve(text) != Scalar::Text || is_base_60(text) || special {
         return Style::Double;
@@ -160,9 +176,16 @@ fn style(text: &str) -> Style {
                 [_, next, ..] => blank(char::from(*next)),
                 [] => true,
             };
-    let first = text.starts_with(['#', ',', '[', ']', '{', '}', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`']);
-    let inside = text.contains(": ") || text.contains(":\t") || text.ends_with(':') || text.contains(" #");
-    if indicator || first || inside || text.ends_with(' ') { Style::Single } else { Style::Plain }
+    let first = text.starts_with([
+        '#', ',', '[', ']', '{', '}', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`',
+    ]);
+    let inside =
+        text.contains(": ") || text.contains(":\t") || text.ends_with(':') || text.contains(" #");
+    if indicator || first || inside || text.ends_with(' ') {
+        Style::Single
+    } else {
+        Style::Plain
+    }
 }
 
 /// go-yaml's idea of what can stand as it is.
@@ -260,7 +283,9 @@ fn escape(out: &mut String, c: char) {
 /// Keys in the order that people expect: letters after all else, numbers in them by their value.
 fn natural(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let Some(i) = (0..a.len().min(b.len())).find(|i| a[*i] != b[*i]) else { return a.len().cmp(&b.len()) };
+    let Some(i) = (0..a.len().min(b.len())).find(|i| a[*i] != b[*i]) else {
+        return a.len().cmp(&b.len());
+    };
     match (a[i].is_alphabetic(), b[i].is_alphabetic()) {
         (true, true) => return a[i].cmp(&b[i]),
         (true, false) => return Ordering::Greater,
@@ -275,9 +300,10 @@ fn natural(a: &str, b: &str) -> Ordering {
     }
     let number = |text: &[char]| {
         let digits = text[i..].iter().take_while(|c| c.is_ascii_digit());
-        let value = digits
-            .clone()
-            .fold(start, |n: u64, c| n.saturating_mul(10).saturating_add(u64::from(c.to_digit(10).unwrap_or(0))));
+        let value = digits.clone().fold(start, |n: u64, c| {
+            n.saturating_mul(10)
+                .saturating_add(u64::from(c.to_digit(10).unwrap_or(0)))
+        });
         (value, digits.count())
     };
     number(&a).cmp(&number(&b)).then(a[i].cmp(&b[i]))

@@ -22,12 +22,20 @@ pub(super) fn coming<'a>(group: &'a LaneGroup, apps: &[Arc<App>]) -> Vec<&'a str
         app.is_some_and(|app| {
             let baselines = app.spec.environments.iter().filter(|e| e.lane.is_none());
             let deployed = |e: &str| {
-                app.status.as_ref().is_some_and(|s| s.environments.get(e).is_some_and(|e| !e.images.is_empty()))
+                app.status
+                    .as_ref()
+                    .is_some_and(|s| s.environments.get(e).is_some_and(|e| !e.images.is_empty()))
             };
             !baselines.into_iter().any(|e| deployed(&e.name))
         })
     };
-    group.spec.apps.iter().map(|a| a.app.as_str()).filter(|name| is_coming(name)).collect()
+    group
+        .spec
+        .apps
+        .iter()
+        .map(|a| a.app.as_str())
+        .filter(|name| is_coming(name))
+        .collect()
 }
 
 /// A baseline that also takes in gray pods: whoever asks for it may meet them.
@@ -40,10 +48,18 @@ pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
                 && s.labels().get(SERVICE).map(String::as_str) == Some(app.service())
         };
         let pods = slices.iter().filter(own).flat_map(|s| &s.endpoints);
-        let gray = pods.filter_map(|e| e.target_ref.as_ref()?.name.clone()).find_map(|pod| {
-            let pod = cache.workloads.pods.get(&ObjectRef::new(&pod).within(&home))?;
-            Some((pod.name_any(), pod.labels().get(label::SERVICE_TAG)?.clone()))
-        });
+        let gray = pods
+            .filter_map(|e| e.target_ref.as_ref()?.name.clone())
+            .find_map(|pod| {
+                let pod = cache
+                    .workloads
+                    .pods
+                    .get(&ObjectRef::new(&pod).within(&home))?;
+                Some((
+                    pod.name_any(),
+                    pod.labels().get(label::SERVICE_TAG)?.clone(),
+                ))
+            });
         let (pod, tag) = gray?;
         let service = app.service();
         Some(format!(
@@ -66,7 +82,9 @@ pub(super) fn version(
     tag: &str,
     opens: bool,
 ) -> (LaneVersion, bool) {
-    let Some(member) = group.spec.apps.iter().find(|a| a.app == name) else { return (LaneVersion::default(), false) };
+    let Some(member) = group.spec.apps.iter().find(|a| a.app == name) else {
+        return (LaneVersion::default(), false);
+    };
     let service = member.lane_service(tag);
     let home = group.namespace().unwrap_or_default();
     let environment = app.and_then(|a| {
@@ -75,8 +93,9 @@ pub(super) fn version(
     });
     let there = cache.services.get(&ObjectRef::new(&service).within(&home));
     let slices = cache.slices.state();
-    let own =
-        slices.iter().filter(|s| s.namespace().as_deref() == Some(&home) && s.labels().get(SERVICE) == Some(&service));
+    let own = slices.iter().filter(|s| {
+        s.namespace().as_deref() == Some(&home) && s.labels().get(SERVICE) == Some(&service)
+    });
     let ready = own.flat_map(|s| s.endpoints.iter()).filter(|e| {
         let c = e.conditions.clone().unwrap_or_default();
         c.ready.unwrap_or(true) && c.terminating != Some(true)
@@ -85,19 +104,33 @@ pub(super) fn version(
     let young = |name: &str, state: &str| opens && cache.since.lasted(name, state) < SETTLE;
     let pods = &cache.workloads.pods;
     let settled = |e: &Endpoint| {
-        let Some(target) = e.target_ref.as_ref() else { return true };
+        let Some(target) = e.target_ref.as_ref() else {
+            return true;
+        };
         let name = target.name.as_deref().unwrap_or_default();
         let pod = pods.get(&ObjectRef::new(name).within(&home));
-        let conditions = pod.as_ref().and_then(|p| p.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
+        let conditions = pod
+            .as_ref()
+            .and_then(|p| p.status.as_ref()?.conditions.as_deref())
+            .unwrap_or_default();
         // Ready again is as new to a gateway as Ready for the first time.
-        let ready = conditions.iter().find(|c| c.type_ == "Ready").and_then(|c| c.last_transition_time.as_ref());
+        let ready = conditions
+            .iter()
+            .find(|c| c.type_ == "Ready")
+            .and_then(|c| c.last_transition_time.as_ref());
         let ready = ready.map(|t| t.0.to_string()).unwrap_or_default();
-        !young(&format!("{service}/{}", target.uid.as_deref().unwrap_or(name)), &ready)
+        !young(
+            &format!("{service}/{}", target.uid.as_deref().unwrap_or(name)),
+            &ready,
+        )
     };
-    let made = there.as_ref().is_some_and(|s| young(&s.uid().unwrap_or_default(), ""));
+    let made = there
+        .as_ref()
+        .is_some_and(|s| young(&s.uid().unwrap_or_default(), ""));
     let (old, new): (Vec<&Endpoint>, Vec<&Endpoint>) = ready.partition(|e| settled(e) && !made);
     let version = LaneVersion {
-        expected: new.is_empty() && environment.is_some_and(|e| e.state == EnvironmentState::Running),
+        expected: new.is_empty()
+            && environment.is_some_and(|e| e.state == EnvironmentState::Running),
         service: there.is_some_and(|s| s.metadata.deletion_timestamp.is_none()),
         ready: u32::try_from(old.len()).unwrap_or(u32::MAX),
     };

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
 use kube::{
-    Api, Resource, ResourceExt, api::DeleteParams, core::NamespaceResourceScope, runtime::reflector::ObjectRef,
+    Api, Resource, ResourceExt, api::DeleteParams, core::NamespaceResourceScope,
+    runtime::reflector::ObjectRef,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,8 +20,8 @@ use crate::{
     },
     cluster::error,
     domain::{
-        account::Account, batches::template::digest, command_line::CommandLine, owner::Marks, routes::same,
-        text::Clean, workflow::key,
+        account::Account, batches::template::digest, command_line::CommandLine, owner::Marks,
+        routes::same, text::Clean, workflow::key,
     },
     engine::{Options, act, cache::Cache},
 };
@@ -42,7 +43,8 @@ pub(super) async fn routes(
         let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;
         let digest = digest(&object);
         let there = live.iter().find(|r| r.name_any() == route.name_any());
-        let as_applied = there.is_some_and(|r| r.annotations().get(label::APPLIED) == Some(&digest));
+        let as_applied =
+            there.is_some_and(|r| r.annotations().get(label::APPLIED) == Some(&digest));
         if as_applied && there.is_some_and(|r| same(&r.spec, &route.spec)) {
             continue;
         }
@@ -50,7 +52,9 @@ pub(super) async fn routes(
         let namesake = ObjectRef::new(&route.name_any()).within(&options.namespace);
         let namesake = cache.routes.get(&namesake).filter(|_| there.is_none());
         if let Some(whose) = namesake.map(|r| whose(&r)) {
-            let why = format!("it is there and not ours, but {whose}: rename that one, or the lane group");
+            let why = format!(
+                "it is there and not ours, but {whose}: rename that one, or the lane group"
+            );
             refused.insert(route.name_any(), why);
             continue;
         }
@@ -58,7 +62,10 @@ pub(super) async fn routes(
         let why = put(options, cache, &object, version.as_deref()).await?;
         refused.extend(why.map(|why| (route.name_any(), format!("not as it ought to be: {why}"))));
     }
-    for route in live.iter().filter(|r| !wanted.iter().any(|w| w.name_any() == r.name_any())) {
+    for route in live
+        .iter()
+        .filter(|r| !wanted.iter().any(|w| w.name_any() == r.name_any()))
+    {
         let why = delete::<HttpRoute>(options, &route.name_any()).await?;
         refused.extend(why.map(|why| (route.name_any(), format!("cannot be deleted: {why}"))));
     }
@@ -66,11 +73,18 @@ pub(super) async fn routes(
 }
 
 /// Applies it, unless another hand has undone the same too often; in words, why not.
-async fn put(options: &Options, cache: &Cache, object: &Value, seen: Option<&str>) -> kube::Result<Option<String>> {
+async fn put(
+    options: &Options,
+    cache: &Cache,
+    object: &Value,
+    seen: Option<&str>,
+) -> kube::Result<Option<String>> {
     let item = key(object);
     let by = Account::deployer(&item.namespace);
     if let Err(undone) = cache.fights.may(&item, object, Instant::now()) {
-        return Ok(Some(undone.words(&item, &act::managers(options, &item, &by).await)));
+        return Ok(Some(
+            undone.words(&item, &act::managers(options, &item, &by).await),
+        ));
     }
     let applied = act::apply(&act::api(options, &item, &by), object, seen, false).await;
     if !matches!(applied, Ok(true)) {
@@ -82,12 +96,21 @@ async fn put(options: &Options, cache: &Cache, object: &Value, seen: Option<&str
 /// Whose a namesake is.
 fn whose(route: &HttpRoute) -> String {
     let marks = Marks::of(route.meta());
-    let group = marks.lane_group.as_ref().map(|g| format!("of lane group {}", Clean::from_untrusted(g)));
-    let app = || marks.owner().map(|o| format!("of {}", o.words(route.namespace().as_deref())));
-    group.or_else(app).unwrap_or_else(|| match marks.managers.as_slice() {
-        [] => "somebody else's".to_owned(),
-        managers => format!("written by {}", managers.join(", ")),
-    })
+    let group = marks
+        .lane_group
+        .as_ref()
+        .map(|g| format!("of lane group {}", Clean::from_untrusted(g)));
+    let app = || {
+        marks
+            .owner()
+            .map(|o| format!("of {}", o.words(route.namespace().as_deref())))
+    };
+    group
+        .or_else(app)
+        .unwrap_or_else(|| match marks.managers.as_slice() {
+            [] => "somebody else's".to_owned(),
+            managers => format!("written by {}", managers.join(", ")),
+        })
 }
 
 /// Notes at the routes why they are not as they ought to be.
@@ -97,16 +120,34 @@ pub(super) fn tell(
     group: &LaneGroup,
     now: Timestamp,
 ) {
-    let before = group.status.as_ref().map(|s| s.routes.as_slice()).unwrap_or_default();
+    let before = group
+        .status
+        .as_ref()
+        .map(|s| s.routes.as_slice())
+        .unwrap_or_default();
     for (name, why) in refused {
-        let known = before.iter().find(|r| r.name == name && r.message.as_ref() == Some(&why));
+        let known = before
+            .iter()
+            .find(|r| r.name == name && r.message.as_ref() == Some(&why));
         if known.is_none() {
             tracing::warn!(group = group.name_any(), "HTTPRoute {name}: {why}");
         }
         let since = known.and_then(|r| r.since.clone());
-        let since = since.or_else(|| Some(Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()));
+        let since = since.or_else(|| {
+            Some(
+                Timestamp::from_second(now.as_second())
+                    .unwrap_or(now)
+                    .to_string(),
+            )
+        });
         routes.retain(|r| r.name != name);
-        routes.push(RouteStatus { name, accepted: Some(false), by: None, message: Some(why), since });
+        routes.push(RouteStatus {
+            name,
+            accepted: Some(false),
+            by: None,
+            message: Some(why),
+            since,
+        });
     }
     routes.sort_by(|a, b| a.name.cmp(&b.name));
 }
@@ -119,15 +160,21 @@ pub(super) async fn gateway(
     mut wanted: Gateway,
 ) -> kube::Result<Option<String>> {
     let name = wanted.name_any();
-    let there = cache.gateways.get(&ObjectRef::new(&name).within(&options.namespace));
+    let there = cache
+        .gateways
+        .get(&ObjectRef::new(&name).within(&options.namespace));
     let ours = |g: &Gateway| g.labels().get(label::LANE_GROUP) == Some(&group.name_any());
     if there.as_ref().is_some_and(|g| !ours(g)) {
-        return Ok(Some(format!("Gateway {name} is there and not ours: rename it, or set entry.gateway to another")));
+        return Ok(Some(format!(
+            "Gateway {name} is there and not ours: rename it, or set entry.gateway to another"
+        )));
     }
     wanted.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
     let mut object = serde_json::to_value(&wanted).map_err(kube::Error::SerdeError)?;
     let digest = digest(&object);
-    let applied = there.as_ref().and_then(|g| g.annotations().get(label::APPLIED).cloned());
+    let applied = there
+        .as_ref()
+        .and_then(|g| g.annotations().get(label::APPLIED).cloned());
     let as_wanted = there.as_ref().is_some_and(|g| {
         let port = |g: &Gateway| g.spec.listeners.first().map(|l| l.port);
         g.spec.gateway_class_name == wanted.spec.gateway_class_name && port(g) == port(&wanted)
@@ -136,7 +183,13 @@ pub(super) async fn gateway(
         return Ok(None);
     }
     object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-    let why = put(options, cache, &object, there.and_then(|g| g.resource_version()).as_deref()).await?;
+    let why = put(
+        options,
+        cache,
+        &object,
+        there.and_then(|g| g.resource_version()).as_deref(),
+    )
+    .await?;
     Ok(why.map(|why| format!("Gateway {name}: not as it ought to be: {why}")))
 }
 
@@ -148,9 +201,14 @@ pub(super) async fn no_gateway(options: &Options, name: &str) -> kube::Result<Op
 
 async fn delete<K>(options: &Options, name: &str) -> kube::Result<Option<String>>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug,
 {
-    let client = options.clusters.acting_as(&Account::deployer(&options.namespace));
+    let client = options
+        .clusters
+        .acting_as(&Account::deployer(&options.namespace));
     let api: Api<K> = Api::namespaced(client, &options.namespace);
     match api.delete(name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
@@ -161,12 +219,22 @@ where
 /// What the server said against it; an error when it said nothing.
 fn words(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Option<String>> {
     let Err(why) = done else { return Ok(None) };
-    let kube::Error::Api(status) = &why else { return Err(why) };
+    let kube::Error::Api(status) = &why else {
+        return Err(why);
+    };
     let mut words = Clean::bounded(&error::words(&why), MOST_WORDS).to_string();
     if act::conflicts(status) {
-        let InventoryItem { kind, namespace, name, .. } = item;
+        let InventoryItem {
+            kind,
+            namespace,
+            name,
+            ..
+        } = item;
         let kind = kind.to_lowercase();
-        let delete = CommandLine::kubectl("delete").arg(kind).option("-n", namespace).arg(name);
+        let delete = CommandLine::kubectl("delete")
+            .arg(kind)
+            .option("-n", namespace)
+            .arg(name);
         words += &format!("; what another hand wrote stays: `{delete}` has it made anew");
     }
     Ok(Some(words))

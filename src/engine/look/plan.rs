@@ -39,8 +39,11 @@ impl Concerned {
 
     fn group(&self, group: &LaneGroup, due: Option<&Instant>) -> bool {
         let serves = |service: &String| {
-            let rest =
-                |own: &str| service.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+            let rest = |own: &str| {
+                service
+                    .strip_prefix(own)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            };
             group.spec.apps.iter().any(|a| rest(a.service()))
         };
         due.is_none_or(|at| *at <= self.now)
@@ -50,8 +53,15 @@ impl Concerned {
             || self.is(Key::Class)
             || self.is(Key::Gateway(group.spec.entry.gateway.clone()))
             || self.is(Key::Gateway(internal_gateway(group)))
-            || group.spec.apps.iter().any(|a| self.apps.contains(&a.app) || self.mates.contains(&a.app))
-            || self.changed.iter().any(|k| matches!(k, Key::Service(service) if serves(service)))
+            || group
+                .spec
+                .apps
+                .iter()
+                .any(|a| self.apps.contains(&a.app) || self.mates.contains(&a.app))
+            || self
+                .changed
+                .iter()
+                .any(|k| matches!(k, Key::Service(service) if serves(service)))
     }
 }
 
@@ -67,19 +77,35 @@ impl Concerned {
         for key in &changed {
             match key {
                 Key::App(app) => drop(apps.insert(app.clone())),
-                Key::Workload(namespace, name) => apps.extend(rolled(&(namespace.clone(), name.clone()))),
+                Key::Workload(namespace, name) => {
+                    apps.extend(rolled(&(namespace.clone(), name.clone())))
+                }
                 Key::Routes(name) => {
                     let group = groups.iter().find(|g| g.name_any() == *name);
-                    apps.extend(group.iter().flat_map(|g| &g.spec.apps).map(|a| a.app.clone()));
+                    apps.extend(
+                        group
+                            .iter()
+                            .flat_map(|g| &g.spec.apps)
+                            .map(|a| a.app.clone()),
+                    );
                 }
                 _ => {}
             }
         }
-        let windows: HashSet<&String> =
-            releases.clone().filter(|r| apps.contains(&r.spec.app)).filter_map(|r| r.spec.window.as_ref()).collect();
-        let mates = releases.filter(|r| r.spec.window.as_ref().is_some_and(|w| windows.contains(w)));
+        let windows: HashSet<&String> = releases
+            .clone()
+            .filter(|r| apps.contains(&r.spec.app))
+            .filter_map(|r| r.spec.window.as_ref())
+            .collect();
+        let mates =
+            releases.filter(|r| r.spec.window.as_ref().is_some_and(|w| windows.contains(w)));
         let mates = mates.map(|r| r.spec.app.clone()).collect();
-        Self { changed, apps, mates, now: Instant::now() }
+        Self {
+            changed,
+            apps,
+            mates,
+            now: Instant::now(),
+        }
     }
 }
 
@@ -95,13 +121,24 @@ impl Looker {
         if now.duration_since(memory.last) > 2 * IDLE {
             // This process was stopped.
             let clock = now.duration_since(memory.began);
-            memory.timers.values_mut().for_each(|timers| timers.skip_gap(clock));
+            memory
+                .timers
+                .values_mut()
+                .for_each(|timers| timers.skip_gap(clock));
         }
         memory.last = now;
         if !changed.is_empty() {
-            queue.add(Job::Adopted, Load { changed: changed.clone(), ..Load::default() });
+            queue.add(
+                Job::Adopted,
+                Load {
+                    changed: changed.clone(),
+                    ..Load::default()
+                },
+            );
         }
-        if memory.prune_wrong.is_none() && (changed.contains(&Key::History) || changed.contains(&Key::All)) {
+        if memory.prune_wrong.is_none()
+            && (changed.contains(&Key::History) || changed.contains(&Key::All))
+        {
             memory.prune_due = memory.prune_due.min(now + PRUNE);
         }
         if memory.prune_due <= now {
@@ -134,7 +171,13 @@ impl Looker {
         }
         for app in order {
             let releases = wanted.remove(app).unwrap_or_default();
-            queue.add(Job::App(app.to_owned()), Load { releases, ..Load::default() });
+            queue.add(
+                Job::App(app.to_owned()),
+                Load {
+                    releases,
+                    ..Load::default()
+                },
+            );
         }
         if memory.due.len() > active.len() {
             let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
@@ -144,14 +187,25 @@ impl Looker {
             memory.timers.retain(|uid, _| uids.contains(uid));
             memory.rendered.retain(|uid, _| uids.contains(uid));
             memory.places.retain(|uid, _| uids.contains(uid));
-            self.cache.elsewhere.keep(|name| memory.places.values().any(|of| of.contains(name)));
+            self.cache
+                .elsewhere
+                .keep(|name| memory.places.values().any(|of| of.contains(name)));
             self.probes.keep(|uid| uids.contains(uid));
         }
         if memory.groups_due.len() > groups.len() {
-            memory.groups_due.retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
-            memory.groups_wrong.retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
+            memory
+                .groups_due
+                .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
+            memory
+                .groups_wrong
+                .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
         }
-        let next = memory.due.values().chain(memory.groups_due.values()).min().copied();
+        let next = memory
+            .due
+            .values()
+            .chain(memory.groups_due.values())
+            .min()
+            .copied();
         next.unwrap_or(later).min(later).min(memory.prune_due)
     }
 }
@@ -164,7 +218,8 @@ mod tests {
     use crate::engine::look::tests::release;
 
     fn group(name: &str, app: &str) -> LaneGroup {
-        let spec = json!({"entry": {"gateway": "edge", "routes": []}, "apps": [{"app": app, "port": 80}]});
+        let spec =
+            json!({"entry": {"gateway": "edge", "routes": []}, "apps": [{"app": app, "port": 80}]});
         LaneGroup::new(name, serde_json::from_value(spec).unwrap())
     }
 
@@ -177,7 +232,12 @@ mod tests {
         let whom = |keys: &[Key], apps: &[&str], mates: &[&str]| {
             let set = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect();
             let changed = keys.iter().cloned().collect();
-            let c = Concerned { changed, apps: set(apps), mates: set(mates), now };
+            let c = Concerned {
+                changed,
+                apps: set(apps),
+                mates: set(mates),
+                now,
+            };
             [
                 c.release(&a, Some(&later)),
                 c.release(&b, Some(&later)),
@@ -187,16 +247,40 @@ mod tests {
         };
         assert_eq!(whom(&[], &[], &[]), [false; 4]);
         assert_eq!(whom(&[Key::All], &[], &[]), [true; 4]);
-        assert_eq!(whom(&[], &["a"], &["a", "b"]), [true, false, true, true], "a window opens its lanes together");
-        assert_eq!(whom(&[Key::Release("b-1".into())], &[], &[]), [false, true, false, false]);
-        assert_eq!(whom(&[Key::Uid("u-a".into())], &[], &[]), [true, false, false, false]);
+        assert_eq!(
+            whom(&[], &["a"], &["a", "b"]),
+            [true, false, true, true],
+            "a window opens its lanes together"
+        );
+        assert_eq!(
+            whom(&[Key::Release("b-1".into())], &[], &[]),
+            [false, true, false, false]
+        );
+        assert_eq!(
+            whom(&[Key::Uid("u-a".into())], &[], &[]),
+            [true, false, false, false]
+        );
         for service in ["a", "a-gray"] {
-            assert_eq!(whom(&[Key::Service(service.into())], &[], &[]), [false, false, true, false]);
+            assert_eq!(
+                whom(&[Key::Service(service.into())], &[], &[]),
+                [false, false, true, false]
+            );
         }
         assert_eq!(whom(&[Key::Service("ab".into())], &[], &[]), [false; 4]);
-        assert_eq!(whom(&[Key::Group("h".into())], &[], &[]), [false, false, false, true]);
-        assert_eq!(whom(&[Key::Gateway("edge".into())], &[], &[]), [false, false, true, true]);
-        let due = Concerned { changed: BTreeSet::new(), apps: HashSet::new(), mates: HashSet::new(), now };
+        assert_eq!(
+            whom(&[Key::Group("h".into())], &[], &[]),
+            [false, false, false, true]
+        );
+        assert_eq!(
+            whom(&[Key::Gateway("edge".into())], &[], &[]),
+            [false, false, true, true]
+        );
+        let due = Concerned {
+            changed: BTreeSet::new(),
+            apps: HashSet::new(),
+            mates: HashSet::new(),
+            now,
+        };
         assert!(due.release(&a, Some(&now)) && due.release(&a, None) && due.group(&g, None));
     }
 }

@@ -46,7 +46,12 @@ impl Events {
     }
 
     async fn pods(&self, client: &Client, namespace: &str, side: &mut Side) {
-        for pod in side.pods.iter_mut().filter(|p| p.ready.is_none() && p.is_vague).take(PODS) {
+        for pod in side
+            .pods
+            .iter_mut()
+            .filter(|p| p.ready.is_none() && p.is_vague)
+            .take(PODS)
+        {
             if let Some(words) = self.of(client, namespace, &pod.uid).await {
                 pod.trouble = Some(words);
             }
@@ -55,14 +60,25 @@ impl Events {
 
     async fn of(&self, client: &Client, namespace: &str, uid: &str) -> Option<Clean> {
         let now = Instant::now();
-        if let Some((_, words)) = self.lock().get(uid).filter(|(at, _)| now.duration_since(*at) < HOLDS) {
+        if let Some((_, words)) = self
+            .lock()
+            .get(uid)
+            .filter(|(at, _)| now.duration_since(*at) < HOLDS)
+        {
             return words.clone();
         }
         let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-        let params = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(50);
+        let params = ListParams::default()
+            .fields(&format!("involvedObject.uid={uid}"))
+            .limit(50);
         // Whoever may not read events waits all the same.
-        let found = tokio::time::timeout(ANSWER, api.list(&params)).await.ok().and_then(Result::ok);
-        let words = found.and_then(|all| cause::of_events(&all.items)).map(|c| c.words());
+        let found = tokio::time::timeout(ANSWER, api.list(&params))
+            .await
+            .ok()
+            .and_then(Result::ok);
+        let words = found
+            .and_then(|all| cause::of_events(&all.items))
+            .map(|c| c.words());
         let mut all = self.lock();
         all.retain(|_, (at, _)| now.duration_since(*at) < HOLDS);
         all.insert(uid.to_owned(), (now, words.clone()));

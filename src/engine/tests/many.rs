@@ -57,7 +57,11 @@ impl Fleet {
         };
         let stop = CancellationToken::new();
         tokio::spawn(run(options, stop.clone()));
-        Self { client, _stop: stop.drop_guard(), _dir: dir }
+        Self {
+            client,
+            _stop: stop.drop_guard(),
+            _dir: dir,
+        }
     }
 
     fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
@@ -66,7 +70,9 @@ impl Fleet {
 
     /// An App that makes one ConfigMap of that name, and a release of it.
     async fn begin(&self, app: &str, map: &str, gated: bool) {
-        let template = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {map}}}\ndata: {{by: {app}}}\n");
+        let template = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {map}}}\ndata: {{by: {app}}}\n"
+        );
         let gate = json!({"name": "gate", "approval": {"requesterMayApprove": true}});
         let deploy = json!({"name": "deploy", "deploy": {"environment": "e"}});
         let spec = json!({
@@ -75,29 +81,45 @@ impl Fleet {
             "workflow": {"stages": [{"name": "s", "tasks": if gated { vec![gate, deploy] } else { vec![deploy] }}]},
         });
         let made = App::new(app, serde_json::from_value(spec).unwrap());
-        self.api().create(&PostParams::default(), &made).await.unwrap();
+        self.api()
+            .create(&PostParams::default(), &made)
+            .await
+            .unwrap();
         let spec = json!({"app": app, "stage": "s", "requester": "me"});
         let made = Release::new(&format!("{app}-1"), serde_json::from_value(spec).unwrap());
-        self.api().create(&PostParams::default(), &made).await.unwrap();
+        self.api()
+            .create(&PostParams::default(), &made)
+            .await
+            .unwrap();
     }
 
     /// The releases, when this is so of them.
     async fn until(&self, what: &str, fact: impl Fn(&[Release]) -> bool) -> Vec<Release> {
         let found = async {
             loop {
-                let all = self.api::<Release>().list(&ListParams::default()).await.unwrap().items;
+                let all = self
+                    .api::<Release>()
+                    .list(&ListParams::default())
+                    .await
+                    .unwrap()
+                    .items;
                 if fact(&all) {
                     return all;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(120), found).await.unwrap_or_else(|_| panic!("never: {what}"))
+        tokio::time::timeout(Duration::from_secs(120), found)
+            .await
+            .unwrap_or_else(|_| panic!("never: {what}"))
     }
 
     async fn control(&self, release: &str, control: Value) {
         let patch = Patch::Merge(json!({"spec": {"control": control}}));
-        self.api::<Release>().patch(release, &PatchParams::default(), &patch).await.unwrap();
+        self.api::<Release>()
+            .patch(release, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 }
 
@@ -106,7 +128,11 @@ fn phase(release: &Release) -> ReleasePhase {
 }
 
 fn told(release: &Release) -> String {
-    release.status.as_ref().and_then(|s| s.message.clone()).unwrap_or_default()
+    release
+        .status
+        .as_ref()
+        .and_then(|s| s.message.clone())
+        .unwrap_or_default()
 }
 
 fn count(all: &[Release], wanted: ReleasePhase) -> usize {
@@ -118,22 +144,48 @@ async fn who_is_not_answered_holds_up_no_other_app() {
     const MANY: usize = 30;
     let fleet = Fleet::new("/configmaps/map-0").await;
     for n in 0..MANY {
-        fleet.begin(&format!("a{n}"), &format!("map-{n}"), true).await;
+        fleet
+            .begin(&format!("a{n}"), &format!("map-{n}"), true)
+            .await;
     }
     // All but the one whose ConfigMap is asked for and never shown stand at their gates, also who comes later.
-    fleet.until("all begin", |all| count(all, ReleasePhase::Waiting) == MANY - 1).await;
+    fleet
+        .until("all begin", |all| {
+            count(all, ReleasePhase::Waiting) == MANY - 1
+        })
+        .await;
     fleet.begin("late", "map-late", true).await;
-    let all = fleet.until("also a late one", |all| count(all, ReleasePhase::Waiting) == MANY).await;
+    let all = fleet
+        .until("also a late one", |all| {
+            count(all, ReleasePhase::Waiting) == MANY
+        })
+        .await;
     for release in all.iter().filter(|r| phase(r) == ReleasePhase::Waiting) {
         let status = release.status.as_ref().unwrap();
         let gate = status.tasks.iter().find(|t| t.name == "gate").unwrap();
         let spec = json!({"release": release.name_any(), "releaseUid": release.uid(), "task": "gate", "attempt": 1,
             "decision": "pass", "approver": "ann", "revision": status.revision, "digest": gate.digest});
-        let made = Approval::new(&format!("yes-{}", release.name_any()), serde_json::from_value(spec).unwrap());
-        fleet.api().create(&PostParams::default(), &made).await.unwrap();
+        let made = Approval::new(
+            &format!("yes-{}", release.name_any()),
+            serde_json::from_value(spec).unwrap(),
+        );
+        fleet
+            .api()
+            .create(&PostParams::default(), &made)
+            .await
+            .unwrap();
     }
-    fleet.until("all get on", |all| count(all, ReleasePhase::Succeeded) == MANY).await;
-    let maps = fleet.api::<ConfigMap>().list(&ListParams::default().labels(label::APP)).await.unwrap().items;
+    fleet
+        .until("all get on", |all| {
+            count(all, ReleasePhase::Succeeded) == MANY
+        })
+        .await;
+    let maps = fleet
+        .api::<ConfigMap>()
+        .list(&ListParams::default().labels(label::APP))
+        .await
+        .unwrap()
+        .items;
     assert_eq!(maps.len(), MANY);
 }
 
@@ -143,17 +195,27 @@ async fn of_two_apps_that_make_one_object_at_the_same_time_one_has_it() {
     let fleet = Fleet::new("/nothing").await;
     for n in 0..PAIRS {
         for side in ["b", "c"] {
-            fleet.begin(&format!("{side}{n}"), &format!("shared-{n}"), false).await;
+            fleet
+                .begin(&format!("{side}{n}"), &format!("shared-{n}"), false)
+                .await;
         }
     }
     let all = fleet
         .until("one of each wins", |all| {
-            count(all, ReleasePhase::Succeeded) == PAIRS && count(all, ReleasePhase::Failed) == PAIRS
+            count(all, ReleasePhase::Succeeded) == PAIRS
+                && count(all, ReleasePhase::Failed) == PAIRS
         })
         .await;
     let versions = async || {
-        let maps = fleet.api::<ConfigMap>().list(&ListParams::default().labels(label::APP)).await.unwrap().items;
-        maps.into_iter().map(|m| (m.uid(), m.resource_version(), m.data)).collect::<Vec<_>>()
+        let maps = fleet
+            .api::<ConfigMap>()
+            .list(&ListParams::default().labels(label::APP))
+            .await
+            .unwrap()
+            .items;
+        maps.into_iter()
+            .map(|m| (m.uid(), m.resource_version(), m.data))
+            .collect::<Vec<_>>()
     };
     let before = versions().await;
     for lost in all.iter().filter(|r| phase(r) == ReleasePhase::Failed) {
@@ -161,10 +223,20 @@ async fn of_two_apps_that_make_one_object_at_the_same_time_one_has_it() {
         let winner = format!("{}{n}", if app.starts_with('b') { "c" } else { "b" });
         let want = format!("ConfigMap {HOME}/shared-{n} belongs to environment e of app {winner}");
         assert!(told(lost).contains(&want), "{}", told(lost));
-        fleet.control(&lost.name_any(), json!({"abort": true})).await;
+        fleet
+            .control(&lost.name_any(), json!({"abort": true}))
+            .await;
     }
-    fleet.until("the others are rolled back", |all| count(all, ReleasePhase::Aborted) == PAIRS).await;
-    assert_eq!(versions().await, before, "nobody wrote, and nobody took it away");
+    fleet
+        .until("the others are rolled back", |all| {
+            count(all, ReleasePhase::Aborted) == PAIRS
+        })
+        .await;
+    assert_eq!(
+        versions().await,
+        before,
+        "nobody wrote, and nobody took it away"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,11 +244,17 @@ async fn what_nobody_has_adopted_is_not_written_over_until_somebody_does() {
     let fleet = Fleet::new("/nothing").await;
     let maps = fleet.api::<ConfigMap>();
     let foreign: ConfigMap =
-        serde_json::from_value(json!({"metadata": {"name": "map"}, "data": {"theirs": "x"}})).unwrap();
-    let by = PostParams { field_manager: Some("kubectl-create".into()), ..PostParams::default() };
+        serde_json::from_value(json!({"metadata": {"name": "map"}, "data": {"theirs": "x"}}))
+            .unwrap();
+    let by = PostParams {
+        field_manager: Some("kubectl-create".into()),
+        ..PostParams::default()
+    };
     let before = maps.create(&by, &foreign).await.unwrap();
     fleet.begin("a", "map", false).await;
-    let all = fleet.until("it is refused", |all| count(all, ReleasePhase::Failed) == 1).await;
+    let all = fleet
+        .until("it is refused", |all| count(all, ReleasePhase::Failed) == 1)
+        .await;
     assert!(
         told(&all[0])
             .contains("ConfigMap default/map is there already and belongs to no App (written by kubectl-create)"),
@@ -191,10 +269,24 @@ async fn what_nobody_has_adopted_is_not_written_over_until_somebody_does() {
         name: "map".into(),
         uid: String::new(),
     };
-    let me = Owner { home: Some(HOME.into()), app: "a".into(), environment: "e".into() };
-    owner::adopt(fleet.client.clone(), &item, &me, None).await.unwrap();
+    let me = Owner {
+        home: Some(HOME.into()),
+        app: "a".into(),
+        environment: "e".into(),
+    };
+    owner::adopt(fleet.client.clone(), &item, &me, None)
+        .await
+        .unwrap();
     fleet.control("a-1", json!({"retry": {"deploy": 1}})).await;
-    fleet.until("then it is written", |all| count(all, ReleasePhase::Succeeded) == 1).await;
+    fleet
+        .until("then it is written", |all| {
+            count(all, ReleasePhase::Succeeded) == 1
+        })
+        .await;
     let data = maps.get("map").await.unwrap().data.unwrap();
-    assert_eq!((data["by"].as_str(), data["theirs"].as_str()), ("a", "x"), "and nothing else of it is taken");
+    assert_eq!(
+        (data["by"].as_str(), data["theirs"].as_str()),
+        ("a", "x"),
+        "and nothing else of it is taken"
+    );
 }

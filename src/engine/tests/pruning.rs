@@ -21,13 +21,23 @@ async fn seed(rig: &Rig, limit: u32, releases: u32) {
     let spec = json!({"manifests": [], "environments": [], "history": {"limit": limit},
         "workflow": {"stages": [{"name": "s", "tasks": []}]}});
     let app = App::new("a", serde_json::from_value(spec).unwrap());
-    rig.api().create(&PostParams::default(), &app).await.unwrap();
-    stream::iter(1..=releases).for_each_concurrent(16, |n| finished(rig, n)).await;
+    rig.api()
+        .create(&PostParams::default(), &app)
+        .await
+        .unwrap();
+    stream::iter(1..=releases)
+        .for_each_concurrent(16, |n| finished(rig, n))
+        .await;
     let all = usize::try_from(releases).unwrap();
     rig.shown("all of it", |c| {
-        let final_ones =
-            c.releases.state().iter().filter(|r| r.status.as_ref().is_some_and(|s| s.phase.is_final())).count();
-        (final_ones, c.approvals.state().len(), c.jobs.state().len()) == (all, all, all) && !c.apps.state().is_empty()
+        let final_ones = c
+            .releases
+            .state()
+            .iter()
+            .filter(|r| r.status.as_ref().is_some_and(|s| s.phase.is_final()))
+            .count();
+        (final_ones, c.approvals.state().len(), c.jobs.state().len()) == (all, all, all)
+            && !c.apps.state().is_empty()
     })
     .await;
 }
@@ -36,15 +46,27 @@ async fn finished(rig: &Rig, n: u32) {
     let name = format!("a-{n}");
     let spec = json!({"app": "a", "stage": "s"});
     let made = Release::new(&name, serde_json::from_value(spec).unwrap());
-    let mut made = rig.api().create(&PostParams::default(), &made).await.unwrap();
+    let mut made = rig
+        .api()
+        .create(&PostParams::default(), &made)
+        .await
+        .unwrap();
     made.status = Some(serde_json::from_value(json!({"phase": "Succeeded"})).unwrap());
     let uid = made.uid().unwrap();
-    rig.api::<Release>().replace_status(&name, &PostParams::default(), &made).await.unwrap();
-    let spec =
-        json!({"release": name, "releaseUid": uid, "task": "t", "attempt": 1, "decision": "pass", "approver": "ann"});
+    rig.api::<Release>()
+        .replace_status(&name, &PostParams::default(), &made)
+        .await
+        .unwrap();
+    let spec = json!({"release": name, "releaseUid": uid, "task": "t", "attempt": 1, "decision": "pass", "approver": "ann"});
     let approval = Approval::new(&name, serde_json::from_value(spec).unwrap());
-    rig.api().create(&PostParams::default(), &approval).await.unwrap();
-    rig.api().create(&PostParams::default(), &job(&name, &name, &uid)).await.unwrap();
+    rig.api()
+        .create(&PostParams::default(), &approval)
+        .await
+        .unwrap();
+    rig.api()
+        .create(&PostParams::default(), &job(&name, &name, &uid))
+        .await
+        .unwrap();
 }
 
 fn job(name: &str, release: &str, uid: &str) -> Job {
@@ -64,12 +86,18 @@ where
         + serde::de::DeserializeOwned,
 {
     let api: Api<K> = rig.api();
-    api.list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect()
+    api.list(&ListParams::default())
+        .await
+        .unwrap()
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect()
 }
 
 /// What the caches show after something was deleted.
 async fn left(rig: &Rig, releases: usize) {
-    rig.shown("what is left", |c| c.releases.state().len() == releases).await;
+    rig.shown("what is left", |c| c.releases.state().len() == releases)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,13 +106,32 @@ async fn many_go_some_at_each_look_with_what_is_theirs_and_the_newest_stay() {
     seed(&rig, 2, 40).await;
     let elsewhere = rig.api::<Job>();
     // A Job of the manifests that the first release has made is an environment's.
-    let mut own = job("own", "a-1", &rig.api::<Release>().get("a-1").await.unwrap().uid().unwrap());
-    own.labels_mut().insert(label::ENVIRONMENT.into(), "e".into());
-    elsewhere.create(&PostParams::default(), &own).await.unwrap();
+    let mut own = job(
+        "own",
+        "a-1",
+        &rig.api::<Release>()
+            .get("a-1")
+            .await
+            .unwrap()
+            .uid()
+            .unwrap(),
+    );
+    own.labels_mut()
+        .insert(label::ENVIRONMENT.into(), "e".into());
+    elsewhere
+        .create(&PostParams::default(), &own)
+        .await
+        .unwrap();
     rig.shown("that job", |c| c.jobs.state().len() == 41).await;
-    assert!(prune::look(&rig.options, &rig.cache).await.unwrap().more, "not all at once");
+    assert!(
+        prune::look(&rig.options, &rig.cache).await.unwrap().more,
+        "not all at once"
+    );
     let some = names::<Release>(&rig).await;
-    assert!(some.len() == 8 && !some.contains(&"a-1".into()), "the oldest go first: {some:?}");
+    assert!(
+        some.len() == 8 && !some.contains(&"a-1".into()),
+        "the oldest go first: {some:?}"
+    );
     left(&rig, 8).await;
     assert!(!prune::look(&rig.options, &rig.cache).await.unwrap().more);
     assert_eq!(names::<Release>(&rig).await, ["a-39", "a-40"]);
@@ -94,7 +141,10 @@ async fn many_go_some_at_each_look_with_what_is_theirs_and_the_newest_stay() {
     prune::look(&rig.options, &rig.cache).await.unwrap();
     assert_eq!(names::<Release>(&rig).await, ["a-39", "a-40"]);
     assert!(
-        rig.options.telemetry.text().contains("graylane_pruned_releases_total 38"),
+        rig.options
+            .telemetry
+            .text()
+            .contains("graylane_pruned_releases_total 38"),
         "{}",
         rig.options.telemetry.text()
     );
@@ -105,27 +155,48 @@ async fn who_was_quicker_is_no_trouble_and_what_changed_is_looked_at_again() {
     let rig = Rig::new().await;
     seed(&rig, 0, 4).await;
     // Nobody has to wait for the watches: what they show is old.
-    rig.api::<Release>().delete("a-1", &DeleteParams::default()).await.unwrap();
+    rig.api::<Release>()
+        .delete("a-1", &DeleteParams::default())
+        .await
+        .unwrap();
     let noted = json!({"metadata": {"labels": {"seen": "yes"}}});
-    rig.api::<Release>().patch("a-2", &PatchParams::default(), &Patch::Merge(&noted)).await.unwrap();
+    rig.api::<Release>()
+        .patch("a-2", &PatchParams::default(), &Patch::Merge(&noted))
+        .await
+        .unwrap();
     prune::look(&rig.options, &rig.cache).await.unwrap();
-    rig.shown("the change", |c| c.releases.state().iter().all(|r| r.name_any() != "a-1")).await;
-    rig.shown("what is left", |c| c.releases.state().iter().all(|r| r.name_any() != "a-3")).await;
+    rig.shown("the change", |c| {
+        c.releases.state().iter().all(|r| r.name_any() != "a-1")
+    })
+    .await;
+    rig.shown("what is left", |c| {
+        c.releases.state().iter().all(|r| r.name_any() != "a-3")
+    })
+    .await;
     // Then it goes, and so does what somebody else's deletion left behind.
     prune::look(&rig.options, &rig.cache).await.unwrap();
-    rig.shown("the end", |c| c.releases.state().len() <= 2).await;
+    rig.shown("the end", |c| c.releases.state().len() <= 2)
+        .await;
     prune::look(&rig.options, &rig.cache).await.unwrap();
-    assert_eq!(names::<Release>(&rig).await, ["a-4"], "its number is counted on from");
+    assert_eq!(
+        names::<Release>(&rig).await,
+        ["a-4"],
+        "its number is counted on from"
+    );
     assert_eq!(names::<Approval>(&rig).await, ["a-4"]);
     assert_eq!(names::<Job>(&rig).await, ["a-4"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_right_is_told_with_what_gives_it() {
-    let rig = Rig::barred(|method, path| method == Method::DELETE && path.contains("/releases/")).await;
+    let rig =
+        Rig::barred(|method, path| method == Method::DELETE && path.contains("/releases/")).await;
     seed(&rig, 0, 3).await;
     let told = prune::look(&rig.options, &rig.cache).await.err().unwrap();
-    assert!(told.contains("deleting release a-") && told.contains("graylane install"), "{told}");
+    assert!(
+        told.contains("deleting release a-") && told.contains("graylane install"),
+        "{told}"
+    );
     assert_eq!(names::<Release>(&rig).await.len(), 3);
     assert_eq!(rig.options.namespace, HOME);
 }

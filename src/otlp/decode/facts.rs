@@ -36,7 +36,11 @@ impl Ids {
         let trace = hex(trace, 16).ok_or(Unusable::Id)?;
         let span = hex(span, 8).ok_or(Unusable::Id)?;
         let parent = hex(parent, 8).filter(|parent| *parent != span);
-        Ok(Self { trace, span, parent })
+        Ok(Self {
+            trace,
+            span,
+            parent,
+        })
     }
 
     /// The same of hex digits.
@@ -51,7 +55,10 @@ impl Ids {
             let (zeros, id) = bytes.split_at(8);
             zeros.iter().all(|b| *b == 0).then(|| id.to_vec())
         };
-        let (trace, span) = (bytes(trace).ok_or(Unusable::Id)?, short(span).ok_or(Unusable::Id)?);
+        let (trace, span) = (
+            bytes(trace).ok_or(Unusable::Id)?,
+            short(span).ok_or(Unusable::Id)?,
+        );
         let parent = short(parent).unwrap_or_default();
         Self::of_bytes(&trace, &span, &parent)
     }
@@ -74,7 +81,10 @@ impl Lasted {
     /// Where it begins at no time that can be.
     pub fn between(start: u64, end: u64) -> Result<Self, Unusable> {
         let time = instant(start.into()).ok_or(Unusable::Time)?;
-        Ok(Self { time, micros: micros_between(start, end) })
+        Ok(Self {
+            time,
+            micros: micros_between(start, end),
+        })
     }
 }
 
@@ -178,7 +188,11 @@ impl<'a> Facts<'a> {
     ) -> Span {
         let (peer, caller) = self.addresses(side);
         let (status, error) = self.ended();
-        let Ids { trace, span, parent } = ids;
+        let Ids {
+            trace,
+            span,
+            parent,
+        } = ids;
         let Lasted { time, micros } = lasted;
         let path = self.path(keys);
         let text = |text: Text<'_>| text.as_deref().and_then(some);
@@ -209,8 +223,16 @@ impl<'a> Facts<'a> {
     /// The pod that was asked, and whoever asked.
     fn addresses(&self, side: Side) -> (Option<String>, Option<String>) {
         let first = |all: &[&Text<'_>]| all.iter().find_map(|text| ip(text.as_deref()?));
-        let near = if self.of_downstream { &self.peer_address } else { &None };
-        let far = if self.of_downstream { &None } else { &self.peer_address };
+        let near = if self.of_downstream {
+            &self.peer_address
+        } else {
+            &None
+        };
+        let far = if self.of_downstream {
+            &None
+        } else {
+            &self.peer_address
+        };
         match side {
             Side::Client | Side::Gateway => {
                 let asked = [
@@ -223,7 +245,15 @@ impl<'a> Facts<'a> {
                 ];
                 (first(&asked), first(&[near]))
             }
-            Side::Server => (None, first(&[&self.network_peer, &self.peer_address, &self.socket_peer, &self.net_peer])),
+            Side::Server => (
+                None,
+                first(&[
+                    &self.network_peer,
+                    &self.peer_address,
+                    &self.socket_peer,
+                    &self.net_peer,
+                ]),
+            ),
             Side::Inner => (None, None),
         }
     }
@@ -243,12 +273,23 @@ impl<'a> Facts<'a> {
         // A caller's span of a 404 is an error by the conventions of OpenTelemetry; it is an answer.
         let answered = status.is_some_and(|status| status < 500);
         if answered || !(self.error_flag || self.failed.is_some()) {
-            let words = grpc.filter(|(status, _)| *status >= 500).map(|(_, name)| format!("gRPC {name}"));
+            let words = grpc
+                .filter(|(status, _)| *status >= 500)
+                .map(|(_, name)| format!("gRPC {name}"));
             return (status, words);
         }
-        let words = [&self.failed, &self.error_type].into_iter().find_map(|text| some(text.as_deref()?));
+        let words = [&self.failed, &self.error_type]
+            .into_iter()
+            .find_map(|text| some(text.as_deref()?));
         let grpc = || grpc.map(|(_, name)| format!("gRPC {name}"));
-        (status, Some(words.or_else(grpc).unwrap_or_else(|| "its span says that it failed".into())))
+        (
+            status,
+            Some(
+                words
+                    .or_else(grpc)
+                    .unwrap_or_else(|| "its span says that it failed".into()),
+            ),
+        )
     }
 
     fn path(&self, keys: &AttributeKeys) -> String {
@@ -258,9 +299,19 @@ impl<'a> Facts<'a> {
         };
         let by_parts = || {
             let (path, _) = path_and_query(self.url_path.as_deref()?);
-            Some(told(&keys.cut_query(path, self.url_query.as_deref().unwrap_or_default().trim_start_matches('?'))))
+            Some(told(
+                &keys.cut_query(
+                    path,
+                    self.url_query
+                        .as_deref()
+                        .unwrap_or_default()
+                        .trim_start_matches('?'),
+                ),
+            ))
         };
-        let found = by_parts().or_else(|| of(&self.http_target)).or_else(|| of(&self.http_url));
+        let found = by_parts()
+            .or_else(|| of(&self.http_target))
+            .or_else(|| of(&self.http_url));
         found.or_else(|| of(&self.url_full)).unwrap_or_default()
     }
 }

@@ -8,8 +8,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    Decoded, Decoder, Facts, Ids, Lasted, MOST_ATTRIBUTES, Malformed, Own, ReadLine, Unusable, Value, logs::Record,
-    value::MOST_LISTED, wire::side,
+    Decoded, Decoder, Facts, Ids, Lasted, MOST_ATTRIBUTES, Malformed, Own, ReadLine, Unusable,
+    Value, logs::Record, value::MOST_LISTED, wire::side,
 };
 use crate::domain::span::Span;
 
@@ -20,7 +20,12 @@ const MOST_OBJECTS: usize = 100_000;
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Request {
-    #[serde(deserialize_with = "or_nothing", alias = "resource_spans", alias = "batches", alias = "resourceLogs")]
+    #[serde(
+        deserialize_with = "or_nothing",
+        alias = "resource_spans",
+        alias = "batches",
+        alias = "resourceLogs"
+    )]
     resource_spans: Vec<OfResource>,
 }
 
@@ -123,7 +128,9 @@ struct ArrayValue {
 }
 
 /// `null` is nothing.
-fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -154,7 +161,10 @@ impl<'de> Deserialize<'de> for Number {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
-                text.trim().parse().map(Number).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+                text.trim()
+                    .parse()
+                    .map(Number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
             }
 
             fn visit_unit<E>(self) -> Result<Number, E> {
@@ -181,7 +191,10 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D, names: &[&str]) -> Result<u
     }
     Ok(match Word::deserialize(deserializer)? {
         Word::Number(number) => number.nanos(),
-        Word::Name(name) => names.iter().position(|n| name.ends_with(n)).unwrap_or_default() as u64,
+        Word::Name(name) => names
+            .iter()
+            .position(|n| name.ends_with(n))
+            .unwrap_or_default() as u64,
     })
 }
 
@@ -190,7 +203,18 @@ struct Kind(u64);
 
 impl<'de> Deserialize<'de> for Kind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        named(deserializer, &["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]).map(Self)
+        named(
+            deserializer,
+            &[
+                "UNSPECIFIED",
+                "INTERNAL",
+                "SERVER",
+                "CLIENT",
+                "PRODUCER",
+                "CONSUMER",
+            ],
+        )
+        .map(Self)
     }
 }
 
@@ -218,11 +242,15 @@ fn id(text: &str) -> Option<Vec<u8>> {
     // Sixteen bytes in base64 are 24 characters, eight are 12.
     let is_hex = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_hex {
-        return (text.len() <= 24).then(|| STANDARD.decode(text).ok()).flatten();
+        return (text.len() <= 24)
+            .then(|| STANDARD.decode(text).ok())
+            .flatten();
     }
     let number = u128::from_str_radix(text, 16).ok()?;
     let bytes = number.to_be_bytes();
-    bytes.get(bytes.len() - text.len().div_ceil(2)..).map(<[u8]>::to_vec)
+    bytes
+        .get(bytes.len() - text.len().div_ceil(2)..)
+        .map(<[u8]>::to_vec)
 }
 
 impl AnyValue {
@@ -236,15 +264,24 @@ impl AnyValue {
         if let Some(flag) = self.bool_value {
             return Value::Flag(flag);
         }
-        let Some(array) = &self.array_value else { return Value::Other };
-        let texts = array.values.iter().take(MOST_LISTED).filter_map(|value| value.string_value.as_deref());
+        let Some(array) = &self.array_value else {
+            return Value::Other;
+        };
+        let texts = array
+            .values
+            .iter()
+            .take(MOST_LISTED)
+            .filter_map(|value| value.string_value.as_deref());
         Value::List(texts.map(Cow::Borrowed).collect())
     }
 }
 
 impl KeyValue {
     fn read(&self) -> (&str, Value<'_>) {
-        (&self.key, self.value.as_ref().map(AnyValue::read).unwrap_or_default())
+        (
+            &self.key,
+            self.value.as_ref().map(AnyValue::read).unwrap_or_default(),
+        )
     }
 }
 
@@ -308,16 +345,34 @@ fn span<'a>(
         facts.failed(Cow::Borrowed(&one.status.message));
     }
     let ids = Ids::of_bytes(&one.trace_id.0, &one.span_id.0, &one.parent_span_id.0)?;
-    let lasted = Lasted::between(one.start_time_unix_nano.nanos(), one.end_time_unix_nano.nanos())?;
-    Ok(facts.into_span(decoder.keys, decoder.source, side(one.kind.0), own.emitter(), ids, lasted))
+    let lasted = Lasted::between(
+        one.start_time_unix_nano.nanos(),
+        one.end_time_unix_nano.nanos(),
+    )?;
+    Ok(facts.into_span(
+        decoder.keys,
+        decoder.source,
+        side(one.kind.0),
+        own.emitter(),
+        ids,
+        lasted,
+    ))
 }
 
-pub(super) fn logs(decoder: &Decoder<'_>, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
+pub(super) fn logs(
+    decoder: &Decoder<'_>,
+    bytes: &[u8],
+    line: &ReadLine<'_>,
+) -> Result<Decoded, Malformed> {
     let request = read(bytes)?;
     let mut decoded = Decoded::default();
     for resource in &request.resource_spans {
         let own = resource.own(&mut decoded);
-        for one in resource.scope_spans.iter().flat_map(|scope| &scope.log_records) {
+        for one in resource
+            .scope_spans
+            .iter()
+            .flat_map(|scope| &scope.log_records)
+        {
             if decoded.is_full(decoder) {
                 decoded.dropped.too_many += 1;
                 continue;
@@ -329,7 +384,9 @@ pub(super) fn logs(decoder: &Decoder<'_>, bytes: &[u8], line: &ReadLine<'_>) -> 
                 trace: Cow::Borrowed(&one.trace_id.0),
                 span: Cow::Borrowed(&one.span_id.0),
                 body: one.body.as_ref().map(AnyValue::read).unwrap_or_default(),
-                attributes: attributes.map(|(key, value)| (Cow::Borrowed(key), value)).collect(),
+                attributes: attributes
+                    .map(|(key, value)| (Cow::Borrowed(key), value))
+                    .collect(),
             };
             record.add(&own, line, &mut decoded);
         }
@@ -343,8 +400,15 @@ mod tests {
 
     #[test]
     fn ids_are_hex_or_base64() {
-        assert_eq!(id("00f067aa0ba902b7"), Some(vec![0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]));
-        assert_eq!(id("f067aa0ba902b7"), Some(vec![0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]), "zeros were lost");
+        assert_eq!(
+            id("00f067aa0ba902b7"),
+            Some(vec![0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7])
+        );
+        assert_eq!(
+            id("f067aa0ba902b7"),
+            Some(vec![0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]),
+            "zeros were lost"
+        );
         assert_eq!(id("APBnqgupArc="), id("00f067aa0ba902b7"));
         assert_eq!(id("FFFF"), Some(vec![0xff, 0xff]));
         for none in ["zz", "灰", &"f".repeat(33), &"Z".repeat(25)] {

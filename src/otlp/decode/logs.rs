@@ -24,7 +24,11 @@ pub(super) struct Record<'a> {
 impl Record<'_> {
     /// Adds the span that it is.
     pub(super) fn add(&self, own: &Own<'_>, line: &ReadLine<'_>, decoded: &mut Decoded) {
-        let body = self.body.text().map(str::trim).filter(|text| text.starts_with('{'));
+        let body = self
+            .body
+            .text()
+            .map(str::trim)
+            .filter(|text| text.starts_with('{'));
         let Some(mut span) = body.and_then(line).or_else(|| line(&self.fields()?)) else {
             decoded.dropped.no_access_log += 1;
             return;
@@ -36,7 +40,11 @@ impl Record<'_> {
             span.by = own.emitter();
         }
         let can_be = instant(span.time.as_nanosecond()).is_some();
-        decoded.add(if can_be { Ok(span) } else { Err(Unusable::Time) });
+        decoded.add(if can_be {
+            Ok(span)
+        } else {
+            Err(Unusable::Time)
+        });
     }
 
     /// Its attributes as a line in JSON, with what only the record knows: time and ids.
@@ -54,7 +62,9 @@ impl Record<'_> {
             };
             line.insert(key.clone().into_owned(), value);
         }
-        let time = [self.time, self.observed].into_iter().find_map(|nanos| instant(nanos.into()));
+        let time = [self.time, self.observed]
+            .into_iter()
+            .find_map(|nanos| instant(nanos.into()));
         let known = [
             ("start_time", time.map(|t| t.to_string())),
             ("trace_id", hex(&self.trace, 16)),

@@ -51,14 +51,22 @@ impl<'a> Own<'a> {
     /// Who it is.
     pub fn emitter(&self) -> Emitter {
         let node = self.node.as_deref().map(Node::of).unwrap_or_default();
-        let instance = self.instance.as_deref().map(Instance::of).unwrap_or_default();
+        let instance = self
+            .instance
+            .as_deref()
+            .map(Instance::of)
+            .unwrap_or_default();
         let pick = |all: &[Option<&str>]| all.iter().flatten().find_map(|text| some(text));
         let pod = self.pod.as_deref().or(node.pod).or(instance.pod);
         // A host may be a node: it is asked for last, and only where no pod is named.
         let host = self.host.as_deref().filter(|_| pod.is_none());
         Emitter {
             service: self.service.as_deref().and_then(some).unwrap_or_default(),
-            namespace: pick(&[self.namespace.as_deref(), node.namespace, instance.namespace]),
+            namespace: pick(&[
+                self.namespace.as_deref(),
+                node.namespace,
+                instance.namespace,
+            ]),
             pod: pick(&[pod, host]),
             uid: pick(&[self.uid.as_deref(), instance.uid]),
             address: pick(&[self.address.as_deref(), node.address]),
@@ -80,7 +88,11 @@ impl<'t> Node<'t> {
         let address = parts.next().filter(|part| part.parse::<IpAddr>().is_ok());
         // A pod's name may have dots, a namespace has none.
         let (pod, namespace) = parts.next().and_then(|part| part.rsplit_once('.')).unzip();
-        Self { address, pod, namespace }
+        Self {
+            address,
+            pod,
+            namespace,
+        }
     }
 }
 
@@ -96,15 +108,25 @@ struct Instance<'t> {
 impl<'t> Instance<'t> {
     fn of(text: &'t str) -> Self {
         if text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-            return Self { uid: Some(text), ..Self::default() };
+            return Self {
+                uid: Some(text),
+                ..Self::default()
+            };
         }
-        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        let label =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
         if text.parse::<IpAddr>().is_ok() || !text.chars().all(label) {
             return Self::default();
         }
-        let parts = text.split_once('.').and_then(|(ns, rest)| Some((ns, rest.rsplit_once('.')?.0)));
+        let parts = text
+            .split_once('.')
+            .and_then(|(ns, rest)| Some((ns, rest.rsplit_once('.')?.0)));
         let (namespace, pod) = parts.unzip();
-        Self { uid: None, namespace, pod }
+        Self {
+            uid: None,
+            namespace,
+            pod,
+        }
     }
 }
 
@@ -124,27 +146,52 @@ mod tests {
     fn by(namespace: &str, pod: &str, uid: &str, address: &str) -> Emitter {
         let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
         let (namespace, pod, uid, address) = (some(namespace), some(pod), some(uid), some(address));
-        Emitter { service: String::new(), namespace, pod, uid, address }
+        Emitter {
+            service: String::new(),
+            namespace,
+            pod,
+            uid,
+            address,
+        }
     }
 
     #[test]
     fn a_pod_is_known_by_each_of_its_names() {
         let uid = "0f8fad5b-d9cb-469f-a165-70867728950e";
         for (attributes, expected) in [
-            (&[("k8s.pod.ip", "10.0.0.1"), ("k8s.pod.uid", "u")][..], by("", "", "u", "10.0.0.1")),
             (
-                &[("k8s.pod.name", "a-1"), ("k8s.namespace.name", "demo"), ("host.name", "n1")],
+                &[("k8s.pod.ip", "10.0.0.1"), ("k8s.pod.uid", "u")][..],
+                by("", "", "u", "10.0.0.1"),
+            ),
+            (
+                &[
+                    ("k8s.pod.name", "a-1"),
+                    ("k8s.namespace.name", "demo"),
+                    ("host.name", "n1"),
+                ],
                 by("demo", "a-1", "", ""),
             ),
-            (&[("node_id", "sidecar~10.0.1.5~a.b-1.demo~demo.svc.cluster.local")], by("demo", "a.b-1", "", "10.0.1.5")),
+            (
+                &[(
+                    "node_id",
+                    "sidecar~10.0.1.5~a.b-1.demo~demo.svc.cluster.local",
+                )],
+                by("demo", "a.b-1", "", "10.0.1.5"),
+            ),
             (&[("node_id", "")], by("", "", "", "")),
             (&[("node_id", "gw-1")], by("", "", "", "")),
-            (&[("service.instance.id", "demo.a-1.app")], by("demo", "a-1", "", "")),
+            (
+                &[("service.instance.id", "demo.a-1.app")],
+                by("demo", "a-1", "", ""),
+            ),
             (&[("service.instance.id", uid)], by("", "", uid, "")),
             (&[("service.instance.id", "10.0.0.1")], by("", "", "", "")),
             (&[("service.instance.id", "a-1:8080")], by("", "", "", "")),
             (&[("host.name", "a-1")], by("", "a-1", "", "")),
-            (&[("k8s.pod.name", "-"), ("host.name", "a\u{1b}[0m-1")], by("", "a-1", "", "")),
+            (
+                &[("k8s.pod.name", "-"), ("host.name", "a\u{1b}[0m-1")],
+                by("", "a-1", "", ""),
+            ),
         ] {
             assert_eq!(emitter(attributes), expected, "{attributes:?}");
         }

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 /// The IP address of `IP`, `IP:port` or `[IP]:port`, as text; nothing else is one.
 pub(super) fn ip(text: &str) -> Option<String> {
     let text = text.trim();
-    let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|a| a.ip()));
+    let address = text
+        .parse::<IpAddr>()
+        .or_else(|_| text.parse::<SocketAddr>().map(|a| a.ip()));
     let address = address.or_else(|_| text.trim_matches(['[', ']']).parse());
     address.ok().map(|ip| ip.to_canonical().to_string())
 }
@@ -26,7 +28,15 @@ mod tests {
         ] {
             assert_eq!(ip(text).as_deref(), Some(expected));
         }
-        for none in ["", "-", "b", "b:80", "a.demo.svc", "10.0.0.1:99999", "unix:/a"] {
+        for none in [
+            "",
+            "-",
+            "b",
+            "b:80",
+            "a.demo.svc",
+            "10.0.0.1:99999",
+            "unix:/a",
+        ] {
             assert_eq!(ip(none), None, "{none}");
         }
     }

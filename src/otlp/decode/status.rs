@@ -43,8 +43,14 @@ const FLAGS: [(&str, &str); 12] = [
 /// The HTTP status that stands for a gRPC status (a number, or its name), and its name.
 pub(super) fn of_grpc(code: &str) -> Option<(u16, &'static str)> {
     let code = code.trim();
-    let by_name = || GRPC.into_iter().find(|(_, name)| code.eq_ignore_ascii_case(name));
-    code.parse::<usize>().ok().and_then(|n| GRPC.get(n).copied()).or_else(by_name)
+    let by_name = || {
+        GRPC.into_iter()
+            .find(|(_, name)| code.eq_ignore_ascii_case(name))
+    };
+    code.parse::<usize>()
+        .ok()
+        .and_then(|n| GRPC.get(n).copied())
+        .or_else(by_name)
 }
 
 /// Envoy's response flags in words; none where all went well.
@@ -52,8 +58,17 @@ pub(super) fn of_flags(flags: &str) -> Option<String> {
     if matches!(flags, "" | "-") {
         return None;
     }
-    let known = |flag: &str| FLAGS.iter().find(|(name, _)| *name == flag).map(|(_, words)| *words);
-    let words: Vec<&str> = flags.split(',').take(FLAGS.len()).filter_map(known).collect();
+    let known = |flag: &str| {
+        FLAGS
+            .iter()
+            .find(|(name, _)| *name == flag)
+            .map(|(_, words)| *words)
+    };
+    let words: Vec<&str> = flags
+        .split(',')
+        .take(FLAGS.len())
+        .filter_map(known)
+        .collect();
     Some(if words.is_empty() {
         told(&format!("Envoy: {flags}"))
     } else {
@@ -73,7 +88,10 @@ mod tests {
             assert_eq!(of_grpc(none), None);
         }
         assert_eq!(of_flags("-"), None);
-        assert_eq!(of_flags("UF,URX").unwrap(), "connection to the upstream failed, retries used up (UF,URX)");
+        assert_eq!(
+            of_flags("UF,URX").unwrap(),
+            "connection to the upstream failed, retries used up (UF,URX)"
+        );
         assert_eq!(of_flags("ZZ").unwrap(), "Envoy: ZZ");
     }
 }

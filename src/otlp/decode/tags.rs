@@ -35,13 +35,17 @@ pub struct AttributeKeys {
 impl AttributeKeys {
     /// By how tags travel.
     pub fn of(keys: TagKeys) -> Self {
-        let mut this = Self { ways: HashMap::new(), keys };
+        let mut this = Self {
+            ways: HashMap::new(),
+            keys,
+        };
         for header in &this.keys.headers {
             let lower = header.to_ascii_lowercase();
             this.ways.insert(header.to_owned(), Way::Custom);
             this.ways.insert(lower.clone(), Way::Custom);
             this.ways.insert(format!("{HEADER}{lower}"), Way::Header);
-            this.ways.insert(format!("{HEADER}{}", lower.replace('-', "_")), Way::Header);
+            this.ways
+                .insert(format!("{HEADER}{}", lower.replace('-', "_")), Way::Header);
             this.ways.insert("http.headers".into(), Way::Lines);
         }
         for member in &this.keys.members {
@@ -65,7 +69,9 @@ impl AttributeKeys {
 
     /// The tag that an attribute holds.
     pub(super) fn tag(&self, way: Way, value: &Value<'_>) -> Tag {
-        let Some(text) = value.text() else { return Tag::Unknown };
+        let Some(text) = value.text() else {
+            return Tag::Unknown;
+        };
         match way {
             Way::Custom | Way::Header | Way::Member => first(text),
             Way::Baggage => self.of_baggage(text),
@@ -75,14 +81,24 @@ impl AttributeKeys {
 
     /// A baggage without the member says nothing: the tag may be in the header.
     fn of_baggage(&self, text: &str) -> Tag {
-        self.keys.member_of(text).map_or(Tag::Unknown, |value| first(&value))
+        self.keys
+            .member_of(text)
+            .map_or(Tag::Unknown, |value| first(&value))
     }
 
     /// Lines `NAME=VALUE`. A header that is not among them was not sent: whoever collects names it, or it is no line.
     fn of_lines(&self, text: &str) -> Tag {
         let lines = text.lines().filter_map(|line| line.split_once('='));
-        let ours = |name: &str| self.keys.headers.iter().any(|h| h.eq_ignore_ascii_case(name.trim()));
-        let found = lines.into_iter().find(|(name, _)| ours(name)).map(|(_, value)| value);
+        let ours = |name: &str| {
+            self.keys
+                .headers
+                .iter()
+                .any(|h| h.eq_ignore_ascii_case(name.trim()))
+        };
+        let found = lines
+            .into_iter()
+            .find(|(name, _)| ours(name))
+            .map(|(_, value)| value);
         found.map_or(Tag::Unknown, |value| first(value.trim_matches(['[', ']'])))
     }
 
@@ -96,8 +112,9 @@ impl AttributeKeys {
 fn first(text: &str) -> Tag {
     let text = text.trim();
     let text = match text.strip_prefix('[') {
-        Some(_) => serde_json::from_str::<Vec<String>>(text)
-            .map_or(Cow::Borrowed(text), |list| Cow::Owned(list.into_iter().next().unwrap_or_default())),
+        Some(_) => serde_json::from_str::<Vec<String>>(text).map_or(Cow::Borrowed(text), |list| {
+            Cow::Owned(list.into_iter().next().unwrap_or_default())
+        }),
         None => Cow::Borrowed(text),
     };
     Tag::told(&told(text.split(',').next().unwrap_or_default().trim()))
@@ -109,18 +126,40 @@ mod tests {
     use crate::api::{Condition, Lane, LaneGroup, LaneGroupSpec, LaneMatch, LaneSpec, Propagation};
 
     fn keys() -> AttributeKeys {
-        let travels = Propagation { header: "X-Mse-Tag".into(), baggage: Some("lane".into()) };
-        let group = LaneGroup::new("g", LaneGroupSpec { propagation: travels, ..LaneGroupSpec::default() });
-        let condition = |key: &str| Condition { key: Some(key.into()), ..Condition::default() };
+        let travels = Propagation {
+            header: "X-Mse-Tag".into(),
+            baggage: Some("lane".into()),
+        };
+        let group = LaneGroup::new(
+            "g",
+            LaneGroupSpec {
+                propagation: travels,
+                ..LaneGroupSpec::default()
+            },
+        );
+        let condition = |key: &str| Condition {
+            key: Some(key.into()),
+            ..Condition::default()
+        };
         let all = vec![condition("group"), condition("a b")];
-        let rule = LaneMatch { all, ..LaneMatch::default() };
-        let lane = Lane::new("l", LaneSpec { rule, ..LaneSpec::default() });
+        let rule = LaneMatch {
+            all,
+            ..LaneMatch::default()
+        };
+        let lane = Lane::new(
+            "l",
+            LaneSpec {
+                rule,
+                ..LaneSpec::default()
+            },
+        );
         AttributeKeys::of(TagKeys::of([&group], [&lane]))
     }
 
     fn tag(attribute: &str, value: &str) -> Tag {
         let keys = keys();
-        keys.way(attribute).map_or(Tag::Unknown, |way| keys.tag(way, &value.into()))
+        keys.way(attribute)
+            .map_or(Tag::Unknown, |way| keys.tag(way, &value.into()))
     }
 
     #[test]
@@ -131,9 +170,17 @@ mod tests {
             ("X-Mse-Tag", "gray", gray.clone()),
             ("http.request.header.x-mse-tag", "gray", gray.clone()),
             ("http.request.header.x_mse_tag", "gray, other", gray.clone()),
-            ("http.request.header.x_mse_tag", r#"["gray","x"]"#, gray.clone()),
+            (
+                "http.request.header.x_mse_tag",
+                r#"["gray","x"]"#,
+                gray.clone(),
+            ),
             ("http.request.header.x_mse_tag", "[]", Tag::Absent),
-            ("http.request.header.baggage", "a=b, lane = gray ;p=1", gray.clone()),
+            (
+                "http.request.header.baggage",
+                "a=b, lane = gray ;p=1",
+                gray.clone(),
+            ),
             ("http.request.header.baggage", "lane=gr%61y", gray.clone()),
             ("http.request.header.baggage", "a=b", Tag::Unknown),
             ("http.request.header.baggage", "lane=", Tag::Absent),

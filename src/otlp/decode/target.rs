@@ -25,7 +25,10 @@ mod tests {
     #[test]
     fn urls_and_paths() {
         for (target, expected) in [
-            ("http://127.0.0.7:18080/A/a?group=gray", ("/A/a", "group=gray")),
+            (
+                "http://127.0.0.7:18080/A/a?group=gray",
+                ("/A/a", "group=gray"),
+            ),
             ("/A/a?u=http://x/y#f", ("/A/a", "u=http://x/y")),
             ("https://host", ("/", "")),
             ("https://host?x=1", ("/", "x=1")),

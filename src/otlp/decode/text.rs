@@ -24,7 +24,8 @@ pub(super) fn hex(id: &[u8], bytes: usize) -> Option<String> {
     let digit = |d: u8| char::from(if d < 10 { b'0' + d } else { b'a' + d - 10 });
     let mut text = String::with_capacity(2 * bytes);
     (id.len()..bytes).for_each(|_| text.push_str("00"));
-    id.iter().for_each(|b| text.extend([digit(b >> 4), digit(b & 15)]));
+    id.iter()
+        .for_each(|b| text.extend([digit(b >> 4), digit(b & 15)]));
     Some(text)
 }
 

@@ -23,9 +23,19 @@ mod tests {
 
     #[test]
     fn times_lie_between_1970_and_2100() {
-        assert_eq!(instant(1_000_000_000), Some("1970-01-01T00:00:01Z".parse().unwrap()));
+        assert_eq!(
+            instant(1_000_000_000),
+            Some("1970-01-01T00:00:01Z".parse().unwrap())
+        );
         assert!(instant(i128::from(END) * 1_000_000_000 - 1).is_some());
-        for wrong in [0, -1, i128::from(END) * 1_000_000_000, i128::from(u64::MAX), i128::MAX, i128::MIN] {
+        for wrong in [
+            0,
+            -1,
+            i128::from(END) * 1_000_000_000,
+            i128::from(u64::MAX),
+            i128::MAX,
+            i128::MIN,
+        ] {
             assert_eq!(instant(wrong), None, "{wrong}");
         }
         assert_eq!((micros_between(1_000, 5_999), micros_between(5, 1)), (4, 0));

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Decoded, Decoder, Dropped, Facts, Ids, Lasted, MOST_ATTRIBUTES, Own, ReadLine, Unusable, Value, logs::Record,
-    value::MOST_LISTED,
+    Decoded, Decoder, Dropped, Facts, Ids, Lasted, MOST_ATTRIBUTES, Own, ReadLine, Unusable, Value,
+    logs::Record, value::MOST_LISTED,
 };
 use crate::domain::span::{Side, Span};
 
@@ -125,7 +125,11 @@ fn value(message: &[u8]) -> Result<Value<'_>, Malformed> {
 fn list(message: &[u8]) -> Result<Vec<Cow<'_, str>>, Malformed> {
     let mut texts = vec![];
     for item in within(message, 1).take(MOST_LISTED) {
-        texts.extend(within(item?, 1).map(|bytes| bytes.map(text)).collect::<Result<Vec<_>, _>>()?);
+        texts.extend(
+            within(item?, 1)
+                .map(|bytes| bytes.map(text))
+                .collect::<Result<Vec<_>, _>>()?,
+        );
     }
     Ok(texts)
 }
@@ -229,7 +233,16 @@ fn span(
     }
     let ids = Ids::of_bytes(trace, span, parent);
     let made = ids.and_then(|ids| Ok((ids, Lasted::between(start, end)?)));
-    Ok(made.map(|(ids, lasted)| facts.into_span(decoder.keys, decoder.source, side(kind), own.emitter(), ids, lasted)))
+    Ok(made.map(|(ids, lasted)| {
+        facts.into_span(
+            decoder.keys,
+            decoder.source,
+            side(kind),
+            own.emitter(),
+            ids,
+            lasted,
+        )
+    }))
 }
 
 /// The words of a `Status` that is an error.
@@ -255,7 +268,11 @@ pub(super) const fn side(kind: u64) -> Side {
 }
 
 /// `ExportLogsServiceRequest`.
-pub(super) fn logs(decoder: &Decoder<'_>, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
+pub(super) fn logs(
+    decoder: &Decoder<'_>,
+    bytes: &[u8],
+    line: &ReadLine<'_>,
+) -> Result<Decoded, Malformed> {
     let mut decoded = Decoded::default();
     each(bytes, &mut decoded, |own, message, decoded| {
         if decoded.is_full(decoder) {
@@ -277,7 +294,9 @@ fn record<'a>(message: &'a [u8], dropped: &mut Dropped) -> Result<Record<'a>, Ma
             (1, Field::Number(n)) => record.time = n,
             (11, Field::Number(n)) => record.observed = n,
             (5, Field::Bytes(bytes)) => record.body = value(bytes)?,
-            (6, Field::Bytes(_)) if record.attributes.len() >= MOST_ATTRIBUTES => dropped.attributes += 1,
+            (6, Field::Bytes(_)) if record.attributes.len() >= MOST_ATTRIBUTES => {
+                dropped.attributes += 1
+            }
             (6, Field::Bytes(bytes)) => record.attributes.push(attribute(bytes)?),
             (9, Field::Bytes(id)) => record.trace = Cow::Borrowed(id),
             (10, Field::Bytes(id)) => record.span = Cow::Borrowed(id),

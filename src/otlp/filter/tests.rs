@@ -26,7 +26,14 @@ fn pods() -> PodIndex {
 
 fn span(trace: &str, id: &str, parent: &str, side: Side, peer: &str) -> Span {
     let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
-    Span { side, trace: trace.into(), span: id.into(), parent: some(parent), peer: some(peer), ..Span::default() }
+    Span {
+        side,
+        trace: trace.into(),
+        span: id.into(),
+        parent: some(parent),
+        peer: some(peer),
+        ..Span::default()
+    }
 }
 
 fn ids(spans: &[Span]) -> Vec<&str> {
@@ -41,14 +48,38 @@ fn filter(lines: u32, rest: u32) -> (Filter, Instant) {
 #[test]
 fn what_is_about_a_lane_or_failed_is_written_and_the_rest_in_part() {
     let (mut filter, now) = filter(100, 1);
-    let tagged = Span { tag: Tag::Value("gray".into()), ..span("t1", "tagged", "", Side::Client, OTHER) };
-    let failed = Span { status: Some(503), ..span("t2", "failed", "", Side::Server, "") };
-    let error = Span { error: Some("no".into()), ..span("t3", "error", "", Side::Client, OTHER) };
-    let by = Emitter { pod: Some("gray".into()), ..Emitter::default() };
-    let told = Span { by, ..span("t4", "told by gray", "", Side::Server, "") };
-    let caller = Span { caller: Some(GRAY.into()), ..span("t5", "asked by gray", "", Side::Server, "") };
-    let absent = Span { tag: Tag::Absent, ..span("t6", "absent", "", Side::Client, OTHER) };
-    let found = Span { status: Some(404), ..span("t7", "404", "", Side::Client, OTHER) };
+    let tagged = Span {
+        tag: Tag::Value("gray".into()),
+        ..span("t1", "tagged", "", Side::Client, OTHER)
+    };
+    let failed = Span {
+        status: Some(503),
+        ..span("t2", "failed", "", Side::Server, "")
+    };
+    let error = Span {
+        error: Some("no".into()),
+        ..span("t3", "error", "", Side::Client, OTHER)
+    };
+    let by = Emitter {
+        pod: Some("gray".into()),
+        ..Emitter::default()
+    };
+    let told = Span {
+        by,
+        ..span("t4", "told by gray", "", Side::Server, "")
+    };
+    let caller = Span {
+        caller: Some(GRAY.into()),
+        ..span("t5", "asked by gray", "", Side::Server, "")
+    };
+    let absent = Span {
+        tag: Tag::Absent,
+        ..span("t6", "absent", "", Side::Client, OTHER)
+    };
+    let found = Span {
+        status: Some(404),
+        ..span("t7", "404", "", Side::Client, OTHER)
+    };
     let spans = vec![
         tagged,
         failed,
@@ -63,9 +94,24 @@ fn what_is_about_a_lane_or_failed_is_written_and_the_rest_in_part() {
         span("tb", "inner", "", Side::Inner, ""),
     ];
     let (kept, skipped) = filter.choose(spans, &pods(), now);
-    let expected = ["tagged", "failed", "error", "told by gray", "asked by gray", "to gray", "first base"];
+    let expected = [
+        "tagged",
+        "failed",
+        "error",
+        "told by gray",
+        "asked by gray",
+        "to gray",
+        "first base",
+    ];
     assert_eq!(ids(&kept), expected);
-    assert_eq!(skipped, Skipped { rate: 0, share: 1, elsewhere: 3 });
+    assert_eq!(
+        skipped,
+        Skipped {
+            rate: 0,
+            share: 1,
+            elsewhere: 3
+        }
+    );
 }
 
 #[test]
@@ -84,7 +130,11 @@ fn what_ties_a_written_one_is_written_whatever_it_is() {
     assert_eq!(ids(&kept), ["entry", "client", "inner", "gray"]);
 
     // Later ones of the trace: one of our pods is wanted, and whoever was named as a parent.
-    let (kept, _) = filter.choose(vec![span("v", "late", "above", Side::Client, GRAY)], &pods(), now);
+    let (kept, _) = filter.choose(
+        vec![span("v", "late", "above", Side::Client, GRAY)],
+        &pods(),
+        now,
+    );
     assert_eq!(ids(&kept), ["late"]);
     let spans = vec![
         span("v", "lost", "", Side::Client, BASE),
@@ -102,11 +152,22 @@ fn what_ties_a_written_one_is_written_whatever_it_is() {
 #[test]
 fn the_rate_is_kept_and_lanes_come_first() {
     let (mut filter, now) = filter(10, 5);
-    let mut spans: Vec<Span> = (0..5).map(|n| span(&n.to_string(), "base", "", Side::Client, BASE)).collect();
+    let mut spans: Vec<Span> = (0..5)
+        .map(|n| span(&n.to_string(), "base", "", Side::Client, BASE))
+        .collect();
     spans.extend((0..8).map(|n| span(&format!("g{n}"), "gray", "", Side::Client, GRAY)));
     let (kept, skipped) = filter.choose(spans.clone(), &pods(), now);
     assert_eq!(kept.iter().filter(|s| s.span == "gray").count(), 8);
-    assert_eq!((kept.len(), skipped), (10, Skipped { rate: 3, ..Skipped::default() }));
+    assert_eq!(
+        (kept.len(), skipped),
+        (
+            10,
+            Skipped {
+                rate: 3,
+                ..Skipped::default()
+            }
+        )
+    );
     assert_eq!(filter.choose(spans.clone(), &pods(), now).0.len(), 0);
     let later = now + Duration::from_millis(500);
     assert_eq!(filter.choose(spans.clone(), &pods(), later).0.len(), 5);
@@ -120,7 +181,10 @@ fn the_rate_is_kept_and_lanes_come_first() {
 fn memory_is_bounded() {
     let mut recent = Recent::default();
     (0..2 * REMEMBERED as u64).for_each(|n| recent.add(n));
-    assert_eq!((recent.known.len(), recent.order.len()), (REMEMBERED, REMEMBERED));
+    assert_eq!(
+        (recent.known.len(), recent.order.len()),
+        (REMEMBERED, REMEMBERED)
+    );
     assert!(!recent.has(0) && recent.has(2 * REMEMBERED as u64 - 1));
 }
 
@@ -129,9 +193,21 @@ fn any_spans() -> impl Strategy<Value = Vec<Span>> {
     let id = prop::sample::select(&["", "a", "b", "c", "d"][..]);
     let side = prop::sample::select(&[Side::Inner, Side::Client, Side::Server, Side::Gateway][..]);
     let peer = prop::sample::select(&["", BASE, GRAY, OTHER, "\u{0}"][..]);
-    let one = (id.clone(), id.clone(), id, side, peer, any::<bool>(), prop::option::of(0..u16::MAX));
+    let one = (
+        id.clone(),
+        id.clone(),
+        id,
+        side,
+        peer,
+        any::<bool>(),
+        prop::option::of(0..u16::MAX),
+    );
     let one = one.prop_map(|(trace, id, parent, side, peer, tagged, status)| Span {
-        tag: if tagged { Tag::Value("gray".into()) } else { Tag::Absent },
+        tag: if tagged {
+            Tag::Value("gray".into())
+        } else {
+            Tag::Absent
+        },
         status,
         ..span(trace, id, parent, side, peer)
     });
@@ -145,7 +221,10 @@ fn any_spans_are_chosen_or_counted() {
         let (mut filter, now) = filter(20, 3);
         let mut total = 0;
         for spans in batches {
-            let (all, lanes) = (spans.len(), spans.iter().filter(|s| s.tag.value().is_some()).count());
+            let (all, lanes) = (
+                spans.len(),
+                spans.iter().filter(|s| s.tag.value().is_some()).count(),
+            );
             let (kept, skipped) = filter.choose(spans, &pods, now);
             let left_out = skipped.rate + skipped.share + skipped.elsewhere;
             prop_assert_eq!(all as u64, kept.len() as u64 + left_out);

@@ -79,7 +79,10 @@ pub(super) fn success(rejected: u64) -> Vec<u8> {
         rejected: i64::try_from(rejected).unwrap_or(i64::MAX),
         error_message: words_of(rejected),
     };
-    ExportResponse { partial_success: (rejected > 0).then(|| part(rejected)) }.encode_to_vec()
+    ExportResponse {
+        partial_success: (rejected > 0).then(|| part(rejected)),
+    }
+    .encode_to_vec()
 }
 
 /// The same in JSON.
@@ -98,10 +101,19 @@ pub(super) fn success_json(rejected: u64, signal: Signal) -> Value {
 pub(super) fn status(refusal: &Refusal) -> Vec<u8> {
     let retry = refusal.retry().map(|delay| {
         let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
-        let info = RetryInfo { retry_delay: Some(Delay { seconds }) };
-        Detail { type_url: RETRY_INFO.into(), value: info.encode_to_vec() }
+        let info = RetryInfo {
+            retry_delay: Some(Delay { seconds }),
+        };
+        Detail {
+            type_url: RETRY_INFO.into(),
+            value: info.encode_to_vec(),
+        }
     });
-    let status = Status { code: refusal.grpc().0, message: refusal.words(), details: retry.into_iter().collect() };
+    let status = Status {
+        code: refusal.grpc().0,
+        message: refusal.words(),
+        details: retry.into_iter().collect(),
+    };
     status.encode_to_vec()
 }
 
@@ -109,7 +121,8 @@ pub(super) fn status(refusal: &Refusal) -> Vec<u8> {
 pub(super) fn status_json(refusal: &Refusal) -> Value {
     let mut status = json!({"code": refusal.grpc().0, "message": refusal.words()});
     if let Some(delay) = refusal.retry() {
-        status["details"] = json!([{"@type": RETRY_INFO, "retryDelay": format!("{}s", delay.as_secs())}]);
+        status["details"] =
+            json!([{"@type": RETRY_INFO, "retryDelay": format!("{}s", delay.as_secs())}]);
     }
     status
 }
@@ -124,16 +137,32 @@ mod tests {
 
     #[test]
     fn others_read_our_answers() {
-        let traces = ExportTraceServiceResponse::decode(&success(7)[..]).unwrap().partial_success.unwrap();
+        let traces = ExportTraceServiceResponse::decode(&success(7)[..])
+            .unwrap()
+            .partial_success
+            .unwrap();
         assert_eq!(traces.rejected_spans, 7);
-        assert!(traces.error_message.contains("at most 1000 spans"), "{}", traces.error_message);
-        let logs = ExportLogsServiceResponse::decode(&success(7)[..]).unwrap().partial_success.unwrap();
+        assert!(
+            traces.error_message.contains("at most 1000 spans"),
+            "{}",
+            traces.error_message
+        );
+        let logs = ExportLogsServiceResponse::decode(&success(7)[..])
+            .unwrap()
+            .partial_success
+            .unwrap();
         assert_eq!(logs.rejected_log_records, 7);
         assert!(success(0).is_empty());
         // In JSON numbers of 64 bits are text.
-        for (signal, name) in [(Signal::Traces, "rejectedSpans"), (Signal::Logs, "rejectedLogRecords")] {
+        for (signal, name) in [
+            (Signal::Traces, "rejectedSpans"),
+            (Signal::Logs, "rejectedLogRecords"),
+        ] {
             let part = &success_json(7, signal)["partialSuccess"];
-            assert_eq!((&part[name], &part["errorMessage"]), (&json!("7"), &json!(traces.error_message)));
+            assert_eq!(
+                (&part[name], &part["errorMessage"]),
+                (&json!("7"), &json!(traces.error_message))
+            );
         }
         assert_eq!(success_json(0, Signal::Traces), json!({}));
     }
@@ -142,8 +171,16 @@ mod tests {
     fn only_what_is_to_be_sent_again_says_so() {
         let busy = Status::decode(&status(&Refusal::Busy)[..]).unwrap();
         assert_eq!((busy.code, busy.details.len()), (8, 1));
-        assert_eq!(RetryInfo::decode(&busy.details[0].value[..]).unwrap().retry_delay, Some(Delay { seconds: 1 }));
-        assert_eq!(status_json(&Refusal::Busy)["details"][0]["retryDelay"], "1s");
+        assert_eq!(
+            RetryInfo::decode(&busy.details[0].value[..])
+                .unwrap()
+                .retry_delay,
+            Some(Delay { seconds: 1 })
+        );
+        assert_eq!(
+            status_json(&Refusal::Busy)["details"][0]["retryDelay"],
+            "1s"
+        );
         let large = Status::decode(&status(&Refusal::TooLarge)[..]).unwrap();
         assert_eq!((large.code, large.details.len()), (8, 0));
         assert_eq!(status_json(&Refusal::TooLarge)["details"], Value::Null);

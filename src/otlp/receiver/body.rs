@@ -33,7 +33,11 @@ impl Budget {
     /// When others hold too much.
     pub(super) fn hold(&self, bytes: usize) -> Result<Held, Refusal> {
         let bytes = u32::try_from(bytes).map_err(|_| Refusal::TooLarge)?;
-        self.0.clone().try_acquire_many_owned(bytes).map(Held).map_err(|_| Refusal::Busy)
+        self.0
+            .clone()
+            .try_acquire_many_owned(bytes)
+            .map(Held)
+            .map_err(|_| Refusal::Busy)
     }
 
     /// Bytes that nobody holds.
@@ -83,12 +87,16 @@ pub(super) async fn collect(
     mut body: Incoming,
     budget: &Budget,
 ) -> Result<(Bytes, Held), Refusal> {
-    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let told = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|length| length > MOST_BYTES) {
         drain(&mut body).await;
         return Err(Refusal::TooLarge);
     }
-    let read = tokio::time::timeout(PATIENCE, read(&mut body, budget)).await.map_err(|_| Refusal::Slow)?;
+    let read = tokio::time::timeout(PATIENCE, read(&mut body, budget))
+        .await
+        .map_err(|_| Refusal::Slow)?;
     if matches!(read, Err(Refusal::TooLarge | Refusal::Busy)) {
         drain(&mut body).await;
     }
@@ -98,7 +106,9 @@ pub(super) async fn collect(
 async fn read(body: &mut Incoming, budget: &Budget) -> Result<(Bytes, Held), Refusal> {
     let (mut bytes, mut held) = (Vec::new(), budget.hold(0)?);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Refusal::Cut)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Refusal::Cut)?.into_data() else {
+            continue;
+        };
         if bytes.len() + data.len() > MOST_BYTES {
             return Err(Refusal::TooLarge);
         }

@@ -24,12 +24,18 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const PLAIN: &AsciiSet = &CONTROLS.add(b'%');
 
 pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     if !kind.starts_with("application/grpc") {
         // The one answer of HTTP's own that the protocol asks for.
         let mut answer = Response::new(Empty::new().boxed_unsync());
         *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        intake.metrics.answered("grpc", "none", "UNSUPPORTED_MEDIA_TYPE");
+        intake
+            .metrics
+            .answered("grpc", "none", "UNSUPPORTED_MEDIA_TYPE");
         return answer;
     }
     let signal = match request.uri().path() {
@@ -39,17 +45,27 @@ pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> 
     };
     let taken = match signal {
         Some(signal) => take(intake, signal, request).await,
-        None => Err(Refusal::NoSuch("only TraceService/Export and LogsService/Export of OTLP v1 are served here")),
+        None => Err(Refusal::NoSuch(
+            "only TraceService/Export and LogsService/Export of OTLP v1 are served here",
+        )),
     };
-    let code = taken.as_ref().map_or_else(|refusal| refusal.grpc().1, |_| "OK");
-    intake.metrics.answered("grpc", signal.map_or("none", Signal::word), code);
+    let code = taken
+        .as_ref()
+        .map_or_else(|refusal| refusal.grpc().1, |_| "OK");
+    intake
+        .metrics
+        .answered("grpc", signal.map_or("none", Signal::word), code);
     match taken {
         Ok(rejected) => succeeded(&success(rejected)),
         Err(refusal) => failed(&refusal),
     }
 }
 
-async fn take(intake: &Arc<Intake>, signal: Signal, request: Request<Incoming>) -> Result<u64, Refusal> {
+async fn take(
+    intake: &Arc<Intake>,
+    signal: Signal,
+    request: Request<Incoming>,
+) -> Result<u64, Refusal> {
     let (head, body) = request.into_parts();
     if head.method != Method::POST {
         return Err(Refusal::Method);
@@ -61,11 +77,26 @@ async fn take(intake: &Arc<Intake>, signal: Signal, request: Request<Incoming>) 
         (false, _) => false,
         (true, Some(b"gzip")) => true,
         (true, None | Some(b"identity")) => {
-            return Err(Refusal::BadFrame("the message says that it is compressed, and no grpc-encoding says how"));
+            return Err(Refusal::BadFrame(
+                "the message says that it is compressed, and no grpc-encoding says how",
+            ));
         }
-        (true, Some(other)) => return Err(Refusal::Encoding(Clean::bounded(&String::from_utf8_lossy(other), 40))),
+        (true, Some(other)) => {
+            return Err(Refusal::Encoding(Clean::bounded(
+                &String::from_utf8_lossy(other),
+                40,
+            )));
+        }
     };
-    intake.take(Payload { signal, form: Form::Protobuf, gzip, bytes, held }).await
+    intake
+        .take(Payload {
+            signal,
+            form: Form::Protobuf,
+            gzip,
+            bytes,
+            held,
+        })
+        .await
 }
 
 /// The one message of a body, and whether it is compressed.
@@ -79,14 +110,20 @@ fn message(mut body: Bytes) -> Result<(bool, Bytes), Refusal> {
         0 | 1 if message.len() == length => Ok((packed == 1, message)),
         0 | 1 if message.len() < length => Err(Refusal::BadFrame("the message is cut off")),
         0 | 1 => Err(Refusal::BadFrame("the body holds more than one message")),
-        _ => Err(Refusal::BadFrame("the message's first byte is neither 0 nor 1")),
+        _ => Err(Refusal::BadFrame(
+            "the message's first byte is neither 0 nor 1",
+        )),
     }
 }
 
 fn succeeded(message: &[u8]) -> Answer {
     let mut frame = Vec::with_capacity(5 + message.len());
     frame.push(0);
-    frame.extend(u32::try_from(message.len()).unwrap_or_default().to_be_bytes());
+    frame.extend(
+        u32::try_from(message.len())
+            .unwrap_or_default()
+            .to_be_bytes(),
+    );
     frame.extend(message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -104,8 +141,14 @@ fn failed(refusal: &Refusal) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, GRPC);
     headers.insert("grpc-status", refusal.grpc().0.into());
-    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
-    for (name, value) in [("grpc-message", words), ("grpc-status-details-bin", details)] {
+    headers.insert(
+        "grpc-accept-encoding",
+        HeaderValue::from_static("identity,gzip"),
+    );
+    for (name, value) in [
+        ("grpc-message", words),
+        ("grpc-status-details-bin", details),
+    ] {
         // Nothing but ASCII that can be seen.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -124,9 +167,14 @@ mod tests {
         let (packed, bytes) = of(b"\x01\0\0\0\x02ab").unwrap();
         assert!(packed && bytes == "ab");
         assert!(of(b"\0\0\0\0\0").is_ok_and(|(packed, bytes)| !packed && bytes.is_empty()));
-        for wrong in
-            [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x02a", b"\0\0\0\0\x01ab", b"\x02\0\0\0\0", b"\0\xff\xff\xff\xffa"]
-        {
+        for wrong in [
+            &b""[..],
+            b"\0\0\0\0",
+            b"\0\0\0\0\x02a",
+            b"\0\0\0\0\x01ab",
+            b"\x02\0\0\0\0",
+            b"\0\xff\xff\xff\xffa",
+        ] {
             assert!(matches!(of(wrong), Err(Refusal::BadFrame(_))), "{wrong:?}");
         }
     }

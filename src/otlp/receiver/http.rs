@@ -40,7 +40,9 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
     let taken = match (signal, form) {
         (None, _) => Err(Refusal::NoSuch("there are /v1/traces and /v1/logs")),
         (Some(_), _) if *request.method() != Method::POST => Err(Refusal::Method),
-        (Some(_), None) => Err(Refusal::Type("the Content-Type must be application/x-protobuf or application/json")),
+        (Some(_), None) => Err(Refusal::Type(
+            "the Content-Type must be application/x-protobuf or application/json",
+        )),
         (Some(signal), Some(form)) => take(intake, signal, form, request).await,
     };
     let code = match &taken {
@@ -56,7 +58,9 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
             _ => "500",
         },
     };
-    intake.metrics.answered("http", signal.map_or("none", Signal::word), code);
+    intake
+        .metrics
+        .answered("http", signal.map_or("none", Signal::word), code);
     // Whatever fails is told as a Status; where no form was asked for, in protobuf.
     let form = form.unwrap_or(Form::Protobuf);
     let signal = signal.unwrap_or(Signal::Traces);
@@ -67,14 +71,21 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
         (Err(refusal), Form::Json) => status_json(refusal).to_string().into_bytes(),
     };
     let mut answer = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(form.media_type()),
+    );
     if let Err(refusal) = &taken {
         *answer.status_mut() = refusal.http();
         if let Some(delay) = refusal.retry() {
-            answer.headers_mut().insert(header::RETRY_AFTER, delay.as_secs().into());
+            answer
+                .headers_mut()
+                .insert(header::RETRY_AFTER, delay.as_secs().into());
         }
         if matches!(refusal, Refusal::Method) {
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            answer
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
     }
     answer
@@ -83,20 +94,42 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
 fn form(headers: &HeaderMap) -> Option<Form> {
     let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    [Form::Protobuf, Form::Json].into_iter().find(|form| kind.eq_ignore_ascii_case(form.media_type()))
+    [Form::Protobuf, Form::Json]
+        .into_iter()
+        .find(|form| kind.eq_ignore_ascii_case(form.media_type()))
 }
 
-async fn take(intake: &Arc<Intake>, signal: Signal, form: Form, request: Request<Incoming>) -> Result<u64, Refusal> {
+async fn take(
+    intake: &Arc<Intake>,
+    signal: Signal,
+    form: Form,
+    request: Request<Incoming>,
+) -> Result<u64, Refusal> {
     let (head, mut body) = request.into_parts();
-    let encoding = head.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+    let encoding = head
+        .headers
+        .get(header::CONTENT_ENCODING)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let gzip = match encoding {
         b"" | b"identity" => false,
         b"gzip" => true,
         other => {
             body::drain(&mut body).await;
-            return Err(Refusal::Encoding(Clean::bounded(&String::from_utf8_lossy(other), 40)));
+            return Err(Refusal::Encoding(Clean::bounded(
+                &String::from_utf8_lossy(other),
+                40,
+            )));
         }
     };
     let (bytes, held) = body::collect(&head.headers, body, &intake.budget).await?;
-    intake.take(Payload { signal, form, gzip, bytes, held }).await
+    intake
+        .take(Payload {
+            signal,
+            form,
+            gzip,
+            bytes,
+            held,
+        })
+        .await
 }

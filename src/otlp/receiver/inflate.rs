@@ -62,15 +62,25 @@ mod tests {
         assert!(matches!(inflate(&bomb, &budget), Err(Refusal::TooLarge)));
         let whole = gzip(&text);
         for cut in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
-            assert!(matches!(inflate(&whole[..cut], &budget), Err(Refusal::BadGzip)), "{cut}");
+            assert!(
+                matches!(inflate(&whole[..cut], &budget), Err(Refusal::BadGzip)),
+                "{cut}"
+            );
         }
-        assert!(matches!(inflate(b"no gzip at all", &budget), Err(Refusal::BadGzip)));
+        assert!(matches!(
+            inflate(b"no gzip at all", &budget),
+            Err(Refusal::BadGzip)
+        ));
         assert_eq!(budget.free(), Budget::default().free(), "all is given back");
     }
 
     #[test]
     fn any_bytes_inflate_or_are_refused() {
-        let spoilt = (prop::collection::vec(any::<u8>(), 0..300), any::<prop::sample::Index>(), any::<u8>());
+        let spoilt = (
+            prop::collection::vec(any::<u8>(), 0..300),
+            any::<prop::sample::Index>(),
+            any::<u8>(),
+        );
         let inputs = prop_oneof![
             2 => spoilt.prop_map(|(bytes, at, byte)| {
                 let mut packed = gzip(&bytes);

@@ -82,10 +82,24 @@ pub struct Intake {
 
 impl Intake {
     /// Lines of access logs within log records are read by `line`.
-    pub fn new(known: Arc<Known>, limits: Limits, sink: Sink, line: Box<ReadLine<'static>>, metrics: Metrics) -> Self {
+    pub fn new(
+        known: Arc<Known>,
+        limits: Limits,
+        sink: Sink,
+        line: Box<ReadLine<'static>>,
+        metrics: Metrics,
+    ) -> Self {
         let filter = Mutex::new(Filter::new(limits, Instant::now()));
         let workers = Arc::new(Semaphore::new(WORKERS));
-        Self { known, filter, sink, line, workers, metrics, budget: Budget::default() }
+        Self {
+            known,
+            filter,
+            sink,
+            line,
+            workers,
+            metrics,
+            budget: Budget::default(),
+        }
     }
 
     /// Takes a request; how many of its spans were not taken.
@@ -93,7 +107,9 @@ impl Intake {
         if self.sink.is_full() {
             return Err(Refusal::Busy);
         }
-        let Ok(worker) = self.workers.clone().acquire_owned().await else { return Err(Refusal::Fault) };
+        let Ok(worker) = self.workers.clone().acquire_owned().await else {
+            return Err(Refusal::Fault);
+        };
         let this = self.clone();
         // Inflating four MiB takes tens of milliseconds, in which others wait for this thread.
         let taken = tokio::task::spawn_blocking(move || {
@@ -104,7 +120,13 @@ impl Intake {
     }
 
     fn digest(&self, payload: Payload) -> Result<u64, Refusal> {
-        let Payload { signal, form, gzip, bytes, held } = payload;
+        let Payload {
+            signal,
+            form,
+            gzip,
+            bytes,
+            held,
+        } = payload;
         let inflated = gzip.then(|| inflate(&bytes, &self.budget)).transpose()?;
         let bytes = inflated.as_ref().map_or(&bytes[..], |(bytes, _)| bytes);
         let keys = self.known.keys.load();
@@ -119,7 +141,11 @@ impl Intake {
         drop((inflated, held));
         let Decoded { spans, dropped } = decoded;
         self.metrics.decoded(spans.len(), dropped);
-        let pods = self.known.pods.read().unwrap_or_else(PoisonError::into_inner);
+        let pods = self
+            .known
+            .pods
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut filter = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
         let (chosen, skipped) = filter.choose(spans, &pods, Instant::now());
         drop((filter, pods));

@@ -49,8 +49,12 @@ impl Refusal {
     pub(super) const fn http(&self) -> StatusCode {
         match self {
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooLarge | Self::Malformed(Malformed::TooManyObjects(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Malformed(_) | Self::BadGzip | Self::Cut | Self::BadFrame(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge | Self::Malformed(Malformed::TooManyObjects(_)) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Malformed(_) | Self::BadGzip | Self::Cut | Self::BadFrame(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) | Self::Type(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoSuch(_) => StatusCode::NOT_FOUND,
@@ -62,7 +66,9 @@ impl Refusal {
     /// The status over gRPC, and its name.
     pub(super) const fn grpc(&self) -> (i32, &'static str) {
         match self {
-            Self::Busy | Self::TooLarge | Self::Malformed(Malformed::TooManyObjects(_)) => (8, "RESOURCE_EXHAUSTED"),
+            Self::Busy | Self::TooLarge | Self::Malformed(Malformed::TooManyObjects(_)) => {
+                (8, "RESOURCE_EXHAUSTED")
+            }
             Self::Malformed(_) | Self::BadGzip | Self::Cut | Self::BadFrame(_) | Self::Type(_) => {
                 (3, "INVALID_ARGUMENT")
             }

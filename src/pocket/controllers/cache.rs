@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 pub type Key = (String, String);
 
 pub fn key(meta: &ObjectMeta) -> Key {
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
 }
 
 /// What was, and what is.
@@ -48,7 +51,11 @@ impl<K> Clone for Cache<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        let state = State { objects: BTreeMap::new(), seen: 0, hidden: HashSet::new() };
+        let state = State {
+            objects: BTreeMap::new(),
+            seen: 0,
+            hidden: HashSet::new(),
+        };
         Self(Arc::new(Inner {
             state: Mutex::new(state),
             listeners: Mutex::default(),
@@ -58,7 +65,12 @@ impl<K> Default for Cache<K> {
 }
 
 fn version<K: Resource>(object: &K) -> u64 {
-    object.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+    object
+        .meta()
+        .resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
 }
 
 impl<K> Cache<K>
@@ -70,12 +82,25 @@ where
     }
 
     /// Called with what was and what is, for every change the watch tells.
-    pub fn on_change(&self, listener: impl Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync + 'static) {
-        self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    pub fn on_change(
+        &self,
+        listener: impl Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync + 'static,
+    ) {
+        self.0
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(listener));
     }
 
     fn tell(&self, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
-        for listener in self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for listener in self
+            .0
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             listener(old, new);
         }
     }
@@ -83,16 +108,28 @@ where
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         let state = self.state();
         let object = state.objects.get(key)?;
-        let hidden = object.meta().uid.as_ref().is_some_and(|uid| state.hidden.contains(uid));
+        let hidden = object
+            .meta()
+            .uid
+            .as_ref()
+            .is_some_and(|uid| state.hidden.contains(uid));
         (!hidden).then(|| object.clone())
     }
 
     /// All of one namespace, or (empty) of all.
     pub fn list(&self, namespace: &str) -> Vec<Arc<K>> {
         let state = self.state();
-        let all = state.objects.iter().filter(|((ns, _), _)| namespace.is_empty() || ns == namespace);
+        let all = state
+            .objects
+            .iter()
+            .filter(|((ns, _), _)| namespace.is_empty() || ns == namespace);
         all.map(|(_, object)| object)
-            .filter(|o| !o.meta().uid.as_ref().is_some_and(|uid| state.hidden.contains(uid)))
+            .filter(|o| {
+                !o.meta()
+                    .uid
+                    .as_ref()
+                    .is_some_and(|uid| state.hidden.contains(uid))
+            })
             .cloned()
             .collect()
     }
@@ -101,7 +138,9 @@ where
     pub fn remember(&self, object: &K) {
         let mut state = self.state();
         if version(object) > state.seen {
-            state.objects.insert(key(object.meta()), Arc::new(object.clone()));
+            state
+                .objects
+                .insert(key(object.meta()), Arc::new(object.clone()));
         }
     }
 
@@ -159,7 +198,12 @@ where
         let old = {
             let mut state = self.state();
             state.hidden.clear();
-            state.seen = listed.values().map(|o| version(o.as_ref())).max().unwrap_or(0).max(state.seen);
+            state.seen = listed
+                .values()
+                .map(|o| version(o.as_ref()))
+                .max()
+                .unwrap_or(0)
+                .max(state.seen);
             std::mem::replace(&mut state.objects, listed.clone())
         };
         for (key, was) in &old {
@@ -198,8 +242,15 @@ where
             }
             let key = key(object.meta());
             // A new object of the same name may be in already, by our own write.
-            let same = state.objects.get(&key).is_some_and(|o| o.meta().uid == object.meta().uid);
-            if same { state.objects.remove(&key) } else { None }
+            let same = state
+                .objects
+                .get(&key)
+                .is_some_and(|o| o.meta().uid == object.meta().uid);
+            if same {
+                state.objects.remove(&key)
+            } else {
+                None
+            }
         };
         self.tell(Some(&old.unwrap_or_else(|| Arc::new(object))), None);
     }
@@ -228,7 +279,11 @@ mod tests {
         assert!(cache.list("").is_empty(), "the watch was already past it");
         let early = object("b", "2", 13);
         cache.remember(&early);
-        assert_eq!(cache.list("").len(), 1, "an answer ahead of the watch counts at once");
+        assert_eq!(
+            cache.list("").len(),
+            1,
+            "an answer ahead of the watch counts at once"
+        );
         cache.apply(early);
         assert_eq!(cache.list("").len(), 1);
     }
@@ -243,6 +298,10 @@ mod tests {
         cache.remember(&object("a", "2", 12));
         cache.delete(object("a", "1", 11));
         let left = cache.get(&key(&first.metadata)).unwrap();
-        assert_eq!(left.metadata.uid.as_deref(), Some("2"), "the next of that name stays");
+        assert_eq!(
+            left.metadata.uid.as_deref(),
+            Some("2"),
+            "the next of that name stays"
+        );
     }
 }

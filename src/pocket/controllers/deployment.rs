@@ -28,8 +28,12 @@ const COMPONENT: &str = "deployment-controller";
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
-    shared.deployments.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
-    own::watch(&shared.sets, &shared.deployments, queue.clone(), |d| Some(&d.spec.as_ref()?.selector));
+    shared.deployments.on_change(move |old, new| {
+        q.add(key(&new.or(old).expect("a change has an object").metadata))
+    });
+    own::watch(&shared.sets, &shared.deployments, queue.clone(), |d| {
+        Some(&d.spec.as_ref()?.selector)
+    });
     // Recreate waits for the last old pod to be gone.
     let (sets, deployments) = (shared.sets.clone(), shared.deployments.clone());
     shared.pods.on_change(move |old, new| {
@@ -57,10 +61,24 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     };
     let sets_api: Api<ReplicaSet> = Api::namespaced(shared.client.clone(), &at.0);
     if d.metadata.deletion_timestamp.is_none() {
-        let matches = |rs: &ReplicaSet| d.spec.as_ref().is_some_and(|s| selects(&s.selector, &rs.metadata));
-        own::claim(&shared.client, &*d, &shared.sets, shared.sets.list(&at.0), matches).await?;
+        let matches = |rs: &ReplicaSet| {
+            d.spec
+                .as_ref()
+                .is_some_and(|s| selects(&s.selector, &rs.metadata))
+        };
+        own::claim(
+            &shared.client,
+            &*d,
+            &shared.sets,
+            shared.sets.list(&at.0),
+            matches,
+        )
+        .await?;
     }
-    let own: Vec<ReplicaSet> = own::own(&*d, &shared.sets).iter().map(|rs| (**rs).clone()).collect();
+    let own: Vec<ReplicaSet> = own::own(&*d, &shared.sets)
+        .iter()
+        .map(|rs| (**rs).clone())
+        .collect();
     let mut pods = BTreeMap::new();
     if model::recreate(&d) {
         for pod in shared.pods.list(&at.0).iter().filter(|p| !finished(p)) {
@@ -69,21 +87,37 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
             }
         }
     }
-    let input = Input { deployment: &d, sets: &own, pods: &pods, now: crate::pocket::clock::now() };
+    let input = Input {
+        deployment: &d,
+        sets: &own,
+        pods: &pods,
+        now: crate::pocket::clock::now(),
+    };
     let mut plan = plan::plan(&input);
     for action in plan.actions {
         if let Step::Collision(n) = act(&shared, &sets_api, action).await? {
-            plan.status.collision_count =
-                Some(n.saturating_add(d.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0)));
+            plan.status.collision_count = Some(
+                n.saturating_add(
+                    d.status
+                        .as_ref()
+                        .and_then(|s| s.collision_count)
+                        .unwrap_or(0),
+                ),
+            );
         }
     }
     for note in plan.notes {
-        shared.events(COMPONENT).normal(about(&*d), "ScalingReplicaSet", note);
+        shared
+            .events(COMPONENT)
+            .normal(about(&*d), "ScalingReplicaSet", note);
     }
     let api: Api<Deployment> = Api::namespaced(shared.client.clone(), &at.0);
     if let Some(revision) = plan.revision {
-        let patch = json!({"metadata": {"uid": d.uid(), "annotations": {model::REVISION: revision}}});
-        let done = api.patch(&at.1, &PatchParams::default(), &Patch::Merge(patch)).await;
+        let patch =
+            json!({"metadata": {"uid": d.uid(), "annotations": {model::REVISION: revision}}});
+        let done = api
+            .patch(&at.1, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
         if let Some(d) = write::gone_is_fine(done)? {
             shared.deployments.remember(&d);
         }
@@ -107,15 +141,28 @@ async fn act(shared: &Shared, api: &Api<ReplicaSet>, action: Action) -> Result<S
             Ok(made) => shared.sets.remember(&made),
             Err(error) if write::is_code(&error, 409) => {
                 let there = api.get_opt(&rs.name_any()).await?;
-                let template = |rs: &ReplicaSet| rs.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
+                let template = |rs: &ReplicaSet| {
+                    rs.spec
+                        .as_ref()
+                        .and_then(|s| s.template.clone())
+                        .unwrap_or_default()
+                };
                 return match there {
-                    Some(other) if !model::same_template(&template(&other), &template(&rs)) => Ok(Step::Collision(1)),
+                    Some(other) if !model::same_template(&template(&other), &template(&rs)) => {
+                        Ok(Step::Collision(1))
+                    }
                     _ => Err(error),
                 };
             }
             Err(error) => return Err(error),
         },
-        Action::Update { name, resource_version, replicas, min_ready_seconds, annotations } => {
+        Action::Update {
+            name,
+            resource_version,
+            replicas,
+            min_ready_seconds,
+            annotations,
+        } => {
             let mut spec = Map::new();
             if let Some(n) = replicas {
                 spec.insert("replicas".into(), n.into());
@@ -129,7 +176,10 @@ async fn act(shared: &Shared, api: &Api<ReplicaSet>, action: Action) -> Result<S
             shared.sets.remember(&rs);
         }
         Action::Delete { name, uid } => {
-            let params = DeleteParams::background().preconditions(Preconditions { uid, resource_version: None });
+            let params = DeleteParams::background().preconditions(Preconditions {
+                uid,
+                resource_version: None,
+            });
             write::gone_is_fine(api.delete(&name, &params).await)?;
         }
     }

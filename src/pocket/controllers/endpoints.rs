@@ -25,7 +25,9 @@ const SERVICE: &str = "kubernetes.io/service-name";
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
-    shared.services.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
+    shared.services.on_change(move |old, new| {
+        q.add(key(&new.or(old).expect("a change has an object").metadata))
+    });
     let q = queue.clone();
     shared.slices.on_change(move |old, new| {
         let slice = new.or(old).expect("a change has an object");
@@ -34,7 +36,9 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
         }
     });
     let q = queue.clone();
-    shared.endpoints.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
+    shared.endpoints.on_change(move |old, new| {
+        q.add(key(&new.or(old).expect("a change has an object").metadata))
+    });
     let services = shared.services.clone();
     shared.pods.on_change(move |old, new| {
         for pod in [old, new].into_iter().flatten() {
@@ -49,29 +53,53 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
 
 /// Made here.
 pub(crate) fn is_own(slice: &EndpointSlice) -> bool {
-    slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY)).is_some_and(|m| m == MANAGER)
+    slice
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(MANAGED_BY))
+        .is_some_and(|m| m == MANAGER)
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<&str> {
     let labels = slice.metadata.labels.as_ref()?;
-    labels.get(SERVICE).filter(|_| is_own(slice)).map(String::as_str)
+    labels
+        .get(SERVICE)
+        .filter(|_| is_own(slice))
+        .map(String::as_str)
 }
 
 /// A Service without a selector has endpoints of somebody else's making.
 fn selects(service: &Service, pod: &Pod) -> bool {
-    let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref()).filter(|s| !s.is_empty());
+    let selector = service
+        .spec
+        .as_ref()
+        .and_then(|s| s.selector.as_ref())
+        .filter(|s| !s.is_empty());
     let labels = pod.metadata.labels.as_ref();
-    selector.is_some_and(|s| s.iter().all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v)))
+    selector.is_some_and(|s| {
+        s.iter()
+            .all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
+    })
 }
 
 pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let mut old = shared.slices.list(&at.0);
     old.retain(|s| service_of(s) == Some(at.1.as_str()));
-    let service = shared.services.get(&at).filter(|s| s.metadata.deletion_timestamp.is_none());
-    let has_selector =
-        |s: &Arc<Service>| s.spec.as_ref().is_some_and(|s| s.selector.as_ref().is_some_and(|s| !s.is_empty()));
+    let service = shared
+        .services
+        .get(&at)
+        .filter(|s| s.metadata.deletion_timestamp.is_none());
+    let has_selector = |s: &Arc<Service>| {
+        s.spec
+            .as_ref()
+            .is_some_and(|s| s.selector.as_ref().is_some_and(|s| !s.is_empty()))
+    };
     let service = service.filter(has_selector);
-    let wanted = service.as_ref().map(|s| slices(s, &shared.pods.list(&at.0))).unwrap_or_default();
+    let wanted = service
+        .as_ref()
+        .map(|s| slices(s, &shared.pods.list(&at.0)))
+        .unwrap_or_default();
     let api: Api<EndpointSlice> = Api::namespaced(shared.client.clone(), &at.0);
     for slice in &wanted {
         let name = slice.name_any();
@@ -81,7 +109,9 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
             Some(before) => {
                 let mut next = slice.clone();
                 next.metadata.resource_version = before.resource_version();
-                if let Some(next) = write::gone_is_fine(api.replace(&name, &PostParams::default(), &next).await)? {
+                if let Some(next) =
+                    write::gone_is_fine(api.replace(&name, &PostParams::default(), &next).await)?
+                {
                     shared.slices.remember(&next);
                 }
             }
@@ -93,9 +123,21 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
             }
         }
     }
-    for slice in old.iter().filter(|o| wanted.iter().all(|w| w.name_any() != o.name_any())) {
-        let uid = Preconditions { uid: slice.uid(), resource_version: None };
-        write::gone_is_fine(api.delete(&slice.name_any(), &DeleteParams::default().preconditions(uid)).await)?;
+    for slice in old
+        .iter()
+        .filter(|o| wanted.iter().all(|w| w.name_any() != o.name_any()))
+    {
+        let uid = Preconditions {
+            uid: slice.uid(),
+            resource_version: None,
+        };
+        write::gone_is_fine(
+            api.delete(
+                &slice.name_any(),
+                &DeleteParams::default().preconditions(uid),
+            )
+            .await,
+        )?;
         shared.slices.forget(slice);
     }
     legacy::reconcile(&shared, &at, service.as_deref(), &wanted).await?;
@@ -103,7 +145,8 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
 }
 
 fn same(one: &EndpointSlice, two: &EndpointSlice) -> bool {
-    (&one.endpoints, &one.ports, &one.metadata.labels) == (&two.endpoints, &two.ports, &two.metadata.labels)
+    (&one.endpoints, &one.ports, &one.metadata.labels)
+        == (&two.endpoints, &two.ports, &two.metadata.labels)
 }
 
 /// The ports of a Service as a pod has them: name, number, protocol.
@@ -113,7 +156,10 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
     let mut groups: BTreeMap<Ports, Vec<Endpoint>> = BTreeMap::new();
     for pod in pods.iter().filter(|p| selects(service, p) && !finished(p)) {
         if let Some(endpoint) = endpoint(service, pod) {
-            groups.entry(ports(service, pod)).or_default().push(endpoint);
+            groups
+                .entry(ports(service, pod))
+                .or_default()
+                .push(endpoint);
         }
     }
     if groups.is_empty() {
@@ -124,8 +170,15 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
     let short: String = uid.chars().filter(|c| *c != '-').take(5).collect();
     let slice = |(n, (ports, mut endpoints)): (usize, (Ports, Vec<Endpoint>))| {
         endpoints.sort_by(|a, b| a.addresses.cmp(&b.addresses));
-        let suffix = if n == 0 { String::new() } else { format!("-{n}") };
-        let labels = [(SERVICE, service.name_any()), (MANAGED_BY, MANAGER.to_owned())];
+        let suffix = if n == 0 {
+            String::new()
+        } else {
+            format!("-{n}")
+        };
+        let labels = [
+            (SERVICE, service.name_any()),
+            (MANAGED_BY, MANAGER.to_owned()),
+        ];
         EndpointSlice {
             metadata: ObjectMeta {
                 name: Some(format!("{}-{short}{suffix}", service.name_any())),
@@ -159,27 +212,48 @@ fn port((name, number, protocol): (Option<String>, i32, Option<String>)) -> Endp
 }
 
 fn ports(service: &Service, pod: &Pod) -> Ports {
-    let all = service.spec.as_ref().and_then(|s| s.ports.as_deref()).unwrap_or_default();
+    let all = service
+        .spec
+        .as_ref()
+        .and_then(|s| s.ports.as_deref())
+        .unwrap_or_default();
     let number = |p: &k8s_openapi::api::core::v1::ServicePort| match &p.target_port {
         None | Some(IntOrString::Int(0)) => Some(p.port),
         Some(IntOrString::Int(n)) => Some(*n),
         Some(IntOrString::String(name)) => named(pod, name),
     };
-    all.iter().filter_map(|p| Some((p.name.clone(), number(p)?, p.protocol.clone()))).collect()
+    all.iter()
+        .filter_map(|p| Some((p.name.clone(), number(p)?, p.protocol.clone())))
+        .collect()
 }
 
 /// A container's port by its name.
 fn named(pod: &Pod, name: &str) -> Option<i32> {
-    let containers = pod.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
+    let containers = pod
+        .spec
+        .as_ref()
+        .map(|s| s.containers.as_slice())
+        .unwrap_or_default();
     let mut ports = containers.iter().flat_map(|c| c.ports.iter().flatten());
-    ports.find(|p| p.name.as_deref() == Some(name)).map(|p| p.container_port)
+    ports
+        .find(|p| p.name.as_deref() == Some(name))
+        .map(|p| p.container_port)
 }
 
 fn endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
-    let address = pod.status.as_ref()?.pod_ip.clone().filter(|a| !a.is_empty())?;
+    let address = pod
+        .status
+        .as_ref()?
+        .pod_ip
+        .clone()
+        .filter(|a| !a.is_empty())?;
     let terminating = pod.metadata.deletion_timestamp.is_some();
     let serving = ready(pod);
-    let always = service.spec.as_ref().and_then(|s| s.publish_not_ready_addresses).unwrap_or_default();
+    let always = service
+        .spec
+        .as_ref()
+        .and_then(|s| s.publish_not_ready_addresses)
+        .unwrap_or_default();
     Some(Endpoint {
         addresses: vec![address],
         conditions: Some(EndpointConditions {
@@ -205,8 +279,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn service(spec: Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": "s", "namespace": "n", "uid": "12345-6"}, "spec": spec}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "s", "namespace": "n", "uid": "12345-6"}, "spec": spec}),
+        )
+        .unwrap()
     }
 
     fn pod(name: &str, ip: &str, ready: bool, deleted: bool, ports: Value) -> Arc<Pod> {
@@ -222,7 +298,9 @@ mod tests {
 
     #[test]
     fn who_is_ready_and_stays_is_ready() {
-        let s = service(json!({"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}));
+        let s = service(
+            json!({"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}),
+        );
         let pods = [
             pod("b", "127.0.0.2", true, false, json!([])),
             pod("a", "127.0.0.1", false, false, json!([])),
@@ -235,16 +313,33 @@ mod tests {
         let ready: Vec<(&str, bool)> = made[0]
             .endpoints
             .iter()
-            .map(|e| (e.addresses[0].as_str(), e.conditions.as_ref().unwrap().ready.unwrap()))
+            .map(|e| {
+                (
+                    e.addresses[0].as_str(),
+                    e.conditions.as_ref().unwrap().ready.unwrap(),
+                )
+            })
             .collect();
-        assert_eq!(ready, [("127.0.0.1", false), ("127.0.0.2", true), ("127.0.0.3", false)]);
+        assert_eq!(
+            ready,
+            [
+                ("127.0.0.1", false),
+                ("127.0.0.2", true),
+                ("127.0.0.3", false)
+            ]
+        );
         let port = &made[0].ports.as_ref().unwrap()[0];
-        assert_eq!((port.name.as_deref(), port.port), (Some("http"), Some(8080)));
+        assert_eq!(
+            (port.name.as_deref(), port.port),
+            (Some("http"), Some(8080))
+        );
     }
 
     #[test]
     fn named_ports_are_each_pods_own() {
-        let s = service(json!({"selector": {"app": "a"}, "ports": [{"port": 80, "targetPort": "web"}]}));
+        let s = service(
+            json!({"selector": {"app": "a"}, "ports": [{"port": 80, "targetPort": "web"}]}),
+        );
         let port = |n: u16| json!([{"name": "web", "containerPort": n}]);
         let pods = [
             pod("a", "127.0.0.1", true, false, port(81)),
@@ -252,8 +347,15 @@ mod tests {
             pod("c", "127.0.0.3", true, false, port(81)),
         ];
         let made = slices(&s, &pods);
-        let shape: Vec<(i32, usize)> =
-            made.iter().map(|s| (s.ports.as_ref().unwrap()[0].port.unwrap(), s.endpoints.len())).collect();
+        let shape: Vec<(i32, usize)> = made
+            .iter()
+            .map(|s| {
+                (
+                    s.ports.as_ref().unwrap()[0].port.unwrap(),
+                    s.endpoints.len(),
+                )
+            })
+            .collect();
         assert_eq!(shape, [(81, 2), (82, 1)]);
         assert_ne!(made[0].metadata.name, made[1].metadata.name);
     }
@@ -263,6 +365,9 @@ mod tests {
         let s = service(json!({"selector": {"app": "a"}, "ports": [{"port": 80}]}));
         let made = slices(&s, &[]);
         assert!(made.len() == 1 && made[0].endpoints.is_empty());
-        assert!(!selects(&service(json!({"ports": []})), &pod("a", "127.0.0.1", true, false, json!([]))));
+        assert!(!selects(
+            &service(json!({"ports": []})),
+            &pod("a", "127.0.0.1", true, false, json!([]))
+        ));
     }
 }

@@ -47,7 +47,12 @@ pub fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
 
 impl Recorder {
     /// A recorder and its writing task.
-    pub fn start(client: Client, component: &'static str, tracker: &TaskTracker, stop: CancellationToken) -> Self {
+    pub fn start(
+        client: Client,
+        component: &'static str,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let (tx, rx) = mpsc::unbounded_channel();
         tracker.spawn(write(client, rx, stop));
         Self { tx, component }
@@ -64,7 +69,14 @@ impl Recorder {
     fn say(&self, about: ObjectReference, warning: bool, reason: &str, message: String) {
         let component = self.component;
         let reason = reason.to_owned();
-        let _ = self.tx.send(Said { about, warning, reason, message, component, at: Timestamp::now() });
+        let _ = self.tx.send(Said {
+            about,
+            warning,
+            reason,
+            message,
+            component,
+            at: Timestamp::now(),
+        });
     }
 }
 
@@ -88,23 +100,43 @@ async fn write(client: Client, mut rx: mpsc::UnboundedReceiver<Said>, stop: Canc
     }
 }
 
-async fn write_one(client: &Client, known: &mut HashMap<Same, (String, i32)>, said: &Said) -> kube::Result<()> {
+async fn write_one(
+    client: &Client,
+    known: &mut HashMap<Same, (String, i32)>,
+    said: &Said,
+) -> kube::Result<()> {
     let about = &said.about;
     let namespace = about.namespace.clone().unwrap_or_else(|| "default".into());
     let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-    let same = (about.uid.clone(), about.field_path.clone(), said.reason.clone(), said.message.clone());
+    let same = (
+        about.uid.clone(),
+        about.field_path.clone(),
+        said.reason.clone(),
+        said.message.clone(),
+    );
     let now = Time(Timestamp::from_second(said.at.as_second()).unwrap_or(said.at));
     if let Some((name, count)) = known.get_mut(&same) {
         *count += 1;
         let patch = json!({"count": *count, "lastTimestamp": now});
-        match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        match api
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             other => return other.map(drop),
         }
     }
-    let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("unknown"), said.at.as_nanosecond());
+    let name = format!(
+        "{}.{:x}",
+        about.name.as_deref().unwrap_or("unknown"),
+        said.at.as_nanosecond()
+    );
     let event = Event {
-        metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(namespace), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace),
+            ..ObjectMeta::default()
+        },
         involved_object: about.clone(),
         type_: Some(if said.warning { "Warning" } else { "Normal" }.into()),
         reason: Some(said.reason.clone()),
@@ -112,7 +144,10 @@ async fn write_one(client: &Client, known: &mut HashMap<Same, (String, i32)>, sa
         count: Some(1),
         first_timestamp: Some(now.clone()),
         last_timestamp: Some(now),
-        source: Some(EventSource { component: Some(said.component.into()), host: None }),
+        source: Some(EventSource {
+            component: Some(said.component.into()),
+            host: None,
+        }),
         reporting_component: Some(said.component.into()),
         reporting_instance: Some(String::new()),
         ..Event::default()

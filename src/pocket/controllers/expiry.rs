@@ -25,7 +25,11 @@ pub(super) async fn run(client: Client, stop: CancellationToken) {
             Ok(gone) => tracing::debug!(gone, "events have expired"),
             Err(error) => tracing::warn!(%error, "old events are not removed"),
         }
-        if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+        if stop
+            .run_until_cancelled(tokio::time::sleep(EVERY))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -41,17 +45,26 @@ async fn expire(client: &Client, seen: &mut Seen, now: Instant) -> kube::Result<
     loop {
         let events = Api::<Event>::all(client.clone()).list(&page).await?;
         said.extend(events.items.into_iter().map(Said::from));
-        let Some(next) = events.metadata.continue_.filter(|next| !next.is_empty()) else { break };
+        let Some(next) = events.metadata.continue_.filter(|next| !next.is_empty()) else {
+            break;
+        };
         page = page.continue_token(&next);
     }
     let removals = over(said, seen, now).into_iter().map(|event| async move {
         let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace);
         // Said again meanwhile, it stays.
-        let same = Preconditions { uid: Some(event.uid), resource_version: Some(event.version) };
-        api.delete(&event.name, &DeleteParams::default().preconditions(same)).await.is_ok()
+        let same = Preconditions {
+            uid: Some(event.uid),
+            resource_version: Some(event.version),
+        };
+        api.delete(&event.name, &DeleteParams::default().preconditions(same))
+            .await
+            .is_ok()
     });
     // Some at once: a commit takes several.
-    let gone = futures::stream::iter(removals).buffer_unordered(64).filter(|gone| std::future::ready(*gone));
+    let gone = futures::stream::iter(removals)
+        .buffer_unordered(64)
+        .filter(|gone| std::future::ready(*gone));
     Ok(gone.count().await)
 }
 
@@ -67,10 +80,18 @@ struct Said {
 
 impl From<Event> for Said {
     fn from(event: Event) -> Self {
-        let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
-        let said = series.or(event.last_timestamp.as_ref().map(|t| t.0)).or(event.event_time.as_ref().map(|t| t.0));
+        let series = event
+            .series
+            .as_ref()
+            .and_then(|s| s.last_observed_time.as_ref())
+            .map(|t| t.0);
+        let said = series
+            .or(event.last_timestamp.as_ref().map(|t| t.0))
+            .or(event.event_time.as_ref().map(|t| t.0));
         Self {
-            last: said.or(event.creation_timestamp().map(|t| t.0)).unwrap_or(Timestamp::MAX),
+            last: said
+                .or(event.creation_timestamp().map(|t| t.0))
+                .unwrap_or(Timestamp::MAX),
             namespace: event.namespace().unwrap_or_default(),
             name: event.name_any(),
             uid: event.uid().unwrap_or_default(),
@@ -83,7 +104,10 @@ impl From<Event> for Said {
 fn over(events: Vec<Said>, seen: &mut Seen, now: Instant) -> Vec<Said> {
     let mut there = Seen::default();
     let is_old = |event: &Said| {
-        let known = seen.get(&event.uid).filter(|(of, _)| *of == event.version).map(|(_, since)| *since);
+        let known = seen
+            .get(&event.uid)
+            .filter(|(of, _)| *of == event.version)
+            .map(|(_, since)| *since);
         let since = known.unwrap_or(now);
         there.insert(event.uid.clone(), (event.version.clone(), since));
         now.duration_since(since) > KEPT
@@ -105,17 +129,33 @@ mod tests {
     #[test]
     fn of_too_many_the_oldest_go() {
         let event = |n: usize| {
-            let at = Timestamp::from_second(1_000_000 - i64::try_from(n).unwrap()).unwrap().to_string();
-            serde_json::from_value::<Event>(json!({"metadata": {"name": n.to_string(), "uid": n.to_string()},
-                "involvedObject": {}, "lastTimestamp": at}))
+            let at = Timestamp::from_second(1_000_000 - i64::try_from(n).unwrap())
+                .unwrap()
+                .to_string();
+            serde_json::from_value::<Event>(
+                json!({"metadata": {"name": n.to_string(), "uid": n.to_string()},
+                "involvedObject": {}, "lastTimestamp": at}),
+            )
             .map(Said::from)
             .unwrap()
         };
-        let names = |events: Vec<Said>| events.into_iter().map(|event| event.name).collect::<Vec<_>>();
+        let names = |events: Vec<Said>| {
+            events
+                .into_iter()
+                .map(|event| event.name)
+                .collect::<Vec<_>>()
+        };
         let (mut seen, now) = (Seen::default(), Instant::now());
-        assert_eq!(over((0..MOST).map(event).collect(), &mut seen, now).len(), 0);
         assert_eq!(
-            names(over((0..MOST + 2).rev().map(event).collect(), &mut seen, now)),
+            over((0..MOST).map(event).collect(), &mut seen, now).len(),
+            0
+        );
+        assert_eq!(
+            names(over(
+                (0..MOST + 2).rev().map(event).collect(),
+                &mut seen,
+                now
+            )),
             [MOST.to_string(), (MOST + 1).to_string()]
         );
     }
@@ -126,10 +166,18 @@ mod tests {
         let server = ApiServer::open(dir.path()).unwrap();
         let client = server.client();
         let api: Api<Event> = Api::namespaced(client.clone(), "default");
-        for (name, at) in [("old", "9000-01-01T00:00:00Z"), ("again", "1970-01-01T00:00:00Z")] {
+        for (name, at) in [
+            ("old", "9000-01-01T00:00:00Z"),
+            ("again", "1970-01-01T00:00:00Z"),
+        ] {
             let event = json!({"metadata": {"name": name, "namespace": "default"}, "involvedObject": {},
                 "firstTimestamp": "1970-01-01T00:00:00Z", "lastTimestamp": at});
-            api.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
+            api.create(
+                &PostParams::default(),
+                &serde_json::from_value(event).unwrap(),
+            )
+            .await
+            .unwrap();
         }
         let (mut seen, now) = (Seen::default(), Instant::now());
         let minutes = |n: u64| now + Duration::from_mins(n);
@@ -137,10 +185,18 @@ mod tests {
             assert_eq!(expire(&client, &mut seen, minutes(n)).await.unwrap(), 0);
         }
         let again = Patch::Merge(json!({"count": 2}));
-        api.patch("again", &PatchParams::default(), &again).await.unwrap();
+        api.patch("again", &PatchParams::default(), &again)
+            .await
+            .unwrap();
         assert_eq!(expire(&client, &mut seen, minutes(60)).await.unwrap(), 0);
         assert_eq!(expire(&client, &mut seen, minutes(61)).await.unwrap(), 1);
-        let left: Vec<String> = api.list(&ListParams::default()).await.unwrap().iter().map(|e| e.name_any()).collect();
+        let left: Vec<String> = api
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .iter()
+            .map(|e| e.name_any())
+            .collect();
         assert_eq!(left, ["again"]);
         server.close().await;
     }

@@ -10,7 +10,9 @@ use super::write;
 use futures::FutureExt;
 use graph::{FOREGROUND, Graph, Node, ORPHAN, Waits};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy,
+};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::discovery::{Discovery, Scope, verbs};
 use kube::{Api, Client};
@@ -53,15 +55,28 @@ enum Owner {
 /// Collects until `stop`.
 pub(super) fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     let (queue, inbox) = queue::queue();
-    let garbage = Arc::new(Garbage { client, state: Mutex::default(), queue });
-    tracker.spawn(kinds::follow(garbage.clone(), tracker.clone(), stop.clone()));
+    let garbage = Arc::new(Garbage {
+        client,
+        state: Mutex::default(),
+        queue,
+    });
+    tracker.spawn(kinds::follow(
+        garbage.clone(),
+        tracker.clone(),
+        stop.clone(),
+    ));
     let stop = stop.clone();
-    tracker.spawn(queue::run("garbage", inbox, stop, move |key| garbage.clone().look(key).boxed()));
+    tracker.spawn(queue::run("garbage", inbox, stop, move |key| {
+        garbage.clone().look(key).boxed()
+    }));
 }
 
 /// What may be changed: this very object, as it is.
 fn as_seen(meta: &ObjectMeta) -> Preconditions {
-    Preconditions { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() }
+    Preconditions {
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+    }
 }
 
 impl Garbage {
@@ -88,7 +103,9 @@ impl Garbage {
     }
 
     async fn look(self: Arc<Self>, (_, uid): Key) -> Outcome {
-        let Some(node) = self.state().graph.node(&uid) else { return Ok(None) };
+        let Some(node) = self.state().graph.node(&uid) else {
+            return Ok(None);
+        };
         match node.waits {
             Some(waits) => self.release(&node, waits).await,
             None if node.deleting => Ok(None),
@@ -111,22 +128,40 @@ impl Garbage {
             return Ok(());
         }
         let api = self.api(&node.resource, &node.namespace);
-        let Some(latest) = api.get_metadata_opt(&node.name).await?.map(|o| o.metadata) else { return Ok(()) };
-        let same = latest.uid.as_ref() == Some(&node.uid) && latest.owner_references.as_ref() == Some(&node.owners);
+        let Some(latest) = api.get_metadata_opt(&node.name).await?.map(|o| o.metadata) else {
+            return Ok(());
+        };
+        let same = latest.uid.as_ref() == Some(&node.uid)
+            && latest.owner_references.as_ref() == Some(&node.owners);
         if !same || latest.deletion_timestamp.is_some() {
             // The watch will tell.
             return Ok(());
         }
         if !living.is_empty() {
-            return self.patch(&node.resource, &latest, json!({"ownerReferences": living})).await;
+            return self
+                .patch(&node.resource, &latest, json!({"ownerReferences": living}))
+                .await;
         }
         let dependents = self.state().graph.dependents(&node.uid);
         let has = |name: &str| latest.finalizers.iter().flatten().any(|f| f == name);
         let policy = if waited_for && !dependents.is_empty() {
             // Else a circle of owners would wait for itself.
-            if dependents.iter().any(|d| d.waits == Some(Waits::Foreground)) && node.owners.iter().any(blocks) {
-                let free = node.owners.iter().map(|o| OwnerReference { block_owner_deletion: None, ..o.clone() });
-                return self.patch(&node.resource, &latest, json!({"ownerReferences": free.collect::<Vec<_>>()})).await;
+            if dependents
+                .iter()
+                .any(|d| d.waits == Some(Waits::Foreground))
+                && node.owners.iter().any(blocks)
+            {
+                let free = node.owners.iter().map(|o| OwnerReference {
+                    block_owner_deletion: None,
+                    ..o.clone()
+                });
+                return self
+                    .patch(
+                        &node.resource,
+                        &latest,
+                        json!({"ownerReferences": free.collect::<Vec<_>>()}),
+                    )
+                    .await;
             }
             PropagationPolicy::Foreground
         } else if has(ORPHAN) {
@@ -136,8 +171,15 @@ impl Garbage {
         } else {
             PropagationPolicy::Background
         };
-        let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
-        write::gone_is_fine(api.delete(&node.name, &params.preconditions(as_seen(&latest))).await).map(drop)
+        let params = DeleteParams {
+            propagation_policy: Some(policy),
+            ..DeleteParams::default()
+        };
+        write::gone_is_fine(
+            api.delete(&node.name, &params.preconditions(as_seen(&latest)))
+                .await,
+        )
+        .map(drop)
     }
 
     async fn owner(&self, owner: &OwnerReference, of: &Node) -> kube::Result<Owner> {
@@ -148,23 +190,37 @@ impl Garbage {
             }
             state.served.clone()
         };
-        let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
-        let found = served.and_then(|s| s.resolve_gvk(&GroupVersionKind::gvk(group, version, &owner.kind)));
+        let (group, version) = owner
+            .api_version
+            .rsplit_once('/')
+            .unwrap_or(("", &owner.api_version));
+        let found =
+            served.and_then(|s| s.resolve_gvk(&GroupVersionKind::gvk(group, version, &owner.kind)));
         // Of what is not served nobody can say that it is gone; it is asked again when it is.
-        let Some((resource, can)) = found.filter(|(_, can)| can.supports_operation(verbs::GET)) else {
+        let Some((resource, can)) = found.filter(|(_, can)| can.supports_operation(verbs::GET))
+        else {
             return Ok(Owner::Lives);
         };
-        let namespace = if can.scope == Scope::Cluster { "" } else { &of.namespace };
+        let namespace = if can.scope == Scope::Cluster {
+            ""
+        } else {
+            &of.namespace
+        };
         if can.scope == Scope::Namespaced && namespace.is_empty() {
             // Such an owner cannot be, and what names it stays.
             return Ok(Owner::Lives);
         }
-        let there = self.api(&resource, namespace).get_metadata_opt(&owner.name).await?;
-        Ok(match there.filter(|o| o.metadata.uid.as_ref() == Some(&owner.uid)) {
-            None => Owner::Gone,
-            Some(o) if Waits::of(&o.metadata) == Some(Waits::Foreground) => Owner::Waits,
-            Some(_) => Owner::Lives,
-        })
+        let there = self
+            .api(&resource, namespace)
+            .get_metadata_opt(&owner.name)
+            .await?;
+        Ok(
+            match there.filter(|o| o.metadata.uid.as_ref() == Some(&owner.uid)) {
+                None => Owner::Gone,
+                Some(o) if Waits::of(&o.metadata) == Some(Waits::Foreground) => Owner::Waits,
+                Some(_) => Owner::Lives,
+            },
+        )
     }
 
     /// What an owner's finalizer waits for: dependents let go of, or gone.
@@ -179,7 +235,10 @@ impl Garbage {
                     }
                     state.graph.dependents(&node.uid)
                 };
-                let mut blocking = dependents.into_iter().filter(|d| d.blocks(&node.uid)).peekable();
+                let mut blocking = dependents
+                    .into_iter()
+                    .filter(|d| d.blocks(&node.uid))
+                    .peekable();
                 if blocking.peek().is_some() {
                     self.add(blocking.filter(|d| !d.deleting));
                     // When one goes this is looked at again.
@@ -188,11 +247,14 @@ impl Garbage {
             }
         }
         let api = self.api(&node.resource, &node.namespace);
-        let Some(latest) = api.get_metadata_opt(&node.name).await?.map(|o| o.metadata) else { return Ok(None) };
+        let Some(latest) = api.get_metadata_opt(&node.name).await?.map(|o| o.metadata) else {
+            return Ok(None);
+        };
         let mut finalizers = latest.finalizers.clone().unwrap_or_default();
         finalizers.retain(|f| f != waits.finalizer());
         if latest.uid.as_ref() == Some(&node.uid) {
-            self.patch(&node.resource, &latest, json!({"finalizers": finalizers})).await?;
+            self.patch(&node.resource, &latest, json!({"finalizers": finalizers}))
+                .await?;
         }
         Ok(None)
     }
@@ -203,8 +265,11 @@ impl Garbage {
         let served = self.state().served.clone();
         let kinds = served.map(|s| kinds::watchable(&s)).unwrap_or_default();
         for resource in kinds.values() {
-            let api =
-                if owner.namespace.is_empty() { self.all(resource) } else { self.api(resource, &owner.namespace) };
+            let api = if owner.namespace.is_empty() {
+                self.all(resource)
+            } else {
+                self.api(resource, &owner.namespace)
+            };
             let all = match api.list_metadata(&ListParams::default()).await {
                 // Another scope, or served no longer.
                 Err(error) if write::is_code(&error, 404) => continue,
@@ -215,20 +280,30 @@ impl Garbage {
                 let before = owners.len();
                 owners.retain(|o| o.uid != owner.uid);
                 if owners.len() < before {
-                    self.patch(resource, &one.metadata, json!({"ownerReferences": owners})).await?;
+                    self.patch(resource, &one.metadata, json!({"ownerReferences": owners}))
+                        .await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn patch(&self, resource: &ApiResource, seen: &ObjectMeta, mut change: Value) -> kube::Result<()> {
+    async fn patch(
+        &self,
+        resource: &ApiResource,
+        seen: &ObjectMeta,
+        mut change: Value,
+    ) -> kube::Result<()> {
         change["uid"] = json!(seen.uid);
         change["resourceVersion"] = json!(seen.resource_version);
         let api = self.api(resource, seen.namespace.as_deref().unwrap_or_default());
         let patch = Patch::Merge(json!({"metadata": change}));
         let name = seen.name.as_deref().unwrap_or_default();
-        write::gone_is_fine(api.patch_metadata(name, &PatchParams::default(), &patch).await).map(drop)
+        write::gone_is_fine(
+            api.patch_metadata(name, &PatchParams::default(), &patch)
+                .await,
+        )
+        .map(drop)
     }
 }
 

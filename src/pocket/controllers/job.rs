@@ -20,7 +20,9 @@ const BACKOFF_MOST: Duration = Duration::from_secs(360);
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
-    shared.jobs.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
+    shared.jobs.on_change(move |old, new| {
+        q.add(key(&new.or(old).expect("a change has an object").metadata))
+    });
     shared.pods.on_change(move |old, new| {
         let pod = new.or(old).expect("a change has an object");
         if let Some(owner) = controller(&pod.metadata).filter(|o| o.kind == "Job") {
@@ -55,9 +57,16 @@ fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
     // Without a number of completions, one success is enough and no pod starts after it.
     let wanted = spec.completions.map_or(1, |n| number(Some(n), 1));
     let limit = number(spec.backoff_limit, 6);
-    let since = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0.min(now));
-    let deadline = spec.active_deadline_seconds.and_then(|s| since.checked_add(SignedDuration::from_secs(s)).ok());
-    let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+    let since = job
+        .status
+        .as_ref()
+        .and_then(|s| s.start_time.as_ref())
+        .map_or(now, |t| t.0.min(now));
+    let deadline = spec
+        .active_deadline_seconds
+        .and_then(|s| since.checked_add(SignedDuration::from_secs(s)).ok());
+    let until =
+        |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
     if seen.succeeded >= wanted {
         let message = format!("{wanted} of {wanted} pods succeeded");
         return Plan {
@@ -68,30 +77,56 @@ fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
     }
     if seen.failed > limit {
         let message = "Job has reached the specified backoff limit".to_owned();
-        return Plan { stop: true, end: Some(("Failed", "BackoffLimitExceeded", message)), ..Plan::default() };
+        return Plan {
+            stop: true,
+            end: Some(("Failed", "BackoffLimitExceeded", message)),
+            ..Plan::default()
+        };
     }
     if deadline.is_some_and(|d| d <= now) {
         let message = "Job was active longer than specified deadline".to_owned();
-        return Plan { stop: true, end: Some(("Failed", "DeadlineExceeded", message)), ..Plan::default() };
+        return Plan {
+            stop: true,
+            end: Some(("Failed", "DeadlineExceeded", message)),
+            ..Plan::default()
+        };
     }
     if spec.suspend == Some(true) {
-        return Plan { stop: true, ..Plan::default() };
+        return Plan {
+            stop: true,
+            ..Plan::default()
+        };
     }
     let due = deadline.map(until);
-    let missing = (wanted - seen.succeeded).min(parallel).saturating_sub(seen.active);
+    let missing = (wanted - seen.succeeded)
+        .min(parallel)
+        .saturating_sub(seen.active);
     let pause = seen.last_failure.map(|at| {
-        let doublings = u32::try_from(seen.failed.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        let doublings = u32::try_from(seen.failed.saturating_sub(1))
+            .unwrap_or(u32::MAX)
+            .min(16);
         let pause = (BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MOST);
         until(at.checked_add(pause).unwrap_or(at))
     });
     match pause.filter(|p| !p.is_zero() && missing > 0) {
-        Some(pause) => Plan { again: Some(due.map_or(pause, |d| d.min(pause))), ..Plan::default() },
-        None => Plan { create: missing, again: due, ..Plan::default() },
+        Some(pause) => Plan {
+            again: Some(due.map_or(pause, |d| d.min(pause))),
+            ..Plan::default()
+        },
+        None => Plan {
+            create: missing,
+            again: due,
+            ..Plan::default()
+        },
     }
 }
 
 pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
-    let Some(job) = shared.jobs.get(&at).filter(|j| j.metadata.deletion_timestamp.is_none()) else {
+    let Some(job) = shared
+        .jobs
+        .get(&at)
+        .filter(|j| j.metadata.deletion_timestamp.is_none())
+    else {
         return Ok(None);
     };
     let now = crate::pocket::clock::now();
@@ -108,7 +143,11 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         active: running.len(),
         succeeded: count("Succeeded"),
         failed: count("Failed"),
-        last_failure: pods.iter().filter(|p| phase(p) == "Failed").filter_map(|p| finished_at(p)).max(),
+        last_failure: pods
+            .iter()
+            .filter(|p| phase(p) == "Failed")
+            .filter_map(|p| finished_at(p))
+            .max(),
     };
     let plan = plan(&job, &seen, now);
     let mut made = 0;
@@ -117,7 +156,9 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         shared.pods.remember(&pod);
         made += 1;
         let text = format!("Created pod: {}", pod.name_any());
-        shared.events("job-controller").normal(about(job.as_ref()), "SuccessfulCreate", text);
+        shared
+            .events("job-controller")
+            .normal(about(job.as_ref()), "SuccessfulCreate", text);
     }
     if plan.stop {
         for pod in &running {
@@ -131,8 +172,14 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let left = if plan.stop { 0 } else { seen.active + made };
     // Nothing is written as nought, as in Kubernetes.
     let some = |n: usize| (n > 0).then(|| number(n));
-    (status.active, status.succeeded, status.failed) = (some(left), some(seen.succeeded), some(seen.failed));
-    status.ready = Some(number(running.iter().filter(|p| !plan.stop && super::pods::ready(p)).count()));
+    (status.active, status.succeeded, status.failed) =
+        (some(left), some(seen.succeeded), some(seen.failed));
+    status.ready = Some(number(
+        running
+            .iter()
+            .filter(|p| !plan.stop && super::pods::ready(p))
+            .count(),
+    ));
     if let Some((kind, reason, message)) = plan.end {
         end(&mut status, kind, reason, &message, whole);
         let recorder = shared.events("job-controller");
@@ -142,7 +189,9 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         }
     }
     let jobs: Api<Job> = Api::namespaced(shared.client.clone(), &at.0);
-    let written = write::gone_is_fine(write::status(&jobs, job.as_ref(), job.status.as_ref(), &status).await)?;
+    let written = write::gone_is_fine(
+        write::status(&jobs, job.as_ref(), job.status.as_ref(), &status).await,
+    )?;
     if let Some(job) = written.flatten() {
         shared.jobs.remember(&job);
     }
@@ -162,28 +211,50 @@ fn end(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Tim
         last_transition_time: Some(Time(now)),
     };
     // What newer clients wait for comes first.
-    let first = if kind == "Complete" { "SuccessCriteriaMet" } else { "FailureTarget" };
-    status.conditions.get_or_insert_default().extend([condition(first), condition(kind)]);
+    let first = if kind == "Complete" {
+        "SuccessCriteriaMet"
+    } else {
+        "FailureTarget"
+    };
+    status
+        .conditions
+        .get_or_insert_default()
+        .extend([condition(first), condition(kind)]);
 }
 
 /// When it ended, if it did.
 fn ended(job: &Job) -> Option<Timestamp> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let end = conditions.iter().find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")?;
-    Some(end.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
+    let end = conditions
+        .iter()
+        .find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")?;
+    Some(
+        end.last_transition_time
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+    )
 }
 
 /// An ended Job goes when its time is up.
 async fn expire(shared: &Shared, job: &Job, end: Timestamp, now: Timestamp) -> Outcome {
-    let Some(ttl) = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished) else { return Ok(None) };
-    let left = end.checked_add(SignedDuration::from_secs(i64::from(ttl))).unwrap_or(Timestamp::MAX).duration_since(now);
+    let Some(ttl) = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished) else {
+        return Ok(None);
+    };
+    let left = end
+        .checked_add(SignedDuration::from_secs(i64::from(ttl)))
+        .unwrap_or(Timestamp::MAX)
+        .duration_since(now);
     if let Ok(left) = Duration::try_from(left)
         && !left.is_zero()
     {
         return Ok(Some(left));
     }
-    let api: Api<Job> = Api::namespaced(shared.client.clone(), &job.namespace().unwrap_or_default());
-    let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+    let api: Api<Job> =
+        Api::namespaced(shared.client.clone(), &job.namespace().unwrap_or_default());
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
     write::gone_is_fine(api.delete(&job.name_any(), &params).await)?;
     Ok(None)
 }
@@ -191,7 +262,9 @@ async fn expire(shared: &Shared, job: &Job, end: Timestamp, now: Timestamp) -> O
 /// When a pod's last container ended.
 fn finished_at(pod: &Pod) -> Option<Timestamp> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let ended = containers.iter().filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
+    let ended = containers
+        .iter()
+        .filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
     ended.map(|t| t.0).max()
 }
 
@@ -235,7 +308,12 @@ mod tests {
     }
 
     fn seen(active: usize, succeeded: usize, failed: usize) -> Seen {
-        Seen { active, succeeded, failed, last_failure: (failed > 0).then(now) }
+        Seen {
+            active,
+            succeeded,
+            failed,
+            last_failure: (failed > 0).then(now),
+        }
     }
 
     #[test]
@@ -255,7 +333,10 @@ mod tests {
         let later = now() + SignedDuration::from_secs(10);
         assert_eq!(plan(&j, &seen(0, 0, 1), later).create, 1);
         let over = plan(&j, &seen(1, 0, 2), now());
-        assert_eq!((over.stop, over.end.unwrap().1), (true, "BackoffLimitExceeded"));
+        assert_eq!(
+            (over.stop, over.end.unwrap().1),
+            (true, "BackoffLimitExceeded")
+        );
         let none = job(json!({"template": {}, "backoffLimit": 0}));
         assert_eq!(plan(&none, &seen(0, 0, 1), now()).end.unwrap().0, "Failed");
     }
@@ -266,7 +347,10 @@ mod tests {
             let small = i32::try_from(n).unwrap_or(i32::MAX);
             let spec = json!({"template": {}, "activeDeadlineSeconds": n, "completions": small, "parallelism": small,
                 "backoffLimit": small});
-            let failed = Seen { last_failure: Some(Timestamp::MAX), ..seen(1, 0, 1) };
+            let failed = Seen {
+                last_failure: Some(Timestamp::MAX),
+                ..seen(1, 0, 1)
+            };
             for seen in [seen(0, 0, 0), failed] {
                 plan(&job(spec.clone()), &seen, now());
             }
@@ -276,7 +360,10 @@ mod tests {
     #[test]
     fn a_deadline_ends_what_still_runs() {
         let j = job(json!({"template": {}, "activeDeadlineSeconds": 90}));
-        assert_eq!(plan(&j, &seen(1, 0, 0), now()).again, Some(Duration::from_secs(30)));
+        assert_eq!(
+            plan(&j, &seen(1, 0, 0), now()).again,
+            Some(Duration::from_secs(30))
+        );
         let late = plan(&j, &seen(1, 0, 0), now() + SignedDuration::from_secs(30));
         assert_eq!((late.stop, late.end.unwrap().1), (true, "DeadlineExceeded"));
     }

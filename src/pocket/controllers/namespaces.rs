@@ -36,7 +36,12 @@ struct Shared {
 }
 
 /// Starts the controller; it ends soon after `stop`.
-pub fn spawn(client: Client, authority: watch::Receiver<String>, tracker: &TaskTracker, stop: &CancellationToken) {
+pub fn spawn(
+    client: Client,
+    authority: watch::Receiver<String>,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) {
     let shared = Arc::new(Shared {
         client: client.clone(),
         authority: authority.clone(),
@@ -46,12 +51,31 @@ pub fn spawn(client: Client, authority: watch::Receiver<String>, tracker: &TaskT
     });
     let (queue, inbox) = queue::queue();
     enqueue_changes(&shared, queue.clone());
-    tracker.spawn(enqueue_all(Arc::clone(&shared), authority, queue, stop.clone()));
+    tracker.spawn(enqueue_all(
+        Arc::clone(&shared),
+        authority,
+        queue,
+        stop.clone(),
+    ));
     let only = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
     let all = watcher::Config::default();
-    tracker.spawn(shared.namespaces.clone().run_with(Api::all(client.clone()), all, stop.clone()));
-    tracker.spawn(shared.accounts.clone().run_with(Api::all(client.clone()), only(ACCOUNT), stop.clone()));
-    tracker.spawn(shared.maps.clone().run_with(Api::all(client), only(AUTHORITY), stop.clone()));
+    tracker.spawn(
+        shared
+            .namespaces
+            .clone()
+            .run_with(Api::all(client.clone()), all, stop.clone()),
+    );
+    tracker.spawn(shared.accounts.clone().run_with(
+        Api::all(client.clone()),
+        only(ACCOUNT),
+        stop.clone(),
+    ));
+    tracker.spawn(
+        shared
+            .maps
+            .clone()
+            .run_with(Api::all(client), only(AUTHORITY), stop.clone()),
+    );
     let stop = stop.clone();
     tracker.spawn(async move {
         let ready = async {
@@ -62,16 +86,25 @@ pub fn spawn(client: Client, authority: watch::Receiver<String>, tracker: &TaskT
         if stop.run_until_cancelled(ready).await.is_none() {
             return;
         }
-        queue::run("namespaces", inbox, stop, move |key| Box::pin(fill_namespace(Arc::clone(&shared), key.1))).await;
+        queue::run("namespaces", inbox, stop, move |key| {
+            Box::pin(fill_namespace(Arc::clone(&shared), key.1))
+        })
+        .await;
     });
 }
 
 fn enqueue_changes(shared: &Shared, queue: Queue) {
     let add = move |name: Option<String>| queue.add((String::new(), name.unwrap_or_default()));
     let (on_namespace, on_account, on_map) = (add.clone(), add.clone(), add);
-    shared.namespaces.on_change(move |old, new| on_namespace(new.or(old).map(|o| o.name_any())));
-    shared.accounts.on_change(move |old, new| on_account(new.or(old).and_then(|o| o.namespace())));
-    shared.maps.on_change(move |old, new| on_map(new.or(old).and_then(|o| o.namespace())));
+    shared
+        .namespaces
+        .on_change(move |old, new| on_namespace(new.or(old).map(|o| o.name_any())));
+    shared
+        .accounts
+        .on_change(move |old, new| on_account(new.or(old).and_then(|o| o.namespace())));
+    shared
+        .maps
+        .on_change(move |old, new| on_map(new.or(old).and_then(|o| o.namespace())));
 }
 
 /// Whenever the authority is another one.
@@ -81,7 +114,10 @@ async fn enqueue_all(
     queue: Queue,
     stop: CancellationToken,
 ) {
-    while matches!(stop.run_until_cancelled(authority.changed()).await, Some(Ok(()))) {
+    while matches!(
+        stop.run_until_cancelled(authority.changed()).await,
+        Some(Ok(()))
+    ) {
         for namespace in shared.namespaces.list("") {
             queue.add((String::new(), namespace.name_any()));
         }
@@ -93,9 +129,20 @@ async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
     if namespace.is_none_or(|n| n.metadata.deletion_timestamp.is_some()) {
         return Ok(None);
     }
-    let new = |of: &str| ObjectMeta { name: Some(of.into()), namespace: Some(name.clone()), ..ObjectMeta::default() };
-    if shared.accounts.get(&(name.clone(), ACCOUNT.into())).is_none() {
-        let account = ServiceAccount { metadata: new(ACCOUNT), ..ServiceAccount::default() };
+    let new = |of: &str| ObjectMeta {
+        name: Some(of.into()),
+        namespace: Some(name.clone()),
+        ..ObjectMeta::default()
+    };
+    if shared
+        .accounts
+        .get(&(name.clone(), ACCOUNT.into()))
+        .is_none()
+    {
+        let account = ServiceAccount {
+            metadata: new(ACCOUNT),
+            ..ServiceAccount::default()
+        };
         let api: Api<ServiceAccount> = Api::namespaced(shared.client.clone(), &name);
         there_is_fine(api.create(&PostParams::default(), &account).await)?;
     }
@@ -103,13 +150,25 @@ async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
     let api: Api<ConfigMap> = Api::namespaced(shared.client.clone(), &name);
     match shared.maps.get(&(name.clone(), AUTHORITY.into())) {
         None => {
-            let annotations = BTreeMap::from([(DESCRIPTION.0.to_owned(), DESCRIPTION.1.to_owned())]);
-            let metadata = ObjectMeta { annotations: Some(annotations), ..new(AUTHORITY) };
-            let map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
+            let annotations =
+                BTreeMap::from([(DESCRIPTION.0.to_owned(), DESCRIPTION.1.to_owned())]);
+            let metadata = ObjectMeta {
+                annotations: Some(annotations),
+                ..new(AUTHORITY)
+            };
+            let map = ConfigMap {
+                metadata,
+                data: Some(data),
+                ..ConfigMap::default()
+            };
             there_is_fine(api.create(&PostParams::default(), &map).await)?;
         }
         Some(map) if map.data.as_ref() != Some(&data) => {
-            let map = ConfigMap { data: Some(data), binary_data: None, ..(*map).clone() };
+            let map = ConfigMap {
+                data: Some(data),
+                binary_data: None,
+                ..(*map).clone()
+            };
             there_is_fine(api.replace(AUTHORITY, &PostParams::default(), &map).await)?;
         }
         Some(_) => {}
@@ -120,7 +179,13 @@ async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
 /// Another hand was quicker, or the namespace goes: the watch tells what is to be done then.
 fn there_is_fine<T>(written: kube::Result<T>) -> kube::Result<()> {
     match written {
-        Err(error) if [403, 404, 409].into_iter().any(|code| is_code(&error, code)) => Ok(()),
+        Err(error)
+            if [403, 404, 409]
+                .into_iter()
+                .any(|code| is_code(&error, code)) =>
+        {
+            Ok(())
+        }
         written => written.map(drop),
     }
 }

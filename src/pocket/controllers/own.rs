@@ -16,7 +16,13 @@ use std::sync::Arc;
 
 /// A kind in a namespace.
 pub trait Kind:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
 {
 }
 
@@ -62,7 +68,9 @@ pub fn watch<O: Kind, K: Kind>(
         for one in [old, new].into_iter().flatten() {
             let namespace = one.namespace().unwrap_or_default();
             match controller(one.meta()) {
-                Some(owner) if owner.kind == O::kind(&()) => queue.add((namespace, owner.name.clone())),
+                Some(owner) if owner.kind == O::kind(&()) => {
+                    queue.add((namespace, owner.name.clone()))
+                }
                 Some(_) => {}
                 None => owners
                     .list(&namespace)
@@ -105,7 +113,13 @@ pub async fn claim<O: Kind, K: Kind>(
         }
         let version = &meta.resource_version;
         let patch = json!({"metadata": {"ownerReferences": owners, "uid": one.uid(), "resourceVersion": version}});
-        let done = api.patch(&one.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+        let done = api
+            .patch(
+                &one.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await;
         if let Some(one) = write::gone_is_fine(done)? {
             cache.remember(&one);
         }
@@ -118,13 +132,20 @@ pub async fn claim<O: Kind, K: Kind>(
 async fn stands<O: Kind>(client: &Client, of: &O) -> Result<bool, kube::Error> {
     let api: Api<O> = Api::namespaced(client.clone(), &of.namespace().unwrap_or_default());
     let live = api.get_metadata_opt(&of.name_any()).await?;
-    Ok(live.is_some_and(|o| o.metadata.uid == of.meta().uid && o.metadata.deletion_timestamp.is_none()))
+    Ok(live.is_some_and(|o| {
+        o.metadata.uid == of.meta().uid && o.metadata.deletion_timestamp.is_none()
+    }))
 }
 
 /// Deletes this very pod.
 pub async fn delete(api: &Api<Pod>, cache: &Cache<Pod>, pod: &Pod) -> Result<(), kube::Error> {
-    let uid = Preconditions { uid: pod.uid(), resource_version: None };
-    let answer = api.delete(&pod.name_any(), &DeleteParams::default().preconditions(uid)).await;
+    let uid = Preconditions {
+        uid: pod.uid(),
+        resource_version: None,
+    };
+    let answer = api
+        .delete(&pod.name_any(), &DeleteParams::default().preconditions(uid))
+        .await;
     match write::gone_is_fine(answer.map(|answer| answer.left()))?.flatten() {
         Some(dying) if dying.metadata.deletion_timestamp.is_some() => cache.remember(&dying),
         _ => cache.forget(pod),
@@ -145,17 +166,41 @@ mod tests {
         let client = ApiServer::open(dir.path()).unwrap().client();
         let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
         let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), "default");
-        let template =
-            json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
         let set = json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}});
-        let set = sets.create(&PostParams::default(), &serde_json::from_value(set).unwrap()).await.unwrap();
+        let set = sets
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(set).unwrap(),
+            )
+            .await
+            .unwrap();
         let mut pod = template.clone();
         pod["metadata"]["name"] = "web-1".into();
-        let pod = pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        let pod = pods
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(pod).unwrap(),
+            )
+            .await
+            .unwrap();
         let cache = Cache::default();
         let claimed = async |of: &ReplicaSet| {
-            claim(&client, of, &cache, vec![Arc::new(pod.clone())], |_: &Pod| true).await.unwrap();
-            pods.get("web-1").await.unwrap().metadata.owner_references.unwrap_or_default()
+            claim(
+                &client,
+                of,
+                &cache,
+                vec![Arc::new(pod.clone())],
+                |_: &Pod| true,
+            )
+            .await
+            .unwrap();
+            pods.get("web-1")
+                .await
+                .unwrap()
+                .metadata
+                .owner_references
+                .unwrap_or_default()
         };
         // What the watch last said of is gone, and a namesake stands there.
         let mut old = set.clone();

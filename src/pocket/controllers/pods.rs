@@ -9,7 +9,10 @@ use std::time::Duration;
 
 /// The one owner that manages the object.
 pub fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))
+    meta.owner_references
+        .iter()
+        .flatten()
+        .find(|o| o.controller == Some(true))
 }
 
 pub fn controlled_by(meta: &ObjectMeta, uid: Option<&str>) -> bool {
@@ -17,7 +20,10 @@ pub fn controlled_by(meta: &ObjectMeta, uid: Option<&str>) -> bool {
 }
 
 pub fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
+    pod.status
+        .as_ref()
+        .and_then(|s| s.phase.as_deref())
+        .unwrap_or("Pending")
 }
 
 pub fn finished(pod: &Pod) -> bool {
@@ -30,13 +36,23 @@ pub fn active(pod: &Pod) -> bool {
 }
 
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|c| c.type_ == kind)
 }
 
 /// Since when it is Ready, if it is.
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let ready = condition(pod, "Ready").filter(|c| c.status == "True")?;
-    Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
+    Some(
+        ready
+            .last_transition_time
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+    )
 }
 
 pub fn ready(pod: &Pod) -> bool {
@@ -50,7 +66,9 @@ pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option
     if min_ready_seconds <= 0 {
         return Some(Duration::ZERO);
     }
-    let at = since.checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds))).ok()?;
+    let at = since
+        .checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds)))
+        .ok()?;
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
@@ -69,13 +87,21 @@ mod tests {
     #[test]
     fn ready_is_a_condition_where_it_need_not_last() {
         let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T01:00:00Z"});
-        let pod: Pod = serde_json::from_value(json!({"status": {"conditions": [condition]}})).unwrap();
+        let pod: Pod =
+            serde_json::from_value(json!({"status": {"conditions": [condition]}})).unwrap();
         // By the stamp of a clock that is an hour ahead, or behind.
         for now in ["2026-01-01T00:00:00Z", "2026-01-01T02:00:00Z"] {
-            assert_eq!(available_in(&pod, 0, now.parse().unwrap()), Some(Duration::ZERO), "{now}");
+            assert_eq!(
+                available_in(&pod, 0, now.parse().unwrap()),
+                Some(Duration::ZERO),
+                "{now}"
+            );
         }
         let left = available_in(&pod, 5, "2026-01-01T01:00:02Z".parse().unwrap());
         assert_eq!(left, Some(Duration::from_secs(3)));
-        assert_eq!(available_in(&Pod::default(), 0, Timestamp::UNIX_EPOCH), None);
+        assert_eq!(
+            available_in(&Pod::default(), 0, Timestamp::UNIX_EPOCH),
+            None
+        );
     }
 }

@@ -214,7 +214,10 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(100)).await;
         let times = times.lock().unwrap().clone();
         assert_eq!(times.len(), 4, "{times:?}");
-        assert!(times[1] >= 5 && times[2] >= times[1] + 10 && times[3] >= times[2] + 60_000, "{times:?}");
+        assert!(
+            times[1] >= 5 && times[2] >= times[1] + 10 && times[3] >= times[2] + 60_000,
+            "{times:?}"
+        );
         stop.cancel();
         task.await.unwrap();
     }

@@ -21,8 +21,12 @@ mod victims;
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
-    shared.sets.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
-    own::watch(&shared.pods, &shared.sets, queue, |rs| Some(&rs.spec.as_ref()?.selector));
+    shared.sets.on_change(move |old, new| {
+        q.add(key(&new.or(old).expect("a change has an object").metadata))
+    });
+    own::watch(&shared.pods, &shared.sets, queue, |rs| {
+        Some(&rs.spec.as_ref()?.selector)
+    });
 }
 
 pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
@@ -50,11 +54,18 @@ async fn claim(shared: &Shared, rs: &ReplicaSet) -> Result<(), kube::Error> {
     };
     let mut pods = shared.pods.list(&rs.namespace().unwrap_or_default());
     pods.retain(|p| active(p));
-    own::claim(&shared.client, rs, &shared.pods, pods, |pod: &Pod| selects(&spec.selector, &pod.metadata)).await
+    own::claim(&shared.client, rs, &shared.pods, pods, |pod: &Pod| {
+        selects(&spec.selector, &pod.metadata)
+    })
+    .await
 }
 
 fn new_pod(rs: &ReplicaSet) -> Pod {
-    let template = rs.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
+    let template = rs
+        .spec
+        .as_ref()
+        .and_then(|s| s.template.clone())
+        .unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
@@ -86,13 +97,21 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
                 Ok(pod) => {
                     shared.pods.remember(&pod);
                     let text = format!("Created pod: {}", pod.name_any());
-                    shared.events("replicaset-controller").normal(about(rs), "SuccessfulCreate", text);
+                    shared.events("replicaset-controller").normal(
+                        about(rs),
+                        "SuccessfulCreate",
+                        text,
+                    );
                 }
                 Err(error) => {
                     // A namespace on its way out takes nothing new, and that is no news.
                     if !ending(&error) {
                         let text = format!("Error creating: {error}");
-                        shared.events("replicaset-controller").warning(about(rs), "FailedCreate", text);
+                        shared.events("replicaset-controller").warning(
+                            about(rs),
+                            "FailedCreate",
+                            text,
+                        );
                         failed = Some(error);
                     }
                 }
@@ -100,17 +119,21 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
         }
     } else {
         let excess = live.len() - want;
-        let deleting = victims::choose(live, excess).into_iter().map(|pod| async move {
-            let done = own::delete(api, &shared.pods, &pod).await;
-            (done, pod)
-        });
+        let deleting = victims::choose(live, excess)
+            .into_iter()
+            .map(|pod| async move {
+                let done = own::delete(api, &shared.pods, &pod).await;
+                (done, pod)
+            });
         for (done, pod) in join_all(deleting).await {
             if let Err(error) = done {
                 failed = Some(error);
                 continue;
             }
             let text = format!("Deleted pod: {}", pod.name_any());
-            shared.events("replicaset-controller").normal(about(rs), "SuccessfulDelete", text);
+            shared
+                .events("replicaset-controller")
+                .normal(about(rs), "SuccessfulDelete", text);
         }
     }
     failed
@@ -126,7 +149,11 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
     let mut pods = own::own(rs, &shared.pods);
     pods.retain(|p| active(p));
     let now = crate::pocket::clock::now();
-    let wait = rs.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
+    let wait = rs
+        .spec
+        .as_ref()
+        .and_then(|s| s.min_ready_seconds)
+        .unwrap_or(0);
     let labels = rs
         .spec
         .as_ref()
@@ -136,7 +163,9 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
         .unwrap_or_default();
     let labeled = |p: &&Arc<Pod>| {
         let own = p.metadata.labels.as_ref();
-        labels.iter().all(|(k, v)| own.and_then(|l| l.get(k)) == Some(v))
+        labels
+            .iter()
+            .all(|(k, v)| own.and_then(|l| l.get(k)) == Some(v))
     };
     let (mut available, mut next) = (0, None::<Duration>);
     for left in pods.iter().filter_map(|p| available_in(p, wait, now)) {
@@ -157,13 +186,16 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
         conditions: conditions(old, failed, now),
         terminating_replicas: None,
     };
-    let api: Api<ReplicaSet> = Api::namespaced(shared.client.clone(), &rs.namespace().unwrap_or_default());
+    let api: Api<ReplicaSet> =
+        Api::namespaced(shared.client.clone(), &rs.namespace().unwrap_or_default());
     let written = write::gone_is_fine(write::status(&api, rs, old, &status).await)?.flatten();
     if let Some(rs) = written {
         shared.sets.remember(&rs);
     }
     // A latch of 68 years needs no alarm.
-    Ok(next.map(|n| n + Duration::from_millis(1)).filter(|n| *n < Duration::from_secs(86_400 * 30)))
+    Ok(next
+        .map(|n| n + Duration::from_millis(1))
+        .filter(|n| *n < Duration::from_secs(86_400 * 30)))
 }
 
 fn conditions(
@@ -173,14 +205,19 @@ fn conditions(
 ) -> Option<Vec<ReplicaSetCondition>> {
     let before = old.and_then(|s| s.conditions.clone()).unwrap_or_default();
     let had = before.iter().find(|c| c.type_ == "ReplicaFailure").cloned();
-    let mut rest: Vec<_> = before.into_iter().filter(|c| c.type_ != "ReplicaFailure").collect();
+    let mut rest: Vec<_> = before
+        .into_iter()
+        .filter(|c| c.type_ != "ReplicaFailure")
+        .collect();
     if let Some(error) = failed {
         rest.push(had.unwrap_or_else(|| ReplicaSetCondition {
             type_: "ReplicaFailure".into(),
             status: "True".into(),
             reason: Some("FailedCreate".into()),
             message: Some(error.to_string()),
-            last_transition_time: Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
+            last_transition_time: Some(Time(
+                Timestamp::from_second(now.as_second()).unwrap_or(now),
+            )),
         }));
     }
     (!rest.is_empty()).then_some(rest)

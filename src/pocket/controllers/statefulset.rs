@@ -32,8 +32,12 @@ const TRIES: usize = 10;
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
-    shared.stateful.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
-    own::watch(&shared.pods, &shared.stateful, queue, |set| Some(&set.spec.as_ref()?.selector));
+    shared.stateful.on_change(move |old, new| {
+        q.add(key(&new.or(old).expect("a change has an object").metadata))
+    });
+    own::watch(&shared.pods, &shared.stateful, queue, |set| {
+        Some(&set.spec.as_ref()?.selector)
+    });
 }
 
 pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
@@ -43,14 +47,29 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     if set.metadata.deletion_timestamp.is_none() {
         claim::all(&shared, &set).await?;
     }
-    let mut collisions = set.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
+    let mut collisions = set
+        .status
+        .as_ref()
+        .and_then(|s| s.collision_count)
+        .unwrap_or(0);
     let Some(pair) = revisions(&shared, &set, &mut collisions).await? else {
         return Ok(None);
     };
     let pods = own::own(&*set, &shared.pods);
-    let plan = plan::plan(&Input { set: &set, pair: &pair, collisions, pods: &pods, now: crate::pocket::clock::now() });
+    let plan = plan::plan(&Input {
+        set: &set,
+        pair: &pair,
+        collisions,
+        pods: &pods,
+        now: crate::pocket::clock::now(),
+    });
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
-    let done = join_all(plan.actions.into_iter().map(|action| act(&shared, &set, &api, action))).await;
+    let done = join_all(
+        plan.actions
+            .into_iter()
+            .map(|action| act(&shared, &set, &api, action)),
+    )
+    .await;
     let failed = done.into_iter().find_map(Result::err);
     let sets: Api<StatefulSet> = Api::namespaced(shared.client.clone(), &at.0);
     let written = write::status(&sets, &*set, set.status.as_ref(), &plan.status).await;
@@ -65,14 +84,22 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
 }
 
 fn own_revisions(shared: &Shared, set: &StatefulSet) -> Vec<ControllerRevision> {
-    let mut own: Vec<ControllerRevision> = own::own(set, &shared.revisions).iter().map(|r| (**r).clone()).collect();
+    let mut own: Vec<ControllerRevision> = own::own(set, &shared.revisions)
+        .iter()
+        .map(|r| (**r).clone())
+        .collect();
     history::sort(&mut own);
     own
 }
 
 /// The two templates in play, written down where they are not yet. None of a set that goes before it had any.
-async fn revisions(shared: &Shared, set: &StatefulSet, collisions: &mut i32) -> Result<Option<Pair>, kube::Error> {
-    let api: Api<ControllerRevision> = Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
+async fn revisions(
+    shared: &Shared,
+    set: &StatefulSet,
+    collisions: &mut i32,
+) -> Result<Option<Pair>, kube::Error> {
+    let api: Api<ControllerRevision> =
+        Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
     let mut last = None;
     for _ in 0..TRIES {
         let known = own_revisions(shared, set);
@@ -96,9 +123,15 @@ async fn revisions(shared: &Shared, set: &StatefulSet, collisions: &mut i32) -> 
                 }
                 Err(error) => return Err(error),
             },
-            Step::Renumber { name, resource_version, revision } => {
+            Step::Renumber {
+                name,
+                resource_version,
+                revision,
+            } => {
                 let patch = json!({"metadata": {"resourceVersion": resource_version}, "revision": revision});
-                let changed = api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                let changed = api
+                    .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+                    .await?;
                 shared.revisions.remember(&changed);
             }
         }
@@ -107,13 +140,22 @@ async fn revisions(shared: &Shared, set: &StatefulSet, collisions: &mut i32) -> 
 }
 
 /// Revisions that nothing stands on, beyond the limit; the lowest first.
-async fn forget_old(shared: &Shared, set: &StatefulSet, pair: &Pair, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
+async fn forget_old(
+    shared: &Shared,
+    set: &StatefulSet,
+    pair: &Pair,
+    pods: &[Arc<Pod>],
+) -> Result<(), kube::Error> {
     if set.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
-    let api: Api<ControllerRevision> = Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
+    let api: Api<ControllerRevision> =
+        Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
     for old in history::superfluous(set, own_revisions(shared, set), pair, pods) {
-        let uid = Preconditions { uid: old.uid(), resource_version: None };
+        let uid = Preconditions {
+            uid: old.uid(),
+            resource_version: None,
+        };
         let params = DeleteParams::default().preconditions(uid);
         write::gone_is_fine(api.delete(&old.name_any(), &params).await)?;
         shared.revisions.forget(&old);
@@ -121,11 +163,20 @@ async fn forget_old(shared: &Shared, set: &StatefulSet, pair: &Pair, pods: &[Arc
     Ok(())
 }
 
-async fn act(shared: &Shared, set: &StatefulSet, api: &Api<Pod>, action: Action) -> Result<(), kube::Error> {
+async fn act(
+    shared: &Shared,
+    set: &StatefulSet,
+    api: &Api<Pod>,
+    action: Action,
+) -> Result<(), kube::Error> {
     let (verb, name, done) = match action {
         Action::Create(pod) => {
             let made = api.create(&PostParams::default(), &pod).await;
-            (Some("Create"), pod.name_any(), made.map(|pod| shared.pods.remember(&pod)))
+            (
+                Some("Create"),
+                pod.name_any(),
+                made.map(|pod| shared.pods.remember(&pod)),
+            )
         }
         Action::Delete(pod) => {
             let done = own::delete(api, &shared.pods, &pod).await;
@@ -133,21 +184,34 @@ async fn act(shared: &Shared, set: &StatefulSet, api: &Api<Pod>, action: Action)
         }
         Action::Name { pod, labels } => {
             let patch = json!({"metadata": {"uid": pod.uid(), "labels": labels}});
-            let done = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-            let done = write::gone_is_fine(done).map(|pod| pod.into_iter().for_each(|pod| shared.pods.remember(&pod)));
+            let done = api
+                .patch(
+                    &pod.name_any(),
+                    &PatchParams::default(),
+                    &Patch::Merge(patch),
+                )
+                .await;
+            let done = write::gone_is_fine(done)
+                .map(|pod| pod.into_iter().for_each(|pod| shared.pods.remember(&pod)));
             (None, pod.name_any(), done)
         }
     };
     let events = shared.events(COMPONENT);
     match (&done, verb) {
         (Ok(()), Some(verb)) => {
-            let text = format!("{verb} Pod {name} in StatefulSet {} successful", set.name_any());
+            let text = format!(
+                "{verb} Pod {name} in StatefulSet {} successful",
+                set.name_any()
+            );
             events.normal(about(set), &format!("Successful{verb}"), text);
         }
         // A namespace on its way out takes nothing new, and that is no news.
         (Err(error), _) if super::replicaset::ending(error) => return Ok(()),
         (Err(error), Some(verb)) if !write::is_code(error, 409) => {
-            let text = format!("{verb} Pod {name} in StatefulSet {} failed error: {error}", set.name_any());
+            let text = format!(
+                "{verb} Pod {name} in StatefulSet {} failed error: {error}",
+                set.name_any()
+            );
             events.warning(about(set), &format!("Failed{verb}"), text);
         }
         _ => {}

@@ -39,21 +39,39 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
 /// Bring `status` from what `object` has to `new`; no write when nothing changed.
 ///
 /// The patch names the object's uid, so it can never land on a successor of the same name.
-pub async fn status<K, S>(api: &Api<K>, object: &K, old: Option<&S>, new: &S) -> kube::Result<Option<K>>
+pub async fn status<K, S>(
+    api: &Api<K>,
+    object: &K,
+    old: Option<&S>,
+    new: &S,
+) -> kube::Result<Option<K>>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
     S: Serialize,
 {
     let text = |e| kube::Error::SerdeError(e);
-    let before = old.map(serde_json::to_value).transpose().map_err(text)?.unwrap_or_else(|| json!({}));
+    let before = old
+        .map(serde_json::to_value)
+        .transpose()
+        .map_err(text)?
+        .unwrap_or_else(|| json!({}));
     let after = serde_json::to_value(new).map_err(text)?;
     let Some(change) = merge_diff(&before, &after) else {
         return Ok(None);
     };
     let patch = json!({"metadata": {"uid": object.uid()}, "status": change});
-    match api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+    match api
+        .patch_status(
+            &object.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+    {
         // A successor stands there: to whoever writes that is a conflict like any other.
-        Err(kube::Error::Api(mut status)) if status.code == 422 && status.message.contains("metadata.uid: ") => {
+        Err(kube::Error::Api(mut status))
+            if status.code == 422 && status.message.contains("metadata.uid: ") =>
+        {
             status.code = 409;
             Err(kube::Error::Api(status))
         }
@@ -80,9 +98,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn json_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), (0..5i32).prop_map(Value::from)];
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            (0..5i32).prop_map(Value::from)
+        ];
         leaf.prop_recursive(3, 20, 4, |inner| {
-            proptest::collection::btree_map("[a-d]", inner, 0..4).prop_map(|m| Value::Object(m.into_iter().collect()))
+            proptest::collection::btree_map("[a-d]", inner, 0..4)
+                .prop_map(|m| Value::Object(m.into_iter().collect()))
         })
     }
 

@@ -11,9 +11,15 @@ use crate::pocket::rest::registry::{Registry, Resource};
 pub(super) fn answer(registry: &Registry, core: bool, accept: &str) -> Reply {
     // The client lists what it prefers first; an old one knows only the beta, which reads the same.
     let (version, content_type) = if accept.contains("v=v2;") || accept.ends_with("v=v2") {
-        ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+        (
+            "v2",
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        )
     } else {
-        ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList")
+        (
+            "v2beta1",
+            "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        )
     };
     let items: Vec<Value> = registry
         .groups()
@@ -23,7 +29,10 @@ pub(super) fn answer(registry: &Registry, core: bool, accept: &str) -> Reply {
             let versions: Vec<Value> = versions
                 .into_iter()
                 .map(|version| {
-                    let of_version = registry.resources.iter().filter(|r| r.group == group && r.version == version);
+                    let of_version = registry
+                        .resources
+                        .iter()
+                        .filter(|r| r.group == group && r.version == version);
                     let resources: Vec<Value> = of_version.map(|r| resource_json(r)).collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })

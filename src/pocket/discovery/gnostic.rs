@@ -12,7 +12,9 @@ pub(super) fn document(document: &Value) -> Vec<u8> {
     });
     // None are told.
     out.message(8, |_| {});
-    out.message(9, |definitions| named(definitions, &document["definitions"]));
+    out.message(9, |definitions| {
+        named(definitions, &document["definitions"])
+    });
     out.0
 }
 
@@ -36,7 +38,11 @@ fn schema(out: &mut Writer, schema: &Value) {
             out.double(number, value);
         }
     }
-    for (number, field) in [(8, "exclusiveMaximum"), (10, "exclusiveMinimum"), (16, "uniqueItems")] {
+    for (number, field) in [
+        (8, "exclusiveMaximum"),
+        (10, "exclusiveMinimum"),
+        (16, "uniqueItems"),
+    ] {
         if schema[field] == true {
             out.number(number, 1);
         }
@@ -62,16 +68,18 @@ fn schema(out: &mut Writer, schema: &Value) {
     }
     match &schema["additionalProperties"] {
         Value::Bool(may) => out.message(21, |out| out.number(2, u64::from(*may))),
-        Value::Object(_) => {
-            out.message(21, |out| out.message(1, |out| self::schema(out, &schema["additionalProperties"])))
-        }
+        Value::Object(_) => out.message(21, |out| {
+            out.message(1, |out| self::schema(out, &schema["additionalProperties"]))
+        }),
         _ => {}
     }
     if schema["type"].is_string() {
         out.message(22, |kind| kind.text(1, &schema["type"]));
     }
     if schema["items"].is_object() {
-        out.message(23, |items| items.message(1, |out| self::schema(out, &schema["items"])));
+        out.message(23, |items| {
+            items.message(1, |out| self::schema(out, &schema["items"]))
+        });
     }
     for part in schema["allOf"].as_array().into_iter().flatten() {
         out.message(24, |out| self::schema(out, part));
@@ -79,7 +87,12 @@ fn schema(out: &mut Writer, schema: &Value) {
     if schema["properties"].is_object() {
         out.message(25, |out| named(out, &schema["properties"]));
     }
-    for (name, value) in schema.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("x-")) {
+    for (name, value) in schema
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| name.starts_with("x-"))
+    {
         out.message(31, |extension| {
             extension.bytes(1, name.as_bytes());
             any(extension, 2, value);
@@ -152,6 +165,9 @@ mod tests {
         let wanted = b"\x0a\x032.0\x12\x06\x0a\x01t\x12\x01vB\x00J<\x0a:\x0a\x01A\x125\
             \xb2\x01\x08\x0a\x06object\xca\x01\x18\x0a\x16\x0a\x01b\x12\x11\x0a\x0f#/definitions/B\
             \xfa\x01\x0c\x0a\x03x-k\x12\x05\x12\x03[1]";
-        assert_eq!(written.escape_ascii().to_string(), wanted.escape_ascii().to_string());
+        assert_eq!(
+            written.escape_ascii().to_string(),
+            wanted.escape_ascii().to_string()
+        );
     }
 }

@@ -47,7 +47,9 @@ fn refer(value: &mut Value) {
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
-                    Value::String(text) if key == "$ref" => *text = text.replace(types::SCHEMAS, "#/definitions/"),
+                    Value::String(text) if key == "$ref" => {
+                        *text = text.replace(types::SCHEMAS, "#/definitions/")
+                    }
                     value => refer(value),
                 }
             }
@@ -78,7 +80,11 @@ pub(super) fn index(registry: &Registry) -> Value {
 
 pub(super) fn document(registry: &Registry, group: &str, version: &str) -> Result<Value, ApiError> {
     let (mut paths, mut schemas) = (Map::new(), Map::new());
-    for resource in registry.resources.iter().filter(|r| r.group == group && r.version == version) {
+    for resource in registry
+        .resources
+        .iter()
+        .filter(|r| r.group == group && r.version == version)
+    {
         let (path, item) = path_item(resource);
         if resource.verbs.contains(&"get") {
             paths.insert(path, item);
@@ -111,11 +117,20 @@ fn schema_name(resource: &Resource) -> String {
 }
 
 fn path_item(resource: &Resource) -> (String, Value) {
-    let namespaces = if resource.namespaced { "namespaces/{namespace}/" } else { "" };
+    let namespaces = if resource.namespaced {
+        "namespaces/{namespace}/"
+    } else {
+        ""
+    };
     let place = place(&resource.group, &resource.version);
     let path = format!("/{place}/{namespaces}{}/{{name}}", resource.plural);
-    let query = |name: &str, kind: &str| json!({"name": name, "in": "query", "schema": {"type": kind}});
-    let parameters = [query("dryRun", "string"), query("fieldManager", "string"), query("fieldValidation", "string")];
+    let query =
+        |name: &str, kind: &str| json!({"name": name, "in": "query", "schema": {"type": kind}});
+    let parameters = [
+        query("dryRun", "string"),
+        query("fieldManager", "string"),
+        query("fieldValidation", "string"),
+    ];
     let reference = json!({"$ref": format!("#/components/schemas/{}", schema_name(resource))});
     let ok = json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
     let operation = |action: &str, parameters: &[Value]| {
@@ -129,8 +144,12 @@ fn path_item(resource: &Resource) -> (String, Value) {
     };
     let mut patch = operation("patch", &parameters);
     // Strategic merge is taken, but not told: kubectl would look for merge keys in schemas that are not here.
-    patch["requestBody"] = json!({"content": {"application/merge-patch+json": {"schema": {"type": "object"}}}});
-    (path, json!({"get": operation("get", &[]), "put": operation("put", &parameters), "patch": patch}))
+    patch["requestBody"] =
+        json!({"content": {"application/merge-patch+json": {"schema": {"type": "object"}}}});
+    (
+        path,
+        json!({"get": operation("get", &[]), "put": operation("put", &parameters), "patch": patch}),
+    )
 }
 
 fn schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Value {
@@ -157,8 +176,7 @@ fn schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Value {
         ] {
             schema["properties"][field] = json!({"type": "string", "description": words});
         }
-        schema["properties"]["metadata"] =
-            json!({"type": "object", "description": "Standard object's metadata: name, labels, annotations, ..."});
+        schema["properties"]["metadata"] = json!({"type": "object", "description": "Standard object's metadata: name, labels, annotations, ..."});
     }
     schema["x-kubernetes-group-version-kind"] = json!([kind(resource)]);
     schema

@@ -52,7 +52,10 @@ fn reference(message: &str, schemas: &mut Map<String, Value>) -> Value {
         // Held before it is made: types may refer to each other.
         schemas.insert(name.clone(), Value::Null);
         let properties = properties(message, schemas).unwrap_or_default();
-        schemas.insert(name.clone(), json!({"type": "object", "properties": properties}));
+        schemas.insert(
+            name.clone(),
+            json!({"type": "object", "properties": properties}),
+        );
     }
     json!({"$ref": format!("{SCHEMAS}{name}")})
 }
@@ -65,10 +68,19 @@ mod tests {
     fn a_deployment_down_to_its_volumes() {
         let mut schemas = Map::new();
         let root = properties("apps/v1.Deployment", &mut schemas).unwrap();
-        assert_eq!(root["spec"], json!({"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}));
+        assert_eq!(
+            root["spec"],
+            json!({"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"})
+        );
         let of = |name: &str| &schemas[&format!("io.k8s.api.{name}")]["properties"];
-        assert_eq!(of("apps.v1.DeploymentSpec")["replicas"], json!({"type": "integer"}));
-        assert_eq!(of("core.v1.Container")["args"], json!({"type": "array", "items": {"type": "string"}}));
+        assert_eq!(
+            of("apps.v1.DeploymentSpec")["replicas"],
+            json!({"type": "integer"})
+        );
+        assert_eq!(
+            of("core.v1.Container")["args"],
+            json!({"type": "array", "items": {"type": "string"}})
+        );
         // What is inline in Go stands among the others.
         assert_eq!(
             of("core.v1.Volume")["emptyDir"]["$ref"],

@@ -23,7 +23,11 @@ type Failed = (PathBuf, io::Error);
 pub(super) fn copy(from: &Path, to: &Path) -> Result<String, Failed> {
     let mut digest = Sha256::new();
     folder(from, to, &mut digest)?;
-    Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(digest
+        .finalize()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect())
 }
 
 /// Whether everything that is in `folder` is, the same, in `dir`; there may be more.
@@ -31,7 +35,9 @@ pub(super) fn holds(dir: &Path, folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (wanted, found) = (entry.path(), dir.join(entry.file_name()));
-        let Ok(there) = fs::symlink_metadata(&found) else { return Ok(false) };
+        let Ok(there) = fs::symlink_metadata(&found) else {
+            return Ok(false);
+        };
         let kind = entry.file_type()?;
         if kind != there.file_type() {
             return Ok(false);
@@ -51,7 +57,10 @@ pub(super) fn holds(dir: &Path, folder: &Path) -> io::Result<bool> {
 }
 
 fn same_bytes(one: &Path, two: &Path) -> io::Result<bool> {
-    let (mut one, mut two) = (BufReader::new(fs::File::open(one)?), BufReader::new(fs::File::open(two)?));
+    let (mut one, mut two) = (
+        BufReader::new(fs::File::open(one)?),
+        BufReader::new(fs::File::open(two)?),
+    );
     loop {
         let (a, b) = (one.fill_buf()?, two.fill_buf()?);
         let n = a.len().min(b.len());
@@ -71,8 +80,12 @@ fn folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), Failed> {
         let path = path.to_owned();
         move |why| (path, why)
     };
-    fs::create_dir(to).and_then(|()| fs::set_permissions(to, Permissions::from_mode(0o700))).map_err(at(to))?;
-    let entries = fs::read_dir(from).and_then(|e| e.collect::<io::Result<Vec<_>>>()).map_err(at(from))?;
+    fs::create_dir(to)
+        .and_then(|()| fs::set_permissions(to, Permissions::from_mode(0o700)))
+        .map_err(at(to))?;
+    let entries = fs::read_dir(from)
+        .and_then(|e| e.collect::<io::Result<Vec<_>>>())
+        .map_err(at(from))?;
     let mut names: Vec<_> = entries.iter().map(fs::DirEntry::file_name).collect();
     names.sort();
     digest.update((names.len() as u64).to_le_bytes());
@@ -93,7 +106,10 @@ fn folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), Failed> {
             digest.update(if runs { b"x" } else { b"f" });
             file(&source, &target, runs, digest).map_err(at(&source))?;
         } else {
-            return Err((source, io::Error::other("neither a file, a folder nor a link")));
+            return Err((
+                source,
+                io::Error::other("neither a file, a folder nor a link"),
+            ));
         }
     }
     durable::sync_folder(to).map_err(at(to))

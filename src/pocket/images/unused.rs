@@ -16,17 +16,32 @@ const EVENTS: &str = "events";
 
 /// Until `stop`.
 pub(in crate::pocket) async fn run(store: Store, images: Images, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(EVERY))
+        .await
+        .is_some()
+    {
         let (store, images) = (store.clone(), images.clone());
         let look = move || {
             images.forget_unused(
-                |asked| used(store.all_but(&[EVENTS]).iter().map(|version| version.value()), asked),
+                |asked| {
+                    used(
+                        store
+                            .all_but(&[EVENTS])
+                            .iter()
+                            .map(|version| version.value()),
+                        asked,
+                    )
+                },
                 Timestamp::now(),
             )
         };
         match tokio::task::spawn_blocking(look).await {
             Ok(Ok(gone)) if gone.is_empty() => {}
-            Ok(Ok(gone)) => tracing::info!(names = gone.join(", "), "images that nothing names any more are gone"),
+            Ok(Ok(gone)) => tracing::info!(
+                names = gone.join(", "),
+                "images that nothing names any more are gone"
+            ),
             Ok(Err(why)) => tracing::warn!(%why, "images that nothing names any more stay"),
             Err(why) => tracing::warn!(%why, "images that nothing names any more stay"),
         }

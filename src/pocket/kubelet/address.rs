@@ -40,7 +40,10 @@ struct State {
 
 impl Addresses {
     pub fn new(network: Network) -> Self {
-        Self { network, state: Mutex::default() }
+        Self {
+            network,
+            state: Mutex::default(),
+        }
     }
 
     /// An address for the pod: the one it had, if it is of this network and free; else the next one round the
@@ -53,9 +56,15 @@ impl Addresses {
             && bindable(ip, &mut strangers)
         {
             state.given.insert(ip, uid.to_owned());
-            return Given { ip: Some(ip), strangers };
+            return Given {
+                ip: Some(ip),
+                strangers,
+            };
         }
-        let size = (0..).find(|n| self.network.pod(n * 254).is_none()).unwrap_or(0) * 254;
+        let size = (0..)
+            .find(|n| self.network.pod(n * 254).is_none())
+            .unwrap_or(0)
+            * 254;
         for _ in 0..size {
             let n = state.next;
             state.next = (n + 1) % size.max(1);
@@ -64,14 +73,24 @@ impl Addresses {
                 && bindable(ip, &mut strangers)
             {
                 state.given.insert(ip, uid.to_owned());
-                return Given { ip: Some(ip), strangers };
+                return Given {
+                    ip: Some(ip),
+                    strangers,
+                };
             }
         }
-        Given { ip: None, strangers }
+        Given {
+            ip: None,
+            strangers,
+        }
     }
 
     pub fn take_back(&self, uid: &str) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).given.retain(|_, u| u != uid);
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .given
+            .retain(|_, u| u != uid);
     }
 }
 
@@ -99,7 +118,11 @@ mod tests {
         let second = give("b", Some(first)).unwrap();
         assert_ne!(first, second);
         all.take_back("a");
-        assert_ne!(give("c", None).unwrap(), first, "not at once to somebody else");
+        assert_ne!(
+            give("c", None).unwrap(),
+            first,
+            "not at once to somebody else"
+        );
         assert_eq!(give("d", Some(first)), Some(first));
         let foreign = Ipv4Addr::new(127, 1, 16, 1);
         assert_ne!(give("e", Some(foreign)), Some(foreign));
@@ -108,10 +131,20 @@ mod tests {
     #[test]
     fn who_is_in_the_way_is_told_once_for_all() {
         let told = |strangers: &[&str]| {
-            Given { ip: None, strangers: strangers.iter().map(|s| (*s).to_owned()).collect() }.strangers()
+            Given {
+                ip: None,
+                strangers: strangers.iter().map(|s| (*s).to_owned()).collect(),
+            }
+            .strangers()
         };
         assert_eq!(told(&[]), None);
-        assert_eq!(told(&["user 7 listens at a"]).as_deref(), Some("user 7 listens at a"));
-        assert_eq!(told(&["user 7 listens at a", "x", "y"]).as_deref(), Some("user 7 listens at a, and so at 2 more"));
+        assert_eq!(
+            told(&["user 7 listens at a"]).as_deref(),
+            Some("user 7 listens at a")
+        );
+        assert_eq!(
+            told(&["user 7 listens at a", "x", "y"]).as_deref(),
+            Some("user 7 listens at a, and so at 2 more")
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
-    PodCondition, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, Pod, PodCondition, PodStatus,
 };
 use tokio::sync::Notify;
 
@@ -18,12 +18,23 @@ pub struct Board {
 }
 
 fn waiting(reason: &str, message: Option<String>) -> ContainerState {
-    let waiting = ContainerStateWaiting { reason: Some(reason.into()), message };
-    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+    let waiting = ContainerStateWaiting {
+        reason: Some(reason.into()),
+        message,
+    };
+    ContainerState {
+        waiting: Some(waiting),
+        ..ContainerState::default()
+    }
 }
 
 /// How a run ended.
-pub fn ended(code: i32, reason: &str, message: Option<String>, started: Option<Timestamp>) -> ContainerStateTerminated {
+pub fn ended(
+    code: i32,
+    reason: &str,
+    message: Option<String>,
+    started: Option<Timestamp>,
+) -> ContainerStateTerminated {
     ContainerStateTerminated {
         exit_code: code,
         reason: Some(reason.into()),
@@ -41,24 +52,35 @@ impl Board {
     pub fn of(pod: &Pod) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let mut status = pod.status.clone().unwrap_or_default();
-        let find = |old: &Option<Vec<ContainerStatus>>, name: &str, image: Option<&String>, init: bool| {
-            let old = old.iter().flatten().find(|s| s.name == name).cloned();
-            let mut new = old.unwrap_or_else(|| ContainerStatus {
-                name: name.into(),
-                image: image.cloned().unwrap_or_default(),
-                state: Some(waiting(if init { "PodInitializing" } else { "ContainerCreating" }, None)),
-                started: Some(false),
-                ..ContainerStatus::default()
-            });
-            if let Some(running) = new.state.as_ref().and_then(|s| s.running.clone()) {
-                let message = "The container was running when pocket ended".to_owned();
-                let started = running.started_at.map(|t| t.0);
-                let lost = ended(137, "ContainerStatusUnknown", Some(message), started);
-                new.state = Some(ContainerState { terminated: Some(lost), ..ContainerState::default() });
-                (new.ready, new.started) = (false, Some(false));
-            }
-            new
-        };
+        let find =
+            |old: &Option<Vec<ContainerStatus>>, name: &str, image: Option<&String>, init: bool| {
+                let old = old.iter().flatten().find(|s| s.name == name).cloned();
+                let mut new = old.unwrap_or_else(|| ContainerStatus {
+                    name: name.into(),
+                    image: image.cloned().unwrap_or_default(),
+                    state: Some(waiting(
+                        if init {
+                            "PodInitializing"
+                        } else {
+                            "ContainerCreating"
+                        },
+                        None,
+                    )),
+                    started: Some(false),
+                    ..ContainerStatus::default()
+                });
+                if let Some(running) = new.state.as_ref().and_then(|s| s.running.clone()) {
+                    let message = "The container was running when pocket ended".to_owned();
+                    let started = running.started_at.map(|t| t.0);
+                    let lost = ended(137, "ContainerStatusUnknown", Some(message), started);
+                    new.state = Some(ContainerState {
+                        terminated: Some(lost),
+                        ..ContainerState::default()
+                    });
+                    (new.ready, new.started) = (false, Some(false));
+                }
+                new
+            };
         let container = |c: &k8s_openapi::api::core::v1::Container| {
             find(&status.container_statuses, &c.name, c.image.as_ref(), false)
         };
@@ -67,15 +89,28 @@ impl Board {
             .init_containers
             .iter()
             .flatten()
-            .map(|c| find(&status.init_container_statuses, &c.name, c.image.as_ref(), true))
+            .map(|c| {
+                find(
+                    &status.init_container_statuses,
+                    &c.name,
+                    c.image.as_ref(),
+                    true,
+                )
+            })
             .collect();
         status.container_statuses = Some(all);
         status.init_container_statuses = (!init.is_empty()).then_some(init);
-        Self { status: Arc::new(Mutex::new(status)), changed: Arc::new(Notify::new()) }
+        Self {
+            status: Arc::new(Mutex::new(status)),
+            changed: Arc::new(Notify::new()),
+        }
     }
 
     pub fn read(&self) -> PodStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn pod(&self, change: impl FnOnce(&mut PodStatus)) {
@@ -110,7 +145,10 @@ impl Board {
     pub fn wait(&self, name: &str, reason: &str, message: Option<String>) {
         self.container(name, |s| {
             if let Some(terminated) = s.state.as_ref().and_then(|s| s.terminated.clone()) {
-                s.last_state = Some(ContainerState { terminated: Some(terminated), ..ContainerState::default() });
+                s.last_state = Some(ContainerState {
+                    terminated: Some(terminated),
+                    ..ContainerState::default()
+                });
             }
             s.state = Some(waiting(reason, message));
             (s.ready, s.started) = (false, Some(false));
@@ -118,12 +156,20 @@ impl Board {
     }
 
     pub fn run(&self, name: &str, image_id: &str, restarts: i32, id: String) {
-        let running = ContainerStateRunning { started_at: Some(time(crate::pocket::clock::now())) };
+        let running = ContainerStateRunning {
+            started_at: Some(time(crate::pocket::clock::now())),
+        };
         self.container(name, |s| {
             if let Some(terminated) = s.state.as_ref().and_then(|s| s.terminated.clone()) {
-                s.last_state = Some(ContainerState { terminated: Some(terminated), ..ContainerState::default() });
+                s.last_state = Some(ContainerState {
+                    terminated: Some(terminated),
+                    ..ContainerState::default()
+                });
             }
-            s.state = Some(ContainerState { running: Some(running), ..ContainerState::default() });
+            s.state = Some(ContainerState {
+                running: Some(running),
+                ..ContainerState::default()
+            });
             s.image_id = image_id.into();
             s.restart_count = restarts;
             s.container_id = Some(id);
@@ -132,7 +178,10 @@ impl Board {
 
     pub fn end(&self, name: &str, how: ContainerStateTerminated) {
         self.container(name, |s| {
-            s.state = Some(ContainerState { terminated: Some(how), ..ContainerState::default() });
+            s.state = Some(ContainerState {
+                terminated: Some(how),
+                ..ContainerState::default()
+            });
             (s.ready, s.started) = (false, Some(false));
         });
     }
@@ -157,10 +206,32 @@ mod tests {
         let board = Board::of(&pod);
         let ran = board.get("ran");
         let lost = ran.state.unwrap().terminated.unwrap();
-        assert_eq!((lost.exit_code, lost.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
+        assert_eq!(
+            (lost.exit_code, lost.reason.as_deref()),
+            (137, Some("ContainerStatusUnknown"))
+        );
         assert_eq!((ran.ready, ran.restart_count), (false, 2));
-        assert_eq!(board.get("ended").state.unwrap().terminated.unwrap().exit_code, 0);
-        assert_eq!(board.get("new").state.unwrap().waiting.unwrap().reason.as_deref(), Some("ContainerCreating"));
+        assert_eq!(
+            board
+                .get("ended")
+                .state
+                .unwrap()
+                .terminated
+                .unwrap()
+                .exit_code,
+            0
+        );
+        assert_eq!(
+            board
+                .get("new")
+                .state
+                .unwrap()
+                .waiting
+                .unwrap()
+                .reason
+                .as_deref(),
+            Some("ContainerCreating")
+        );
         assert_eq!(board.read().pod_ip.as_deref(), Some("127.70.16.1"));
     }
 }

@@ -42,8 +42,15 @@ enum Ending {
 
 impl Runner {
     fn reference(&self) -> ObjectReference {
-        let list = if self.init { "initContainers" } else { "containers" };
-        ObjectReference { field_path: Some(format!("spec.{list}{{{}}}", self.container.name)), ..about(&*self.pod) }
+        let list = if self.init {
+            "initContainers"
+        } else {
+            "containers"
+        };
+        ObjectReference {
+            field_path: Some(format!("spec.{list}{{{}}}", self.container.name)),
+            ..about(&*self.pod)
+        }
     }
 
     fn warn(&self, reason: &str, message: impl Into<String>) {
@@ -76,9 +83,16 @@ impl Runner {
         let uid = self.pod.metadata.uid.clone().unwrap_or_default();
         let before = self.board.get(&name);
         let was = before.state.as_ref().and_then(|s| s.terminated.as_ref());
-        let last = before.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+        let last = before
+            .last_state
+            .as_ref()
+            .and_then(|s| s.terminated.as_ref());
         // The next run's number: 0 for the first, one more than the last of before.
-        let mut number = if was.is_some() || last.is_some() { before.restart_count + 1 } else { 0 };
+        let mut number = if was.is_some() || last.is_some() {
+            before.restart_count + 1
+        } else {
+            0
+        };
         let lost = was.is_some_and(|w| w.reason.as_deref() == Some("ContainerStatusUnknown"));
         if let Some(was) = was
             && !self.again(was.exit_code)
@@ -90,7 +104,9 @@ impl Runner {
             if pending && !wait.is_zero() && !self.back_off(wait, &uid).await {
                 return;
             }
-            let Some((image, launch)) = self.prepare(&uid, number).await else { return };
+            let Some((image, launch)) = self.prepare(&uid, number).await else {
+                return;
+            };
             let started = Instant::now();
             let code = self.once(&image, &launch, &uid, number).await;
             if self.stop.borrow().is_some() || !self.again(code) {
@@ -99,7 +115,11 @@ impl Runner {
             if started.elapsed() >= HEALTHY {
                 wait = Duration::ZERO;
             } else if pending {
-                wait = if wait.is_zero() { self.node.back_off.0 } else { (wait * 2).min(self.node.back_off.1) };
+                wait = if wait.is_zero() {
+                    self.node.back_off.0
+                } else {
+                    (wait * 2).min(self.node.back_off.1)
+                };
             }
             (pending, number) = (true, number + 1);
         }
@@ -118,9 +138,14 @@ impl Runner {
         let name = &self.container.name;
         let pod = self.pod.metadata.name.as_deref().unwrap_or_default();
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
-        let text = format!("back-off {wait:?} restarting failed container={name} pod={pod}_{namespace}({uid})");
+        let text = format!(
+            "back-off {wait:?} restarting failed container={name} pod={pod}_{namespace}({uid})"
+        );
         self.board.wait(name, "CrashLoopBackOff", Some(text));
-        self.warn("BackOff", format!("Back-off restarting failed container {name} in pod {pod}_{namespace}({uid})"));
+        self.warn(
+            "BackOff",
+            format!("Back-off restarting failed container {name} in pod {pod}_{namespace}({uid})"),
+        );
         self.pause(wait).await
     }
 
@@ -160,13 +185,17 @@ impl Runner {
         };
         // That an image is there is no news where they always are; that it came at last is.
         if told {
-            self.say("Pulled", format!("Container image {wanted:?} is present now"));
+            self.say(
+                "Pulled",
+                format!("Container image {wanted:?} is present now"),
+            );
         }
         loop {
             match self.launch(&image, uid, number).await {
                 Ok(launch) => return Some((image, launch)),
                 Err(why) => {
-                    self.board.wait(&name, "CreateContainerConfigError", Some(why.clone()));
+                    self.board
+                        .wait(&name, "CreateContainerConfigError", Some(why.clone()));
                     self.warn("Failed", format!("Error: {why}"));
                 }
             }
@@ -178,13 +207,25 @@ impl Runner {
 
     async fn launch(&self, image: &Image, uid: &str, number: i32) -> Result<Launch, String> {
         let node = &self.node;
-        let found = node.references(&self.pod).await.map_err(|e| e.to_string())?;
+        let found = node
+            .references(&self.pod)
+            .await
+            .map_err(|e| e.to_string())?;
         let dir = node.pods.join(uid);
         let mut base: BTreeMap<String, String> = BTreeMap::new();
-        base.insert("PATH".into(), std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()));
-        base.insert("HOSTNAME".into(), self.pod.metadata.name.clone().unwrap_or_default());
+        base.insert(
+            "PATH".into(),
+            std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
+        );
+        base.insert(
+            "HOSTNAME".into(),
+            self.pod.metadata.name.clone().unwrap_or_default(),
+        );
         base.insert("POD_IP".into(), self.ip.to_string());
-        base.insert(volumes::VARIABLE.into(), dir.join("volumes").to_string_lossy().into_owned());
+        base.insert(
+            volumes::VARIABLE.into(),
+            dir.join("volumes").to_string_lossy().into_owned(),
+        );
         base.extend(image.manifest.env.clone());
         let from = env::Sources {
             pod: &self.pod,
@@ -199,12 +240,22 @@ impl Runner {
         if words.is_empty() {
             return Err("no command specified".into());
         }
-        let dir = self.container.working_dir.as_ref().filter(|d| !d.is_empty());
+        let dir = self
+            .container
+            .working_dir
+            .as_ref()
+            .filter(|d| !d.is_empty());
         let dir = dir.map_or_else(|| image.working_dir(), |d| image.dir.join(d));
         let lock = node.pods.join(uid).join(&self.container.name);
         std::fs::create_dir_all(&lock).map_err(|e| format!("{}: {e}", lock.display()))?;
         let mark = node.marks.run(uid, &self.container.name, number);
-        Ok(Launch { words, env: vars, dir, lock: Some(lock.join("lock")), mark })
+        Ok(Launch {
+            words,
+            env: vars,
+            dir,
+            lock: Some(lock.join("lock")),
+            mark,
+        })
     }
 
     /// One run; its exit code.
@@ -220,7 +271,9 @@ impl Runner {
         }
         let log = match self.node.logs.start(uid, &name, number) {
             Ok(log) => log,
-            Err(why) => return self.failed_to_start(number, format!("log of the container: {why}")),
+            Err(why) => {
+                return self.failed_to_start(number, format!("log of the container: {why}"));
+            }
         };
         let mut process = match Process::start(&self.node.graylane, launch, Some(log)) {
             Ok(process) => process,
@@ -231,7 +284,12 @@ impl Runner {
         }
         let started = crate::pocket::clock::now();
         let id = format!("pocket://{uid}/{name}/{number}");
-        self.board.run(&name, &format!("{}@{}", image_name(&self.container), image.digest), number, id);
+        self.board.run(
+            &name,
+            &format!("{}@{}", image_name(&self.container), image.digest),
+            number,
+            id,
+        );
         // A container is a process: it is not created before it is started.
         self.say("Started", format!("Started container {name}"));
         let target = Target {
@@ -259,7 +317,10 @@ impl Runner {
                 (self.end(&mut process, &target, grace).await, None)
             }
             Ending::Unhealthy(why, grace) => {
-                self.say("Killing", format!("Container {name} {why}, will be restarted"));
+                self.say(
+                    "Killing",
+                    format!("Container {name} {why}, will be restarted"),
+                );
                 self.board.container(&name, |s| s.ready = false);
                 (self.end(&mut process, &target, grace).await, None)
             }
@@ -269,22 +330,37 @@ impl Runner {
             c if c == i32::from(shim::CANNOT_START) => "StartError",
             _ => "Error",
         };
-        self.board.end(&name, ended(code, reason, message, Some(started)));
+        self.board
+            .end(&name, ended(code, reason, message, Some(started)));
         code
     }
 
     fn failed_to_start(&self, number: i32, why: String) -> i32 {
         let code = i32::from(shim::CANNOT_START);
-        self.warn("Failed", format!("Error: failed to start container {:?}: {why}", self.container.name));
-        self.board.container(&self.container.name, |s| s.restart_count = number);
-        self.board.end(&self.container.name, ended(code, "StartError", Some(why), None));
+        self.warn(
+            "Failed",
+            format!(
+                "Error: failed to start container {:?}: {why}",
+                self.container.name
+            ),
+        );
+        self.board
+            .container(&self.container.name, |s| s.restart_count = number);
+        self.board.end(
+            &self.container.name,
+            ended(code, "StartError", Some(why), None),
+        );
         code
     }
 
     /// preStop, TERM, and KILL when the grace is over.
     async fn end(&self, process: &mut Process, target: &Target, grace: u64) -> i32 {
         let deadline = after(grace);
-        let hook = self.container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
+        let hook = self
+            .container
+            .lifecycle
+            .as_ref()
+            .and_then(|l| l.pre_stop.as_ref());
         if let Some(hook) = hook.filter(|_| grace > 0) {
             tokio::select! {
                 code = process.wait() => return code,
@@ -313,12 +389,24 @@ impl Runner {
     /// Hooks and probes; ends when the container must be.
     async fn watch(&self, target: &Target) -> (String, u64) {
         let name = &self.container.name;
-        let own_grace = self.pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
+        let own_grace = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.termination_grace_period_seconds)
+            .unwrap_or(30);
         let grace = |p: Option<i64>| u64::try_from(p.unwrap_or(own_grace)).unwrap_or(0);
-        if let Some(hook) = self.container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref())
+        if let Some(hook) = self
+            .container
+            .lifecycle
+            .as_ref()
+            .and_then(|l| l.post_start.as_ref())
             && let Err(why) = handle(target, hook).await
         {
-            self.warn("FailedPostStartHook", format!("PostStartHook failed: {why}"));
+            self.warn(
+                "FailedPostStartHook",
+                format!("PostStartHook failed: {why}"),
+            );
             return ("failed its PostStartHook".into(), grace(None));
         }
         if self.init {
@@ -337,14 +425,23 @@ impl Runner {
                 match news {
                     Some(Told::Now(true, _)) => break,
                     Some(Told::Now(false, _)) => {
-                        return ("failed startup probe".into(), grace(probe.termination_grace_period_seconds));
+                        return (
+                            "failed startup probe".into(),
+                            grace(probe.termination_grace_period_seconds),
+                        );
                     }
-                    Some(Told::Failed(why)) => self.warn("Unhealthy", format!("Startup probe failed: {why}")),
+                    Some(Told::Failed(why)) => {
+                        self.warn("Unhealthy", format!("Startup probe failed: {why}"))
+                    }
                     None => {}
                 }
             }
         }
-        let stranger = c.readiness_probe.is_none().then(|| target.stranger()).flatten();
+        let stranger = c
+            .readiness_probe
+            .is_none()
+            .then(|| target.stranger())
+            .flatten();
         self.board.container(name, |s| {
             s.started = Some(true);
             s.ready = c.readiness_probe.is_none() && stranger.is_none();
@@ -361,19 +458,27 @@ impl Runner {
                 return std::future::pending().await;
             };
             probe::watch(target, probe, false, |told| match told {
-                Told::Now(yes, _) if self.board.get(name).ready != yes => self.board.container(name, |s| s.ready = yes),
+                Told::Now(yes, _) if self.board.get(name).ready != yes => {
+                    self.board.container(name, |s| s.ready = yes)
+                }
                 Told::Now(..) => {}
-                Told::Failed(why) => self.warn("Unhealthy", format!("Readiness probe failed: {why}")),
+                Told::Failed(why) => {
+                    self.warn("Unhealthy", format!("Readiness probe failed: {why}"))
+                }
             })
             .await;
         };
         let (tx, mut dead) = mpsc::unbounded_channel();
         let live = async {
-            let Some(probe) = &c.liveness_probe else { return std::future::pending().await };
+            let Some(probe) = &c.liveness_probe else {
+                return std::future::pending().await;
+            };
             probe::watch(target, probe, true, |told| match told {
                 Told::Now(false, _) => drop(tx.send(grace(probe.termination_grace_period_seconds))),
                 Told::Now(true, _) => {}
-                Told::Failed(why) => self.warn("Unhealthy", format!("Liveness probe failed: {why}")),
+                Told::Failed(why) => {
+                    self.warn("Unhealthy", format!("Liveness probe failed: {why}"))
+                }
             })
             .await;
         };
@@ -388,17 +493,27 @@ impl Runner {
 fn image_name(container: &Container) -> &str {
     let image = container.image.as_deref().unwrap_or_default();
     let image = image.split_once('@').map_or(image, |(name, _)| name);
-    image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(image, |(name, _)| name)
+    image
+        .rsplit_once(':')
+        .filter(|(_, tag)| !tag.contains('/'))
+        .map_or(image, |(name, _)| name)
 }
 
 async fn handle(target: &Target, hook: &LifecycleHandler) -> Result<(), String> {
     if let Some(action) = &hook.exec {
-        target.run(action.command.as_deref().unwrap_or_default()).await
+        target
+            .run(action.command.as_deref().unwrap_or_default())
+            .await
     } else if let Some(action) = &hook.http_get {
         let limit = Duration::from_secs(30);
-        timeout(limit, target.get(action)).await.unwrap_or_else(|_| Err("no answer in 30 s".into()))
+        timeout(limit, target.get(action))
+            .await
+            .unwrap_or_else(|_| Err("no answer in 30 s".into()))
     } else if let Some(action) = &hook.sleep {
-        sleep(Duration::from_secs(u64::try_from(action.seconds).unwrap_or(0))).await;
+        sleep(Duration::from_secs(
+            u64::try_from(action.seconds).unwrap_or(0),
+        ))
+        .await;
         Ok(())
     } else {
         Ok(())

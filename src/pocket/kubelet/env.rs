@@ -44,12 +44,20 @@ pub fn expand(text: &str, vars: &BTreeMap<String, String>) -> String {
 }
 
 /// The value of a downward API path; an error names what it does not know.
-pub fn field(selector: &ObjectFieldSelector, pod: &Pod, pod_ip: Ipv4Addr, host_ip: Ipv4Addr) -> Result<String, String> {
+pub fn field(
+    selector: &ObjectFieldSelector,
+    pod: &Pod,
+    pod_ip: Ipv4Addr,
+    host_ip: Ipv4Addr,
+) -> Result<String, String> {
     let (meta, spec) = (&pod.metadata, pod.spec.as_ref());
     let path = selector.field_path.as_str();
     let keyed = |prefix: &str| path.strip_prefix(prefix).and_then(|k| k.strip_suffix("']"));
     let map = |m: &Option<BTreeMap<String, String>>, key: &str| {
-        m.as_ref().and_then(|m| m.get(key)).cloned().unwrap_or_default()
+        m.as_ref()
+            .and_then(|m| m.get(key))
+            .cloned()
+            .unwrap_or_default()
     };
     let all = |m: &Option<BTreeMap<String, String>>| {
         let lines = m.iter().flatten().map(|(k, v)| format!("{k}={v:?}"));
@@ -62,9 +70,9 @@ pub fn field(selector: &ObjectFieldSelector, pod: &Pod, pod_ip: Ipv4Addr, host_i
         "metadata.labels" => all(&meta.labels),
         "metadata.annotations" => all(&meta.annotations),
         "spec.nodeName" => spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => {
-            spec.and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into())
-        }
+        "spec.serviceAccountName" => spec
+            .and_then(|s| s.service_account_name.clone())
+            .unwrap_or_else(|| "default".into()),
         "status.podIP" | "status.podIPs" => pod_ip.to_string(),
         "status.hostIP" | "status.hostIPs" => host_ip.to_string(),
         _ => match (keyed("metadata.labels['"), keyed("metadata.annotations['")) {
@@ -80,8 +88,13 @@ pub fn service_vars(services: &[Service]) -> BTreeMap<String, String> {
     let upper = |s: &str| s.to_uppercase().replace('-', "_");
     let mut vars = BTreeMap::new();
     for service in services {
-        let Some(spec) = service.spec.as_ref() else { continue };
-        let (Some(ip), Some(name)) = (spec.cluster_ip.as_ref(), service.metadata.name.as_deref()) else { continue };
+        let Some(spec) = service.spec.as_ref() else {
+            continue;
+        };
+        let (Some(ip), Some(name)) = (spec.cluster_ip.as_ref(), service.metadata.name.as_deref())
+        else {
+            continue;
+        };
         let ports = spec.ports.as_deref().unwrap_or_default();
         let Some(first) = ports.first() else { continue };
         if ip.is_empty() || ip == "None" {
@@ -90,10 +103,16 @@ pub fn service_vars(services: &[Service]) -> BTreeMap<String, String> {
         let prefix = upper(name);
         vars.insert(format!("{prefix}_SERVICE_HOST"), ip.clone());
         vars.insert(format!("{prefix}_SERVICE_PORT"), first.port.to_string());
-        vars.insert(format!("{prefix}_PORT"), format!("tcp://{ip}:{}", first.port));
+        vars.insert(
+            format!("{prefix}_PORT"),
+            format!("tcp://{ip}:{}", first.port),
+        );
         for port in ports {
             if let Some(name) = port.name.as_deref().filter(|n| !n.is_empty()) {
-                vars.insert(format!("{prefix}_SERVICE_PORT_{}", upper(name)), port.port.to_string());
+                vars.insert(
+                    format!("{prefix}_SERVICE_PORT_{}", upper(name)),
+                    port.port.to_string(),
+                );
             }
         }
     }
@@ -106,7 +125,9 @@ fn config_data(map: &ConfigMap) -> BTreeMap<String, String> {
 
 fn secret_data(secret: &Secret) -> BTreeMap<String, String> {
     let data = secret.data.iter().flatten();
-    let mut out: BTreeMap<_, _> = data.map(|(k, v)| (k.clone(), String::from_utf8_lossy(&v.0).into_owned())).collect();
+    let mut out: BTreeMap<_, _> = data
+        .map(|(k, v)| (k.clone(), String::from_utf8_lossy(&v.0).into_owned()))
+        .collect();
     out.extend(secret.string_data.clone().unwrap_or_default());
     out
 }
@@ -119,16 +140,31 @@ pub fn variables(
     from: &Sources,
 ) -> Result<BTreeMap<String, String>, String> {
     let mut vars = base;
-    let links = from.pod.spec.as_ref().and_then(|s| s.enable_service_links).unwrap_or(true);
+    let links = from
+        .pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.enable_service_links)
+        .unwrap_or(true);
     if links {
         vars.extend(service_vars(from.services));
     }
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.clone().unwrap_or_default();
         let (what, name, optional, data) = if let Some(r) = &source.config_map_ref {
-            ("configmap", &r.name, r.optional, from.config_maps.get(&r.name).map(config_data))
+            (
+                "configmap",
+                &r.name,
+                r.optional,
+                from.config_maps.get(&r.name).map(config_data),
+            )
         } else if let Some(r) = &source.secret_ref {
-            ("secret", &r.name, r.optional, from.secrets.get(&r.name).map(secret_data))
+            (
+                "secret",
+                &r.name,
+                r.optional,
+                from.secrets.get(&r.name).map(secret_data),
+            )
         } else {
             continue;
         };
@@ -148,7 +184,10 @@ pub fn variables(
                      name: &str,
                      key: &str,
                      optional: Option<bool>,
-                     data: Option<BTreeMap<String, String>>| match (data, optional == Some(true)) {
+                     data: Option<BTreeMap<String, String>>| match (
+            data,
+            optional == Some(true),
+        ) {
             (Some(mut data), optional) => match data.remove(key) {
                 None if !optional => Err(format!("couldn't find key {key} in {what} {name:?}")),
                 value => Ok(value),
@@ -159,11 +198,26 @@ pub fn variables(
         let value = if let Some(selector) = &source.field_ref {
             Some(field(selector, from.pod, from.pod_ip, from.host_ip)?)
         } else if let Some(r) = &source.config_map_key_ref {
-            keyed("configmap", &r.name, &r.key, r.optional, from.config_maps.get(&r.name).map(config_data))?
+            keyed(
+                "configmap",
+                &r.name,
+                &r.key,
+                r.optional,
+                from.config_maps.get(&r.name).map(config_data),
+            )?
         } else if let Some(r) = &source.secret_key_ref {
-            keyed("secret", &r.name, &r.key, r.optional, from.secrets.get(&r.name).map(secret_data))?
+            keyed(
+                "secret",
+                &r.name,
+                &r.key,
+                r.optional,
+                from.secrets.get(&r.name).map(secret_data),
+            )?
         } else {
-            return Err(format!("env {}: this kind of valueFrom is not supported by pocket", var.name));
+            return Err(format!(
+                "env {}: this kind of valueFrom is not supported by pocket",
+                var.name
+            ));
         };
         if let Some(value) = value {
             vars.insert(var.name.clone(), value);
@@ -173,9 +227,15 @@ pub fn variables(
 }
 
 /// The command line: `command` replaces the image's entrypoint and its arguments, `args` come after either.
-pub fn command_line(container: &Container, entrypoint: Vec<String>, vars: &BTreeMap<String, String>) -> Vec<String> {
+pub fn command_line(
+    container: &Container,
+    entrypoint: Vec<String>,
+    vars: &BTreeMap<String, String>,
+) -> Vec<String> {
     let own = container.command.as_ref().filter(|c| !c.is_empty());
-    let mut words = own.cloned().map_or(entrypoint, |c| c.iter().map(|w| expand(w, vars)).collect());
+    let mut words = own
+        .cloned()
+        .map_or(entrypoint, |c| c.iter().map(|w| expand(w, vars)).collect());
     words.extend(container.args.iter().flatten().map(|w| expand(w, vars)));
     words
 }
@@ -187,7 +247,10 @@ mod tests {
     use serde_json::json;
 
     fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect()
     }
 
     #[test]
@@ -231,10 +294,13 @@ mod tests {
             "spec": {"clusterIP": "127.70.128.1", "ports": [{"port": 20002, "name": "http"}]},
         }))
         .unwrap();
-        let map: ConfigMap =
-            serde_json::from_value(json!({"metadata": {"name": "m"}, "data": {"k": "v", "A": "map"}})).unwrap();
+        let map: ConfigMap = serde_json::from_value(
+            json!({"metadata": {"name": "m"}, "data": {"k": "v", "A": "map"}}),
+        )
+        .unwrap();
         let secret: Secret =
-            serde_json::from_value(json!({"metadata": {"name": "s"}, "data": {"k": "c2VjcmV0"}})).unwrap();
+            serde_json::from_value(json!({"metadata": {"name": "s"}, "data": {"k": "c2VjcmV0"}}))
+                .unwrap();
         let sources = Sources {
             pod: &pod,
             pod_ip: Ipv4Addr::new(127, 70, 16, 1),
@@ -257,7 +323,12 @@ mod tests {
             ],
         }))
         .unwrap();
-        let got = variables(&container, vars(&[("A", "image"), ("PATH", "/bin")]), &sources).unwrap();
+        let got = variables(
+            &container,
+            vars(&[("A", "image"), ("PATH", "/bin")]),
+            &sources,
+        )
+        .unwrap();
         for (name, want) in [
             ("A", "own"),
             ("M_k", "v"),
@@ -279,6 +350,10 @@ mod tests {
             "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "k"}}}],
         }))
         .unwrap();
-        assert!(variables(&missing, BTreeMap::new(), &sources).unwrap_err().contains("configmap \"none\" not found"));
+        assert!(
+            variables(&missing, BTreeMap::new(), &sources)
+                .unwrap_err()
+                .contains("configmap \"none\" not found")
+        );
     }
 }

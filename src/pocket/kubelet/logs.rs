@@ -48,19 +48,33 @@ impl LogWriter {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let size = file.metadata()?.len();
         let open = Arc::new(Mutex::new(Some(Open { file, size })));
-        Ok(Self { path, open, progress: watch::Sender::new(Progress::default()), limit })
+        Ok(Self {
+            path,
+            open,
+            progress: watch::Sender::new(Progress::default()),
+            limit,
+        })
     }
 
     /// One line (or, when it has no end yet, a part of one) of `stdout` or `stderr`. A full disk loses lines, no pod.
     pub fn write(&self, stream: &str, text: &[u8], whole: bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(to) = open.as_mut() else { return };
-        let mut line = format!("{} {stream} {} ", clock::now(), if whole { 'F' } else { 'P' }).into_bytes();
+        let mut line = format!(
+            "{} {stream} {} ",
+            clock::now(),
+            if whole { 'F' } else { 'P' }
+        )
+        .into_bytes();
         line.extend_from_slice(text);
         line.push(b'\n');
         if to.size > 0 && to.size + line.len() as u64 > self.limit {
             let _ = fs::rename(&self.path, rotated(&self.path));
-            match OpenOptions::new().create(true).append(true).open(&self.path) {
+            match OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&self.path)
+            {
                 Ok(file) => *to = Open { file, size: 0 },
                 Err(_) => return,
             }
@@ -74,7 +88,10 @@ impl LogWriter {
 
     /// The run is over: followers end.
     pub fn end(&self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         self.progress.send_modify(|p| p.ended = true);
     }
 }
@@ -93,7 +110,10 @@ pub struct Logs {
 
 impl Logs {
     pub fn new(pods: &Path) -> Self {
-        Self { dir: pods.to_owned(), running: Mutex::default() }
+        Self {
+            dir: pods.to_owned(),
+            running: Mutex::default(),
+        }
     }
 
     fn container(&self, uid: &str, container: &str) -> PathBuf {
@@ -113,18 +133,33 @@ impl Logs {
         let writer = LogWriter::new(dir.join(format!("{run}.log")), LIMIT)?;
         let key = (uid.to_owned(), container.to_owned());
         let entry = (run, writer.progress.subscribe());
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, entry);
         Ok(writer)
     }
 
     /// The pod is gone.
     pub fn remove(&self, uid: &str) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).retain(|(u, _), _| u != uid);
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(u, _), _| u != uid);
     }
 
     fn read(&self, pod: &Value, options: LogOptions) -> Result<LogStream, LogError> {
-        let text = |path: &str| pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (uid, name, container) = (text("/metadata/uid"), text("/metadata/name"), options.container.clone());
+        let text = |path: &str| {
+            pod.pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (uid, name, container) = (
+            text("/metadata/uid"),
+            text("/metadata/name"),
+            options.container.clone(),
+        );
         let mut files = runs(&self.container(&uid, &container));
         if options.previous {
             files.pop();
@@ -133,12 +168,22 @@ impl Logs {
             let why = if options.previous {
                 format!("previous terminated container {container:?} in pod {name:?} not found")
             } else {
-                format!("container {container:?} in pod {name:?} is waiting to start: {}", waiting(pod, &container))
+                format!(
+                    "container {container:?} in pod {name:?} is waiting to start: {}",
+                    waiting(pod, &container)
+                )
             };
             return Err(LogError::NotAvailable(why));
         };
-        let live = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&(uid, container)).cloned();
-        let live = live.filter(|(n, _)| *n == run).map(|(_, progress)| progress);
+        let live = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(uid, container))
+            .cloned();
+        let live = live
+            .filter(|(n, _)| *n == run)
+            .map(|(_, progress)| progress);
         let follow = live.filter(|_| options.follow);
         let start = follow.as_ref().map_or(0, |p| p.borrow().files);
         let mut bytes = fs::read(rotated(&path)).unwrap_or_default();
@@ -146,7 +191,14 @@ impl Logs {
         file.read_to_end(&mut bytes)?;
         let mut shape = Shape::new(&options);
         let first = shape.first(&bytes, options.tail_lines);
-        let tail = Tail { path, file, files: start, shape, progress: follow, rest: Vec::new() };
+        let tail = Tail {
+            path,
+            file,
+            files: start,
+            shape,
+            progress: follow,
+            rest: Vec::new(),
+        };
         let more = stream::unfold(tail, Tail::next);
         Ok(stream::iter([Ok(first)])
             .chain(more)
@@ -176,7 +228,11 @@ fn runs(dir: &Path) -> Vec<(i32, PathBuf)> {
 }
 
 impl LogSource for Logs {
-    fn open(&self, pod: Arc<Value>, options: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
+    fn open(
+        &self,
+        pod: Arc<Value>,
+        options: LogOptions,
+    ) -> BoxFuture<'static, Result<LogStream, LogError>> {
         std::future::ready(self.read(&pod, options)).boxed()
     }
 }
@@ -192,8 +248,18 @@ struct Shape {
 
 impl Shape {
     fn new(options: &LogOptions) -> Self {
-        let LogOptions { timestamps, since, limit_bytes: left, .. } = *options;
-        Self { timestamps, since, left, inside: false }
+        let LogOptions {
+            timestamps,
+            since,
+            limit_bytes: left,
+            ..
+        } = *options;
+        Self {
+            timestamps,
+            since,
+            left,
+            inside: false,
+        }
     }
 
     fn first(&mut self, bytes: &[u8], tail: Option<u64>) -> Bytes {
@@ -219,8 +285,13 @@ impl Shape {
     fn lines<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>) -> Bytes {
         let mut out = Vec::new();
         for line in lines {
-            let Some((time, whole, text)) = parse(line) else { continue };
-            if self.since.is_some_and(|since| time.parse::<Timestamp>().is_ok_and(|t| t < since)) {
+            let Some((time, whole, text)) = parse(line) else {
+                continue;
+            };
+            if self
+                .since
+                .is_some_and(|since| time.parse::<Timestamp>().is_ok_and(|t| t < since))
+            {
                 continue;
             }
             if self.timestamps && !self.inside {
@@ -284,7 +355,11 @@ impl Tail {
         } else if self.rest.is_empty() {
             let _ = progress.changed().await;
         }
-        let end = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let end = self
+            .rest
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
         let rest = self.rest.split_off(end);
         let lines = std::mem::replace(&mut self.rest, rest);
         let chunk = self.shape.lines(lines.split_inclusive(|b| *b == b'\n'));
@@ -298,16 +373,26 @@ mod tests {
     use serde_json::json;
 
     fn pod() -> Arc<Value> {
-        Arc::new(json!({"metadata": {"uid": "u", "name": "p"}, "status": {"containerStatuses": [
-            {"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}}))
+        Arc::new(
+            json!({"metadata": {"uid": "u", "name": "p"}, "status": {"containerStatuses": [
+            {"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}}),
+        )
     }
 
     fn options() -> LogOptions {
-        LogOptions { container: "c".into(), ..LogOptions::default() }
+        LogOptions {
+            container: "c".into(),
+            ..LogOptions::default()
+        }
     }
 
     async fn text(logs: &Logs, options: LogOptions) -> String {
-        let all: Vec<Bytes> = logs.read(&pod(), options).unwrap().map(Result::unwrap).collect().await;
+        let all: Vec<Bytes> = logs
+            .read(&pod(), options)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+            .await;
         String::from_utf8(all.concat()).unwrap()
     }
 
@@ -316,28 +401,87 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let logs = Logs::new(dir.path());
         let told = logs.read(&pod(), options()).err().unwrap().to_string();
-        assert!(told.contains("waiting to start: ImagePullBackOff"), "{told}");
+        assert!(
+            told.contains("waiting to start: ImagePullBackOff"),
+            "{told}"
+        );
         let log = logs.start("u", "c", 0).unwrap();
         log.write("stdout", b"one", true);
         log.write("stderr", b"two ", false);
         log.write("stderr", b"halves", true);
         log.write("stdout", b"three", true);
         assert_eq!(text(&logs, options()).await, "one\ntwo halves\nthree\n");
-        for (n, want) in [(0, ""), (1, "three\n"), (2, "two halves\nthree\n"), (9, "one\ntwo halves\nthree\n")] {
-            assert_eq!(text(&logs, LogOptions { tail_lines: Some(n), ..options() }).await, want, "{n}");
+        for (n, want) in [
+            (0, ""),
+            (1, "three\n"),
+            (2, "two halves\nthree\n"),
+            (9, "one\ntwo halves\nthree\n"),
+        ] {
+            assert_eq!(
+                text(
+                    &logs,
+                    LogOptions {
+                        tail_lines: Some(n),
+                        ..options()
+                    }
+                )
+                .await,
+                want,
+                "{n}"
+            );
         }
-        assert_eq!(text(&logs, LogOptions { limit_bytes: Some(5), ..options() }).await, "one\nt");
-        let stamped = text(&logs, LogOptions { timestamps: true, tail_lines: Some(1), ..options() }).await;
+        assert_eq!(
+            text(
+                &logs,
+                LogOptions {
+                    limit_bytes: Some(5),
+                    ..options()
+                }
+            )
+            .await,
+            "one\nt"
+        );
+        let stamped = text(
+            &logs,
+            LogOptions {
+                timestamps: true,
+                tail_lines: Some(1),
+                ..options()
+            },
+        )
+        .await;
         let (time, rest) = stamped.split_once(' ').unwrap();
-        assert!(time.parse::<Timestamp>().is_ok() && rest == "three\n", "{stamped}");
-        assert_eq!(text(&logs, LogOptions { since: Some(Timestamp::MAX), ..options() }).await, "");
-        let previous = LogOptions { previous: true, ..options() };
+        assert!(
+            time.parse::<Timestamp>().is_ok() && rest == "three\n",
+            "{stamped}"
+        );
+        assert_eq!(
+            text(
+                &logs,
+                LogOptions {
+                    since: Some(Timestamp::MAX),
+                    ..options()
+                }
+            )
+            .await,
+            ""
+        );
+        let previous = LogOptions {
+            previous: true,
+            ..options()
+        };
         assert!(logs.read(&pod(), previous.clone()).is_err());
-        logs.start("u", "c", 1).unwrap().write("stdout", b"again", true);
+        logs.start("u", "c", 1)
+            .unwrap()
+            .write("stdout", b"again", true);
         assert_eq!(text(&logs, options()).await, "again\n");
         assert!(text(&logs, previous.clone()).await.starts_with("one\n"));
         logs.start("u", "c", 2).unwrap();
-        assert_eq!(text(&logs, previous).await, "again\n", "only the last two runs are kept");
+        assert_eq!(
+            text(&logs, previous).await,
+            "again\n",
+            "only the last two runs are kept"
+        );
         assert_eq!(runs(&dir.path().join("u/c")).len(), 2);
     }
 
@@ -348,7 +492,15 @@ mod tests {
         let mut log = logs.start("u", "c", 0).unwrap();
         log.limit = 4_000;
         log.write("stdout", b"early", true);
-        let follow = logs.read(&pod(), LogOptions { follow: true, ..options() }).unwrap();
+        let follow = logs
+            .read(
+                &pod(),
+                LogOptions {
+                    follow: true,
+                    ..options()
+                },
+            )
+            .unwrap();
         let reading = tokio::spawn(follow.map(Result::unwrap).collect::<Vec<_>>());
         let mut want = "early\n".to_owned();
         for n in 0..300 {
@@ -359,8 +511,10 @@ mod tests {
         log.end();
         let got = String::from_utf8(reading.await.unwrap().concat()).unwrap();
         assert_eq!(got, want);
-        let size: u64 =
-            fs::read_dir(dir.path().join("u/c")).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        let size: u64 = fs::read_dir(dir.path().join("u/c"))
+            .unwrap()
+            .map(|e| e.unwrap().metadata().unwrap().len())
+            .sum();
         assert!(size <= 8_000, "{size}");
     }
 }

@@ -17,9 +17,20 @@ use crate::pocket::controllers::{endpoints, write};
 pub async fn lost(client: &Client) -> kube::Result<()> {
     let all = ListParams::default();
     let pods = Api::<Pod>::all(client.clone()).list(&all).await?;
-    try_join_all(pods.iter().filter(|p| ours(p) && active(p)).map(|pod| end(client, pod))).await?;
+    try_join_all(
+        pods.iter()
+            .filter(|p| ours(p) && active(p))
+            .map(|pod| end(client, pod)),
+    )
+    .await?;
     let slices = Api::<EndpointSlice>::all(client.clone()).list(&all).await?;
-    try_join_all(slices.into_iter().filter(endpoints::is_own).map(|slice| withdraw(client, slice))).await?;
+    try_join_all(
+        slices
+            .into_iter()
+            .filter(endpoints::is_own)
+            .map(|slice| withdraw(client, slice)),
+    )
+    .await?;
     Ok(())
 }
 
@@ -27,18 +38,26 @@ async fn end(client: &Client, pod: &Pod) -> kube::Result<()> {
     let mut status = Board::of(pod).read();
     settle(pod, &mut status, crate::pocket::clock::now());
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-    write::status(&api, pod, pod.status.as_ref(), &status).await.map(drop)
+    write::status(&api, pod, pod.status.as_ref(), &status)
+        .await
+        .map(drop)
 }
 
 async fn withdraw(client: &Client, mut slice: EndpointSlice) -> kube::Result<()> {
     let mut changed = false;
-    for conditions in slice.endpoints.iter_mut().filter_map(|e| e.conditions.as_mut()) {
+    for conditions in slice
+        .endpoints
+        .iter_mut()
+        .filter_map(|e| e.conditions.as_mut())
+    {
         changed |= conditions.ready == Some(true) || conditions.serving == Some(true);
         (conditions.ready, conditions.serving) = (Some(false), Some(false));
     }
     if changed {
-        let api: Api<EndpointSlice> = Api::namespaced(client.clone(), &slice.namespace().unwrap_or_default());
-        api.replace(&slice.name_any(), &PostParams::default(), &slice).await?;
+        let api: Api<EndpointSlice> =
+            Api::namespaced(client.clone(), &slice.namespace().unwrap_or_default());
+        api.replace(&slice.name_any(), &PostParams::default(), &slice)
+            .await?;
     }
     Ok(())
 }
@@ -61,27 +80,60 @@ mod tests {
         let make = |value: Value| serde_json::from_value(value).unwrap();
         let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": super::super::NODE,
             "containers": [{"name": "c", "image": "i:v1"}]}});
-        pods.create(&PostParams::default(), &make(pod)).await.unwrap();
+        pods.create(&PostParams::default(), &make(pod))
+            .await
+            .unwrap();
         let container = json!({"name": "c", "image": "i:v1", "imageID": "", "ready": true, "started": true,
             "restartCount": 0, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}});
         let status = json!({"status": {"phase": "Running", "containerStatuses": [container],
             "conditions": [{"type": "Ready", "status": "True"}]}});
-        let old = pods.patch_status("p", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        let old = pods
+            .patch_status("p", &PatchParams::default(), &Patch::Merge(status))
+            .await
+            .unwrap();
         assert!(ready(&old));
         for (name, by) in [("own", endpoints::MANAGER), ("other", "somebody")] {
             let slice = json!({"metadata": {"name": name, "labels": {endpoints::MANAGED_BY: by}},
                 "addressType": "IPv4", "ports": [],
                 "endpoints": [{"addresses": ["127.64.16.1"], "conditions": {"ready": true, "serving": true}}]});
-            slices.create(&PostParams::default(), &serde_json::from_value(slice).unwrap()).await.unwrap();
+            slices
+                .create(
+                    &PostParams::default(),
+                    &serde_json::from_value(slice).unwrap(),
+                )
+                .await
+                .unwrap();
         }
 
         lost(&client).await.unwrap();
         let now = pods.get("p").await.unwrap();
         assert!(!ready(&now));
-        let ended = now.status.unwrap().container_statuses.unwrap().remove(0).state.unwrap().terminated.unwrap();
+        let ended = now
+            .status
+            .unwrap()
+            .container_statuses
+            .unwrap()
+            .remove(0)
+            .state
+            .unwrap()
+            .terminated
+            .unwrap();
         assert_eq!(ended.reason.as_deref(), Some("ContainerStatusUnknown"));
-        let first = async |name: &str| slices.get(name).await.unwrap().endpoints.remove(0).conditions.unwrap().ready;
-        assert_eq!((first("own").await, first("other").await), (Some(false), Some(true)));
+        let first = async |name: &str| {
+            slices
+                .get(name)
+                .await
+                .unwrap()
+                .endpoints
+                .remove(0)
+                .conditions
+                .unwrap()
+                .ready
+        };
+        assert_eq!(
+            (first("own").await, first("other").await),
+            (Some(false), Some(true))
+        );
         server.close().await;
     }
 }

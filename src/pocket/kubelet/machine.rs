@@ -19,7 +19,11 @@ pub(super) async fn show(client: Client, ip: Ipv4Addr, stop: CancellationToken) 
     let api: Api<Node> = Api::all(client);
     while let Err(error) = write(&api, ip).await {
         tracing::warn!(%error, "the node is not shown");
-        if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
+        if stop
+            .run_until_cancelled(tokio::time::sleep(Duration::from_secs(1)))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -28,14 +32,17 @@ pub(super) async fn show(client: Client, ip: Ipv4Addr, stop: CancellationToken) 
 async fn write(api: &Api<Node>, ip: Ipv4Addr) -> kube::Result<()> {
     let params = PatchParams::apply("graylane-pocket").force();
     let labels = refuse::node_labels(NODE);
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}});
+    let node =
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}});
     api.patch(NODE, &params, &Patch::Apply(&node)).await?;
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({"type": kind, "status": status, "reason": reason, "message": message,
             "lastHeartbeatTime": now, "lastTransitionTime": now})
     };
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let cpus = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .to_string();
     let capacity = json!({"cpu": cpus, "memory": memory(), "pods": PODS});
     let status = json!({"status": {
         "addresses": [{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": NODE}],
@@ -54,15 +61,25 @@ async fn write(api: &Api<Node>, ip: Ipv4Addr) -> kube::Result<()> {
             "machineID": "", "systemUUID": "", "bootID": "",
         },
     }});
-    api.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status)).await.map(drop)
+    api.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status))
+        .await
+        .map(drop)
 }
 
 fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|s| s.trim().to_owned()).unwrap_or_default()
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map(|s| s.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn memory() -> Value {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kib = text.lines().find_map(|l| {
+        l.strip_prefix("MemTotal:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .parse::<u64>()
+            .ok()
+    });
     format!("{}Ki", kib.unwrap_or(0)).into()
 }

@@ -59,7 +59,11 @@ struct Life {
 
 fn grace(pod: &Pod) -> Option<u64> {
     pod.metadata.deletion_timestamp.as_ref()?;
-    let own = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
+    let own = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.termination_grace_period_seconds)
+        .unwrap_or(30);
     u64::try_from(pod.metadata.deletion_grace_period_seconds.unwrap_or(own)).ok()
 }
 
@@ -95,12 +99,15 @@ impl Life {
             let strangers = given.strangers();
             let Some(ip) = given.ip else {
                 let by = strangers.map(|by| format!(": {by}")).unwrap_or_default();
-                self.refused(&format!("no address is left in the node network{by}")).await;
+                self.refused(&format!("no address is left in the node network{by}"))
+                    .await;
                 return true;
             };
             if let Some(by) = strangers {
                 let text = format!("{by}: this pod has another address, {ip}");
-                self.node.events.warning(about(&*self.pod), "AddressTaken", text);
+                self.node
+                    .events
+                    .warning(about(&*self.pod), "AddressTaken", text);
             }
             ip
         };
@@ -108,8 +115,11 @@ impl Life {
             s.pod_ip = Some(ip.to_string());
             s.pod_ips = Some(vec![PodIP { ip: ip.to_string() }]);
             s.host_ip = Some(self.node.ip().to_string());
-            s.host_ips = Some(vec![HostIP { ip: self.node.ip().to_string() }]);
-            s.start_time.get_or_insert_with(|| time(crate::pocket::clock::now()));
+            s.host_ips = Some(vec![HostIP {
+                ip: self.node.ip().to_string(),
+            }]);
+            s.start_time
+                .get_or_insert_with(|| time(crate::pocket::clock::now()));
             s.qos_class.get_or_insert_with(|| "BestEffort".into());
         });
         let (order, stop) = watch::channel(None);
@@ -123,9 +133,21 @@ impl Life {
             stop: stop.clone(),
         };
         let spec = self.pod.spec.clone().unwrap_or_default();
-        let init: Vec<Runner> = spec.init_containers.iter().flatten().map(|c| runner(c, true)).collect();
+        let init: Vec<Runner> = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .map(|c| runner(c, true))
+            .collect();
         let main: Vec<Runner> = spec.containers.iter().map(|c| runner(c, false)).collect();
-        let work = containers(self.node.clone(), self.pod.clone(), board.clone(), stop.clone(), init, main);
+        let work = containers(
+            self.node.clone(),
+            self.pod.clone(),
+            board.clone(),
+            stop.clone(),
+            init,
+            main,
+        );
         let closed = self.follow(work, &board, order).await;
         // All have ended; what slipped away from them goes before the object does.
         leftovers::end_async(self.node.marks.pod(&uid), vec![], Duration::ZERO, LEFT_OVER).await;
@@ -133,7 +155,12 @@ impl Life {
             return false;
         }
         self.write(&board).await;
-        if self.news.borrow().as_ref().is_some_and(|p| p.metadata.deletion_timestamp.is_some()) {
+        if self
+            .news
+            .borrow()
+            .as_ref()
+            .is_some_and(|p| p.metadata.deletion_timestamp.is_some())
+        {
             self.remove().await;
         }
         true
@@ -185,18 +212,32 @@ impl Life {
 
     async fn refused(&mut self, why: &str) {
         let message = format!("0/1 nodes are available: {why}.");
-        self.node.events.warning(about(&*self.pod), "FailedScheduling", &message);
+        self.node
+            .events
+            .warning(about(&*self.pod), "FailedScheduling", &message);
         let mut status = self.pod.status.clone().unwrap_or_default();
         status.phase = Some("Pending".into());
-        set(&mut status, "PodScheduled", (false, Some("Unschedulable"), Some(message)), crate::pocket::clock::now());
-        if let Err(error) = write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await {
+        set(
+            &mut status,
+            "PodScheduled",
+            (false, Some("Unschedulable"), Some(message)),
+            crate::pocket::clock::now(),
+        );
+        if let Err(error) =
+            write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await
+        {
             tracing::debug!(pod = self.pod.name_any(), %error, "status not written");
         }
     }
 
     /// Put it on the node; false when it is gone already.
     async fn place(&mut self) -> bool {
-        if self.pod.spec.as_ref().is_some_and(|s| s.node_name.is_some()) {
+        if self
+            .pod
+            .spec
+            .as_ref()
+            .is_some_and(|s| s.node_name.is_some())
+        {
             return true;
         }
         let name = self.pod.name_any();
@@ -205,14 +246,17 @@ impl Life {
         let (create, api) = (PostParams::default(), self.api.clone());
         loop {
             let placed = async {
-                api.create_subresource::<Value, Value>("binding", &name, &create, &binding).await?;
+                api.create_subresource::<Value, Value>("binding", &name, &create, &binding)
+                    .await?;
                 api.get(&name).await
             };
             match placed.await {
                 Ok(placed) if placed.uid() == self.pod.uid() => {
                     let name = placed.name_any();
-                    let text =
-                        format!("Successfully assigned {}/{name} to {NODE}", placed.namespace().unwrap_or_default());
+                    let text = format!(
+                        "Successfully assigned {}/{name} to {NODE}",
+                        placed.namespace().unwrap_or_default()
+                    );
                     self.node.events.normal(about(&placed), "Scheduled", text);
                     self.pod = Arc::new(placed);
                     return true;
@@ -263,8 +307,14 @@ impl Life {
 
     /// Everything has ended: the object may go.
     async fn remove(&self) {
-        let uid = Preconditions { uid: self.pod.uid(), resource_version: None };
-        let params = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default().preconditions(uid) };
+        let uid = Preconditions {
+            uid: self.pod.uid(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..DeleteParams::default().preconditions(uid)
+        };
         for _ in 0..5 {
             match self.api.delete(&self.pod.name_any(), &params).await {
                 Err(error) if !write::is_code(&error, 404) && !write::is_code(&error, 409) => {
@@ -313,10 +363,19 @@ async fn containers(
 }
 
 /// Volumes, as soon as what they need is there; false when asked to stop first.
-async fn fill(node: &Node, pod: &Pod, board: &Board, mut stop: watch::Receiver<Option<u64>>) -> bool {
+async fn fill(
+    node: &Node,
+    pod: &Pod,
+    board: &Board,
+    mut stop: watch::Receiver<Option<u64>>,
+) -> bool {
     let uid = pod.uid().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
-    for mount in spec.containers.iter().flat_map(|c| c.volume_mounts.iter().flatten()) {
+    for mount in spec
+        .containers
+        .iter()
+        .flat_map(|c| c.volume_mounts.iter().flatten())
+    {
         let text = format!(
             "{} cannot be mounted without root: volume {name:?} is the folder ${}/{name}",
             mount.mount_path,
@@ -329,18 +388,30 @@ async fn fill(node: &Node, pod: &Pod, board: &Board, mut stop: watch::Receiver<O
         return stop.borrow().is_none();
     }
     loop {
-        let pod_ip = board.read().pod_ip.and_then(|ip| ip.parse().ok()).unwrap_or(node.ip());
+        let pod_ip = board
+            .read()
+            .pod_ip
+            .and_then(|ip| ip.parse().ok())
+            .unwrap_or(node.ip());
         let done = match node.references(pod).await {
             Ok(r) => {
-                let content =
-                    volumes::Content { config_maps: &r.config_maps, secrets: &r.secrets, pod_ip, host_ip: node.ip() };
+                let content = volumes::Content {
+                    config_maps: &r.config_maps,
+                    secrets: &r.secrets,
+                    pod_ip,
+                    host_ip: node.ip(),
+                };
                 volumes::make(pod, &node.pods.join(&uid).join("volumes"), &content)
             }
             Err(error) => Err(error.to_string()),
         };
         match done {
             Ok(()) => return stop.borrow().is_none(),
-            Err(why) => node.events.warning(about(pod), "FailedMount", format!("MountVolume.SetUp failed: {why}")),
+            Err(why) => node.events.warning(
+                about(pod),
+                "FailedMount",
+                format!("MountVolume.SetUp failed: {why}"),
+            ),
         }
         tokio::select! {
             _ = stop.wait_for(Option::is_some) => return false,

@@ -33,17 +33,30 @@ impl Target {
         let number = match port {
             IntOrString::Int(n) => Some(*n),
             IntOrString::String(name) => {
-                let named = self.container.ports.iter().flatten().find(|p| p.name.as_ref() == Some(name));
-                named.map(|p| p.container_port).or_else(|| name.parse().ok())
+                let named = self
+                    .container
+                    .ports
+                    .iter()
+                    .flatten()
+                    .find(|p| p.name.as_ref() == Some(name));
+                named
+                    .map(|p| p.container_port)
+                    .or_else(|| name.parse().ok())
             }
         };
-        number.and_then(|n| u16::try_from(n).ok()).ok_or_else(|| format!("no port {port:?}"))
+        number
+            .and_then(|n| u16::try_from(n).ok())
+            .ok_or_else(|| format!("no port {port:?}"))
     }
 
     /// One GET; 200 to 399 is a success.
     pub async fn get(&self, action: &HTTPGetAction) -> Result<(), String> {
         let port = self.port(&action.port)?;
-        let host = action.host.clone().filter(|h| !h.is_empty()).unwrap_or_else(|| self.ip.to_string());
+        let host = action
+            .host
+            .clone()
+            .filter(|h| !h.is_empty())
+            .unwrap_or_else(|| self.ip.to_string());
         let scheme = action.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
         let path = action.path.as_deref().unwrap_or("/");
         let slash = if path.starts_with('/') { "" } else { "/" };
@@ -54,7 +67,10 @@ impl Target {
         }
         match request.send().await {
             Ok(answer) if (200..400).contains(&answer.status().as_u16()) => Ok(()),
-            Ok(answer) => Err(format!("HTTP probe failed with statuscode: {}", answer.status().as_u16())),
+            Ok(answer) => Err(format!(
+                "HTTP probe failed with statuscode: {}",
+                answer.status().as_u16()
+            )),
             Err(error) => Err(format!("Get {url:?}: {}", root_cause(&error))),
         }
     }
@@ -62,13 +78,19 @@ impl Target {
     pub async fn connect(&self, port: &IntOrString) -> Result<(), String> {
         let port = self.port(port)?;
         let done = TcpStream::connect((IpAddr::from(self.ip), port)).await;
-        done.map(drop).map_err(|e| format!("dial tcp {}:{port}: {e}", self.ip))
+        done.map(drop)
+            .map_err(|e| format!("dial tcp {}:{port}: {e}", self.ip))
     }
 
     /// Run a command beside the container, in its environment.
     pub async fn run(&self, command: &[String]) -> Result<(), String> {
-        let launch = Launch { words: command.to_vec(), lock: None, ..self.launch.clone() };
-        let mut process = Process::start(&self.graylane, &launch, None).map_err(|e| e.to_string())?;
+        let launch = Launch {
+            words: command.to_vec(),
+            lock: None,
+            ..self.launch.clone()
+        };
+        let mut process =
+            Process::start(&self.graylane, &launch, None).map_err(|e| e.to_string())?;
         match process.wait().await {
             0 => Ok(()),
             code => Err(format!("command {command:?} exited with {code}")),
@@ -77,15 +99,26 @@ impl Target {
 
     /// Whether what a probe has reached is the pod's.
     fn check_listener(&self, probe: &Probe) -> Result<(), String> {
-        let http = probe.http_get.as_ref().filter(|a| a.host.as_ref().is_none_or(String::is_empty)).map(|a| &a.port);
-        let Some(port) = http.or(probe.tcp_socket.as_ref().map(|a| &a.port)) else { return Ok(()) };
+        let http = probe
+            .http_get
+            .as_ref()
+            .filter(|a| a.host.as_ref().is_none_or(String::is_empty))
+            .map(|a| &a.port);
+        let Some(port) = http.or(probe.tcp_socket.as_ref().map(|a| &a.port)) else {
+            return Ok(());
+        };
         let at = SocketAddrV4::new(self.ip, self.port(port)?);
         strangers::find(at, &self.launch.mark).map_or(Ok(()), Err)
     }
 
     /// Who answers at one of the container's own ports in its place.
     pub fn stranger(&self) -> Option<String> {
-        let ports = self.container.ports.iter().flatten().filter(|p| p.protocol.as_deref().is_none_or(|p| p == "TCP"));
+        let ports = self
+            .container
+            .ports
+            .iter()
+            .flatten()
+            .filter(|p| p.protocol.as_deref().is_none_or(|p| p == "TCP"));
         let mut ports = ports.filter_map(|p| u16::try_from(p.container_port).ok());
         ports.find_map(|port| strangers::find(SocketAddrV4::new(self.ip, port), &self.launch.mark))
     }
@@ -98,7 +131,8 @@ impl Target {
             } else if let Some(action) = &probe.tcp_socket {
                 self.connect(&action.port).await
             } else if let Some(action) = &probe.exec {
-                self.run(action.command.as_deref().unwrap_or_default()).await
+                self.run(action.command.as_deref().unwrap_or_default())
+                    .await
             } else {
                 Ok(())
             }
@@ -117,7 +151,10 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 fn seconds(value: Option<i32>, default: u64) -> u64 {
-    value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
+    value
+        .and_then(|v| u64::try_from(v).ok())
+        .filter(|v| *v > 0)
+        .unwrap_or(default)
 }
 
 /// What a watch over one probe tells.
@@ -132,7 +169,10 @@ pub enum Told {
 /// Try `probe` for ever, from now on; `eager` while it has never succeeded.
 pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl FnMut(Told)) {
     let period = Duration::from_secs(seconds(probe.period_seconds, 10));
-    let (yes_after, no_after) = (seconds(probe.success_threshold, 1), seconds(probe.failure_threshold, 3));
+    let (yes_after, no_after) = (
+        seconds(probe.success_threshold, 1),
+        seconds(probe.failure_threshold, 3),
+    );
     let start = Instant::now() + Duration::from_secs(seconds(probe.initial_delay_seconds, 0));
     sleep_until(start).await;
     let (mut state, mut ever) = (first, first);
@@ -169,7 +209,11 @@ pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl F
             Err(_) => {}
         }
         let now = Instant::now();
-        let soon = if ever && (state || good == 0) { next } else { next.min(now + eager) };
+        let soon = if ever && (state || good == 0) {
+            next
+        } else {
+            next.min(now + eager)
+        };
         eager = (eager * 3 / 2).min(period);
         sleep_until(soon.max(now)).await;
     }
@@ -188,7 +232,13 @@ mod tests {
         Target {
             ip: Ipv4Addr::LOCALHOST,
             container: Container::default(),
-            launch: Launch { words: vec![], env: BTreeMap::new(), dir: "/".into(), lock: None, mark: String::new() },
+            launch: Launch {
+                words: vec![],
+                env: BTreeMap::new(),
+                dir: "/".into(),
+                lock: None,
+                mark: String::new(),
+            },
             graylane: "/none".into(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         }
@@ -209,17 +259,37 @@ mod tests {
                     let mut buffer = [0; 1024];
                     let n = stream.read(&mut buffer).await.unwrap_or(0);
                     let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
-                    let code = if text.starts_with("GET /good") { "302 Found" } else { "500 Bad" };
-                    let _ = stream.write_all(format!("HTTP/1.1 {code}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+                    let code = if text.starts_with("GET /good") {
+                        "302 Found"
+                    } else {
+                        "500 Bad"
+                    };
+                    let _ = stream
+                        .write_all(
+                            format!("HTTP/1.1 {code}\r\ncontent-length: 0\r\n\r\n").as_bytes(),
+                        )
+                        .await;
                 });
             }
         });
         let target = target();
-        target.try_once(&probe(json!({"httpGet": {"path": "good", "port": port}}))).await.unwrap();
-        let told = target.try_once(&probe(json!({"httpGet": {"path": "/bad", "port": port}}))).await.unwrap_err();
+        target
+            .try_once(&probe(json!({"httpGet": {"path": "good", "port": port}})))
+            .await
+            .unwrap();
+        let told = target
+            .try_once(&probe(json!({"httpGet": {"path": "/bad", "port": port}})))
+            .await
+            .unwrap_err();
         assert_eq!(told, "HTTP probe failed with statuscode: 500");
-        target.try_once(&probe(json!({"tcpSocket": {"port": port}}))).await.unwrap();
-        target.try_once(&probe(json!({"tcpSocket": {"port": 1}}))).await.unwrap_err();
+        target
+            .try_once(&probe(json!({"tcpSocket": {"port": port}})))
+            .await
+            .unwrap();
+        target
+            .try_once(&probe(json!({"tcpSocket": {"port": 1}})))
+            .await
+            .unwrap_err();
     }
 
     #[tokio::test]
@@ -228,9 +298,15 @@ mod tests {
         let late = tokio::net::TcpSocket::new_v4().unwrap();
         late.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let free = late.local_addr().unwrap().port();
-        let (target, probe) = (target(), probe(json!({"tcpSocket": {"port": free}, "periodSeconds": 3600})));
+        let (target, probe) = (
+            target(),
+            probe(json!({"tcpSocket": {"port": free}, "periodSeconds": 3600})),
+        );
         let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
-        let task = tokio::spawn(async move { watch(&target, &probe, false, |told| drop(tx.send(told))).await });
+        let task =
+            tokio::spawn(
+                async move { watch(&target, &probe, false, |told| drop(tx.send(told))).await },
+            );
         assert!(matches!(rx.recv().await.unwrap(), Told::Failed(_)));
         let _listener = late.listen(1).unwrap();
         assert_eq!(rx.recv().await.unwrap(), Told::Now(true, String::new()));

@@ -66,11 +66,26 @@ impl Process {
         if let Some(found) = Inherited::found() {
             command.arg("--inherit").arg(found.to_word());
         }
-        command.arg("--").args(&launch.words).env_clear().envs(&launch.env).current_dir(&launch.dir);
+        command
+            .arg("--")
+            .args(&launch.words)
+            .env_clear()
+            .envs(&launch.env)
+            .current_dir(&launch.dir);
         command.env(leftovers::VARIABLE, &launch.mark);
-        let out = || if log.is_some() { Stdio::piped() } else { Stdio::null() };
+        let out = || {
+            if log.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            }
+        };
         // A group of its own: what the terminal sends to graylane is not for containers.
-        command.stdin(Stdio::piped()).stdout(out()).stderr(out()).process_group(0);
+        command
+            .stdin(Stdio::piped())
+            .stdout(out())
+            .stderr(out())
+            .process_group(0);
         let mut child = command.spawn()?;
         let mut output = JoinSet::new();
         if let Some(log) = &log {
@@ -83,7 +98,15 @@ impl Process {
         }
         let orders = child.stdin.take();
         let (mark, lock) = (launch.mark.clone(), launch.lock.clone());
-        Ok(Self { child, orders, output, output_until: None, log, mark, lock })
+        Ok(Self {
+            child,
+            orders,
+            output,
+            output_until: None,
+            log,
+            mark,
+            lock,
+        })
     }
 
     /// TERM to its group.
@@ -97,12 +120,18 @@ impl Process {
         if let Ok(code) = timeout(OBEYS, self.wait()).await {
             return code;
         }
-        tracing::warn!(run = self.mark, "the shim of a container does not obey, and is killed");
+        tracing::warn!(
+            run = self.mark,
+            "the shim of a container does not obey, and is killed"
+        );
         let _ = self.child.start_kill();
         match timeout(OBEYS + DRAIN, self.wait()).await {
             Ok(code) => code,
             Err(_) => {
-                tracing::error!(run = self.mark, "a process cannot be killed, and is not waited for any more");
+                tracing::error!(
+                    run = self.mark,
+                    "a process cannot be killed, and is not waited for any more"
+                );
                 self.close_log();
                 KILLED
             }
@@ -119,7 +148,11 @@ impl Process {
     /// A shim that somebody has stopped could not obey.
     fn wake(&self) {
         // Not waited for yet: the number is still its own.
-        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+        if let Some(pid) = self
+            .child
+            .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?))
+        {
             let _ = kill_process(pid, Signal::CONT);
         }
     }
@@ -130,9 +163,17 @@ impl Process {
         if status.is_none_or(|s| s.signal().is_some()) {
             // Killed, it has left what it watched over.
             let session = self.lock.as_deref().and_then(Session::read);
-            leftovers::end_async(self.mark.clone(), session.into_iter().collect(), Duration::ZERO, OBEYS).await;
+            leftovers::end_async(
+                self.mark.clone(),
+                session.into_iter().collect(),
+                Duration::ZERO,
+                OBEYS,
+            )
+            .await;
         }
-        let until = *self.output_until.get_or_insert_with(|| Instant::now() + DRAIN);
+        let until = *self
+            .output_until
+            .get_or_insert_with(|| Instant::now() + DRAIN);
         while let Ok(Some(_)) = timeout_at(until, self.output.join_next()).await {}
         self.close_log();
         status.and_then(|s| s.code()).unwrap_or(KILLED)

@@ -30,7 +30,9 @@ pub fn reason(pod: &Pod, node: &str) -> Option<String> {
     let labels = node_labels(node);
     for (key, value) in spec.node_selector.iter().flatten() {
         if labels.get(key) != Some(value) {
-            return Some(format!("node {node} has no label {key}={value} (nodeSelector)"));
+            return Some(format!(
+                "node {node} has no label {key}={value} (nodeSelector)"
+            ));
         }
     }
     for volume in spec.volumes.iter().flatten() {
@@ -39,9 +41,10 @@ pub fn reason(pod: &Pod, node: &str) -> Option<String> {
             || volume.secret.is_some()
             || volume.downward_api.is_some();
         if !served {
-            let what = serde_json::to_value(volume)
-                .ok()
-                .and_then(|v| v.as_object().and_then(|o| o.keys().find(|k| *k != "name").cloned()));
+            let what = serde_json::to_value(volume).ok().and_then(|v| {
+                v.as_object()
+                    .and_then(|o| o.keys().find(|k| *k != "name").cloned())
+            });
             let what = what.unwrap_or_else(|| "unknown".into());
             return Some(format!(
                 "volume {:?} is a {what}: pocket has emptyDir, configMap, secret and downwardAPI volumes only",
@@ -50,8 +53,14 @@ pub fn reason(pod: &Pod, node: &str) -> Option<String> {
         }
     }
     let init = spec.init_containers.iter().flatten();
-    if let Some(c) = init.clone().find(|c| c.restart_policy.as_deref() == Some("Always")) {
-        return Some(format!("init container {:?} is a sidecar (restartPolicy: Always): not served by pocket", c.name));
+    if let Some(c) = init
+        .clone()
+        .find(|c| c.restart_policy.as_deref() == Some("Always"))
+    {
+        return Some(format!(
+            "init container {:?} is a sidecar (restartPolicy: Always): not served by pocket",
+            c.name
+        ));
     }
     spec.containers.iter().chain(init).find_map(container)
 }
@@ -59,17 +68,31 @@ pub fn reason(pod: &Pod, node: &str) -> Option<String> {
 fn container(c: &Container) -> Option<String> {
     let name = &c.name;
     if c.security_context.as_ref().and_then(|s| s.privileged) == Some(true) {
-        return Some(format!("container {name:?} is privileged: pocket runs processes as you, with your rights"));
+        return Some(format!(
+            "container {name:?} is privileged: pocket runs processes as you, with your rights"
+        ));
     }
-    if let Some(port) = c.ports.iter().flatten().find_map(|p| p.host_port.filter(|p| *p != 0)) {
-        return Some(format!("container {name:?} wants hostPort {port}: a pod listens on its own address only"));
+    if let Some(port) = c
+        .ports
+        .iter()
+        .flatten()
+        .find_map(|p| p.host_port.filter(|p| *p != 0))
+    {
+        return Some(format!(
+            "container {name:?} wants hostPort {port}: a pod listens on its own address only"
+        ));
     }
     if c.volume_devices.as_ref().is_some_and(|d| !d.is_empty()) {
         return Some(format!("container {name:?} wants block devices"));
     }
     let grpc = |p: &Option<Probe>| p.as_ref().is_some_and(|p| p.grpc.is_some());
-    if [&c.readiness_probe, &c.liveness_probe, &c.startup_probe].into_iter().any(grpc) {
-        return Some(format!("container {name:?} has a gRPC probe: pocket has http, tcp and exec probes"));
+    if [&c.readiness_probe, &c.liveness_probe, &c.startup_probe]
+        .into_iter()
+        .any(grpc)
+    {
+        return Some(format!(
+            "container {name:?} has a gRPC probe: pocket has http, tcp and exec probes"
+        ));
     }
     None
 }
@@ -84,25 +107,49 @@ mod tests {
         let with = |volumes: Value, container: Value| -> Pod {
             let mut c = json!({"name": "c"});
             json_patch::merge(&mut c, &container);
-            serde_json::from_value(json!({"spec": {"containers": [c], "volumes": volumes}})).unwrap()
+            serde_json::from_value(json!({"spec": {"containers": [c], "volumes": volumes}}))
+                .unwrap()
         };
         for (pod, want) in [
-            (with(json!([{"name": "v", "hostPath": {"path": "/"}}]), json!({})), "hostPath"),
             (
-                with(json!([{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}]), json!({})),
+                with(json!([{"name": "v", "hostPath": {"path": "/"}}]), json!({})),
+                "hostPath",
+            ),
+            (
+                with(
+                    json!([{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}]),
+                    json!({}),
+                ),
                 "persistentVolumeClaim",
             ),
-            (with(json!([]), json!({"securityContext": {"privileged": true}})), "privileged"),
-            (with(json!([]), json!({"ports": [{"containerPort": 1, "hostPort": 80}]})), "hostPort 80"),
-            (with(json!([]), json!({"livenessProbe": {"grpc": {"port": 1}}})), "gRPC"),
+            (
+                with(json!([]), json!({"securityContext": {"privileged": true}})),
+                "privileged",
+            ),
+            (
+                with(
+                    json!([]),
+                    json!({"ports": [{"containerPort": 1, "hostPort": 80}]}),
+                ),
+                "hostPort 80",
+            ),
+            (
+                with(json!([]), json!({"livenessProbe": {"grpc": {"port": 1}}})),
+                "gRPC",
+            ),
         ] {
             let told = reason(&pod, "pocket").unwrap();
             assert!(told.contains(want), "{told}");
         }
-        let fine = with(json!([{"name": "v", "emptyDir": {}}]), json!({"ports": [{"containerPort": 80}]}));
+        let fine = with(
+            json!([{"name": "v", "emptyDir": {}}]),
+            json!({"ports": [{"containerPort": 80}]}),
+        );
         assert_eq!(reason(&fine, "pocket"), None);
-        let elsewhere: Pod =
-            serde_json::from_value(json!({"spec": {"containers": [], "nodeSelector": {"gpu": "yes"}}})).unwrap();
+        let elsewhere: Pod = serde_json::from_value(
+            json!({"spec": {"containers": [], "nodeSelector": {"gpu": "yes"}}}),
+        )
+        .unwrap();
         assert!(reason(&elsewhere, "pocket").unwrap().contains("gpu=yes"));
     }
 }

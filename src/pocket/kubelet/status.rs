@@ -15,7 +15,8 @@ pub fn settle(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
     let init = status.init_container_statuses.clone().unwrap_or_default();
     let all = status.container_statuses.clone().unwrap_or_default();
     let initialized = init.iter().all(|s| exit_code(s) == Some(0));
-    let init_failed = policy == "Never" && init.iter().any(|s| exit_code(s).is_some_and(|c| c != 0));
+    let init_failed =
+        policy == "Never" && init.iter().any(|s| exit_code(s).is_some_and(|c| c != 0));
     let phase = if init_failed {
         "Failed"
     } else if !initialized {
@@ -24,7 +25,11 @@ pub fn settle(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
         phase(policy, &all)
     };
     status.phase = Some(phase.into());
-    let unready: Vec<&str> = all.iter().filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    let unready: Vec<&str> = all
+        .iter()
+        .filter(|s| !s.ready)
+        .map(|s| s.name.as_str())
+        .collect();
     let over = matches!(phase, "Succeeded" | "Failed");
     let completed = (phase == "Succeeded").then_some("PodCompleted");
     let not_ready = format!("containers with unready status: [{}]", unready.join(" "));
@@ -32,17 +37,38 @@ pub fn settle(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
         (true, None, None)
     } else {
         let told = (phase != "Succeeded").then(|| not_ready.clone());
-        (false, Some(completed.unwrap_or(if phase == "Failed" { "PodFailed" } else { "ContainersNotReady" })), told)
+        (
+            false,
+            Some(completed.unwrap_or(if phase == "Failed" {
+                "PodFailed"
+            } else {
+                "ContainersNotReady"
+            })),
+            told,
+        )
     };
-    let gates = pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
+    let gates = pod
+        .spec
+        .iter()
+        .flat_map(|s| s.readiness_gates.iter().flatten());
     let closed = gates
-        .filter(|g| !status.conditions.iter().flatten().any(|c| c.type_ == g.condition_type && c.status == "True"))
+        .filter(|g| {
+            !status
+                .conditions
+                .iter()
+                .flatten()
+                .any(|c| c.type_ == g.condition_type && c.status == "True")
+        })
         .count();
     let ready = match (&containers, closed) {
         ((true, ..), n) if n > 0 => (false, Some("ReadinessGatesNotReady"), None),
         (c, _) => c.clone(),
     };
-    let waits = init.iter().filter(|s| exit_code(s) != Some(0)).map(|s| s.name.as_str()).collect::<Vec<_>>();
+    let waits = init
+        .iter()
+        .filter(|s| exit_code(s) != Some(0))
+        .map(|s| s.name.as_str())
+        .collect::<Vec<_>>();
     let initialized = if initialized {
         (true, completed, None)
     } else {
@@ -85,19 +111,30 @@ pub fn set(
 }
 
 pub fn restart_policy(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or("Always")
+    pod.spec
+        .as_ref()
+        .and_then(|s| s.restart_policy.as_deref())
+        .unwrap_or("Always")
 }
 
 /// The exit code of a container that is not running.
 pub fn exit_code(status: &ContainerStatus) -> Option<i32> {
-    status.state.as_ref()?.terminated.as_ref().map(|t| t.exit_code)
+    status
+        .state
+        .as_ref()?
+        .terminated
+        .as_ref()
+        .map(|t| t.exit_code)
 }
 
 fn phase(policy: &str, all: &[ContainerStatus]) -> &'static str {
     let (mut waiting, mut running, mut stopped, mut failed) = (0, 0, 0, 0);
     for status in all {
         let state = status.state.as_ref();
-        let last = status.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+        let last = status
+            .last_state
+            .as_ref()
+            .and_then(|s| s.terminated.as_ref());
         if state.is_some_and(|s| s.running.is_some()) {
             running += 1;
         } else if let Some(ended) = state.and_then(|s| s.terminated.as_ref()).or(last) {
@@ -146,40 +183,83 @@ mod tests {
         for (policy, init, containers, phase, ready) in [
             ("Always", vec![], vec![fresh()], "Pending", "False"),
             ("Always", vec![], vec![running(true)], "Running", "True"),
-            ("Always", vec![], vec![running(true), running(false)], "Running", "False"),
+            (
+                "Always",
+                vec![],
+                vec![running(true), running(false)],
+                "Running",
+                "False",
+            ),
             ("Always", vec![], vec![backing_off()], "Running", "False"),
             ("Always", vec![], vec![ended(0)], "Running", "False"),
             ("Never", vec![], vec![ended(0)], "Succeeded", "False"),
             ("Never", vec![], vec![ended(0), ended(2)], "Failed", "False"),
-            ("Never", vec![], vec![ended(1), running(true)], "Running", "False"),
+            (
+                "Never",
+                vec![],
+                vec![ended(1), running(true)],
+                "Running",
+                "False",
+            ),
             ("OnFailure", vec![], vec![ended(1)], "Running", "False"),
             ("OnFailure", vec![], vec![ended(0)], "Succeeded", "False"),
-            ("Always", vec![running(false)], vec![fresh()], "Pending", "False"),
-            ("Always", vec![ended(0)], vec![running(true)], "Running", "True"),
+            (
+                "Always",
+                vec![running(false)],
+                vec![fresh()],
+                "Pending",
+                "False",
+            ),
+            (
+                "Always",
+                vec![ended(0)],
+                vec![running(true)],
+                "Running",
+                "True",
+            ),
             ("Never", vec![ended(1)], vec![fresh()], "Failed", "False"),
         ] {
-            let pod: Pod =
-                serde_json::from_value(json!({"spec": {"containers": [], "restartPolicy": policy}})).unwrap();
-            let mut status: PodStatus =
-                serde_json::from_value(json!({"initContainerStatuses": init, "containerStatuses": containers}))
-                    .unwrap();
+            let pod: Pod = serde_json::from_value(
+                json!({"spec": {"containers": [], "restartPolicy": policy}}),
+            )
+            .unwrap();
+            let mut status: PodStatus = serde_json::from_value(
+                json!({"initContainerStatuses": init, "containerStatuses": containers}),
+            )
+            .unwrap();
             settle(&pod, &mut status, Timestamp::UNIX_EPOCH);
-            let got = status.conditions.as_ref().unwrap().iter().find(|c| c.type_ == "Ready").unwrap();
-            assert_eq!((status.phase.as_deref(), got.status.as_str()), (Some(phase), ready), "{policy} {containers:?}");
+            let got = status
+                .conditions
+                .as_ref()
+                .unwrap()
+                .iter()
+                .find(|c| c.type_ == "Ready")
+                .unwrap();
+            assert_eq!(
+                (status.phase.as_deref(), got.status.as_str()),
+                (Some(phase), ready),
+                "{policy} {containers:?}"
+            );
         }
     }
 
     #[test]
     fn a_transition_keeps_its_time_until_the_next() {
         let pod = Pod::default();
-        let mut status: PodStatus = serde_json::from_value(json!({"containerStatuses": [running(true)]})).unwrap();
+        let mut status: PodStatus =
+            serde_json::from_value(json!({"containerStatuses": [running(true)]})).unwrap();
         settle(&pod, &mut status, Timestamp::from_second(10).unwrap());
         let first = status.conditions.clone();
         settle(&pod, &mut status, Timestamp::from_second(20).unwrap());
         assert_eq!(status.conditions, first);
         status.container_statuses.as_mut().unwrap()[0].ready = false;
         settle(&pod, &mut status, Timestamp::from_second(30).unwrap());
-        let ready = status.conditions.unwrap().into_iter().find(|c| c.type_ == "Ready").unwrap();
+        let ready = status
+            .conditions
+            .unwrap()
+            .into_iter()
+            .find(|c| c.type_ == "Ready")
+            .unwrap();
         assert_eq!(ready.last_transition_time.unwrap().0.as_second(), 30);
     }
 }

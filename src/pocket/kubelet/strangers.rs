@@ -13,14 +13,20 @@ pub fn find(at: SocketAddrV4, mark: &str) -> Option<String> {
 
 /// The same for an address with all its ports, but without what listens at all addresses.
 pub fn find_any(ip: Ipv4Addr, mark: &str) -> Option<String> {
-    let all = sockets::listening().into_iter().filter(|s| *s.local.ip() == ip);
+    let all = sockets::listening()
+        .into_iter()
+        .filter(|s| *s.local.ip() == ip);
     tell(all, mark)
 }
 
 fn tell(mut listeners: impl Iterator<Item = Socket>, mark: &str) -> Option<String> {
     let own = rustix::process::geteuid().as_raw();
-    let stranger = listeners.find(|s| is_strange(s, own, || leftovers::hold_socket(mark, s.inode)))?;
-    Some(format!("user {} listens at {} in its place", stranger.user, stranger.local))
+    let stranger =
+        listeners.find(|s| is_strange(s, own, || leftovers::hold_socket(mark, s.inode)))?;
+    Some(format!(
+        "user {} listens at {} in its place",
+        stranger.user, stranger.local
+    ))
 }
 
 /// Another user's socket, unless a process of the pod has it: one that has given up root's rights.
@@ -36,18 +42,31 @@ mod tests {
     #[test]
     fn a_socket_of_another_user_is_strange_unless_the_pod_holds_it() {
         let at: SocketAddrV4 = "127.70.16.1:80".parse().unwrap();
-        let socket = |user| Socket { local: at, remote: at, listens: true, user, inode: 1 };
+        let socket = |user| Socket {
+            local: at,
+            remote: at,
+            listens: true,
+            user,
+            inode: 1,
+        };
         assert!(is_strange(&socket(1001), 1000, || false));
         assert!(!is_strange(&socket(1001), 0, || true));
-        assert!(!is_strange(&socket(1000), 1000, || panic!("need not be looked for")));
+        assert!(!is_strange(&socket(1000), 1000, || panic!(
+            "need not be looked for"
+        )));
         let told = tell([socket(u32::MAX)].into_iter(), "none").unwrap();
-        assert_eq!(told, format!("user {} listens at 127.70.16.1:80 in its place", u32::MAX));
+        assert_eq!(
+            told,
+            format!("user {} listens at 127.70.16.1:80 in its place", u32::MAX)
+        );
     }
 
     #[test]
     fn the_own_user_is_no_stranger() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let std::net::SocketAddr::V4(at) = listener.local_addr().unwrap() else { unreachable!() };
+        let std::net::SocketAddr::V4(at) = listener.local_addr().unwrap() else {
+            unreachable!()
+        };
         assert_eq!(find(at, "none"), None);
     }
 }

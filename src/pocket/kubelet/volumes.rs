@@ -29,8 +29,18 @@ pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
         let files = if let Some(source) = &volume.config_map {
             match (from.config_maps.get(&source.name), source.optional) {
                 (Some(map), _) => {
-                    let text = map.data.clone().unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes()));
-                    let binary = map.binary_data.clone().unwrap_or_default().into_iter().map(|(k, v)| (k, v.0));
+                    let text = map
+                        .data
+                        .clone()
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|(k, v)| (k, v.into_bytes()));
+                    let binary = map
+                        .binary_data
+                        .clone()
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|(k, v)| (k, v.0));
                     chosen(text.chain(binary).collect(), source.items.as_deref())?
                 }
                 (None, Some(true)) => BTreeMap::new(),
@@ -40,7 +50,12 @@ pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
             let name = source.secret_name.clone().unwrap_or_default();
             match (from.secrets.get(&name), source.optional) {
                 (Some(secret), _) => {
-                    let data = secret.data.clone().unwrap_or_default().into_iter().map(|(k, v)| (k, v.0));
+                    let data = secret
+                        .data
+                        .clone()
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|(k, v)| (k, v.0));
                     chosen(data.collect(), source.items.as_deref())?
                 }
                 (None, Some(true)) => BTreeMap::new(),
@@ -50,9 +65,15 @@ pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
             let mut files = BTreeMap::new();
             for item in source.items.iter().flatten() {
                 let Some(selector) = &item.field_ref else {
-                    return Err(format!("volume {:?}: only fieldRef is served by pocket", volume.name));
+                    return Err(format!(
+                        "volume {:?}: only fieldRef is served by pocket",
+                        volume.name
+                    ));
                 };
-                files.insert(item.path.clone(), field(selector, pod, from.pod_ip, from.host_ip)?.into_bytes());
+                files.insert(
+                    item.path.clone(),
+                    field(selector, pod, from.pod_ip, from.host_ip)?.into_bytes(),
+                );
             }
             files
         } else {
@@ -69,7 +90,9 @@ fn chosen(
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let Some(items) = items else { return Ok(all) };
     let pick = |item: &KeyToPath| {
-        let data = all.remove(&item.key).ok_or_else(|| format!("references non-existent key {:?}", item.key))?;
+        let data = all
+            .remove(&item.key)
+            .ok_or_else(|| format!("references non-existent key {:?}", item.key))?;
         Ok((item.path.clone(), data))
     };
     items.iter().map(pick).collect()
@@ -78,9 +101,13 @@ fn chosen(
 fn write(place: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
     fs::create_dir_all(place)?;
     for (path, data) in files {
-        let inside = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+        let inside = Path::new(path)
+            .components()
+            .all(|c| matches!(c, std::path::Component::Normal(_)));
         if !inside {
-            return Err(io::Error::other(format!("{path:?} leads out of the volume")));
+            return Err(io::Error::other(format!(
+                "{path:?} leads out of the volume"
+            )));
         }
         let file = place.join(path);
         if let Some(parent) = file.parent() {
@@ -103,7 +130,12 @@ mod tests {
         let maps = BTreeMap::from([("m".to_owned(), map)]);
         let none = BTreeMap::new();
         let (pod_ip, host_ip) = (Ipv4Addr::new(127, 70, 16, 1), Ipv4Addr::LOCALHOST);
-        let from = Content { config_maps: &maps, secrets: &none, pod_ip, host_ip };
+        let from = Content {
+            config_maps: &maps,
+            secrets: &none,
+            pod_ip,
+            host_ip,
+        };
         let pod = |volumes: serde_json::Value| -> Pod {
             serde_json::from_value(
                 json!({"metadata": {"labels": {"x": "y"}}, "spec": {"containers": [], "volumes": volumes}}),
@@ -119,11 +151,24 @@ mod tests {
         ]));
         make(&good, dir.path(), &from).unwrap();
         let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
-        assert_eq!((read("all/b"), read("one/sub/x"), read("self/x")), ("2".into(), "1".into(), "y".into()));
+        assert_eq!(
+            (read("all/b"), read("one/sub/x"), read("self/x")),
+            ("2".into(), "1".into(), "y".into())
+        );
         assert!(dir.path().join("empty").is_dir() && dir.path().join("maybe").is_dir());
         let missing = pod(json!([{"name": "v", "secret": {"secretName": "none"}}]));
-        assert!(make(&missing, dir.path(), &from).unwrap_err().contains("not found"));
-        let out = pod(json!([{"name": "v", "configMap": {"name": "m", "items": [{"key": "a", "path": "../x"}]}}]));
-        assert!(make(&out, dir.path(), &from).unwrap_err().contains("leads out"));
+        assert!(
+            make(&missing, dir.path(), &from)
+                .unwrap_err()
+                .contains("not found")
+        );
+        let out = pod(
+            json!([{"name": "v", "configMap": {"name": "m", "items": [{"key": "a", "path": "../x"}]}}]),
+        );
+        assert!(
+            make(&out, dir.path(), &from)
+                .unwrap_err()
+                .contains("leads out")
+        );
     }
 }

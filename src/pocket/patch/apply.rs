@@ -11,8 +11,15 @@ use serde_json::{Map, Value, json};
 const BEFORE: &str = "before-first-apply";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// What belongs to the server, and the name: never anybody's field.
-const SERVER: &[&str] =
-    &["creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"];
+const SERVER: &[&str] = &[
+    "creationTimestamp",
+    "selfLink",
+    "uid",
+    "clusterName",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+];
 
 /// Server-side apply through the main resource. `live` is `None` when the object is to be created; `now` is RFC 3339.
 pub fn apply(
@@ -37,12 +44,24 @@ pub fn apply_subresource(
     lists: &ListKeys,
 ) -> Result<Value, ApplyError> {
     let configuration = configuration(live, applied, subresource, lists)?;
-    let one = Apply { live, configuration: &configuration, manager, subresource, now, lists };
+    let one = Apply {
+        live,
+        configuration: &configuration,
+        manager,
+        subresource,
+        now,
+        lists,
+    };
     let mut out = match one.run(force) {
         // kubectl moves from client-side to server-side apply: what its last-applied annotation set is its own already.
         Err(ApplyError::Conflicts(conflicts)) if manager == "kubectl" => {
-            let own = live.map(|live| last_applied(live, lists)).unwrap_or_default();
-            let left: Vec<Conflict> = conflicts.into_iter().filter(|c| !own.contains(&c.field)).collect();
+            let own = live
+                .map(|live| last_applied(live, lists))
+                .unwrap_or_default();
+            let left: Vec<Conflict> = conflicts
+                .into_iter()
+                .filter(|c| !own.contains(&c.field))
+                .collect();
             match left.is_empty() {
                 true => one.run(true)?,
                 false => return Err(ApplyError::Conflicts(left)),
@@ -69,9 +88,17 @@ pub fn track_update(
     let mut owners = match before {
         _ if subresource.is_none() && managed::is_reset(after) => Vec::new(),
         Some(before) => {
-            let sent = if subresource.is_none() { managed::decode(after) } else { Vec::new() };
+            let sent = if subresource.is_none() {
+                managed::decode(after)
+            } else {
+                Vec::new()
+            };
             // A client that does not know managedFields must not wipe them.
-            if sent.is_empty() { managed::decode(before) } else { sent }
+            if sent.is_empty() {
+                managed::decode(before)
+            } else {
+                sent
+            }
         }
         None => managed::decode(after),
     };
@@ -127,7 +154,10 @@ fn record_update(
 }
 
 fn disown(owner: &mut Owner, changes: &Comparison, written: &Set) {
-    owner.set = owner.set.difference(&owner.set.intersection(written)).difference(&changes.removed);
+    owner.set = owner
+        .set
+        .difference(&owner.set.intersection(written))
+        .difference(&changes.removed);
 }
 
 /// Paths nobody owns through this resource.
@@ -163,7 +193,10 @@ fn configuration(
     let Some(applied) = applied.as_object() else {
         return invalid("an applied configuration must be an object");
     };
-    if applied.get("metadata").is_some_and(|m| !m["managedFields"].is_null()) {
+    if applied
+        .get("metadata")
+        .is_some_and(|m| !m["managedFields"].is_null())
+    {
         return invalid("metadata.managedFields must be nil");
     }
     let mut out = applied.clone();
@@ -172,15 +205,20 @@ fn configuration(
             out.shift_remove("status");
         }
         Some("status") if lists.status_apart => {
-            out.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
+            out.retain(|name, _| {
+                matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")
+            });
         }
         _ => {}
     }
     if let Some(meta) = out.get_mut("metadata").and_then(Value::as_object_mut) {
-        meta.retain(|name, _| !SERVER.contains(&name.as_str()) || (live.is_none() && name != "managedFields"));
+        meta.retain(|name, _| {
+            !SERVER.contains(&name.as_str()) || (live.is_none() && name != "managedFields")
+        });
     }
     let out = Value::Object(out);
-    walk::check(lists, &out).map_err(|e| ApplyError::Invalid(format!("failed to create typed patch object: {e}")))?;
+    walk::check(lists, &out)
+        .map_err(|e| ApplyError::Invalid(format!("failed to create typed patch object: {e}")))?;
     Ok(out)
 }
 
@@ -201,10 +239,25 @@ impl Apply<'_> {
         if owners.is_empty() && self.live.is_some() {
             let api_version = live["apiVersion"].as_str().unwrap_or_default();
             let before = Owner::new(BEFORE, Operation::Update, api_version, None);
-            record_update(&mut owners, before, &nothing(lists), &live, self.now, None, lists);
+            record_update(
+                &mut owners,
+                before,
+                &nothing(lists),
+                &live,
+                self.now,
+                None,
+                lists,
+            );
         }
-        let api_version = self.configuration["apiVersion"].as_str().unwrap_or_default();
-        let mut me = Owner::new(self.manager, Operation::Apply, api_version, self.subresource);
+        let api_version = self.configuration["apiVersion"]
+            .as_str()
+            .unwrap_or_default();
+        let mut me = Owner::new(
+            self.manager,
+            Operation::Apply,
+            api_version,
+            self.subresource,
+        );
         let ignored = ignored(self.subresource, lists);
         me.set = strip_parents(walk::fields(lists, self.configuration).without(&ignored));
         let mut last = Set::default();
@@ -215,7 +268,9 @@ impl Apply<'_> {
 
         let merged = walk::merge(lists, &live, self.configuration);
         // The name and the server's own fields keep `metadata` from going with somebody's last label.
-        let owned = owners.iter().fold(me.set.union(&server_fields()), |all, o| all.union(&o.set));
+        let owned = owners
+            .iter()
+            .fold(me.set.union(&server_fields()), |all, o| all.union(&o.set));
         let mut out = prune(merged, &last, &owned, lists);
         match out.get_mut("metadata").filter(|_| lists.custom) {
             Some(metadata) => drop_new_nulls(metadata, live.get("metadata")),
@@ -229,7 +284,9 @@ impl Apply<'_> {
                 .iter()
                 .flat_map(|owner| {
                     let taken = owner.set.intersection(&written).paths();
-                    taken.into_iter().map(move |path| Conflict::new(owner, path_text(&path)))
+                    taken
+                        .into_iter()
+                        .map(move |path| Conflict::new(owner, path_text(&path)))
                 })
                 .collect();
             if !conflicts.is_empty() {
@@ -276,7 +333,9 @@ fn prune(merged: Value, last: &Set, owned: &Set, lists: &ListKeys) -> Value {
 fn drop_new_nulls(value: &mut Value, live: Option<&Value>) {
     match value {
         Value::Object(map) => {
-            map.retain(|name, value| !value.is_null() || live.is_some_and(|l| l.get(name).is_some_and(Value::is_null)));
+            map.retain(|name, value| {
+                !value.is_null() || live.is_some_and(|l| l.get(name).is_some_and(Value::is_null))
+            });
             for (name, value) in map.iter_mut() {
                 drop_new_nulls(value, live.and_then(|l| l.get(name.as_str())));
             }
@@ -310,14 +369,24 @@ fn last_applied(live: &Value, lists: &ListKeys) -> Vec<String> {
 }
 
 fn sync_last_applied(object: &mut Value, configuration: &Value) {
-    let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) else {
+    let Some(annotations) = object
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    else {
         return;
     };
-    if annotations.get(LAST_APPLIED).and_then(Value::as_str).is_none_or(str::is_empty) {
+    if annotations
+        .get(LAST_APPLIED)
+        .and_then(Value::as_str)
+        .is_none_or(str::is_empty)
+    {
         return;
     }
     let mut plain = configuration.clone();
-    if let Some(annotations) = plain.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+    if let Some(annotations) = plain
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
         annotations.shift_remove(LAST_APPLIED);
     }
     annotations.insert(LAST_APPLIED.into(), format!("{plain}\n").into());

@@ -28,13 +28,24 @@ pub(super) fn lookup(group: &str, kind: &str) -> Option<ListKeys> {
         g => g.split('.').next().unwrap_or(g),
     };
     let root = *TABLE.by_name.get(&format!("{package}/v1.{kind}"))?;
-    Some(ListKeys { types: TABLE.types.clone(), root: Shape::Struct(root), status_apart: true, custom: false })
+    Some(ListKeys {
+        types: TABLE.types.clone(),
+        root: Shape::Struct(root),
+        status_apart: true,
+        custom: false,
+    })
 }
 
 fn parse(text: &str) -> Table {
-    let lines = || text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
-    let by_name: HashMap<String, usize> =
-        lines().filter(|l| !l.starts_with(' ')).enumerate().map(|(i, l)| (l.to_owned(), i)).collect();
+    let lines = || {
+        text.lines()
+            .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    };
+    let by_name: HashMap<String, usize> = lines()
+        .filter(|l| !l.starts_with(' '))
+        .enumerate()
+        .map(|(i, l)| (l.to_owned(), i))
+        .collect();
     // `-`: a struct of scalars, the last one of the table.
     let scalars = by_name.len();
     let mut types = vec![Struct::default(); scalars + 1];
@@ -48,7 +59,10 @@ fn parse(text: &str) -> Table {
             }
         }
     }
-    Table { types: Arc::new(types), by_name }
+    Table {
+        types: Arc::new(types),
+        by_name,
+    }
 }
 
 fn field(line: &str, by_name: &HashMap<String, usize>, scalars: usize) -> (String, Field) {
@@ -63,9 +77,11 @@ fn field(line: &str, by_name: &HashMap<String, usize>, scalars: usize) -> (Strin
     let patch = match rest.last().copied() {
         Some("replace") => PatchStrategy::Replace,
         Some("merge") => PatchStrategy::MergeSet,
-        Some(last) => {
-            last.strip_prefix("merge=").map_or(PatchStrategy::Default, |key| PatchStrategy::MergeBy(key.to_owned()))
-        }
+        Some(last) => last
+            .strip_prefix("merge=")
+            .map_or(PatchStrategy::Default, |key| {
+                PatchStrategy::MergeBy(key.to_owned())
+            }),
         None => PatchStrategy::Default,
     };
     if patch != PatchStrategy::Default {
@@ -89,7 +105,10 @@ fn key(word: &str) -> Key {
         Some((name, default)) => (name, Some(Value::from(default))),
         None => (word, None),
     };
-    Key { name: name.to_owned(), default }
+    Key {
+        name: name.to_owned(),
+        default,
+    }
 }
 
 #[cfg(test)]
@@ -100,8 +119,16 @@ mod tests {
     #[test]
     fn the_table_is_whole() {
         // Every line parses, every type named is there (or this panics), and the kinds pocket serves are roots.
-        for row in builtin::ALL.iter().filter(|row| row.verbs.contains(&"update")) {
-            assert!(lookup(row.group, row.kind).is_some(), "{}/{}", row.group, row.kind);
+        for row in builtin::ALL
+            .iter()
+            .filter(|row| row.verbs.contains(&"update"))
+        {
+            assert!(
+                lookup(row.group, row.kind).is_some(),
+                "{}/{}",
+                row.group,
+                row.kind
+            );
         }
         assert!(lookup("graylane.dev", "Lane").is_none());
         assert!(lookup("apps", "Nothing").is_none());

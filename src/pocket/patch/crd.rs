@@ -9,7 +9,12 @@ pub(super) fn from_schema(schema: &Value) -> ListKeys {
     let (types, meta) = builtin::object_meta();
     let mut reader = Reader { types, meta };
     let root = reader.object(schema, true);
-    ListKeys { types: Arc::new(reader.types), root, status_apart: false, custom: !schema.is_null() }
+    ListKeys {
+        types: Arc::new(reader.types),
+        root,
+        status_apart: false,
+        custom: !schema.is_null(),
+    }
 }
 
 struct Reader {
@@ -45,9 +50,12 @@ impl Reader {
                 known.fields.insert(name.clone(), field(shape));
             }
         }
-        known.open = schema["properties"].is_null() || schema["x-kubernetes-preserve-unknown-fields"] == true;
+        known.open = schema["properties"].is_null()
+            || schema["x-kubernetes-preserve-unknown-fields"] == true;
         if resource {
-            known.fields.insert("metadata".into(), field(self.meta.clone()));
+            known
+                .fields
+                .insert("metadata".into(), field(self.meta.clone()));
             for name in ["apiVersion", "kind"] {
                 known.fields.insert(name.into(), field(Shape::Any));
             }
@@ -82,5 +90,8 @@ impl Reader {
 }
 
 fn field(shape: Shape) -> Field {
-    Field { shape, patch: PatchStrategy::Default }
+    Field {
+        shape,
+        patch: PatchStrategy::Default,
+    }
 }

@@ -58,7 +58,9 @@ fn element(text: &str) -> Option<Element> {
         "f" => Some(Element::Field(rest.to_owned())),
         "k" => {
             let fields: Map<String, Value> = serde_json::from_str(rest).ok()?;
-            Some(Element::key(fields.iter().map(|(k, v)| (k.as_str(), v)).collect()))
+            Some(Element::key(
+                fields.iter().map(|(k, v)| (k.as_str(), v)).collect(),
+            ))
         }
         "v" => Some(Element::item(&serde_json::from_str(rest).ok()?)),
         "i" => rest.parse().ok().map(Element::Index),
@@ -94,7 +96,13 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        for bad in [json!("x"), json!({"q:x": {}}), json!({"f:x": 1}), json!({"k:[]": {}}), json!({"v:{": {}})] {
+        for bad in [
+            json!("x"),
+            json!({"q:x": {}}),
+            json!({"f:x": 1}),
+            json!({"k:[]": {}}),
+            json!({"v:{": {}}),
+        ] {
             assert_eq!(decode(&bad), None, "{bad}");
         }
     }

@@ -20,8 +20,10 @@ pub(super) enum Element {
 impl Element {
     pub(super) fn key(mut fields: Vec<(&str, &Value)>) -> Element {
         fields.sort_by_key(|(name, _)| *name);
-        let map: Map<String, Value> =
-            fields.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        let map: Map<String, Value> = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect();
         Element::Key(Value::Object(map).to_string())
     }
 
@@ -93,7 +95,10 @@ impl Set {
     pub fn extend(&mut self, other: &Set) {
         self.members.extend(other.members.iter().cloned());
         for (element, child) in &other.children {
-            self.children.entry(element.clone()).or_default().extend(child);
+            self.children
+                .entry(element.clone())
+                .or_default()
+                .extend(child);
         }
     }
 

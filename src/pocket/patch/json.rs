@@ -23,29 +23,43 @@ pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
             Some("replace") if lacks => operation["op"] = "add".into(),
             _ => {}
         }
-        let operation: json_patch::PatchOperation = serde_json::from_value(operation).map_err(malformed)?;
-        json_patch::patch(&mut out, &[operation]).map_err(|e| PatchError::Inapplicable(e.to_string()))?;
+        let operation: json_patch::PatchOperation =
+            serde_json::from_value(operation).map_err(malformed)?;
+        json_patch::patch(&mut out, &[operation])
+            .map_err(|e| PatchError::Inapplicable(e.to_string()))?;
     }
     Ok(out)
 }
 
 /// The object that a pointer's last step is a field of is there, and the field is not.
 fn lacks_key(document: &Value, pointer: &str) -> bool {
-    let Some((parent, key)) = pointer.rsplit_once('/') else { return false };
+    let Some((parent, key)) = pointer.rsplit_once('/') else {
+        return false;
+    };
     let key = key.replace("~1", "/").replace("~0", "~");
-    document.pointer(parent).and_then(Value::as_object).is_some_and(|parent| !parent.contains_key(&key))
+    document
+        .pointer(parent)
+        .and_then(Value::as_object)
+        .is_some_and(|parent| !parent.contains_key(&key))
 }
 
 /// Counts indices below 0 from the end: of the list as it will be where the last one is where something is added.
 fn resolve_indices(operation: &mut Value, field: &str, document: &Value, adds: bool) {
-    let Some(pointer) = operation[field].as_str().filter(|p| p.contains("/-")) else { return };
+    let Some(pointer) = operation[field].as_str().filter(|p| p.contains("/-")) else {
+        return;
+    };
     let steps: Vec<&str> = pointer.split('/').skip(1).collect();
     let mut resolved = String::new();
     for (at, step) in steps.iter().enumerate() {
-        let length = document.pointer(&resolved).and_then(Value::as_array).map(Vec::len);
+        let length = document
+            .pointer(&resolved)
+            .and_then(Value::as_array)
+            .map(Vec::len);
         let extra = usize::from(adds && at + 1 == steps.len());
         let from_end = step.strip_prefix('-').and_then(|n| n.parse::<usize>().ok());
-        let index = length.zip(from_end).and_then(|(length, back)| (length + extra).checked_sub(back));
+        let index = length
+            .zip(from_end)
+            .and_then(|(length, back)| (length + extra).checked_sub(back));
         resolved.push('/');
         match index {
             Some(index) => resolved.push_str(&index.to_string()),
@@ -69,35 +83,62 @@ mod tests {
             {"op": "replace", "path": "/spec/paused", "value": true},
             {"op": "add", "path": "/spec/n/-", "value": 3},
         ]);
-        assert_eq!(json(&target, &good), Ok(json!({"spec": {"paused": true, "n": [1, 2, 3]}})));
+        assert_eq!(
+            json(&target, &good),
+            Ok(json!({"spec": {"paused": true, "n": [1, 2, 3]}}))
+        );
         let stale = json!([
             {"op": "remove", "path": "/spec/n"},
             {"op": "test", "path": "/spec/paused", "value": true},
         ]);
-        assert!(matches!(json(&target, &stale), Err(PatchError::Inapplicable(_))));
-        assert!(matches!(json(&target, &json!({"op": "add"})), Err(PatchError::Malformed(_))));
+        assert!(matches!(
+            json(&target, &stale),
+            Err(PatchError::Inapplicable(_))
+        ));
+        assert!(matches!(
+            json(&target, &json!({"op": "add"})),
+            Err(PatchError::Malformed(_))
+        ));
     }
 
     #[test]
     fn where_kubernetes_differs_from_the_rfc() {
         let target = json!({"m": {"a": "b", "c/d": 1}, "n": [1, 2, 3]});
         for (patch, changed) in [
-            (json!({"op": "test", "path": "/m/none", "value": null}), Some(target.clone())),
-            (json!({"op": "test", "path": "/none/none", "value": null}), None),
+            (
+                json!({"op": "test", "path": "/m/none", "value": null}),
+                Some(target.clone()),
+            ),
+            (
+                json!({"op": "test", "path": "/none/none", "value": null}),
+                None,
+            ),
             (json!({"op": "test", "path": "/m/a", "value": null}), None),
-            (json!({"op": "test", "path": "/m/c~1d", "value": 1}), Some(target.clone())),
+            (
+                json!({"op": "test", "path": "/m/c~1d", "value": 1}),
+                Some(target.clone()),
+            ),
             (
                 json!({"op": "replace", "path": "/m/new", "value": 1}),
                 Some(json!({"m": {"a": "b", "c/d": 1, "new": 1}, "n": [1, 2, 3]})),
             ),
-            (json!({"op": "replace", "path": "/none/new", "value": 1}), None),
+            (
+                json!({"op": "replace", "path": "/none/new", "value": 1}),
+                None,
+            ),
             (json!({"op": "remove", "path": "/m/none"}), None),
-            (json!({"op": "remove", "path": "/n/-1"}), Some(json!({"m": {"a": "b", "c/d": 1}, "n": [1, 2]}))),
+            (
+                json!({"op": "remove", "path": "/n/-1"}),
+                Some(json!({"m": {"a": "b", "c/d": 1}, "n": [1, 2]})),
+            ),
             (
                 json!({"op": "add", "path": "/n/-1", "value": 4}),
                 Some(json!({"m": {"a": "b", "c/d": 1}, "n": [1, 2, 3, 4]})),
             ),
-            (json!({"op": "test", "path": "/n/-3", "value": 1}), Some(target.clone())),
+            (
+                json!({"op": "test", "path": "/n/-3", "value": 1}),
+                Some(target.clone()),
+            ),
             (json!({"op": "test", "path": "/n/-4", "value": 1}), None),
         ] {
             assert_eq!(json(&target, &json!([patch])).ok(), changed, "{patch}");

@@ -37,7 +37,12 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub fn new(manager: &str, operation: Operation, api_version: &str, subresource: Option<&str>) -> Owner {
+    pub fn new(
+        manager: &str,
+        operation: Operation,
+        api_version: &str,
+        subresource: Option<&str>,
+    ) -> Owner {
         Owner {
             manager: manager.to_owned(),
             operation,
@@ -60,7 +65,9 @@ impl Owner {
 /// The owners that an object names; empty when what it says cannot be read.
 pub(super) fn decode(object: &Value) -> Vec<Owner> {
     let entries = object["metadata"]["managedFields"].as_array();
-    entries.and_then(|all| all.iter().map(decode_entry).collect()).unwrap_or_default()
+    entries
+        .and_then(|all| all.iter().map(decode_entry).collect())
+        .unwrap_or_default()
 }
 
 fn decode_entry(entry: &Value) -> Option<Owner> {
@@ -84,7 +91,10 @@ fn decode_entry(entry: &Value) -> Option<Owner> {
 
 /// A client asks to start the bookkeeping anew by `managedFields: []` or `[{}]`.
 pub(super) fn is_reset(object: &Value) -> bool {
-    match object["metadata"]["managedFields"].as_array().map(Vec::as_slice) {
+    match object["metadata"]["managedFields"]
+        .as_array()
+        .map(Vec::as_slice)
+    {
         Some([]) => true,
         Some([only]) => only.as_object().is_some_and(Map::is_empty),
         _ => false,
@@ -105,8 +115,15 @@ pub(super) fn encode(object: &mut Value, mut owners: Vec<Owner>) {
     owners.retain(|o| !o.set.is_empty());
     cap(&mut owners);
     owners.sort_by(|a, b| {
-        let key =
-            |o: &Owner| (o.operation, o.time.clone(), o.manager.clone(), o.api_version.clone(), o.subresource.clone());
+        let key = |o: &Owner| {
+            (
+                o.operation,
+                o.time.clone(),
+                o.manager.clone(),
+                o.api_version.clone(),
+                o.subresource.clone(),
+            )
+        };
         key(a).cmp(&key(b))
     });
     let Some(object) = object.as_object_mut() else {
@@ -118,7 +135,10 @@ pub(super) fn encode(object: &mut Value, mut owners: Vec<Owner>) {
     };
     meta.shift_remove("managedFields");
     if !owners.is_empty() {
-        meta.insert("managedFields".into(), owners.iter().map(encode_entry).collect());
+        meta.insert(
+            "managedFields".into(),
+            owners.iter().map(encode_entry).collect(),
+        );
     }
 }
 
@@ -140,8 +160,17 @@ fn encode_entry(owner: &Owner) -> Value {
 
 fn cap(owners: &mut Vec<Owner>) {
     let updater = |o: &Owner| o.operation == Operation::Update && o.manager != ANCIENT;
-    while owners.iter().filter(|o| o.operation == Operation::Update).count() > MAX_UPDATERS {
-        let oldest = owners.iter().enumerate().filter(|(_, o)| updater(o)).min_by(|a, b| a.1.time.cmp(&b.1.time));
+    while owners
+        .iter()
+        .filter(|o| o.operation == Operation::Update)
+        .count()
+        > MAX_UPDATERS
+    {
+        let oldest = owners
+            .iter()
+            .enumerate()
+            .filter(|(_, o)| updater(o))
+            .min_by(|a, b| a.1.time.cmp(&b.1.time));
         let Some((oldest, _)) = oldest else { return };
         let old = owners.swap_remove(oldest);
         let mut bucket = Owner::new(ANCIENT, Operation::Update, &old.api_version, None);
@@ -221,13 +250,23 @@ impl fmt::Display for ApplyError {
                 all => {
                     let mut by_owner: BTreeMap<String, Vec<&str>> = BTreeMap::new();
                     for conflict in all {
-                        by_owner.entry(conflict.owner()).or_default().push(&conflict.field);
+                        by_owner
+                            .entry(conflict.owner())
+                            .or_default()
+                            .push(&conflict.field);
                     }
                     let lines: Vec<String> = by_owner
                         .iter()
-                        .map(|(owner, fields)| format!("conflicts with {owner}:\n- {}", fields.join("\n- ")))
+                        .map(|(owner, fields)| {
+                            format!("conflicts with {owner}:\n- {}", fields.join("\n- "))
+                        })
                         .collect();
-                    write!(f, "Apply failed with {} conflicts: {}", all.len(), lines.join("\n"))
+                    write!(
+                        f,
+                        "Apply failed with {} conflicts: {}",
+                        all.len(),
+                        lines.join("\n")
+                    )
                 }
             },
         }

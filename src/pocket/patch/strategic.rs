@@ -15,9 +15,13 @@ type Object = Map<String, Value>;
 /// Strategic merge patch. An API server knows it for built-in kinds only (415 for custom resources).
 pub fn strategic(target: &Value, patch: &Value, lists: &ListKeys) -> Result<Value, PatchError> {
     let (Some(target), Some(patch)) = (target.as_object(), patch.as_object()) else {
-        return Err(malformed("a strategic merge patch is an object, applied to an object"));
+        return Err(malformed(
+            "a strategic merge patch is an object, applied to an object",
+        ));
     };
-    Merge { lists }.maps(&lists.root, target.clone(), patch).map(Value::Object)
+    Merge { lists }
+        .maps(&lists.root, target.clone(), patch)
+        .map(Value::Object)
 }
 
 fn malformed(why: impl Into<String>) -> PatchError {
@@ -29,13 +33,20 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn maps(&self, shape: &Shape, mut target: Object, patch: &Object) -> Result<Object, PatchError> {
+    fn maps(
+        &self,
+        shape: &Shape,
+        mut target: Object,
+        patch: &Object,
+    ) -> Result<Object, PatchError> {
         match patch.get(PATCH).map(|d| d.as_str().unwrap_or_default()) {
             None | Some("merge") => {}
             Some("replace") => return Ok(without_directives(patch)),
             Some("delete") => return Ok(Object::new()),
             Some(other) => {
-                return Err(malformed(format!("unknown {PATCH} type {other:?}: replace, merge or delete")));
+                return Err(malformed(format!(
+                    "unknown {PATCH} type {other:?}: replace, merge or delete"
+                )));
             }
         }
         retain(&mut target, patch)?;
@@ -54,7 +65,9 @@ impl Merge<'_> {
             let below = self.lists.child(shape, name);
             let strategy = self.lists.strategy(shape, name);
             let merged = match (target.get_mut(name).map(Value::take), value) {
-                (Some(Value::Object(old)), Value::Object(new)) if *strategy != PatchStrategy::Replace => {
+                (Some(Value::Object(old)), Value::Object(new))
+                    if *strategy != PatchStrategy::Replace =>
+                {
                     Value::Object(self.maps(below, old, new)?)
                 }
                 (Some(Value::Array(old)), Value::Array(new)) => {
@@ -77,7 +90,9 @@ impl Merge<'_> {
         new: &[Value],
     ) -> Result<Vec<Value>, PatchError> {
         match strategy {
-            PatchStrategy::Default | PatchStrategy::Replace => Ok(new.iter().filter_map(clean_item).collect()),
+            PatchStrategy::Default | PatchStrategy::Replace => {
+                Ok(new.iter().filter_map(clean_item).collect())
+            }
             PatchStrategy::MergeSet => {
                 let mut out = old;
                 for item in new {
@@ -109,7 +124,9 @@ impl Merge<'_> {
         let mut replace = false;
         let mut rest = Vec::new();
         for item in new {
-            let map = item.as_object().ok_or_else(|| malformed(format!("{name}: every item must be a map")))?;
+            let map = item
+                .as_object()
+                .ok_or_else(|| malformed(format!("{name}: every item must be a map")))?;
             match map.get(PATCH).map(|d| d.as_str().unwrap_or_default()) {
                 None => rest.push(map),
                 Some("delete") => {
@@ -125,7 +142,10 @@ impl Merge<'_> {
             }
         }
         if replace {
-            return Ok(rest.into_iter().map(|m| Value::Object(without_directives(m))).collect());
+            return Ok(rest
+                .into_iter()
+                .map(|m| Value::Object(without_directives(m)))
+                .collect());
         }
         for map in &rest {
             let id = key_of(name, map, key)?;
@@ -149,7 +169,9 @@ impl Merge<'_> {
             let Some(list) = name.strip_prefix(ORDER) else {
                 continue;
             };
-            let order = order.as_array().ok_or_else(|| malformed(format!("{name} must be a list")))?;
+            let order = order
+                .as_array()
+                .ok_or_else(|| malformed(format!("{name} must be a list")))?;
             let Some(Value::Array(items)) = target.get_mut(list) else {
                 continue;
             };
@@ -160,9 +182,14 @@ impl Merge<'_> {
             };
             let ids: Vec<Value> = order.iter().map(|o| id(key, o)).collect();
             if let Some(Value::Array(sent)) = patch.get(list)
-                && let Some(stray) = sent.iter().find(|s| s.get(PATCH).is_none() && !ids.contains(&id(key, s)))
+                && let Some(stray) = sent
+                    .iter()
+                    .find(|s| s.get(PATCH).is_none() && !ids.contains(&id(key, s)))
             {
-                return Err(malformed(format!("{list}: {} is in the patch but not in {name}", id(key, stray))));
+                return Err(malformed(format!(
+                    "{list}: {} is in the patch but not in {name}",
+                    id(key, stray)
+                )));
             }
             *items = ordered(std::mem::take(items), &ids, &before, key);
         }
@@ -172,13 +199,19 @@ impl Merge<'_> {
 
 fn key_of<'a>(name: &str, map: &'a Object, key: &str) -> Result<&'a Value, PatchError> {
     map.get(key).ok_or_else(|| {
-        malformed(format!("{name}: an item does not contain the merge key {key}: {}", Value::Object(map.clone())))
+        malformed(format!(
+            "{name}: an item does not contain the merge key {key}: {}",
+            Value::Object(map.clone())
+        ))
     })
 }
 
 /// What tells an item from the others: its merge key, or itself.
 fn id(key: Option<&str>, item: &Value) -> Value {
-    key.map_or_else(|| item.clone(), |key| item.get(key).cloned().unwrap_or_default())
+    key.map_or_else(
+        || item.clone(),
+        |key| item.get(key).cloned().unwrap_or_default(),
+    )
 }
 
 /// `$retainKeys`: only these keys may stay (the fields of a union: one volume source, one strategy).
@@ -186,17 +219,26 @@ fn retain(target: &mut Object, patch: &Object) -> Result<(), PatchError> {
     let Some(keys) = patch.get(RETAIN) else {
         return Ok(());
     };
-    let keys = keys.as_array().ok_or_else(|| malformed(format!("{RETAIN} must be a list")))?;
+    let keys = keys
+        .as_array()
+        .ok_or_else(|| malformed(format!("{RETAIN} must be a list")))?;
     let kept = |name: &str| keys.iter().any(|k| k == name);
-    if let Some((stray, _)) = patch.iter().find(|(n, v)| !n.starts_with('$') && !v.is_null() && !kept(n)) {
-        return Err(malformed(format!("{stray} is in the patch but not in its {RETAIN}")));
+    if let Some((stray, _)) = patch
+        .iter()
+        .find(|(n, v)| !n.starts_with('$') && !v.is_null() && !kept(n))
+    {
+        return Err(malformed(format!(
+            "{stray} is in the patch but not in its {RETAIN}"
+        )));
     }
     target.retain(|name, _| kept(name));
     Ok(())
 }
 
 fn delete_from(target: &mut Object, list: &str, gone: &Value) -> Result<(), PatchError> {
-    let gone = gone.as_array().ok_or_else(|| malformed(format!("{DELETE_FROM}{list} must be a list")))?;
+    let gone = gone
+        .as_array()
+        .ok_or_else(|| malformed(format!("{DELETE_FROM}{list} must be a list")))?;
     if let Some(Value::Array(items)) = target.get_mut(list) {
         items.retain(|item| !gone.contains(item));
     }
@@ -208,7 +250,8 @@ fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&st
     let id = |v: &Value| id(key, v);
     let position = |v: &Value| order.iter().position(|o| *o == id(v));
     let stood = |v: &Value| before.iter().position(|b| id(b) == id(v));
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|v| position(v).is_some());
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        items.into_iter().partition(|v| position(v).is_some());
     named.sort_by_key(|v| position(v));
     others.sort_by_key(|v| stood(v).unwrap_or(usize::MAX));
     let mut out = Vec::with_capacity(named.len() + others.len());
@@ -247,8 +290,9 @@ fn clean_item(item: &Value) -> Option<Value> {
 fn without_directives(map: &Object) -> Object {
     map.iter()
         .filter(|(name, value)| {
-            let directive =
-                [PATCH, RETAIN].contains(&name.as_str()) || name.starts_with(DELETE_FROM) || name.starts_with(ORDER);
+            let directive = [PATCH, RETAIN].contains(&name.as_str())
+                || name.starts_with(DELETE_FROM)
+                || name.starts_with(ORDER);
             !directive && !value.is_null()
         })
         .map(|(name, value)| (name.clone(), clean(value)))

@@ -22,9 +22,15 @@ pub(super) fn deployment(spec: Value) -> Value {
 
 /// fieldsV1 of one manager.
 pub(super) fn owned(object: &Value, manager: &str) -> Value {
-    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let entries = object["metadata"]["managedFields"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let mut found = entries.into_iter().filter(|e| e["manager"] == manager);
-    let first = found.next().map(|e| e["fieldsV1"].clone()).unwrap_or_default();
+    let first = found
+        .next()
+        .map(|e| e["fieldsV1"].clone())
+        .unwrap_or_default();
     assert!(found.next().is_none(), "{manager} twice: {object:#}");
     first
 }
@@ -33,6 +39,9 @@ pub(super) fn owned(object: &Value, manager: &str) -> Value {
 fn merge_patch_is_rfc_7386() {
     let target = json!({"a": {"b": 1, "c": [1, 2]}, "d": 1});
     let patch = json!({"a": {"b": null, "c": [3]}, "e": {"f": null}});
-    assert_eq!(super::merge(&target, &patch), json!({"a": {"c": [3]}, "d": 1, "e": {}}));
+    assert_eq!(
+        super::merge(&target, &patch),
+        json!({"a": {"c": [3]}, "d": 1, "e": {}})
+    );
     assert_eq!(super::merge(&target, &json!({})), target);
 }

@@ -32,9 +32,13 @@ fn element(shape: &Shape, item: &Value) -> Result<Element, String> {
     match shape {
         Shape::List(keys, _) => keyed(keys, item),
         _ => match item {
-            Value::Object(_) => Err("associative list without keys has an element that's a map type".into()),
+            Value::Object(_) => {
+                Err("associative list without keys has an element that's a map type".into())
+            }
             Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
-            Value::Null => Err("associative list without keys has an element that's an explicit null".into()),
+            Value::Null => {
+                Err("associative list without keys has an element that's an explicit null".into())
+            }
             scalar => Ok(Element::item(scalar)),
         },
     }
@@ -55,8 +59,10 @@ fn keyed(keys: &[Key], item: &Value) -> Result<Element, String> {
             names.join(" ")
         ));
     }
-    let fields =
-        keys.iter().filter_map(|k| Some((k.name.as_str(), map.get(&k.name).or(k.default.as_ref())?))).collect();
+    let fields = keys
+        .iter()
+        .filter_map(|k| Some((k.name.as_str(), map.get(&k.name).or(k.default.as_ref())?)))
+        .collect();
     Ok(Element::key(fields))
 }
 
@@ -86,9 +92,13 @@ pub(super) fn check(lists: &ListKeys, value: &Value) -> Result<(), String> {
             Node::List(items) => {
                 let mut seen = BTreeSet::new();
                 items.iter().enumerate().try_for_each(|(i, item)| {
-                    let element = element(shape, item).map_err(|e| format!("{}: element {i}: {e}", path_text(path)))?;
+                    let element = element(shape, item)
+                        .map_err(|e| format!("{}: element {i}: {e}", path_text(path)))?;
                     if !seen.insert(element.clone()) {
-                        return Err(format!("{}: duplicate entries for key {element}", path_text(path)));
+                        return Err(format!(
+                            "{}: duplicate entries for key {element}",
+                            path_text(path)
+                        ));
                     }
                     path.push(element);
                     walk(lists, item_shape(shape), item, path)?;
@@ -157,7 +167,11 @@ impl Comparison {
 }
 
 pub(super) fn compare(lists: &ListKeys, before: &Value, after: &Value) -> Comparison {
-    let mut walker = Compare { lists, path: Vec::new(), out: Comparison::default() };
+    let mut walker = Compare {
+        lists,
+        path: Vec::new(),
+        out: Comparison::default(),
+    };
     walker.compare(&lists.root, Some(before), Some(after));
     walker.out
 }
@@ -207,12 +221,24 @@ impl Compare<'_> {
         }
     }
 
-    fn maps(&mut self, shape: &Shape, old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>) {
+    fn maps(
+        &mut self,
+        shape: &Shape,
+        old: Option<&Map<String, Value>>,
+        new: Option<&Map<String, Value>>,
+    ) {
         let names = old.into_iter().flat_map(Map::keys);
-        let more = new.into_iter().flat_map(Map::keys).filter(|k| !old.is_some_and(|o| o.contains_key(*k)));
+        let more = new
+            .into_iter()
+            .flat_map(Map::keys)
+            .filter(|k| !old.is_some_and(|o| o.contains_key(*k)));
         for name in names.chain(more) {
             self.path.push(Element::Field(name.clone()));
-            self.compare(self.lists.child(shape, name), old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)));
+            self.compare(
+                self.lists.child(shape, name),
+                old.and_then(|m| m.get(name)),
+                new.and_then(|m| m.get(name)),
+            );
             self.path.pop();
         }
     }
@@ -222,7 +248,10 @@ impl Compare<'_> {
         let all: BTreeSet<&Element> = old.keys().chain(new.keys()).collect();
         let none = Vec::new();
         for element in all {
-            let (a, b) = (old.get(element).unwrap_or(&none), new.get(element).unwrap_or(&none));
+            let (a, b) = (
+                old.get(element).unwrap_or(&none),
+                new.get(element).unwrap_or(&none),
+            );
             self.path.push(element.clone());
             match (a.len(), b.len()) {
                 (0 | 1, 0 | 1) => {
@@ -270,7 +299,9 @@ fn merge_at(lists: &ListKeys, shape: &Shape, live: &Value, applied: &Value) -> V
 
 /// The applier's order for its items; items of others stay where they stood between them.
 fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value]) -> Value {
-    let elements = |items: &[Value]| -> Vec<Option<Element>> { items.iter().map(|i| element(shape, i).ok()).collect() };
+    let elements = |items: &[Value]| -> Vec<Option<Element>> {
+        items.iter().map(|i| element(shape, i).ok()).collect()
+    };
     let (left, right) = (elements(live), elements(applied));
     let (old, new) = (index(shape, live), index(shape, applied));
     let mut out: Vec<Value> = Vec::with_capacity(live.len().max(applied.len()));
@@ -298,7 +329,9 @@ fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value
                 l += 1;
                 continue;
             }
-            if ours.is_some_and(|e| done.contains(e)) || (r < applied.len() && next.is_some() && next != ours) {
+            if ours.is_some_and(|e| done.contains(e))
+                || (r < applied.len() && next.is_some() && next != ours)
+            {
                 // Merged already, or to come later in the applier's order.
                 l += 1;
                 continue;

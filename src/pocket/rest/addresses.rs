@@ -43,9 +43,15 @@ impl ApiServer {
             return Ok(());
         }
         let registry = self.registry();
-        let Some(resource) = registry.stored_as(STORAGE) else { return Ok(()) };
+        let Some(resource) = registry.stored_as(STORAGE) else {
+            return Ok(());
+        };
         for service in self.store().list(STORAGE, None).values() {
-            let own = if is_api(&service) { Some(network.node()) } else { None };
+            let own = if is_api(&service) {
+                Some(network.node())
+            } else {
+                None
+            };
             let right = |a| own.map_or(network.is_service(a), |node| node == a);
             if !needs_one(&service) || address(&service).is_some_and(right) {
                 continue;
@@ -53,7 +59,9 @@ impl ApiServer {
             let fresh = own.map_or_else(|| self.free_address(network), Ok)?;
             let key = delete::key_of(resource, &service);
             let gone = self.change(resource, &key, false, |current| {
-                let Some(current) = current else { return Err(ApiError::not_found(resource, &key.name)) };
+                let Some(current) = current else {
+                    return Err(ApiError::not_found(resource, &key.name));
+                };
                 let mut object = (*current.value).clone();
                 put(&mut object, fresh);
                 Ok(Decision::Put(object))
@@ -72,7 +80,9 @@ impl ApiServer {
             return Ok(());
         }
         families(object);
-        let Some(network) = self.inner.addresses.network.get() else { return Ok(()) };
+        let Some(network) = self.inner.addresses.network.get() else {
+            return Ok(());
+        };
         if !needs_one(object) {
             return Ok(());
         }
@@ -80,7 +90,9 @@ impl ApiServer {
             put(object, network.node());
             return Ok(());
         }
-        let named = object["spec"]["clusterIP"].as_str().filter(|t| !t.is_empty());
+        let named = object["spec"]["clusterIP"]
+            .as_str()
+            .filter(|t| !t.is_empty());
         let Some(named) = named else {
             put(object, self.free_address(*network)?);
             return Ok(());
@@ -88,7 +100,12 @@ impl ApiServer {
         let refuse = |why: &str| {
             let value = json!(named);
             let problem = FieldError::invalid("spec.clusterIPs[0]", &value, why);
-            ApiError::invalid(&resource.group, &resource.kind, meta::text(object, "name"), &[problem])
+            ApiError::invalid(
+                &resource.group,
+                &resource.kind,
+                meta::text(object, "name"),
+                &[problem],
+            )
         };
         match named.parse() {
             Ok(address) if network.is_service(address) => {
@@ -98,9 +115,9 @@ impl ApiServer {
                 put(object, address);
                 Ok(())
             }
-            _ => {
-                Err(refuse(&format!("failed to allocate IP {named}: the provided IP is not of this pocket's network")))
-            }
+            _ => Err(refuse(&format!(
+                "failed to allocate IP {named}: the provided IP is not of this pocket's network"
+            ))),
         }
     }
 
@@ -113,7 +130,9 @@ impl ApiServer {
             match network.service(next.fetch_add(1, Ordering::Relaxed)) {
                 Some(address) if !used.contains(&address) => return Ok(address),
                 Some(_) => {}
-                None if wrapped => return Err(ApiError::internal("no address is free for another Service")),
+                None if wrapped => {
+                    return Err(ApiError::internal("no address is free for another Service"));
+                }
                 None => {
                     wrapped = true;
                     next.store(0, Ordering::Relaxed);
@@ -123,7 +142,11 @@ impl ApiServer {
     }
 
     fn addresses_in_use(&self) -> HashSet<Ipv4Addr> {
-        self.store().list(STORAGE, None).values().filter_map(|s| address(&s)).collect()
+        self.store()
+            .list(STORAGE, None)
+            .values()
+            .filter_map(|s| address(&s))
+            .collect()
     }
 }
 
@@ -133,15 +156,23 @@ pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Resu
     drop_of_other_types(old, object);
     if object["spec"]["type"] != "ExternalName" {
         for field in ["ipFamilies", "ipFamilyPolicy"] {
-            if let Some(value) = old["spec"].get(field).filter(|_| object["spec"].get(field).is_none()) {
+            if let Some(value) = old["spec"]
+                .get(field)
+                .filter(|_| object["spec"].get(field).is_none())
+            {
                 object["spec"][field] = value.clone();
             }
         }
     }
-    let Some(was) = old["spec"]["clusterIP"].as_str().filter(|t| !t.is_empty()) else { return Ok(()) };
+    let Some(was) = old["spec"]["clusterIP"].as_str().filter(|t| !t.is_empty()) else {
+        return Ok(());
+    };
     let is = object["spec"]["clusterIP"].as_str().unwrap_or_default();
     if is.is_empty() && object["spec"]["type"] != "ExternalName" {
-        let (ip, ips) = (old["spec"]["clusterIP"].clone(), old["spec"]["clusterIPs"].clone());
+        let (ip, ips) = (
+            old["spec"]["clusterIP"].clone(),
+            old["spec"]["clusterIPs"].clone(),
+        );
         object["spec"]["clusterIP"] = ip;
         if !ips.is_null() {
             object["spec"]["clusterIPs"] = ips;
@@ -152,18 +183,35 @@ pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Resu
         return Ok(());
     }
     let problem = FieldError::invalid("spec.clusterIPs[0]", &json!(is), "field is immutable");
-    Err(ApiError::invalid(&resource.group, &resource.kind, meta::text(old, "name"), &[problem]))
+    Err(ApiError::invalid(
+        &resource.group,
+        &resource.kind,
+        meta::text(old, "name"),
+        &[problem],
+    ))
 }
 
 /// Ports that go on keep the node ports they have; a Service that needs none any more loses them.
 fn keep_node_ports(old: &Value, object: &mut Value) {
     let outside = |kind: &Value| kind == "NodePort" || kind == "LoadBalancer";
-    let (was, is) = (outside(&old["spec"]["type"]), outside(&object["spec"]["type"]));
+    let (was, is) = (
+        outside(&old["spec"]["type"]),
+        outside(&object["spec"]["type"]),
+    );
     let before = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    for port in object["spec"].get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in object["spec"]
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         let number = |port: &Value| port["nodePort"].as_i64().unwrap_or(0);
-        let same = before.iter().find(|p| p["port"] == port["port"] && p["protocol"] == port["protocol"]);
-        let Some(kept) = same.map(number).filter(|n| *n != 0) else { continue };
+        let same = before
+            .iter()
+            .find(|p| p["port"] == port["port"] && p["protocol"] == port["protocol"]);
+        let Some(kept) = same.map(number).filter(|n| *n != 0) else {
+            continue;
+        };
         if was && is && number(port) == 0 {
             port["nodePort"] = kept.into();
         } else if was && !is && number(port) == kept {
@@ -179,17 +227,29 @@ fn drop_of_other_types(old: &Value, object: &mut Value) {
         return;
     }
     let kind = spec["type"].as_str().unwrap_or_default();
-    let named = spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty());
+    let named = spec["externalIPs"]
+        .as_array()
+        .is_some_and(|ips| !ips.is_empty());
     let outside = matches!(kind, "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && named);
     let mut fields = Vec::new();
     if !outside {
         fields.push("externalTrafficPolicy");
     }
     if kind != "LoadBalancer" {
-        fields.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]);
+        fields.extend([
+            "allocateLoadBalancerNodePorts",
+            "loadBalancerClass",
+            "healthCheckNodePort",
+        ]);
     }
     if kind == "ExternalName" {
-        fields.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
+        fields.extend([
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ]);
     }
     for field in fields {
         if spec.get(field).is_some() && spec.get(field) == old["spec"].get(field) {
@@ -205,7 +265,10 @@ fn families(service: &mut Value) {
     if spec["type"] == "ExternalName" {
         return;
     }
-    let named = spec.get("clusterIP").filter(|ip| ip.as_str().is_some_and(|t| !t.is_empty())).cloned();
+    let named = spec
+        .get("clusterIP")
+        .filter(|ip| ip.as_str().is_some_and(|t| !t.is_empty()))
+        .cloned();
     for (field, value) in [
         ("clusterIPs", named.map(|ip| json!([ip]))),
         ("ipFamilies", Some(json!(["IPv4"]))),

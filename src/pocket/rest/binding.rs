@@ -49,12 +49,18 @@ impl ApiServer {
         })
         .await?;
         let value = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-        Ok(Reply::Json { code: StatusCode::CREATED, value: value.into(), warnings: Vec::new(), content_type: None })
+        Ok(Reply::Json {
+            code: StatusCode::CREATED,
+            value: value.into(),
+            warnings: Vec::new(),
+            content_type: None,
+        })
     }
 }
 
 fn scheduled(pod: &mut Value) {
-    let condition = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": meta::now()});
+    let condition =
+        json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": meta::now()});
     let status = &mut pod["status"];
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);

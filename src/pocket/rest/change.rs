@@ -41,14 +41,19 @@ impl ApiServer {
         decide: impl FnMut(Option<&Stored>) -> Result<Decision>,
     ) -> Result<Outcome> {
         let turn = self.turn(resource).await;
-        self.change_in_turn(&turn, resource, key, dry_run, decide).await
+        self.change_in_turn(&turn, resource, key, dry_run, decide)
+            .await
     }
 
     /// Writes to a resource whose objects are given what no two of them may have (Services: addresses, node ports) go
     /// one after the other: what one is given is stored before the next one is given anything.
     pub(super) async fn turn(&self, resource: &Resource) -> Turn<'_> {
         let shares = resource.is("", "Service");
-        if shares { Some(self.inner.addresses.turn.lock().await) } else { None }
+        if shares {
+            Some(self.inner.addresses.turn.lock().await)
+        } else {
+            None
+        }
     }
 
     /// The same for who has its turn already.
@@ -65,7 +70,11 @@ impl ApiServer {
             let decision = decide(current.as_ref())?;
             let (write, removed) = match decision {
                 Decision::Keep(object) => {
-                    return Ok(Outcome { object, created: false, removed: false });
+                    return Ok(Outcome {
+                        object,
+                        created: false,
+                        removed: false,
+                    });
                 }
                 Decision::Put(value) => (Write::Put(value), false),
                 Decision::Remove(value) => (Write::Remove(value), true),
@@ -73,12 +82,20 @@ impl ApiServer {
             let created = current.is_none();
             if dry_run {
                 let (Write::Put(value) | Write::Remove(value)) = write;
-                return Ok(Outcome { object: Arc::new(value), created, removed });
+                return Ok(Outcome {
+                    object: Arc::new(value),
+                    created,
+                    removed,
+                });
             }
             let expect = current.map_or(Expect::Absent, |c| Expect::Version(c.rv));
             match self.store().write(key.clone(), expect, write).await {
                 Ok(stored) => {
-                    return Ok(Outcome { object: stored.value, created, removed });
+                    return Ok(Outcome {
+                        object: stored.value,
+                        created,
+                        removed,
+                    });
                 }
                 Err(WriteError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),

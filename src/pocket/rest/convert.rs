@@ -37,7 +37,9 @@ fn is_new_event(resource: &Resource) -> bool {
 fn is_as_stored(resource: &Resource) -> bool {
     match &resource.definition {
         Definition::Builtin(_) => !is_new_event(resource),
-        Definition::Custom(custom) => !custom.changed && custom.stored.api_version == resource.api_version(),
+        Definition::Custom(custom) => {
+            !custom.changed && custom.stored.api_version == resource.api_version()
+        }
         Definition::Unserved => false,
     }
 }
@@ -87,7 +89,10 @@ pub(crate) fn from_stored(resource: &Resource, object: &Arc<Value>) -> Arc<Value
         schema::prune(&custom.schema, &mut shown, &mut Vec::new());
     }
     if is_new_event(resource) {
-        rename(&mut shown, EVENT_FIELDS.iter().map(|(new, old)| (*old, *new)));
+        rename(
+            &mut shown,
+            EVENT_FIELDS.iter().map(|(new, old)| (*old, *new)),
+        );
     }
     shown["apiVersion"] = api_version.into();
     Arc::new(shown)

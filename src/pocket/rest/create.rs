@@ -14,7 +14,8 @@ use crate::pocket::store::Key;
 impl ApiServer {
     pub(super) async fn create(&self, call: &Call) -> Result<Reply> {
         let (object, mut warnings) = decode::decode_body(call)?;
-        let generated = meta::text(&object, "name").is_empty() && !meta::text(&object, "generateName").is_empty();
+        let generated = meta::text(&object, "name").is_empty()
+            && !meta::text(&object, "generateName").is_empty();
         let turn = self.turn(&call.resource).await;
         let object = self.prepare_new(call, object, true)?;
         let dry_run = call.query.dry_run("CreateOptions")?;
@@ -54,10 +55,16 @@ impl ApiServer {
         dry_run: bool,
     ) -> Result<std::sync::Arc<Value>> {
         let outcome = self
-            .change_in_turn(turn, &call.resource, key, dry_run, |current| match current {
-                Some(_) => Err(ApiError::already_exists(&call.resource, &key.name)),
-                None => Ok(Decision::Put(object.clone())),
-            })
+            .change_in_turn(
+                turn,
+                &call.resource,
+                key,
+                dry_run,
+                |current| match current {
+                    Some(_) => Err(ApiError::already_exists(&call.resource, &key.name)),
+                    None => Ok(Decision::Put(object.clone())),
+                },
+            )
             .await?;
         Ok(outcome.object)
     }
@@ -79,13 +86,25 @@ impl ApiServer {
         }
         let name = match (name.as_str(), base.as_str()) {
             ("", "") => {
-                let problem = FieldError::required("metadata.name", "name or generateName is required");
-                return Err(ApiError::invalid(&resource.group, &resource.kind, "", &[problem]));
+                let problem =
+                    FieldError::required("metadata.name", "name or generateName is required");
+                return Err(ApiError::invalid(
+                    &resource.group,
+                    &resource.kind,
+                    "",
+                    &[problem],
+                ));
             }
             ("", base) => meta::generate_name(base),
             (name, _) => name.to_owned(),
         };
-        for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        for field in [
+            "resourceVersion",
+            "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+        ] {
             metadata.shift_remove(field);
         }
         metadata.insert("name".into(), name.clone().into());
@@ -95,22 +114,43 @@ impl ApiServer {
             metadata.insert("generation".into(), 1.into());
         }
         // A dash at its end is not the name's.
-        let prefix = base.strip_suffix('-').filter(|p| !p.is_empty()).map_or(base.clone(), |p| format!("{p}a"));
+        let prefix = base
+            .strip_suffix('-')
+            .filter(|p| !p.is_empty())
+            .map_or(base.clone(), |p| format!("{p}a"));
         if !base.is_empty()
-            && let Some(mut problem) = meta::check_name("metadata.generateName", &prefix, resource.name_rule())
+            && let Some(mut problem) =
+                meta::check_name("metadata.generateName", &prefix, resource.name_rule())
         {
             problem.show(&base.as_str().into());
-            return Err(ApiError::invalid(&resource.group, &resource.kind, &name, &[problem]));
+            return Err(ApiError::invalid(
+                &resource.group,
+                &resource.kind,
+                &name,
+                &[problem],
+            ));
         }
         if let Some(problem) = meta::check_name("metadata.name", &name, resource.name_rule()) {
-            return Err(ApiError::invalid(&resource.group, &resource.kind, &name, &[problem]));
+            return Err(ApiError::invalid(
+                &resource.group,
+                &resource.kind,
+                &name,
+                &[problem],
+            ));
         }
         self.check_parent(call, &name)?;
         strategy::create(resource, &mut object)?;
         let (manager, now) = (&call.manager, meta::now());
         if owned {
             let empty = empty_of(resource);
-            object = patch::track_update(empty.as_ref(), &object, manager, None, &now, &resource.lists);
+            object = patch::track_update(
+                empty.as_ref(),
+                &object,
+                manager,
+                None,
+                &now,
+                &resource.lists,
+            );
         }
         strategy::drop_disabled(resource, &mut object);
         strategy::complete(resource, &mut object);
@@ -134,10 +174,16 @@ impl ApiServer {
         let Some(namespaces) = registry.find("", "v1", "namespaces") else {
             return Err(ApiError::internal("namespaces are not served"));
         };
-        let key = Key { resource: namespaces.storage.clone(), namespace: String::new(), name: namespace.clone() };
+        let key = Key {
+            resource: namespaces.storage.clone(),
+            namespace: String::new(),
+            name: namespace.clone(),
+        };
         let found = self.find(namespaces, &key)?;
         if meta::is_deleting(&found.value) {
-            let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+            let why = format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            );
             let mut error = ApiError::forbidden(&call.resource, name, &why);
             error.details["causes"] = json!([{
                 "reason": "NamespaceTerminating",
@@ -157,9 +203,16 @@ fn empty_of(resource: &super::Resource) -> Option<Value> {
         return Some(json!({"metadata": {}}));
     }
     let mut empty = json!({});
-    typed::arrange(types::message(&resource.group, &resource.version, &resource.kind)?, &mut empty);
+    typed::arrange(
+        types::message(&resource.group, &resource.version, &resource.kind)?,
+        &mut empty,
+    );
     // A list that is always written is there, though it is null: nobody owns that.
-    let pod = if resource.is("", "Pod") { "/spec/containers" } else { "/spec/template/spec/containers" };
+    let pod = if resource.is("", "Pod") {
+        "/spec/containers"
+    } else {
+        "/spec/template/spec/containers"
+    };
     if let Some(containers) = empty.pointer_mut(pod) {
         *containers = json!([]);
     }
@@ -178,9 +231,9 @@ pub(super) fn check_namespace(call: &Call, object: &mut Value) -> Result<()> {
         Some(namespace) if given != namespace => Err(ApiError::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         )),
-        None if call.resource.namespaced => {
-            Err(ApiError::bad_request("an empty namespace may not be set during creation"))
-        }
+        None if call.resource.namespaced => Err(ApiError::bad_request(
+            "an empty namespace may not be set during creation",
+        )),
         None => {
             meta::of(object).shift_remove("namespace");
             Ok(())

@@ -10,8 +10,7 @@ use super::{Call, defaults, protobuf, schema, typed, types};
 use crate::domain::yaml::first_with_doubled;
 
 /// What Go reads first of a body.
-const HEAD: &str =
-    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+const HEAD: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
 
 /// What happens to fields that the kind does not have: they are dropped, and then?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +58,24 @@ pub(super) fn parse_tree(call: &Call) -> Result<(Tree, Strict)> {
             .map(plain)
             .map_err(|e| ApiError::bad_request(format!("the body is no JSON: {e}"))),
         "application/yaml" | "application/apply-patch+yaml" => yaml(&call.body),
-        protobuf::MEDIA_TYPE => protobuf::object(&call.body).map(Tree::from).map(plain).map_err(|e| match e {
-            protobuf::Error::Kind { .. } => {
-                ApiError::new(http::StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", e.to_string())
-            }
-            other => ApiError::bad_request(format!("the body is no Kubernetes protobuf: {other}")),
-        }),
-        _ => Err(ApiError::unsupported_media_type(&["application/json", "application/yaml", protobuf::MEDIA_TYPE])),
+        protobuf::MEDIA_TYPE => protobuf::object(&call.body)
+            .map(Tree::from)
+            .map(plain)
+            .map_err(|e| match e {
+                protobuf::Error::Kind { .. } => ApiError::new(
+                    http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "UnsupportedMediaType",
+                    e.to_string(),
+                ),
+                other => {
+                    ApiError::bad_request(format!("the body is no Kubernetes protobuf: {other}"))
+                }
+            }),
+        _ => Err(ApiError::unsupported_media_type(&[
+            "application/json",
+            "application/yaml",
+            protobuf::MEDIA_TYPE,
+        ])),
     }
 }
 
@@ -74,24 +84,38 @@ pub(super) fn yaml(body: &[u8]) -> Result<(Tree, Strict)> {
     if let Ok(tree) = serde_json::from_slice(body) {
         return Ok((tree, Vec::new()));
     }
-    let text = std::str::from_utf8(body).map_err(|e| ApiError::bad_request(format!("the body is no UTF-8: {e}")))?;
+    let text = std::str::from_utf8(body)
+        .map_err(|e| ApiError::bad_request(format!("the body is no UTF-8: {e}")))?;
     let (value, doubled) = first_with_doubled(text).map_err(|(line, column, why)| {
-        ApiError::bad_request(format!("the body is no YAML: line {line}, column {column}: {why}"))
+        ApiError::bad_request(format!(
+            "the body is no YAML: line {line}, column {column}: {why}"
+        ))
     })?;
-    let strict = doubled.iter().map(|d| (YAML, format!("line {}: key {:?} already set in map", d.line, d.key)));
+    let strict = doubled.iter().map(|d| {
+        (
+            YAML,
+            format!("line {}: key {:?} already set in map", d.line, d.key),
+        )
+    });
     Ok((value.into(), strict.collect()))
 }
 
 /// A text read with the duplicates that strict validation finds in it.
 pub(super) fn duplicates(tree: Tree) -> (Value, Strict) {
     let mut twice = Vec::new();
-    let value = tree.into_value(&mut String::new(), &mut |path: &str| twice.push(("duplicate field", path.to_owned())));
+    let value = tree.into_value(&mut String::new(), &mut |path: &str| {
+        twice.push(("duplicate field", path.to_owned()))
+    });
     (value, twice)
 }
 
 /// Checks the kind, drops what it does not know and defaults what Kubernetes or a custom schema defaults.
 /// Answers with the object and the warnings that the client asked for.
-pub(super) fn decode(resource: &Resource, tree: Tree, unknown: Unknown) -> Result<(Value, Vec<String>)> {
+pub(super) fn decode(
+    resource: &Resource,
+    tree: Tree,
+    unknown: Unknown,
+) -> Result<(Value, Vec<String>)> {
     decode_with(resource, tree, unknown, Vec::new())
 }
 
@@ -108,20 +132,36 @@ pub(super) fn decode_with(
     unknown: Unknown,
     mut strict: Strict,
 ) -> Result<(Value, Vec<String>)> {
-    let tree = if tree == Tree::Null { Tree::Object(Vec::new()) } else { tree };
+    let tree = if tree == Tree::Null {
+        Tree::Object(Vec::new())
+    } else {
+        tree
+    };
     let wrong = match &tree {
-        Tree::Object(_) => ["apiVersion", "kind"].into_iter().find_map(|field| match tree.get(field) {
-            None | Some(Tree::Null | Tree::Text(_)) => None,
-            Some(other) => Some((other.kind(), format!("Go struct field .{field} of type string"))),
-        }),
+        Tree::Object(_) => {
+            ["apiVersion", "kind"]
+                .into_iter()
+                .find_map(|field| match tree.get(field) {
+                    None | Some(Tree::Null | Tree::Text(_)) => None,
+                    Some(other) => Some((
+                        other.kind(),
+                        format!("Go struct field .{field} of type string"),
+                    )),
+                })
+        }
         other => Some((other.kind(), format!("Go value of type {HEAD}"))),
     };
     if let Some((kind, place)) = wrong {
         let text = tree.value().to_string();
         let shown = match text.as_bytes() {
-            [b'{', ..] if text.len() > 30 => format!("{} ...", &text[..text.floor_char_boundary(30)]),
+            [b'{', ..] if text.len() > 30 => {
+                format!("{} ...", &text[..text.floor_char_boundary(30)])
+            }
             [b'{', ..] => text,
-            bytes => bytes.iter().take(30).fold(String::new(), |shown, byte| format!("{shown}{byte:02x}")),
+            bytes => bytes
+                .iter()
+                .take(30)
+                .fold(String::new(), |shown, byte| format!("{shown}{byte:02x}")),
         };
         return Err(ApiError::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into {place} ({shown})",
@@ -131,28 +171,29 @@ pub(super) fn decode_with(
     check_kind(resource, &tree)?;
     let mut object = match &resource.definition {
         Definition::Builtin(builtin) => {
-            let mut object = match types::message(&resource.group, &resource.version, &resource.kind) {
-                Some(message) => {
-                    let read = typed::read(message, tree).map_err(|mistake| {
-                        let words = cannot(resource, &mistake.words);
-                        let mut refusal = ApiError::bad_request(words);
-                        refusal.details = causes(&[(mistake.field.as_str(), mistake.words)]);
-                        refusal
-                    })?;
-                    strict.extend(read.strict);
-                    read.object
-                }
-                None => {
-                    let (before, twice) = duplicates(tree);
-                    let read = (builtin.typed)(before.clone())
-                        .map_err(|e| ApiError::bad_request(cannot(resource, &e.to_string())))?;
-                    strict.extend(twice);
-                    let mut dropped = Vec::new();
-                    lost(&before, &read, String::new(), &mut dropped);
-                    strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
-                    read
-                }
-            };
+            let mut object =
+                match types::message(&resource.group, &resource.version, &resource.kind) {
+                    Some(message) => {
+                        let read = typed::read(message, tree).map_err(|mistake| {
+                            let words = cannot(resource, &mistake.words);
+                            let mut refusal = ApiError::bad_request(words);
+                            refusal.details = causes(&[(mistake.field.as_str(), mistake.words)]);
+                            refusal
+                        })?;
+                        strict.extend(read.strict);
+                        read.object
+                    }
+                    None => {
+                        let (before, twice) = duplicates(tree);
+                        let read = (builtin.typed)(before.clone())
+                            .map_err(|e| ApiError::bad_request(cannot(resource, &e.to_string())))?;
+                        strict.extend(twice);
+                        let mut dropped = Vec::new();
+                        lost(&before, &read, String::new(), &mut dropped);
+                        strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
+                        read
+                    }
+                };
             name_kind(resource, &mut object);
             defaults::apply(resource, &mut object);
             object
@@ -167,10 +208,16 @@ pub(super) fn decode_with(
             let read = |metadata: Value| -> std::result::Result<Value, serde_json::Error> {
                 serde_json::to_value(serde_json::from_value::<ObjectMeta>(metadata)?)
             };
-            let metadata = read(object["metadata"].clone())
-                .map_err(|e| ApiError::bad_request(format!("metadata of the {}: {e}", resource.kind)))?;
+            let metadata = read(object["metadata"].clone()).map_err(|e| {
+                ApiError::bad_request(format!("metadata of the {}: {e}", resource.kind))
+            })?;
             let mut dropped = Vec::new();
-            lost(&object["metadata"], &metadata, "metadata".into(), &mut dropped);
+            lost(
+                &object["metadata"],
+                &metadata,
+                "metadata".into(),
+                &mut dropped,
+            );
             object["metadata"] = metadata;
             schema::prune(&custom.schema, &mut object, &mut dropped);
             dropped.sort();
@@ -186,7 +233,11 @@ pub(super) fn decode_with(
     }
     let (of_yaml, of_fields): (Vec<_>, Vec<_>) = strict.iter().partition(|(what, _)| *what == YAML);
     let mut words: Vec<String> = of_yaml.iter().map(|(_, words)| words.clone()).collect();
-    words.extend(of_fields.iter().map(|(what, field)| format!("{what} \"{field}\"")));
+    words.extend(
+        of_fields
+            .iter()
+            .map(|(what, field)| format!("{what} \"{field}\"")),
+    );
     match unknown {
         Unknown::Refuse if !words.is_empty() => {
             // What go-yaml finds it tells as one error of several lines.
@@ -196,7 +247,10 @@ pub(super) fn decode_with(
             let all: Vec<String> = yaml.into_iter().chain(rest).collect();
             let strict_words = format!("strict decoding error: {}", all.join(", "));
             let mut refusal = ApiError::bad_request(cannot(resource, &strict_words));
-            let each: Vec<_> = strict.iter().map(|(what, field)| (field.as_str(), (*what).to_owned())).collect();
+            let each: Vec<_> = strict
+                .iter()
+                .map(|(what, field)| (field.as_str(), (*what).to_owned()))
+                .collect();
             refusal.details = causes(&each);
             Err(refusal)
         }
@@ -206,7 +260,10 @@ pub(super) fn decode_with(
 }
 
 fn cannot(resource: &Resource, why: &str) -> String {
-    format!("{0} in version \"{1}\" cannot be handled as a {0}: {why}", resource.kind, resource.version)
+    format!(
+        "{0} in version \"{1}\" cannot be handled as a {0}: {why}",
+        resource.kind, resource.version
+    )
 }
 
 /// Which field, and why: so that a client can show the place.
@@ -217,16 +274,19 @@ fn causes(each: &[(&str, String)]) -> Value {
 
 /// What a body leaves out of its kind, the path says.
 fn name_kind(resource: &Resource, object: &mut Value) {
-    let Some(map) = object.as_object_mut() else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     map.shift_insert(0, "kind".into(), resource.kind.as_str().into());
     map.shift_insert(1, "apiVersion".into(), resource.api_version().into());
 }
 
 fn check_kind(resource: &Resource, tree: &Tree) -> Result<()> {
     let api_version = resource.api_version();
-    for (field, words, wanted) in
-        [("kind", "kind", resource.kind.as_str()), ("apiVersion", "API version", api_version.as_str())]
-    {
+    for (field, words, wanted) in [
+        ("kind", "kind", resource.kind.as_str()),
+        ("apiVersion", "API version", api_version.as_str()),
+    ] {
         match tree.text(field).unwrap_or_default() {
             "" => {}
             got if got == wanted => {}

@@ -56,7 +56,10 @@ fn empty(object: &mut Value, field: &str, value: &str) {
 }
 
 fn list(value: &mut Value) -> &mut [Value] {
-    value.as_array_mut().map(Vec::as_mut_slice).unwrap_or_default()
+    value
+        .as_array_mut()
+        .map(Vec::as_mut_slice)
+        .unwrap_or_default()
 }
 
 /// A list inside an object; unlike `object[field]` it adds nothing when there is none.
@@ -108,7 +111,8 @@ fn stateful_set(spec: &mut Value) {
         absent(&mut spec["ordinals"], "start", 0);
     }
     if spec.get("minReadySeconds").is_some_and(|n| *n == 0) {
-        spec.as_object_mut().map(|spec| spec.shift_remove("minReadySeconds"));
+        spec.as_object_mut()
+            .map(|spec| spec.shift_remove("minReadySeconds"));
     }
     pod::spec(&mut spec["template"]["spec"]);
 }
@@ -122,14 +126,28 @@ fn job(spec: &mut Value) {
     }
     absent(spec, "parallelism", 1);
     // By indices there is a limit for each, and none for all that anybody meets.
-    let indexed = spec.get("backoffLimitPerIndex").is_some_and(|n| !n.is_null());
+    let indexed = spec
+        .get("backoffLimitPerIndex")
+        .is_some_and(|n| !n.is_null());
     absent(spec, "backoffLimit", if indexed { i32::MAX } else { 6 });
     absent(spec, "completionMode", "NonIndexed");
     absent(spec, "suspend", false);
     absent(spec, "manualSelector", false);
     let failure = spec.get("podFailurePolicy").is_some_and(Value::is_object);
-    absent(spec, "podReplacementPolicy", if failure { "Failed" } else { "TerminatingOrFailed" });
-    for rule in spec.get_mut("podFailurePolicy").map(|p| items(p, "rules")).unwrap_or_default() {
+    absent(
+        spec,
+        "podReplacementPolicy",
+        if failure {
+            "Failed"
+        } else {
+            "TerminatingOrFailed"
+        },
+    );
+    for rule in spec
+        .get_mut("podFailurePolicy")
+        .map(|p| items(p, "rules"))
+        .unwrap_or_default()
+    {
         for condition in items(rule, "onPodConditions") {
             empty(condition, "status", "True");
         }
@@ -155,12 +173,18 @@ fn service(spec: &mut Value) {
     } else if spec["sessionAffinity"] == "ClientIP" {
         absent(spec, "sessionAffinityConfig", json!({}));
         absent(&mut spec["sessionAffinityConfig"], "clientIP", json!({}));
-        absent(&mut spec["sessionAffinityConfig"]["clientIP"], "timeoutSeconds", 10800);
+        absent(
+            &mut spec["sessionAffinityConfig"]["clientIP"],
+            "timeoutSeconds",
+            10800,
+        );
     }
     for port in items(spec, "ports") {
         absent(port, "protocol", "TCP");
         let same = port["port"].clone();
-        let unset = matches!(&port["targetPort"], Value::Null) || port["targetPort"] == 0 || port["targetPort"] == "";
+        let unset = matches!(&port["targetPort"], Value::Null)
+            || port["targetPort"] == 0
+            || port["targetPort"] == "";
         if unset && !same.is_null() {
             port["targetPort"] = same;
         }
@@ -184,14 +208,18 @@ fn secret(object: &mut Value) {
         return;
     };
     for (key, value) in strings.as_object().into_iter().flatten() {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+        let encoded =
+            base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
         object["data"][key] = encoded.into();
     }
 }
 
 fn definition(spec: &mut Value) {
     absent(spec, "conversion", json!({"strategy": "None"}));
-    let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
+    let kind = spec["names"]["kind"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     if !kind.is_empty() {
         absent(&mut spec["names"], "singular", kind.to_lowercase());
         absent(&mut spec["names"], "listKind", format!("{kind}List"));
@@ -233,7 +261,9 @@ mod tests {
         assert_eq!(pod["restartPolicy"], "Always");
         assert_eq!(pod["terminationGracePeriodSeconds"], 30);
         assert_eq!(pod.get("enableServiceLinks"), None);
-        let policies: Vec<_> = (0..3).map(|n| pod["containers"][n]["imagePullPolicy"].clone()).collect();
+        let policies: Vec<_> = (0..3)
+            .map(|n| pod["containers"][n]["imagePullPolicy"].clone())
+            .collect();
         assert_eq!(policies, ["Always", "IfNotPresent", "IfNotPresent"]);
         let c = &pod["containers"][0];
         assert_eq!(c["ports"][0]["protocol"], "TCP");
@@ -242,7 +272,11 @@ mod tests {
             json!({"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"},
                    "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3})
         );
-        assert_eq!(c["resources"]["requests"], json!({"memory": "1Gi"}), "only a pod asks for what it is limited to");
+        assert_eq!(
+            c["resources"]["requests"],
+            json!({"memory": "1Gi"}),
+            "only a pod asks for what it is limited to"
+        );
         assert_eq!(c.get("livenessProbe"), None);
         assert_eq!(pod.get("volumes"), None);
         assert_eq!(defaulted("Deployment", object.clone()), object);
@@ -250,14 +284,29 @@ mod tests {
 
     #[test]
     fn services_jobs_and_secrets() {
-        let service = defaulted("Service", json!({"spec": {"ports": [{"port": 80}], "clusterIP": "None"}}));
-        assert_eq!(service["spec"]["ports"][0], json!({"port": 80, "protocol": "TCP", "targetPort": 80}));
-        let job = defaulted("Job", json!({"spec": {"template": {"spec": {"containers": []}}}}));
+        let service = defaulted(
+            "Service",
+            json!({"spec": {"ports": [{"port": 80}], "clusterIP": "None"}}),
+        );
+        assert_eq!(
+            service["spec"]["ports"][0],
+            json!({"port": 80, "protocol": "TCP", "targetPort": 80})
+        );
+        let job = defaulted(
+            "Job",
+            json!({"spec": {"template": {"spec": {"containers": []}}}}),
+        );
         assert_eq!(job["spec"]["completions"], 1);
         assert_eq!(job["spec"]["template"]["spec"].get("restartPolicy"), None);
         let queue = defaulted("Job", json!({"spec": {"parallelism": 2}}));
         assert_eq!(queue["spec"].get("completions"), None);
-        let secret = defaulted("Secret", json!({"data": {"a": "eA=="}, "stringData": {"b": "y"}}));
-        assert_eq!(secret, json!({"data": {"a": "eA==", "b": "eQ=="}, "type": "Opaque"}));
+        let secret = defaulted(
+            "Secret",
+            json!({"data": {"a": "eA=="}, "stringData": {"b": "y"}}),
+        );
+        assert_eq!(
+            secret,
+            json!({"data": {"a": "eA==", "b": "eQ=="}, "type": "Opaque"})
+        );
     }
 }

@@ -40,7 +40,8 @@ impl Options {
             Options::default()
         } else {
             let body = decode::parse(call)?;
-            serde_json::from_value(body).map_err(|e| ApiError::bad_request(format!("no DeleteOptions: {e}")))?
+            serde_json::from_value(body)
+                .map_err(|e| ApiError::bad_request(format!("no DeleteOptions: {e}")))?
         };
         if let Some(grace) = call.query.number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(grace);
@@ -73,7 +74,9 @@ impl ApiServer {
     pub(super) async fn delete(&self, call: &Call) -> Result<Reply> {
         let name = call.name()?;
         let options = Options::of(call)?;
-        let outcome = self.remove(&call.resource, &call.key(name), &options).await?;
+        let outcome = self
+            .remove(&call.resource, &call.key(name), &options)
+            .await?;
         let object = convert::from_stored(&call.resource, &outcome.object);
         let whole = matches!(
             (call.resource.group.as_str(), call.resource.kind.as_str()),
@@ -102,14 +105,19 @@ impl ApiServer {
     pub(super) async fn delete_collection(&self, call: &Call) -> Result<Reply> {
         let selector = call.selector()?;
         let options = Options::of(call)?;
-        let listing = self.store().list(&call.resource.storage, call.namespace.as_deref());
+        let listing = self
+            .store()
+            .list(&call.resource.storage, call.namespace.as_deref());
         let mut deleted = Vec::new();
         for version in listing.items {
             let (stored, shown) = (version.value(), Shown::of(&call.resource, &version));
             if !selector.matches(&shown.value()) {
                 continue;
             }
-            match self.remove(&call.resource, &key_of(&call.resource, &stored), &options).await {
+            match self
+                .remove(&call.resource, &key_of(&call.resource, &stored), &options)
+                .await
+            {
                 Ok(_) => deleted.push(shown),
                 Err(error) if error.reason == "NotFound" => {}
                 Err(error) => return Err(error),
@@ -120,12 +128,21 @@ impl ApiServer {
     }
 
     /// Deletes one object as its finalizers and its grace allow.
-    pub(super) async fn remove(&self, resource: &Resource, key: &Key, options: &Options) -> Result<Outcome> {
+    pub(super) async fn remove(
+        &self,
+        resource: &Resource,
+        key: &Key,
+        options: &Options,
+    ) -> Result<Outcome> {
         self.change(resource, key, options.dry_run(), |current| {
             let old = current.ok_or_else(|| ApiError::not_found(resource, &key.name))?;
             check_preconditions(resource, old, options)?;
             if resource.is("", "Namespace") && matches!(&*key.name, "default" | "kube-system") {
-                return Err(ApiError::forbidden(resource, &key.name, "this namespace may not be deleted"));
+                return Err(ApiError::forbidden(
+                    resource,
+                    &key.name,
+                    "this namespace may not be deleted",
+                ));
             }
             Ok(decide(resource, old, options, Timestamp::now()))
         })
@@ -174,7 +191,10 @@ fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) 
             _ => {}
         }
     }
-    if &*resource.storage == CRDS && !finalizers.iter().any(|f| f == CRD_CLEANUP) && !meta::is_deleting(&object) {
+    if &*resource.storage == CRDS
+        && !finalizers.iter().any(|f| f == CRD_CLEANUP)
+        && !meta::is_deleting(&object)
+    {
         finalizers.push(CRD_CLEANUP.into());
     }
     if finalizers.is_empty() {
@@ -182,18 +202,25 @@ fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) 
     } else {
         object["metadata"]["finalizers"] = json!(finalizers);
     }
-    let contents = resource.is("", "Namespace") && !meta::strings(&object["spec"]["finalizers"]).is_empty();
+    let contents =
+        resource.is("", "Namespace") && !meta::strings(&object["spec"]["finalizers"]).is_empty();
     let grace = grace(resource, &object, options);
-    let deadline = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+    let deadline = now
+        .checked_add(SignedDuration::from_secs(grace))
+        .unwrap_or(now);
     if meta::is_deleting(&object) {
-        let left = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+        let left = object["metadata"]["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(0);
         // A second delete may only shorten the wait.
         let left = left.min(grace);
         object["metadata"]["deletionGracePeriodSeconds"] = left.into();
         if left == 0 && finalizers.is_empty() && !contents {
             return Decision::Remove(object);
         }
-        let until = object["metadata"]["deletionTimestamp"].as_str().and_then(|t| t.parse::<Timestamp>().ok());
+        let until = object["metadata"]["deletionTimestamp"]
+            .as_str()
+            .and_then(|t| t.parse::<Timestamp>().ok());
         if until.is_some_and(|until| deadline < until) {
             object["metadata"]["deletionTimestamp"] = meta::stamp(deadline).into();
         }
@@ -221,8 +248,16 @@ fn grace(resource: &Resource, object: &Value, options: &Options) -> i64 {
     if !resource.is("", "Pod") {
         return 0;
     }
-    let over = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-    if over || object["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+    let over = matches!(
+        object["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
+    if over
+        || object["spec"]["nodeName"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
+    {
         return 0;
     }
     let own = object["spec"]["terminationGracePeriodSeconds"].as_i64();

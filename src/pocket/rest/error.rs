@@ -21,7 +21,12 @@ pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ApiError {
     pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { code, reason, message: message.into(), details: Value::Null }
+        ApiError {
+            code,
+            reason,
+            message: message.into(),
+            details: Value::Null,
+        }
     }
 
     /// The path leads nowhere.
@@ -43,7 +48,10 @@ impl ApiError {
     }
 
     pub fn conflict(resource: &Resource, name: &str, why: &str) -> ApiError {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            resource.qualified()
+        );
         ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
     }
 
@@ -62,7 +70,8 @@ impl ApiError {
             group => format!("{}.{group}", resource.kind),
         };
         let message = format!("Operation cannot be fulfilled on {qualified} \"{name}\": {why}");
-        let mut error = ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name);
+        let mut error =
+            ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name);
         error.details["kind"] = resource.kind.as_str().into();
         error
     }
@@ -111,7 +120,11 @@ impl ApiError {
             "the body of the request was in an unknown format - accepted media types include: {}",
             wanted.join(", ")
         );
-        ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+        ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            message,
+        )
     }
 
     pub fn expired(message: impl Into<String>) -> ApiError {
@@ -134,8 +147,10 @@ impl ApiError {
             "" => kind.to_owned(),
             group => format!("{kind}.{group}"),
         };
-        let causes: Vec<Value> =
-            problems.iter().map(|p| json!({"reason": p.reason, "message": p.words(), "field": p.field})).collect();
+        let causes: Vec<Value> = problems
+            .iter()
+            .map(|p| json!({"reason": p.reason, "message": p.words(), "field": p.field}))
+            .collect();
         let mut error = ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "Invalid",
@@ -188,9 +203,11 @@ impl From<TooOld> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> ApiError {
         match error {
-            WriteError::Closed => {
-                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "pocket is shutting down")
-            }
+            WriteError::Closed => ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "pocket is shutting down",
+            ),
             other => ApiError::internal(other.to_string()),
         }
     }
@@ -218,7 +235,12 @@ impl FieldError {
         value: Option<&Value>,
         detail: impl Into<String>,
     ) -> FieldError {
-        FieldError { field: field.into(), reason, value: value.cloned(), detail: detail.into() }
+        FieldError {
+            field: field.into(),
+            reason,
+            value: value.cloned(),
+            detail: detail.into(),
+        }
     }
 
     /// Shows another value than the one that was judged.
@@ -235,7 +257,11 @@ impl FieldError {
         FieldError::new(field, "FieldValueRequired", None, detail)
     }
 
-    pub fn invalid(field: impl Into<String>, value: &Value, detail: impl Into<String>) -> FieldError {
+    pub fn invalid(
+        field: impl Into<String>,
+        value: &Value,
+        detail: impl Into<String>,
+    ) -> FieldError {
         FieldError::new(field, "FieldValueInvalid", Some(value), detail)
     }
 
@@ -244,7 +270,11 @@ impl FieldError {
         FieldError::new(field, "FieldValueInvalid", None, detail)
     }
 
-    pub fn type_invalid(field: impl Into<String>, value: &Value, detail: impl Into<String>) -> FieldError {
+    pub fn type_invalid(
+        field: impl Into<String>,
+        value: &Value,
+        detail: impl Into<String>,
+    ) -> FieldError {
         FieldError::new(field, "FieldValueTypeInvalid", Some(value), detail)
     }
 
@@ -253,8 +283,15 @@ impl FieldError {
     }
 
     /// What a name stands for is not there, and what would be.
-    pub fn not_found_since(field: impl Into<String>, value: &Value, detail: impl Into<String>) -> FieldError {
-        FieldError { detail: detail.into(), ..FieldError::not_found(field, value) }
+    pub fn not_found_since(
+        field: impl Into<String>,
+        value: &Value,
+        detail: impl Into<String>,
+    ) -> FieldError {
+        FieldError {
+            detail: detail.into(),
+            ..FieldError::not_found(field, value)
+        }
     }
 
     pub fn not_found(field: impl Into<String>, value: &Value) -> FieldError {
@@ -265,7 +302,11 @@ impl FieldError {
         FieldError::new(field, "FieldValueDuplicate", Some(value), "")
     }
 
-    pub fn not_supported(field: impl Into<String>, value: &Value, supported: &[&str]) -> FieldError {
+    pub fn not_supported(
+        field: impl Into<String>,
+        value: &Value,
+        supported: &[&str],
+    ) -> FieldError {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail = format!("supported values: {}", list.join(", "));
         FieldError::new(field, "FieldValueNotSupported", Some(value), detail)
@@ -295,7 +336,9 @@ impl FieldError {
         let mut words = what.to_owned();
         if let Some(value) = &self.value {
             words += &match value {
-                Value::Object(_) | Value::Array(_) if value.to_string().len() > 120 => ": {...}".to_owned(),
+                Value::Object(_) | Value::Array(_) if value.to_string().len() > 120 => {
+                    ": {...}".to_owned()
+                }
                 value => format!(": {value}"),
             };
         }
@@ -327,7 +370,11 @@ mod tests {
 
     #[test]
     fn an_invalid_object_is_refused_in_kubernetes_words() {
-        let one = FieldError::invalid("spec.replicas", &json!(-1), "must be greater than or equal to 0");
+        let one = FieldError::invalid(
+            "spec.replicas",
+            &json!(-1),
+            "must be greater than or equal to 0",
+        );
         let error = ApiError::invalid("apps", "Deployment", "web", std::slice::from_ref(&one));
         assert_eq!(
             error.message,

@@ -42,7 +42,11 @@ pub enum LogError {
 /// Who keeps the containers' logs.
 pub trait LogSource: Send + Sync {
     /// Opens a log of `pod`. A followed stream ends when the container does.
-    fn open(&self, pod: Arc<Value>, options: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>>;
+    fn open(
+        &self,
+        pod: Arc<Value>,
+        options: LogOptions,
+    ) -> BoxFuture<'static, Result<LogStream, LogError>>;
 }
 
 impl ApiServer {
@@ -57,9 +61,13 @@ impl ApiServer {
         let since_time: Option<Timestamp> = query.number("sinceTime")?;
         let since = match (since_seconds, since_time) {
             (Some(_), Some(_)) => {
-                return Err(ApiError::bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified"));
+                return Err(ApiError::bad_request(
+                    "at most one of `sinceTime` or `sinceSeconds` may be specified",
+                ));
             }
-            (Some(seconds), None) => clock::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok(),
+            (Some(seconds), None) => clock::now()
+                .checked_sub(jiff::SignedDuration::from_secs(seconds))
+                .ok(),
             (None, time) => time,
         };
         let options = LogOptions {
@@ -71,10 +79,13 @@ impl ApiServer {
             previous: query.flag("previous"),
             limit_bytes: query.number("limitBytes")?,
         };
-        let stream = source.open(pod, options).await.map_err(|error| match error {
-            LogError::NotAvailable(why) => ApiError::bad_request(why),
-            LogError::Io(error) => ApiError::internal(format!("log of pod {name}: {error}")),
-        })?;
+        let stream = source
+            .open(pod, options)
+            .await
+            .map_err(|error| match error {
+                LogError::NotAvailable(why) => ApiError::bad_request(why),
+                LogError::Io(error) => ApiError::internal(format!("log of pod {name}: {error}")),
+            })?;
         let closing = self.closing().clone();
         Ok(Reply::Stream {
             content_type: "text/plain; charset=utf-8",
@@ -90,12 +101,16 @@ fn container(pod: &Value, name: &str, asked: Option<&str>) -> Result<String> {
     let spec = &pod["spec"];
     let names = |list: &str| -> Vec<String> {
         let list = spec[list].as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter().filter_map(|c| c["name"].as_str().map(str::to_owned)).collect()
+        list.iter()
+            .filter_map(|c| c["name"].as_str().map(str::to_owned))
+            .collect()
     };
     let (containers, init) = (names("containers"), names("initContainers"));
     match asked {
         Some(asked) if containers.iter().chain(&init).any(|c| c == asked) => Ok(asked.to_owned()),
-        Some(asked) => Err(ApiError::bad_request(format!("container {asked} is not valid for pod {name}"))),
+        Some(asked) => Err(ApiError::bad_request(format!(
+            "container {asked} is not valid for pod {name}"
+        ))),
         None => match containers.as_slice() {
             [only] => Ok(only.clone()),
             many => Err(ApiError::bad_request(format!(

@@ -24,7 +24,9 @@ pub fn of(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
     }
-    object["metadata"].as_object_mut().expect("made an object just above")
+    object["metadata"]
+        .as_object_mut()
+        .expect("made an object just above")
 }
 
 pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
@@ -41,7 +43,9 @@ pub fn finalizers(object: &Value) -> Vec<String> {
 
 pub fn strings(list: &Value) -> Vec<String> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    list.iter()
+        .filter_map(|v| v.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Removes a field, keeping the order of the others.
@@ -85,7 +89,9 @@ pub fn check_name(field: &str, name: &str, rule: NameRule) -> Option<FieldError>
     }
     let (fits, words) = match rule {
         NameRule::Subdomain => (name.split('.').all(is_label), SUBDOMAIN),
-        NameRule::Label if name.contains('.') && name.split('.').all(is_label) => (false, "must not contain dots"),
+        NameRule::Label if name.contains('.') && name.split('.').all(is_label) => {
+            (false, "must not contain dots")
+        }
         NameRule::Label => (is_label(name), LABEL),
     };
     (!fits).then(|| FieldError::invalid(field, &value, words))

@@ -12,19 +12,34 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
     let metadata = &object["metadata"];
     owners(&metadata["ownerReferences"], problems);
     let mut each = |path: &str, value: &Value, messages: Vec<String>| {
-        problems.extend(messages.into_iter().map(|words| FieldError::invalid(path, value, words)));
+        problems.extend(
+            messages
+                .into_iter()
+                .map(|words| FieldError::invalid(path, value, words)),
+        );
     };
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
         each("metadata.labels", &key.as_str().into(), qualified_name(key));
-        each("metadata.labels", value, label_value(value.as_str().unwrap_or_default()));
+        each(
+            "metadata.labels",
+            value,
+            label_value(value.as_str().unwrap_or_default()),
+        );
     }
     let mut size = 0;
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
-        each("metadata.annotations", &key.as_str().into(), qualified_name(&key.to_lowercase()));
+        each(
+            "metadata.annotations",
+            &key.as_str().into(),
+            qualified_name(&key.to_lowercase()),
+        );
         size += key.len() + value.as_str().unwrap_or_default().len();
     }
     if size > MOST_ANNOTATIONS {
-        problems.push(FieldError::too_long("metadata.annotations", MOST_ANNOTATIONS as u64));
+        problems.push(FieldError::too_long(
+            "metadata.annotations",
+            MOST_ANNOTATIONS as u64,
+        ));
     }
 }
 
@@ -35,11 +50,19 @@ fn owners(owners: &Value, problems: &mut Vec<FieldError>) {
         let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
         if version.is_empty() {
             let path = format!("{OWNERS}.apiVersion");
-            problems.push(FieldError::invalid(path, &text("apiVersion").into(), "version must not be empty"));
+            problems.push(FieldError::invalid(
+                path,
+                &text("apiVersion").into(),
+                "version must not be empty",
+            ));
         }
         for field in ["kind", "name", "uid"] {
             if text(field).is_empty() {
-                problems.push(FieldError::invalid(format!("{OWNERS}.{field}"), &"".into(), "must not be empty"));
+                problems.push(FieldError::invalid(
+                    format!("{OWNERS}.{field}"),
+                    &"".into(),
+                    "must not be empty",
+                ));
             }
         }
         if text("apiVersion") == "v1" && text("kind") == "Event" {
@@ -77,10 +100,22 @@ mod tests {
         assert!(
             wrong(json!({"labels": {"a/b": "x", "app": "", "A.b_c": "1.0"}, "ownerReferences": [owner(1)]})).is_empty()
         );
-        assert_eq!(wrong(json!({"labels": {"a/b/c": "x", "k": "-x", "l": "a b"}})), ["metadata.labels"; 3]);
-        assert_eq!(wrong(json!({"annotations": {"A/B": "x", "a b": ""}})), ["metadata.annotations"]);
-        assert_eq!(wrong(json!({"annotations": {"a": "x".repeat(256 << 10)}})), ["metadata.annotations"]);
-        assert_eq!(wrong(json!({"ownerReferences": [owner(1), owner(2)]})), ["metadata.ownerReferences"]);
+        assert_eq!(
+            wrong(json!({"labels": {"a/b/c": "x", "k": "-x", "l": "a b"}})),
+            ["metadata.labels"; 3]
+        );
+        assert_eq!(
+            wrong(json!({"annotations": {"A/B": "x", "a b": ""}})),
+            ["metadata.annotations"]
+        );
+        assert_eq!(
+            wrong(json!({"annotations": {"a": "x".repeat(256 << 10)}})),
+            ["metadata.annotations"]
+        );
+        assert_eq!(
+            wrong(json!({"ownerReferences": [owner(1), owner(2)]})),
+            ["metadata.ownerReferences"]
+        );
         assert_eq!(
             wrong(json!({"ownerReferences": [{}]})),
             ["apiVersion", "kind", "name", "uid"].map(|f| format!("metadata.ownerReferences.{f}"))

@@ -18,43 +18,61 @@ impl ApiServer {
         }
         let uid = meta::text(object, "uid").to_owned();
         let others = self.store().list(&resource.storage, None);
-        let taken: Vec<i64> =
-            others.values().filter(|s| meta::text(s, "uid") != uid).flat_map(|s| ports_of(&s)).collect();
+        let taken: Vec<i64> = others
+            .values()
+            .filter(|s| meta::text(s, "uid") != uid)
+            .flat_map(|s| ports_of(&s))
+            .collect();
         let name = meta::text(object, "name").to_owned();
-        assign(&mut object["spec"], &taken)
-            .map_err(|problem| ApiError::invalid(&resource.group, &resource.kind, &name, &[*problem]))
+        assign(&mut object["spec"], &taken).map_err(|problem| {
+            ApiError::invalid(&resource.group, &resource.kind, &name, &[*problem])
+        })
     }
 }
 
 fn ports_of(service: &Value) -> Vec<i64> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports.filter_map(|port| port["nodePort"].as_i64().filter(|n| *n != 0)).collect()
+    ports
+        .filter_map(|port| port["nodePort"].as_i64().filter(|n| *n != 0))
+        .collect()
 }
 
 /// `taken` are those of other Services. Ports of one number but two protocols share a node port.
 fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldError>> {
     let kind = spec["type"].as_str().unwrap_or_default();
-    let gives = kind == "NodePort" || (kind == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false);
+    let gives = kind == "NodePort"
+        || (kind == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false);
     if !matches!(kind, "NodePort" | "LoadBalancer") {
         return Ok(());
     }
-    let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else { return Ok(()) };
+    let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
+        return Ok(());
+    };
     let free = |protocol: &str, number: i64, own: &[(String, i64)]| {
         !taken.contains(&number) && !own.iter().any(|(p, n)| p == protocol && *n == number)
     };
     let mut own: Vec<(String, i64)> = Vec::new();
     for (at, port) in ports.iter().enumerate() {
-        let Some(number) = port["nodePort"].as_i64().filter(|n| *n != 0) else { continue };
+        let Some(number) = port["nodePort"].as_i64().filter(|n| *n != 0) else {
+            continue;
+        };
         let protocol = port["protocol"].as_str().unwrap_or("TCP");
         let why = if !(FIRST..=LAST).contains(&number) {
-            format!("provided port is not in the valid range. The range of valid ports is {FIRST}-{LAST}")
+            format!(
+                "provided port is not in the valid range. The range of valid ports is {FIRST}-{LAST}"
+            )
         } else if !free(protocol, number, &own) {
             "provided port is already allocated".to_owned()
         } else {
             own.push((protocol.to_owned(), number));
             continue;
         };
-        return Err(FieldError::invalid(format!("spec.ports[{at}].nodePort"), &port["nodePort"], why).into());
+        return Err(FieldError::invalid(
+            format!("spec.ports[{at}].nodePort"),
+            &port["nodePort"],
+            why,
+        )
+        .into());
     }
     if !gives {
         return Ok(());
@@ -64,8 +82,12 @@ fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldE
             continue;
         }
         let protocol = ports[at]["protocol"].as_str().unwrap_or("TCP").to_owned();
-        let same = ports.iter().find(|p| p["port"] == ports[at]["port"] && p["nodePort"].as_i64().unwrap_or(0) != 0);
-        let shared = same.and_then(|p| p["nodePort"].as_i64()).filter(|n| free(&protocol, *n, &own));
+        let same = ports
+            .iter()
+            .find(|p| p["port"] == ports[at]["port"] && p["nodePort"].as_i64().unwrap_or(0) != 0);
+        let shared = same
+            .and_then(|p| p["nodePort"].as_i64())
+            .filter(|n| free(&protocol, *n, &own));
         let number = shared.or_else(|| next_free(|n| free(&protocol, n, &own)));
         let Some(number) = number else {
             let path = format!("spec.ports[{at}].nodePort");
@@ -81,7 +103,9 @@ fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldE
 fn next_free(free: impl Fn(i64) -> bool) -> Option<i64> {
     let count = LAST - FIRST + 1;
     let start = i64::from(uuid::Uuid::new_v4().as_fields().0) % count;
-    (0..count).map(|n| FIRST + (start + n) % count).find(|n| free(*n))
+    (0..count)
+        .map(|n| FIRST + (start + n) % count)
+        .find(|n| free(*n))
 }
 
 #[cfg(test)]
@@ -92,29 +116,67 @@ mod tests {
 
     fn given(mut spec: Value, taken: &[i64]) -> std::result::Result<Vec<i64>, String> {
         assign(&mut spec, taken).map_err(|e| e.to_string())?;
-        Ok(spec["ports"].as_array().unwrap().iter().map(|p| p["nodePort"].as_i64().unwrap_or(0)).collect())
+        Ok(spec["ports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["nodePort"].as_i64().unwrap_or(0))
+            .collect())
     }
 
     #[test]
     fn ports_are_given_once() {
         let port = |port: i64, protocol: &str, node: i64| json!({"port": port, "protocol": protocol, "nodePort": node});
         let of = |kind: &str, ports: &[Value]| json!({"type": kind, "ports": ports});
-        assert_eq!(given(of("ClusterIP", &[port(80, "TCP", 0)]), &[]), Ok(vec![0]));
-        let made = given(of("NodePort", &[port(80, "TCP", 0), port(81, "TCP", 0)]), &[]).unwrap();
-        assert!(made[0] != made[1] && made.iter().all(|n| (FIRST..=LAST).contains(n)), "{made:?}");
-        let shared = given(of("LoadBalancer", &[port(53, "TCP", 0), port(53, "UDP", 0)]), &[]).unwrap();
+        assert_eq!(
+            given(of("ClusterIP", &[port(80, "TCP", 0)]), &[]),
+            Ok(vec![0])
+        );
+        let made = given(
+            of("NodePort", &[port(80, "TCP", 0), port(81, "TCP", 0)]),
+            &[],
+        )
+        .unwrap();
+        assert!(
+            made[0] != made[1] && made.iter().all(|n| (FIRST..=LAST).contains(n)),
+            "{made:?}"
+        );
+        let shared = given(
+            of("LoadBalancer", &[port(53, "TCP", 0), port(53, "UDP", 0)]),
+            &[],
+        )
+        .unwrap();
         assert_eq!(shared[0], shared[1]);
-        assert_eq!(given(of("NodePort", &[port(80, "TCP", 30000)]), &[30001]), Ok(vec![30000]));
+        assert_eq!(
+            given(of("NodePort", &[port(80, "TCP", 30000)]), &[30001]),
+            Ok(vec![30000])
+        );
         for (node, taken, words) in [
-            (80, None, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
-            (32768, None, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
+            (
+                80,
+                None,
+                "provided port is not in the valid range. The range of valid ports is 30000-32767",
+            ),
+            (
+                32768,
+                None,
+                "provided port is not in the valid range. The range of valid ports is 30000-32767",
+            ),
             (30000, Some(30000), "provided port is already allocated"),
         ] {
             let told = given(of("NodePort", &[port(80, "TCP", node)]), taken.as_slice());
-            assert_eq!(told, Err(format!("spec.ports[0].nodePort: Invalid value: {node}: {words}")));
+            assert_eq!(
+                told,
+                Err(format!(
+                    "spec.ports[0].nodePort: Invalid value: {node}: {words}"
+                ))
+            );
         }
         let all: Vec<i64> = (FIRST..LAST).collect();
-        assert_eq!(given(of("NodePort", &[port(80, "TCP", 0)]), &all), Ok(vec![LAST]));
+        assert_eq!(
+            given(of("NodePort", &[port(80, "TCP", 0)]), &all),
+            Ok(vec![LAST])
+        );
         let mut closed = of("LoadBalancer", &[port(80, "TCP", 0)]);
         closed["allocateLoadBalancerNodePorts"] = false.into();
         assert_eq!(given(closed, &[]), Ok(vec![0]));

@@ -38,8 +38,11 @@ impl Patch {
                 known((applied, strict), Patch::Apply)
             }
             _ => {
-                let mut known =
-                    vec!["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+                let mut known = vec![
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                    "application/apply-patch+yaml",
+                ];
                 if !custom {
                     known.push("application/strategic-merge-patch+json");
                 }
@@ -54,7 +57,9 @@ impl Patch {
             Patch::Merge(body) if body.is_object() => Ok(patch::merge(target, body)),
             Patch::Merge(_) => Err(ApiError::bad_request("the patch is malformed: no object")),
             Patch::Json(body) => patch::json(target, body).map_err(refused),
-            Patch::Strategic(body) => patch::strategic(target, body, &resource.lists).map_err(refused),
+            Patch::Strategic(body) => {
+                patch::strategic(target, body, &resource.lists).map_err(refused)
+            }
             Patch::Apply(_) => Err(ApiError::internal("an apply taken for a patch")),
         }
     }
@@ -72,27 +77,39 @@ fn refused(error: PatchError) -> ApiError {
 }
 
 /// Server-side apply: the live object, or none, with what this manager now wants of it.
-pub(super) fn apply(call: &Call, live: Option<&Value>, applied: &Value, subresource: Option<&str>) -> Result<Value> {
+pub(super) fn apply(
+    call: &Call,
+    live: Option<&Value>,
+    applied: &Value,
+    subresource: Option<&str>,
+) -> Result<Value> {
     let force = call.query.flag("force");
     let resource = &call.resource;
-    patch::apply_subresource(live, applied, &call.manager, subresource, force, &meta::now(), &resource.lists).map_err(
-        |error| match error {
-            ApplyError::Invalid(why) => ApiError::bad_request(why),
-            ApplyError::Conflicts(ref conflicts) => {
-                let causes: Vec<Value> = conflicts
-                    .iter()
-                    .map(|conflict| {
-                        json!({
-                            "reason": "FieldManagerConflict",
-                            "message": conflict.to_string(),
-                            "field": conflict.field,
-                        })
-                    })
-                    .collect();
-                let mut refusal = ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string());
-                refusal.details = json!({"causes": causes});
-                refusal
-            }
-        },
+    patch::apply_subresource(
+        live,
+        applied,
+        &call.manager,
+        subresource,
+        force,
+        &meta::now(),
+        &resource.lists,
     )
+    .map_err(|error| match error {
+        ApplyError::Invalid(why) => ApiError::bad_request(why),
+        ApplyError::Conflicts(ref conflicts) => {
+            let causes: Vec<Value> = conflicts
+                .iter()
+                .map(|conflict| {
+                    json!({
+                        "reason": "FieldManagerConflict",
+                        "message": conflict.to_string(),
+                        "field": conflict.field,
+                    })
+                })
+                .collect();
+            let mut refusal = ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string());
+            refusal.details = json!({"causes": causes});
+            refusal
+        }
+    })
 }

@@ -81,15 +81,34 @@ mod tests {
     #[test]
     fn paths() {
         assert_eq!(resource("/api/v1/pods"), "/v1 - pods - -");
-        assert_eq!(resource("/api/v1/namespaces/demo/pods/a/log"), "/v1 demo pods a log");
-        assert_eq!(resource("/api/v1/namespaces/demo"), "/v1 - namespaces demo -");
-        assert_eq!(resource("/api/v1/namespaces/demo/status"), "/v1 - namespaces demo status");
+        assert_eq!(
+            resource("/api/v1/namespaces/demo/pods/a/log"),
+            "/v1 demo pods a log"
+        );
+        assert_eq!(
+            resource("/api/v1/namespaces/demo"),
+            "/v1 - namespaces demo -"
+        );
+        assert_eq!(
+            resource("/api/v1/namespaces/demo/status"),
+            "/v1 - namespaces demo status"
+        );
         assert_eq!(
             resource("/apis/apps/v1/namespaces/demo/deployments/a%2Eb/scale"),
             "apps/v1 demo deployments a.b scale"
         );
-        assert_eq!(parse("/apis/apps/v1"), Some(Target::Other(vec!["apis".into(), "apps".into(), "v1".into()])));
-        assert_eq!(parse("/version/"), Some(Target::Other(vec!["version".into()])));
+        assert_eq!(
+            parse("/apis/apps/v1"),
+            Some(Target::Other(vec![
+                "apis".into(),
+                "apps".into(),
+                "v1".into()
+            ]))
+        );
+        assert_eq!(
+            parse("/version/"),
+            Some(Target::Other(vec!["version".into()]))
+        );
         assert_eq!(parse("/api/v1/pods/%ff"), None);
     }
 }

@@ -72,11 +72,15 @@ pub(super) fn object(body: &[u8]) -> Result<Value> {
 }
 
 fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()> {
-    let Some(fields) = types::fields(name) else { return Ok(()) };
+    let Some(fields) = types::fields(name) else {
+        return Ok(());
+    };
     let mut reader = Reader(bytes);
     while let Some((number, wire)) = reader.next()? {
         // What this version does not know yet is dropped, as Kubernetes does.
-        let Some(field) = fields.iter().find(|f| f.number == number) else { continue };
+        let Some(field) = fields.iter().find(|f| f.number == number) else {
+            continue;
+        };
         if let (true, Kind::Message(name)) = (field.inline, field.kind) {
             message(wire.bytes(field.name)?, name, into)?;
             continue;
@@ -90,8 +94,12 @@ fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()
             }
             Many::List => {
                 let value = value(&wire, field)?;
-                let list = into.entry(field.name).or_insert_with(|| Value::Array(Vec::new()));
-                list.as_array_mut().ok_or(Error::Type(field.name))?.push(value);
+                let list = into
+                    .entry(field.name)
+                    .or_insert_with(|| Value::Array(Vec::new()));
+                list.as_array_mut()
+                    .ok_or(Error::Type(field.name))?
+                    .push(value);
             }
             Many::Map => {
                 let (mut key, mut item) = (String::new(), None);
@@ -103,9 +111,13 @@ fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()
                         _ => {}
                     }
                 }
-                let map = into.entry(field.name).or_insert_with(|| Value::Object(Map::new()));
+                let map = into
+                    .entry(field.name)
+                    .or_insert_with(|| Value::Object(Map::new()));
                 let item = item.unwrap_or_else(|| Value::from(""));
-                map.as_object_mut().ok_or(Error::Type(field.name))?.insert(key, item);
+                map.as_object_mut()
+                    .ok_or(Error::Type(field.name))?
+                    .insert(key, item);
             }
         }
     }
@@ -116,12 +128,18 @@ fn value(wire: &Wire<'_>, field: &Field) -> Result<Value> {
     let name = field.name;
     Ok(match field.kind {
         Kind::Text(_) => wire.text(name)?.into(),
-        Kind::Bytes => base64::engine::general_purpose::STANDARD.encode(wire.bytes(name)?).into(),
+        Kind::Bytes => base64::engine::general_purpose::STANDARD
+            .encode(wire.bytes(name)?)
+            .into(),
         Kind::Int32 | Kind::Int64 => wire.int(name)?.into(),
         Kind::Bool => (wire.int(name)? != 0).into(),
         Kind::Time => time(wire.bytes(name)?, name)?.map_or(Value::Null, |t| meta::stamp(t).into()),
-        Kind::MicroTime => time(wire.bytes(name)?, name)?.map_or(Value::Null, |t| meta::stamp_micro(t).into()),
-        Kind::Quantity => first(wire.bytes(name)?)?.map_or(Ok(Value::Null), |w| w.text(name).map(Value::from))?,
+        Kind::MicroTime => {
+            time(wire.bytes(name)?, name)?.map_or(Value::Null, |t| meta::stamp_micro(t).into())
+        }
+        Kind::Quantity => {
+            first(wire.bytes(name)?)?.map_or(Ok(Value::Null), |w| w.text(name).map(Value::from))?
+        }
         Kind::Json => {
             let raw = first(wire.bytes(name)?)?.map_or(Ok(&[][..]), |w| w.bytes(name))?;
             serde_json::from_slice(raw).map_err(|_| Error::Type(name))?
@@ -157,7 +175,10 @@ fn value(wire: &Wire<'_>, field: &Field) -> Result<Value> {
 
 /// The field number 1 of a message that has no other.
 fn first(bytes: &[u8]) -> Result<Option<Wire<'_>>> {
-    Ok(Reader(bytes).next()?.filter(|(number, _)| *number == 1).map(|(_, wire)| wire))
+    Ok(Reader(bytes)
+        .next()?
+        .filter(|(number, _)| *number == 1)
+        .map(|(_, wire)| wire))
 }
 
 /// Seconds and nanoseconds; none for Go's zero time.
@@ -171,7 +192,9 @@ fn time(bytes: &[u8], name: &'static str) -> Result<Option<Timestamp>> {
             _ => {}
         }
     }
-    seconds.map(|s| Timestamp::new(s, nanos).map_err(|_| Error::Type(name))).transpose()
+    seconds
+        .map(|s| Timestamp::new(s, nanos).map_err(|_| Error::Type(name)))
+        .transpose()
 }
 
 fn is_zero(value: &Value) -> bool {

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-const WRONG: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+const WRONG: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const SUFFIX: &str = "unable to parse quantity's suffix";
 const NANO: i128 = 1_000_000_000;
 /// Kubernetes caps here what has a binary suffix.
@@ -38,7 +39,12 @@ impl PartialOrd for Quantity {
 
 impl Quantity {
     pub(super) fn parse(text: &str) -> Result<Quantity, &'static str> {
-        let zero = || Ok(Quantity { nanos: 0, text: "0".into() });
+        let zero = || {
+            Ok(Quantity {
+                nanos: 0,
+                text: "0".into(),
+            })
+        };
         if text.is_empty() {
             return Err(WRONG);
         }
@@ -55,7 +61,10 @@ impl Quantity {
             None => ("", rest),
         };
         // Letters of a suffix, a sign, digits: anything more is no quantity.
-        let letters = suffix.bytes().take_while(|b| b"eEinumkKMGTP".contains(b)).count();
+        let letters = suffix
+            .bytes()
+            .take_while(|b| b"eEinumkKMGTP".contains(b))
+            .count();
         let power = &suffix[letters..];
         let power = power.strip_prefix(['-', '+']).unwrap_or(power);
         if digits(power) != power.len() {
@@ -81,7 +90,9 @@ impl Quantity {
         }
         // What Kubernetes can count in an int64 and finds in order stays as it was written.
         let quick = match format {
-            Format::Binary => fraction.is_empty() && all.len() + usize::try_from(power).unwrap_or(0) * 3 / 10 < 15,
+            Format::Binary => {
+                fraction.is_empty() && all.len() + usize::try_from(power).unwrap_or(0) * 3 / 10 < 15
+            }
             _ => all.len() <= 18 && (-9..=i64::from(i32::MAX)).contains(&ten),
         };
         let in_order = match format {
@@ -92,7 +103,11 @@ impl Quantity {
             nanos = -nanos;
         }
         let huge = nanos.unsigned_abs() >= HUGE.unsigned_abs();
-        let text = if (quick && in_order) || huge { text.to_owned() } else { canonical(nanos, format) };
+        let text = if (quick && in_order) || huge {
+            text.to_owned()
+        } else {
+            canonical(nanos, format)
+        };
         Ok(Quantity { nanos, text })
     }
 
@@ -134,7 +149,10 @@ fn canonical(nanos: i128, format: Format) -> String {
         };
     }
     let suffixes = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
-    format!("{number}{}", suffixes[usize::try_from((exponent + 9) / 3).unwrap_or(3)])
+    format!(
+        "{number}{}",
+        suffixes[usize::try_from((exponent + 9) / 3).unwrap_or(3)]
+    )
 }
 
 /// What a suffix stands for: base, power, and the form.
@@ -169,7 +187,9 @@ fn scale(suffix: &str) -> Option<(u8, i64, Format)> {
 fn amount(digits: &str, ten: i64, two: u32) -> i128 {
     // More digits than anything that is counted has: what matters are the first, and how many follow.
     let (head, tail) = digits.split_at(digits.len().min(30));
-    let mut ten = ten.saturating_add(9).saturating_add(i64::try_from(tail.len()).unwrap_or(i64::MAX));
+    let mut ten = ten
+        .saturating_add(9)
+        .saturating_add(i64::try_from(tail.len()).unwrap_or(i64::MAX));
     let mut number: i128 = head.parse().unwrap_or(0);
     let mut rest = tail.bytes().any(|b| b != b'0');
     if number == 0 {

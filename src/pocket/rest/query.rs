@@ -11,7 +11,11 @@ pub struct Query(Vec<(String, String)>);
 
 impl Query {
     pub fn parse(text: &str) -> Query {
-        let decode = |s: &str| percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let decode = |s: &str| {
+            percent_decode_str(&s.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned()
+        };
         Query(
             text.split('&')
                 .filter(|pair| !pair.is_empty())
@@ -25,22 +29,38 @@ impl Query {
 
     /// The first value that is not empty.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(k, v)| k == key && !v.is_empty()).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .find(|(k, v)| k == key && !v.is_empty())
+            .map(|(_, v)| v.as_str())
     }
 
     pub fn flag(&self, key: &str) -> bool {
-        self.0.iter().any(|(k, v)| k == key && matches!(v.as_str(), "true" | "1" | "t" | "T" | "TRUE"))
+        self.0
+            .iter()
+            .any(|(k, v)| k == key && matches!(v.as_str(), "true" | "1" | "t" | "T" | "TRUE"))
     }
 
     pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
-        let bad = |v: &str| ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"));
-        self.get(key).map(|v| v.parse().map_err(|_| bad(v))).transpose()
+        let bad = |v: &str| {
+            ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"))
+        };
+        self.get(key)
+            .map(|v| v.parse().map_err(|_| bad(v)))
+            .transpose()
     }
 
     /// The version that a list or a watch names.
     pub fn version(&self) -> Result<Option<u64>> {
-        let bad = |v: &str| ApiError::bad_request(format!("invalid resource version: {}", unreadable_version(v)));
-        self.get("resourceVersion").map(|v| v.parse().map_err(|_| bad(v))).transpose()
+        let bad = |v: &str| {
+            ApiError::bad_request(format!(
+                "invalid resource version: {}",
+                unreadable_version(v)
+            ))
+        };
+        self.get("resourceVersion")
+            .map(|v| v.parse().map_err(|_| bad(v)))
+            .transpose()
     }
 
     /// `options` is the kind of options that it is one of: `CreateOptions`.
@@ -67,13 +87,18 @@ mod tests {
 
     #[test]
     fn decodes() {
-        let query = Query::parse("labelSelector=app%20in%20(a%2Cb)&limit=5&watch=true&x=a+b&limit2=");
+        let query =
+            Query::parse("labelSelector=app%20in%20(a%2Cb)&limit=5&watch=true&x=a+b&limit2=");
         assert_eq!(query.get("labelSelector"), Some("app in (a,b)"));
         assert_eq!(query.number::<u64>("limit").unwrap(), Some(5));
         assert_eq!(query.number::<u64>("limit2").unwrap(), None);
         assert!(query.flag("watch") && !query.flag("follow"));
         assert_eq!(query.get("x"), Some("a b"));
         assert!(query.number::<u64>("x").is_err());
-        assert!(Query::parse("dryRun=Some").dry_run("CreateOptions").is_err());
+        assert!(
+            Query::parse("dryRun=Some")
+                .dry_run("CreateOptions")
+                .is_err()
+        );
     }
 }

@@ -22,7 +22,11 @@ impl Call {
     }
 
     pub(super) fn selector(&self) -> Result<Selector> {
-        Selector::parse(&self.resource, self.query.get("labelSelector"), self.query.get("fieldSelector"))
+        Selector::parse(
+            &self.resource,
+            self.query.get("labelSelector"),
+            self.query.get("fieldSelector"),
+        )
     }
 }
 
@@ -37,7 +41,9 @@ struct Continue {
 impl ApiServer {
     /// The stored object a call names.
     pub(super) fn find(&self, resource: &Resource, key: &Key) -> Result<Stored> {
-        self.store().get(key).ok_or_else(|| ApiError::not_found(resource, &key.name))
+        self.store()
+            .get(key)
+            .ok_or_else(|| ApiError::not_found(resource, &key.name))
     }
 
     pub(super) fn get(&self, call: &Call) -> Result<Reply> {
@@ -48,7 +54,10 @@ impl ApiServer {
 
     pub(super) fn list(&self, call: &Call) -> Result<Reply> {
         let selector = call.selector()?;
-        let limit = call.query.number("limit")?.map_or(0, |n: i64| usize::try_from(n).unwrap_or(0));
+        let limit = call
+            .query
+            .number("limit")?
+            .map_or(0, |n: i64| usize::try_from(n).unwrap_or(0));
         let from = match call.query.get("continue") {
             None => None,
             Some(token) => Some(decode(token)?),
@@ -84,8 +93,12 @@ impl ApiServer {
             if let Some(last) = items.last() {
                 let last = last.value();
                 let (namespace, name) = place(&last);
-                metadata["continue"] =
-                    encode(&Continue { rv: listing.rv, namespace: namespace.to_owned(), name: name.to_owned() }).into();
+                metadata["continue"] = encode(&Continue {
+                    rv: listing.rv,
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                })
+                .into();
             }
             // Kubernetes does not count what a selector would have to look at.
             if selector.is_empty() {
@@ -115,13 +128,18 @@ pub(super) fn list_options(call: &Call) -> Result<()> {
         known = &["NotOlderThan"];
         let needs = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
         forbid(events && matching != Some("NotOlderThan"), MATCH, needs);
-        let alone = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        let alone =
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
         forbid(matching.is_some() && !events, MATCH, alone);
     } else {
         let alone = "resourceVersionMatch is forbidden unless resourceVersion is provided";
         forbid(matching.is_some() && version.is_none(), MATCH, alone);
     }
-    forbid(matching.is_some() && query.get("continue").is_some(), MATCH, continued);
+    forbid(
+        matching.is_some() && query.get("continue").is_some(),
+        MATCH,
+        continued,
+    );
     let unknown = matching.filter(|m| !known.contains(m));
     if let Some(unknown) = unknown {
         problems.push(FieldError::not_supported(MATCH, &unknown.into(), known));
@@ -133,10 +151,23 @@ pub(super) fn list_options(call: &Call) -> Result<()> {
             }
         };
         let zero = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-        forbid(matching == Some("Exact") && version == Some("0"), MATCH, zero);
+        forbid(
+            matching == Some("Exact") && version == Some("0"),
+            MATCH,
+            zero,
+        );
         forbid(events, EVENTS, "sendInitialEvents is forbidden for list");
     }
-    if problems.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(
+            "meta.k8s.io",
+            "ListOptions",
+            "",
+            &problems,
+        ))
+    }
 }
 
 /// A version that is still to come (from another server, or before a reset) cannot be waited for.
@@ -153,7 +184,10 @@ pub(super) fn check_future(asked: Option<u64>, now: u64) -> Result<()> {
 
 fn place(object: &Value) -> (&str, &str) {
     let metadata = &object["metadata"];
-    (metadata["namespace"].as_str().unwrap_or_default(), metadata["name"].as_str().unwrap_or_default())
+    (
+        metadata["namespace"].as_str().unwrap_or_default(),
+        metadata["name"].as_str().unwrap_or_default(),
+    )
 }
 
 fn encode(at: &Continue) -> String {

@@ -59,7 +59,16 @@ pub struct ScalePaths {
     pub selector: Option<String>,
 }
 
-pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+pub const ALL_VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 /// What is asked and answered, and not kept.
 pub const REVIEW_VERBS: &[&str] = &["create"];
 
@@ -143,7 +152,11 @@ impl Registry {
     }
 
     fn add(&mut self, resource: Resource) {
-        let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+        let key = (
+            resource.group.clone(),
+            resource.version.clone(),
+            resource.plural.clone(),
+        );
         self.by_path.insert(key, self.resources.len());
         self.resources.push(Arc::new(resource));
     }
@@ -173,7 +186,10 @@ pub struct Cached {
 
 impl Cached {
     pub fn get(&self, store: &Store) -> Arc<Registry> {
-        let mut at = self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut at = self
+            .at
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let version = store.version_of(CRDS);
         if let Some((seen, registry)) = &*at
             && *seen == version

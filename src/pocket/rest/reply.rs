@@ -46,12 +46,22 @@ pub(crate) enum Reply {
 
 impl Reply {
     pub(crate) fn json(value: impl Into<Arc<Value>>) -> Reply {
-        Reply::Json { code: StatusCode::OK, value: value.into(), warnings: Vec::new(), content_type: None }
+        Reply::Json {
+            code: StatusCode::OK,
+            value: value.into(),
+            warnings: Vec::new(),
+            content_type: None,
+        }
     }
 
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
         match self {
-            Reply::Json { code, value, warnings, content_type } => {
+            Reply::Json {
+                code,
+                value,
+                warnings,
+                content_type,
+            } => {
                 let mut response = json_response(code, &value);
                 add_warnings(&mut response, &warnings);
                 if let Some(content_type) = content_type {
@@ -60,13 +70,19 @@ impl Reply {
                 }
                 response
             }
-            Reply::Bytes { content_type, bytes } => respond(StatusCode::OK, content_type, bytes),
+            Reply::Bytes {
+                content_type,
+                bytes,
+            } => respond(StatusCode::OK, content_type, bytes),
             Reply::Text(text) => respond(StatusCode::OK, "text/plain; charset=utf-8", text.into()),
             Reply::HandedOn { head, stream } => {
                 let body = StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)));
                 Response::from_parts(head, body.boxed_unsync())
             }
-            Reply::Stream { content_type, stream } => {
+            Reply::Stream {
+                content_type,
+                stream,
+            } => {
                 let body = StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)));
                 let mut response = Response::new(body.boxed_unsync());
                 let value = HeaderValue::from_static(content_type);
@@ -143,7 +159,9 @@ impl View {
                     Some("None") => Include::Nothing,
                     Some("Object") => Include::Object,
                     Some(other) => {
-                        return Err(ApiError::bad_request(format!("unrecognized includeObject value: {other:?}")));
+                        return Err(ApiError::bad_request(format!(
+                            "unrecognized includeObject value: {other:?}"
+                        )));
                     }
                 })),
                 Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Ok(View::Partial),
@@ -167,7 +185,14 @@ impl View {
             View::Partial => partial(object).into(),
             View::Table(include) => {
                 let rv = object["metadata"]["resourceVersion"].clone();
-                table::table(resource, [&**object], include, json!({"resourceVersion": rv}), true).into()
+                table::table(
+                    resource,
+                    [&**object],
+                    include,
+                    json!({"resourceVersion": rv}),
+                    true,
+                )
+                .into()
             }
         }
     }
@@ -183,7 +208,9 @@ impl View {
             View::Full => (resource.api_version(), resource.list_kind.as_str()),
             View::Partial => ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadataList"),
         };
-        let head = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": []}).to_string();
+        let head =
+            json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": []})
+                .to_string();
         let mut text = head.into_bytes();
         text.truncate(text.len() - "]}".len());
         for (at, item) in items.iter().enumerate() {
@@ -197,7 +224,10 @@ impl View {
         }
         // As Go's encoder does, with the end of a line.
         text.extend_from_slice(b"]}\n");
-        Reply::Bytes { content_type: "application/json", bytes: text.into() }
+        Reply::Bytes {
+            content_type: "application/json",
+            bytes: text.into(),
+        }
     }
 
     /// The object of a watch event; a table tells its columns only in the first.
@@ -208,7 +238,13 @@ impl View {
             View::Table(include) => {
                 let object = object.value();
                 let rv = object["metadata"]["resourceVersion"].clone();
-                table::table(resource, [&*object], include, json!({"resourceVersion": rv}), first)
+                table::table(
+                    resource,
+                    [&*object],
+                    include,
+                    json!({"resourceVersion": rv}),
+                    first,
+                )
             }
         };
         value.to_string().into()

@@ -27,7 +27,12 @@ impl ApiServer {
             }),
             _ => json!({"userInfo": {"username": call.user.name(), "groups": call.user.groups()}}),
         };
-        Ok(Reply::Json { code: StatusCode::CREATED, value: object.into(), warnings, content_type: None })
+        Ok(Reply::Json {
+            code: StatusCode::CREATED,
+            value: object.into(),
+            warnings,
+            content_type: None,
+        })
     }
 
     fn access(&self, call: &Call, spec: &Value) -> Result<Value> {
@@ -38,10 +43,17 @@ impl ApiServer {
         }
         let wanted = &spec["resourceAttributes"];
         if !wanted.is_object() {
-            return Err(ApiError::bad_request("spec: resourceAttributes or nonResourceAttributes is required"));
+            return Err(ApiError::bad_request(
+                "spec: resourceAttributes or nonResourceAttributes is required",
+            ));
         }
         let text = |field: &str| wanted[field].as_str().unwrap_or_default();
-        let (group, plural, sub, verb) = (text("group"), text("resource"), text("subresource"), text("verb"));
+        let (group, plural, sub, verb) = (
+            text("group"),
+            text("resource"),
+            text("subresource"),
+            text("verb"),
+        );
         let fits = |wanted: &str, is: &str| wanted == "*" || wanted == is;
         let registry = self.registry();
         let served = |r: &Resource| {
@@ -51,17 +63,21 @@ impl ApiServer {
                     "" | "*" => verb == "*" || r.verbs.contains(&verb),
                     sub => discovery::subresources(r)
                         .iter()
-                        .any(|(name, _, _, verbs)| *name == sub && (verb == "*" || verbs.contains(&verb))),
+                        .any(|(name, _, _, verbs)| {
+                            *name == sub && (verb == "*" || verbs.contains(&verb))
+                        }),
                 }
         };
         let namespace = Some(text("namespace")).filter(|n| !n.is_empty());
         let served: Vec<_> = registry.resources.iter().filter(|r| served(r)).collect();
-        Ok(if !served.is_empty() && served.iter().all(|r| call.user.may(r, sub, namespace)) {
-            json!({"allowed": true, "reason": "pocket has no roles"})
-        } else if !served.is_empty() {
-            json!({"allowed": false, "reason": "a service account has no such right"})
-        } else {
-            json!({"allowed": false, "reason": "pocket does not serve this"})
-        })
+        Ok(
+            if !served.is_empty() && served.iter().all(|r| call.user.may(r, sub, namespace)) {
+                json!({"allowed": true, "reason": "pocket has no roles"})
+            } else if !served.is_empty() {
+                json!({"allowed": false, "reason": "a service account has no such right"})
+            } else {
+                json!({"allowed": false, "reason": "pocket does not serve this"})
+            },
+        )
     }
 }

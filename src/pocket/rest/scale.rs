@@ -23,7 +23,11 @@ fn selector_text(selector: &Value) -> String {
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         terms.push(format!("{key}={}", value.as_str().unwrap_or_default()));
     }
-    for e in selector["matchExpressions"].as_array().into_iter().flatten() {
+    for e in selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let key = e["key"].as_str().unwrap_or_default();
         let values = meta::strings(&e["values"]).join(",");
         terms.push(match e["operator"].as_str() {
@@ -69,7 +73,10 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
 
 impl ApiServer {
     fn paths(call: &Call) -> Result<&ScalePaths> {
-        call.resource.scale.as_ref().ok_or_else(ApiError::no_such_path)
+        call.resource
+            .scale
+            .as_ref()
+            .ok_or_else(ApiError::no_such_path)
     }
 
     pub(super) fn get_scale(&self, call: &Call) -> Result<Reply> {
@@ -84,41 +91,47 @@ impl ApiServer {
 
     pub(super) async fn patch_scale(&self, call: &Call) -> Result<Reply> {
         let (patch, _) = Patch::of(call)?;
-        self.rescale(call, |scale| patch.on_scale(&call.resource, scale)).await
+        self.rescale(call, |scale| patch.on_scale(&call.resource, scale))
+            .await
     }
 
     async fn rescale(&self, call: &Call, next: impl Fn(&Value) -> Result<Value>) -> Result<Reply> {
         let paths = Self::paths(call)?;
         let name = call.name()?;
         let outcome = self
-            .change(&call.resource, &call.key(name), call.query.dry_run("UpdateOptions")?, |current| {
-                let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-                let shown = convert::from_stored(&call.resource, &old.value);
-                let scale = next(&scale_of(&shown, paths))?;
-                if scale["kind"] != "Scale" {
-                    return Err(ApiError::bad_request("the body is no Scale"));
-                }
-                // Left out, it is 0: the zero of Kubernetes' type.
-                let replicas = match &scale["spec"]["replicas"] {
-                    Value::Null => 0,
-                    n => {
-                        n.as_i64().ok_or_else(|| ApiError::bad_request("spec.replicas of a Scale is a whole number"))?
+            .change(
+                &call.resource,
+                &call.key(name),
+                call.query.dry_run("UpdateOptions")?,
+                |current| {
+                    let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                    let shown = convert::from_stored(&call.resource, &old.value);
+                    let scale = next(&scale_of(&shown, paths))?;
+                    if scale["kind"] != "Scale" {
+                        return Err(ApiError::bad_request("the body is no Scale"));
                     }
-                };
-                if replicas < 0 {
-                    let words = "must be greater than or equal to 0";
-                    let problem = FieldError::invalid("spec.replicas", &replicas.into(), words);
-                    return Err(ApiError::invalid("autoscaling", "Scale", name, &[problem]));
-                }
-                let mut object = (*shown).clone();
-                set(&mut object, &paths.spec, replicas.into());
-                // Its version is the object's: a stale scale is refused like a stale object.
-                let given = meta::text(&scale, "resourceVersion");
-                if !given.is_empty() {
-                    object["metadata"]["resourceVersion"] = given.into();
-                }
-                self.replace(call, old, object, Some("scale"), true)
-            })
+                    // Left out, it is 0: the zero of Kubernetes' type.
+                    let replicas = match &scale["spec"]["replicas"] {
+                        Value::Null => 0,
+                        n => n.as_i64().ok_or_else(|| {
+                            ApiError::bad_request("spec.replicas of a Scale is a whole number")
+                        })?,
+                    };
+                    if replicas < 0 {
+                        let words = "must be greater than or equal to 0";
+                        let problem = FieldError::invalid("spec.replicas", &replicas.into(), words);
+                        return Err(ApiError::invalid("autoscaling", "Scale", name, &[problem]));
+                    }
+                    let mut object = (*shown).clone();
+                    set(&mut object, &paths.spec, replicas.into());
+                    // Its version is the object's: a stale scale is refused like a stale object.
+                    let given = meta::text(&scale, "resourceVersion");
+                    if !given.is_empty() {
+                        object["metadata"]["resourceVersion"] = given.into();
+                    }
+                    self.replace(call, old, object, Some("scale"), true)
+                },
+            )
             .await?;
         Ok(Reply::json(scale_of(&outcome.object, paths)))
     }
@@ -129,7 +142,9 @@ impl Patch {
         match self {
             // A Scale has no lists: its strategic merge is a merge.
             Patch::Strategic(body) => Patch::Merge(body.clone()).on(resource, scale),
-            Patch::Apply(_) => Err(ApiError::not_served("server-side apply on a scale subresource")),
+            Patch::Apply(_) => Err(ApiError::not_served(
+                "server-side apply on a scale subresource",
+            )),
             other => other.on(resource, scale),
         }
     }

@@ -23,11 +23,21 @@ fn is_set(schema: &Value, extension: &str) -> bool {
 }
 
 fn join(path: &str, field: &str) -> String {
-    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
+    if path.is_empty() {
+        field.to_owned()
+    } else {
+        format!("{path}.{field}")
+    }
 }
 
 /// `root`: the object itself or an embedded one, which have a kind and metadata without their schema saying so.
-fn prune_at(schema: &Value, value: &mut Value, root: bool, path: String, dropped: &mut Vec<String>) {
+fn prune_at(
+    schema: &Value,
+    value: &mut Value,
+    root: bool,
+    path: String,
+    dropped: &mut Vec<String>,
+) {
     let root = root || is_set(schema, "x-kubernetes-embedded-resource");
     match value {
         Value::Object(map) => {
@@ -38,9 +48,14 @@ fn prune_at(schema: &Value, value: &mut Value, root: bool, path: String, dropped
                 if root && matches!(field.as_str(), "apiVersion" | "kind" | "metadata") {
                     continue;
                 }
-                match schema["properties"].get(field).or_else(|| schema.get("additionalProperties")) {
+                match schema["properties"]
+                    .get(field)
+                    .or_else(|| schema.get("additionalProperties"))
+                {
                     Some(Value::Bool(true)) => {}
-                    Some(inner) if inner.is_object() => prune_at(inner, value, false, path, dropped),
+                    Some(inner) if inner.is_object() => {
+                        prune_at(inner, value, false, path, dropped)
+                    }
                     _ if keep => {}
                     _ => unknown.push((field.clone(), path)),
                 }
@@ -52,7 +67,13 @@ fn prune_at(schema: &Value, value: &mut Value, root: bool, path: String, dropped
         }
         Value::Array(list) if schema["items"].is_object() => {
             for (at, item) in list.iter_mut().enumerate() {
-                prune_at(&schema["items"], item, false, format!("{path}[{at}]"), dropped);
+                prune_at(
+                    &schema["items"],
+                    item,
+                    false,
+                    format!("{path}[{at}]"),
+                    dropped,
+                );
             }
         }
         _ => {}
@@ -75,7 +96,9 @@ pub(super) fn apply_defaults(schema: &Value, value: &mut Value) {
                 }
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(|item| apply_defaults(&schema["items"], item)),
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|item| apply_defaults(&schema["items"], item)),
         _ => {}
     }
 }

@@ -6,7 +6,13 @@ use super::registry::CRDS;
 use super::{meta, strategy};
 use crate::pocket::store::Key;
 
-const NAMESPACES: &[&str] = &["default", "graylane-system", "kube-node-lease", "kube-public", "kube-system"];
+const NAMESPACES: &[&str] = &[
+    "default",
+    "graylane-system",
+    "kube-node-lease",
+    "kube-public",
+    "kube-system",
+];
 
 /// kubernetes-sigs/gateway-api (Apache-2.0), standard channel, without its descriptions.
 const GATEWAY_API: &[&str] = &[
@@ -41,13 +47,20 @@ pub(super) fn objects() -> Vec<(Key, Value)> {
 
 /// The definitions that every pocket begins with.
 pub(super) fn definitions() -> Vec<Value> {
-    GATEWAY_API.iter().filter_map(|text| serde_json::from_str(text).ok()).collect()
+    GATEWAY_API
+        .iter()
+        .filter_map(|text| serde_json::from_str(text).ok())
+        .collect()
 }
 
 fn new(resource: &str, mut object: Value) -> (Key, Value) {
     object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
     object["metadata"]["creationTimestamp"] = meta::now().into();
-    let key = Key { resource: resource.into(), namespace: String::new(), name: meta::text(&object, "name").to_owned() };
+    let key = Key {
+        resource: resource.into(),
+        namespace: String::new(),
+        name: meta::text(&object, "name").to_owned(),
+    };
     (key, object)
 }
 

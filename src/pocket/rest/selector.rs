@@ -24,7 +24,11 @@ pub struct Selector {
 }
 
 impl Selector {
-    pub fn parse(resource: &Resource, labels: Option<&str>, fields: Option<&str>) -> Result<Selector> {
+    pub fn parse(
+        resource: &Resource,
+        labels: Option<&str>,
+        fields: Option<&str>,
+    ) -> Result<Selector> {
         Ok(Selector {
             labels: labels::parse(labels.unwrap_or_default()).map_err(ApiError::bad_request)?,
             fields: parse_fields(resource, fields.unwrap_or_default())?,
@@ -36,9 +40,18 @@ impl Selector {
     }
 
     pub fn matches(&self, object: &Value) -> bool {
-        let label = |key: &str| object["metadata"]["labels"].get(key).and_then(Value::as_str);
-        self.labels.iter().all(|requirement| requirement.holds(label))
-            && self.fields.iter().all(|f| (field(object, &f.path) == f.value) == f.equal)
+        let label = |key: &str| {
+            object["metadata"]["labels"]
+                .get(key)
+                .and_then(Value::as_str)
+        };
+        self.labels
+            .iter()
+            .all(|requirement| requirement.holds(label))
+            && self
+                .fields
+                .iter()
+                .all(|f| (field(object, &f.path) == f.value) == f.equal)
     }
 }
 
@@ -63,7 +76,9 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Field>> {
             .filter_map(|operator| term.find(operator).map(|at| (at, operator)))
             .min_by_key(|(at, operator)| (*at, std::cmp::Reverse(operator.len())));
         let Some((at, operator)) = operator else {
-            return Err(ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")));
+            return Err(ApiError::bad_request(format!(
+                "invalid selector: '{text}'; can't understand '{term}'"
+            )));
         };
         let (path, value) = (&term[..at], &term[at + operator.len()..]);
         let value = unescape(value).map_err(ApiError::bad_request)?;
@@ -73,13 +88,19 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Field>> {
             // Kinds with fields of their own refuse in other words than those without.
             let words = match (resource.builtin(), resource.selectable_fields.as_slice()) {
                 (Some(_), []) => {
-                    format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                    format!(
+                        "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
                 }
                 _ => format!("field label not supported: {path}"),
             };
             return Err(ApiError::bad_request(words));
         }
-        fields.push(Field { path: path.to_owned(), value, equal: operator != "!=" });
+        fields.push(Field {
+            path: path.to_owned(),
+            value,
+            equal: operator != "!=",
+        });
     }
     Ok(fields)
 }
@@ -111,11 +132,16 @@ fn unescape(value: &str) -> std::result::Result<String, String> {
                 Some(c @ ('\\' | ',' | '=')) => out.push(c),
                 other => {
                     let sequence: String = std::iter::once('\\').chain(other).collect();
-                    return Err(format!("invalid field selector: invalid escape sequence: {sequence}"));
+                    return Err(format!(
+                        "invalid field selector: invalid escape sequence: {sequence}"
+                    ));
                 }
             },
             ',' | '=' => {
-                return Err(format!("invalid field selector: unescaped character in value: {}", u32::from(c)));
+                return Err(format!(
+                    "invalid field selector: unescaped character in value: {}",
+                    u32::from(c)
+                ));
             }
             c => out.push(c),
         }
@@ -130,18 +156,39 @@ mod tests {
 
     #[test]
     fn field_selectors() {
-        let pods = builtin::ALL.iter().find(|b| b.kind == "Pod").unwrap().resource();
-        let pod = serde_json::json!({"metadata": {"name": "a,b=c"}, "status": {"phase": "Running"}});
-        let selects = |text: &str| Selector::parse(&pods, None, Some(text)).map(|s| s.matches(&pod));
-        for yes in ["", ",", r"metadata.name=a\,b\=c", "status.phase==Running,status.phase!=Failed", "spec.nodeName="] {
+        let pods = builtin::ALL
+            .iter()
+            .find(|b| b.kind == "Pod")
+            .unwrap()
+            .resource();
+        let pod =
+            serde_json::json!({"metadata": {"name": "a,b=c"}, "status": {"phase": "Running"}});
+        let selects =
+            |text: &str| Selector::parse(&pods, None, Some(text)).map(|s| s.matches(&pod));
+        for yes in [
+            "",
+            ",",
+            r"metadata.name=a\,b\=c",
+            "status.phase==Running,status.phase!=Failed",
+            "spec.nodeName=",
+        ] {
             assert!(selects(yes).unwrap(), "{yes}");
         }
-        for no in ["metadata.name=a", "status.phase!=Running", "status.phase= Running"] {
+        for no in [
+            "metadata.name=a",
+            "status.phase!=Running",
+            "status.phase= Running",
+        ] {
             assert!(!selects(no).unwrap(), "{no}");
         }
-        for bad in
-            ["nothing", "data.k=v", "metadata.name=a=b", r"metadata.name=a\b", r"metadata.name=a\", " metadata.name=a"]
-        {
+        for bad in [
+            "nothing",
+            "data.k=v",
+            "metadata.name=a=b",
+            r"metadata.name=a\b",
+            r"metadata.name=a\",
+            " metadata.name=a",
+        ] {
             assert!(selects(bad).is_err(), "{bad}");
         }
     }

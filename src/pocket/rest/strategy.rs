@@ -18,7 +18,8 @@ impl Resource {
 
     /// Whether an update may leave the version out on which it was decided.
     pub(super) fn takes_unconditional_updates(&self) -> bool {
-        self.builtin().is_some_and(|b| !matches!(b.kind, "Lease" | "CustomResourceDefinition"))
+        self.builtin()
+            .is_some_and(|b| !matches!(b.kind, "Lease" | "CustomResourceDefinition"))
     }
 
     /// Whether `metadata.generation` counts.
@@ -45,7 +46,9 @@ pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
         }
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
         ("apps", "ReplicaSet") => object["status"] = json!({"replicas": 0}),
-        ("apps", "StatefulSet") => object["status"] = json!({"replicas": 0, "availableReplicas": 0}),
+        ("apps", "StatefulSet") => {
+            object["status"] = json!({"replicas": 0, "availableReplicas": 0})
+        }
         ("apps", "Deployment") | ("batch", _) => object["status"] = json!({}),
         _ => {}
     }
@@ -57,7 +60,11 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) {
     if resource.is("batch", "Job") {
         tie_job(object);
         let labels = object["spec"]["template"]["metadata"]["labels"].clone();
-        if labels.is_object() && object["metadata"]["labels"].as_object().is_none_or(|own| own.is_empty()) {
+        if labels.is_object()
+            && object["metadata"]["labels"]
+                .as_object()
+                .is_none_or(|own| own.is_empty())
+        {
             object["metadata"]["labels"] = labels;
         }
     }
@@ -67,7 +74,9 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) {
 pub(super) fn drop_disabled(resource: &Resource, object: &mut Value) {
     if resource.is("coordination.k8s.io", "Lease") {
         for field in ["strategy", "preferredHolder"] {
-            object.get_mut("spec").and_then(|spec| meta::remove(spec, field));
+            object
+                .get_mut("spec")
+                .and_then(|spec| meta::remove(spec, field));
         }
     }
     if resource.is("apps", "StatefulSet")
@@ -79,9 +88,15 @@ pub(super) fn drop_disabled(resource: &Resource, object: &mut Value) {
 
 /// A Job's pods are its own by its uid.
 fn tie_job(object: &mut Value) {
-    let (name, uid) = (meta::text(object, "name").to_owned(), meta::text(object, "uid").to_owned());
+    let (name, uid) = (
+        meta::text(object, "name").to_owned(),
+        meta::text(object, "uid").to_owned(),
+    );
     let spec = &mut object["spec"];
-    if spec["manualSelector"] == true || !spec["selector"].is_null() || !spec["template"].is_object() {
+    if spec["manualSelector"] == true
+        || !spec["selector"].is_null()
+        || !spec["template"].is_object()
+    {
         return;
     }
     spec["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
@@ -93,7 +108,12 @@ fn tie_job(object: &mut Value) {
 }
 
 /// The same for a change; `subresource` says which part of the object the client may touch.
-pub(super) fn update(resource: &Resource, old: &Value, object: &mut Value, subresource: Option<&str>) -> Result<()> {
+pub(super) fn update(
+    resource: &Resource,
+    old: &Value,
+    object: &mut Value,
+    subresource: Option<&str>,
+) -> Result<()> {
     match subresource {
         Some("status") => {
             let status = meta::remove(object, "status");
@@ -140,7 +160,9 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
         accept_definition(object);
     }
     // What only a controller or the kubelet says (status) is not judged again.
-    if resource.builtin().is_some() && old.is_none_or(|old| old["spec"] != object["spec"] || old["spec"].is_null()) {
+    if resource.builtin().is_some()
+        && old.is_none_or(|old| old["spec"] != object["spec"] || old["spec"].is_null())
+    {
         problems.extend(validate::check(resource, object, old));
     }
     if let Some(custom) = resource.custom() {
@@ -157,7 +179,12 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
         return Ok(());
     }
     let name = meta::text(object, "name");
-    Err(ApiError::invalid(&resource.group, &resource.kind, name, &problems))
+    Err(ApiError::invalid(
+        &resource.group,
+        &resource.kind,
+        name,
+        &problems,
+    ))
 }
 
 fn finalizers(object: &Value) -> Vec<FieldError> {
@@ -165,11 +192,22 @@ fn finalizers(object: &Value) -> Vec<FieldError> {
     for (at, name) in meta::finalizers(object).into_iter().enumerate() {
         let value = Value::from(name.as_str());
         let wrong = validate::qualified_name(&name);
-        problems.extend(wrong.into_iter().map(|words| FieldError::invalid("metadata.finalizers", &value, words)));
-        let standard = matches!(name.as_str(), "kubernetes" | "orphan" | "foregroundDeletion");
+        problems.extend(
+            wrong
+                .into_iter()
+                .map(|words| FieldError::invalid("metadata.finalizers", &value, words)),
+        );
+        let standard = matches!(
+            name.as_str(),
+            "kubernetes" | "orphan" | "foregroundDeletion"
+        );
         if !name.contains('/') && !standard {
             let words = "name is neither a standard finalizer name nor is it fully qualified";
-            problems.push(FieldError::invalid(format!("metadata.finalizers[{at}]"), &value, words));
+            problems.push(FieldError::invalid(
+                format!("metadata.finalizers[{at}]"),
+                &value,
+                words,
+            ));
         }
     }
     problems
@@ -183,7 +221,10 @@ pub(super) fn accept_definition(object: &mut Value) {
         .as_array()
         .and_then(|vs| vs.iter().find(|v| v["storage"] == true))
         .map(|v| v["name"].clone());
-    let since = object["status"]["conditions"][0]["lastTransitionTime"].as_str().unwrap_or(&now).to_owned();
+    let since = object["status"]["conditions"][0]["lastTransitionTime"]
+        .as_str()
+        .unwrap_or(&now)
+        .to_owned();
     object["status"]["conditions"] = json!([
         {"type": "NamesAccepted", "status": "True", "lastTransitionTime": since,
          "reason": "NoConflicts", "message": "no conflicts found"},

@@ -28,9 +28,12 @@ pub(super) fn start(server: &ApiServer) {
 }
 
 async fn run(weak: Weak<Inner>, closing: CancellationToken) {
-    let Some((mut namespaces, mut definitions)) =
-        weak.upgrade().map(|inner| (inner.store.subscribe(&"namespaces".into()), inner.store.subscribe(&CRDS.into())))
-    else {
+    let Some((mut namespaces, mut definitions)) = weak.upgrade().map(|inner| {
+        (
+            inner.store.subscribe(&"namespaces".into()),
+            inner.store.subscribe(&CRDS.into()),
+        )
+    }) else {
         return;
     };
     loop {
@@ -118,7 +121,9 @@ impl ApiServer {
                 continue;
             }
             let Some(resource) = registry.stored_as(storage) else {
-                return Err(ApiError::internal(format!("{storage} are no longer served")));
+                return Err(ApiError::internal(format!(
+                    "{storage} are no longer served"
+                )));
             };
             let key = delete::key_of(resource, &object);
             match self.remove(resource, &key, &Options::default()).await {
@@ -136,7 +141,11 @@ impl ApiServer {
         let Some(resource) = registry.stored_as(storage) else {
             return Ok(());
         };
-        let key = Key { resource: resource.storage.clone(), namespace: String::new(), name: name.to_owned() };
+        let key = Key {
+            resource: resource.storage.clone(),
+            namespace: String::new(),
+            name: name.to_owned(),
+        };
         let outcome = self
             .change(resource, &key, false, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(resource, name))?;

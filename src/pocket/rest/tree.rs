@@ -59,8 +59,13 @@ impl Tree {
 
     /// A field of an object: the last of that name.
     pub(super) fn get(&self, field: &str) -> Option<&Tree> {
-        let Tree::Object(fields) = self else { return None };
-        fields.iter().rev().find_map(|(key, value)| (key == field).then_some(value))
+        let Tree::Object(fields) = self else {
+            return None;
+        };
+        fields
+            .iter()
+            .rev()
+            .find_map(|(key, value)| (key == field).then_some(value))
     }
 
     pub(super) fn text(&self, field: &str) -> Option<&str> {
@@ -91,7 +96,11 @@ impl From<Value> for Tree {
             Value::Number(number) => Tree::Number(number),
             Value::String(text) => Tree::Text(text),
             Value::Array(list) => Tree::List(list.into_iter().map(Tree::from).collect()),
-            Value::Object(map) => Tree::Object(map.into_iter().map(|(key, value)| (key, value.into())).collect()),
+            Value::Object(map) => Tree::Object(
+                map.into_iter()
+                    .map(|(key, value)| (key, value.into()))
+                    .collect(),
+            ),
         }
     }
 }
@@ -186,7 +195,8 @@ mod tests {
     #[test]
     fn what_is_there_twice_is_told() {
         let tree: Tree =
-            serde_json::from_str(r#"{"a": 1, "b": [{"c": 1, "c": 2}], "a": {"x": null, "x": 3}}"#).unwrap();
+            serde_json::from_str(r#"{"a": 1, "b": [{"c": 1, "c": 2}], "a": {"x": null, "x": 3}}"#)
+                .unwrap();
         let mut twice = Vec::new();
         let value = tree.into_value(&mut String::new(), &mut |path| twice.push(path.to_owned()));
         assert_eq!(value, serde_json::json!({"a": {"x": 3}, "b": [{"c": 2}]}));

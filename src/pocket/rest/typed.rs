@@ -31,8 +31,15 @@ pub(super) fn read(message: &'static str, tree: Tree) -> Result<Read, Mistake> {
     let mut reader = Reader::default();
     let mut object = Map::new();
     let Tree::Object(fields) = tree else {
-        let words = format!("json: cannot unmarshal {} into Go value of type v1.{}", tree.kind(), go_name(message));
-        return Err(Mistake { field: String::new(), words });
+        let words = format!(
+            "json: cannot unmarshal {} into Go value of type v1.{}",
+            tree.kind(),
+            go_name(message)
+        );
+        return Err(Mistake {
+            field: String::new(),
+            words,
+        });
     };
     let (mut own, mut rest) = (Map::new(), Vec::new());
     for (key, value) in fields {
@@ -57,7 +64,10 @@ pub(super) fn read(message: &'static str, tree: Tree) -> Result<Read, Mistake> {
     let mut object = Value::Object(object);
     // A map without entries is another thing than none until it is written: refusals show it.
     arrange_with(message, &mut object, true);
-    Ok(Read { object, strict: reader.found })
+    Ok(Read {
+        object,
+        strict: reader.found,
+    })
 }
 
 /// `PodSpec` of `core/v1.PodSpec`.
@@ -78,7 +88,11 @@ struct Reader {
 
 impl Reader {
     fn strict(&mut self, what: &'static str, key: &str) {
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let path = if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        };
         let found = (what, path);
         if self.found.len() < MOST_STRICT && !self.found.contains(&found) {
             self.found.push(found);
@@ -88,13 +102,19 @@ impl Reader {
     /// The first mistake is told, after all is read.
     fn save(&mut self, words: String) {
         if self.saved.is_none() {
-            self.saved = Some(Mistake { field: self.path.clone(), words });
+            self.saved = Some(Mistake {
+                field: self.path.clone(),
+                words,
+            });
         }
     }
 
     /// One that ends the reading.
     fn stop(&self, words: impl Into<String>) -> Mistake {
-        Mistake { field: self.path.clone(), words: words.into() }
+        Mistake {
+            field: self.path.clone(),
+            words: words.into(),
+        }
     }
 
     fn mistyped(&mut self, value: &str, kind: &str) {
@@ -105,7 +125,11 @@ impl Reader {
     fn misfit(&self, value: &str, kind: &str) -> String {
         let place = match self.names.as_slice() {
             [] => format!("Go value of type {kind}"),
-            names => format!("Go struct field {}.{} of type {kind}", self.within, names.join(".")),
+            names => format!(
+                "Go struct field {}.{} of type {kind}",
+                self.within,
+                names.join(".")
+            ),
         };
         format!("json: cannot unmarshal {value} into {place}")
     }
@@ -146,7 +170,12 @@ impl Reader {
         self.path.push_str(key);
     }
 
-    fn field(&mut self, field: &'static Field, tree: Tree, out: &mut Map<String, Value>) -> Result<(), Mistake> {
+    fn field(
+        &mut self,
+        field: &'static Field,
+        tree: Tree,
+        out: &mut Map<String, Value>,
+    ) -> Result<(), Mistake> {
         let length = self.path.len();
         match (field.many, tree) {
             (many, Tree::Null) => {
@@ -167,7 +196,10 @@ impl Reader {
                 let mut list = Vec::with_capacity(items.len());
                 for (at, item) in items.into_iter().enumerate() {
                     self.path.push_str(&format!("[{at}]"));
-                    list.push(self.value(field.kind, item, None)?.unwrap_or_else(|| zero(field.kind)));
+                    list.push(
+                        self.value(field.kind, item, None)?
+                            .unwrap_or_else(|| zero(field.kind)),
+                    );
                     self.path.truncate(length);
                 }
                 out.insert(field.name.into(), list.into());
@@ -183,7 +215,9 @@ impl Reader {
                         self.strict("duplicate field", &key);
                     }
                     self.step(&key);
-                    let item = self.value(field.kind, item, None)?.unwrap_or_else(|| zero(field.kind));
+                    let item = self
+                        .value(field.kind, item, None)?
+                        .unwrap_or_else(|| zero(field.kind));
                     self.path.truncate(length);
                     map.insert(key.clone(), item);
                     seen.push(key);
@@ -204,7 +238,12 @@ impl Reader {
     }
 
     /// None where nothing is said, or a mistake was noted.
-    fn value(&mut self, kind: Kind, tree: Tree, before: Option<Value>) -> Result<Option<Value>, Mistake> {
+    fn value(
+        &mut self,
+        kind: Kind,
+        tree: Tree,
+        before: Option<Value>,
+    ) -> Result<Option<Value>, Mistake> {
         Ok(Some(match (kind, tree) {
             (Kind::Quantity, Tree::Null) => "0".into(),
             (_, Tree::Null) => return Ok(before),
@@ -230,11 +269,16 @@ impl Reader {
                     Tree::Number(number) => number.to_string(),
                     _ => "?".into(),
                 };
-                Quantity::parse(&text).map_err(|words| self.stop(words))?.to_string().into()
+                Quantity::parse(&text)
+                    .map_err(|words| self.stop(words))?
+                    .to_string()
+                    .into()
             }
             (Kind::Time | Kind::MicroTime, Tree::Text(text)) => {
                 let micro = kind == Kind::MicroTime;
-                typed_time::parse(&text, micro).map(|time| stamp(time, micro)).map_err(|words| self.stop(words))?
+                typed_time::parse(&text, micro)
+                    .map(|time| stamp(time, micro))
+                    .map_err(|words| self.stop(words))?
             }
             (Kind::Time | Kind::MicroTime, other) => {
                 return Err(self.stop(self.misfit(other.kind(), "string")));
@@ -253,7 +297,10 @@ impl Reader {
             (Kind::List, Tree::List(items)) => {
                 let mut list = Vec::new();
                 for item in items {
-                    list.push(self.value(Kind::Text("string"), item, None)?.unwrap_or_else(|| "".into()));
+                    list.push(
+                        self.value(Kind::Text("string"), item, None)?
+                            .unwrap_or_else(|| "".into()),
+                    );
                 }
                 list.into()
             }
@@ -280,7 +327,9 @@ fn find(message: &'static str, name: &str) -> Option<(&'static Field, Vec<String
         return Some((field, Vec::new()));
     }
     fields.iter().filter(|f| f.inline).find_map(|field| {
-        let Kind::Message(inner) = field.kind else { return None };
+        let Kind::Message(inner) = field.kind else {
+            return None;
+        };
         let (found, mut through) = find(inner, name)?;
         let (first, rest) = field.name.split_at(1);
         through.insert(0, first.to_ascii_uppercase() + rest);
@@ -318,17 +367,26 @@ fn zero(kind: Kind) -> Value {
 }
 
 fn stamp(time: Timestamp, micro: bool) -> Value {
-    if micro { meta::stamp_micro(time).into() } else { meta::stamp(time).into() }
+    if micro {
+        meta::stamp_micro(time).into()
+    } else {
+        meta::stamp(time).into()
+    }
 }
 
 /// The bytes, or the place of the first that is not base64. Breaks of lines are no part of it.
 fn decode_base64(text: &str) -> Result<Vec<u8>, usize> {
     use base64::Engine as _;
     let bare: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    base64::engine::general_purpose::STANDARD.decode(&bare).map_err(|error| match error {
-        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => bare.len() / 4 * 4,
-    })
+    base64::engine::general_purpose::STANDARD
+        .decode(&bare)
+        .map_err(|error| match error {
+            base64::DecodeError::InvalidByte(at, _)
+            | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+                bare.len() / 4 * 4
+            }
+        })
 }
 
 fn encode_base64(bytes: &[u8]) -> String {
@@ -343,7 +401,9 @@ pub(super) fn arrange(message: &str, object: &mut Value) {
 }
 
 fn arrange_with(message: &str, object: &mut Value, empty_maps: bool) {
-    let Some(map) = object.as_object_mut() else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     let mut out = Map::with_capacity(map.len());
     for field in ["kind", "apiVersion"] {
         if let Some(value) = map.shift_remove(field) {
@@ -354,7 +414,12 @@ fn arrange_with(message: &str, object: &mut Value, empty_maps: bool) {
     *map = out;
 }
 
-fn arrange_fields(message: &str, map: &mut Map<String, Value>, out: &mut Map<String, Value>, empty_maps: bool) {
+fn arrange_fields(
+    message: &str,
+    map: &mut Map<String, Value>,
+    out: &mut Map<String, Value>,
+    empty_maps: bool,
+) {
     for field in types::fields(message).into_iter().flatten() {
         if let (true, Kind::Message(inner)) = (field.inline, field.kind) {
             arrange_fields(inner, map, out, empty_maps);

@@ -14,9 +14,18 @@ pub(super) fn parse(text: &str, micro: bool) -> Result<Timestamp, String> {
     };
     let range = |what: &str| format!("parsing time {text:?}: {what} out of range");
     let mut numbers = [0_u32; 6];
-    let elements = [("2006", "-"), ("01", "-"), ("02", "T"), ("15", ":"), ("04", ":"), ("05", "")];
+    let elements = [
+        ("2006", "-"),
+        ("01", "-"),
+        ("02", "T"),
+        ("15", ":"),
+        ("04", ":"),
+        ("05", ""),
+    ];
     for (at, (element, after)) in elements.into_iter().enumerate() {
-        let digits = rest.get(..element.len()).filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
+        let digits = rest
+            .get(..element.len())
+            .filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
         let digits = digits.ok_or_else(|| wrong(rest, element))?;
         numbers[at] = digits.parse().unwrap_or_default();
         let place = ["year", "month", "day", "hour", "minute", "second"][at];
@@ -32,7 +41,9 @@ pub(super) fn parse(text: &str, micro: bool) -> Result<Timestamp, String> {
         rest = &rest[element.len()..];
         rest = rest.strip_prefix(after).ok_or_else(|| wrong(rest, after))?;
     }
-    let places = rest.strip_prefix('.').map_or(0, |r| r.bytes().take_while(u8::is_ascii_digit).count());
+    let places = rest
+        .strip_prefix('.')
+        .map_or(0, |r| r.bytes().take_while(u8::is_ascii_digit).count());
     if micro && places != 6 {
         return Err(wrong(rest, ".000000"));
     }
@@ -45,7 +56,10 @@ pub(super) fn parse(text: &str, micro: bool) -> Result<Timestamp, String> {
         _ => return Err(wrong(rest, "Z07:00")),
     };
     if rest.len() > zone {
-        return Err(format!("parsing time {text:?}: extra text: {:?}", &rest[zone..]));
+        return Err(format!(
+            "parsing time {text:?}: extra text: {:?}",
+            &rest[zone..]
+        ));
     }
     text.parse().map_err(|_| range("day"))
 }
@@ -56,21 +70,47 @@ mod tests {
 
     #[test]
     fn words_are_gos() {
-        let said = |text: &str, micro| parse(text, micro).map_or_else(|words| words, |time| time.to_string());
+        let said = |text: &str, micro| {
+            parse(text, micro).map_or_else(|words| words, |time| time.to_string())
+        };
         assert_eq!(said("2026-01-02T03:04:05Z", false), "2026-01-02T03:04:05Z");
-        assert_eq!(said("2026-01-02T03:04:05.25+01:00", false), "2026-01-02T02:04:05.25Z");
+        assert_eq!(
+            said("2026-01-02T03:04:05.25+01:00", false),
+            "2026-01-02T02:04:05.25Z"
+        );
         for (text, words) in [
-            ("yesterday", "as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\""),
-            ("2026-01-02", "as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"T\""),
-            ("2026-01-02T03:04:05", "as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"Z07:00\""),
+            (
+                "yesterday",
+                "as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"",
+            ),
+            (
+                "2026-01-02",
+                "as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"T\"",
+            ),
+            (
+                "2026-01-02T03:04:05",
+                "as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"Z07:00\"",
+            ),
         ] {
             assert_eq!(said(text, false), format!("parsing time {text:?} {words}"));
         }
-        assert_eq!(said("2026-13-02T03:04:05Z", false), "parsing time \"2026-13-02T03:04:05Z\": month out of range");
-        assert_eq!(said("2026-02-30T03:04:05Z", false), "parsing time \"2026-02-30T03:04:05Z\": day out of range");
-        assert_eq!(said("2026-02-03T03:04:05Zx", false), "parsing time \"2026-02-03T03:04:05Zx\": extra text: \"x\"");
+        assert_eq!(
+            said("2026-13-02T03:04:05Z", false),
+            "parsing time \"2026-13-02T03:04:05Z\": month out of range"
+        );
+        assert_eq!(
+            said("2026-02-30T03:04:05Z", false),
+            "parsing time \"2026-02-30T03:04:05Z\": day out of range"
+        );
+        assert_eq!(
+            said("2026-02-03T03:04:05Zx", false),
+            "parsing time \"2026-02-03T03:04:05Zx\": extra text: \"x\""
+        );
         assert!(said("2026-02-03T03:04:05Z", true).ends_with("cannot parse \"Z\" as \".000000\""));
-        assert_eq!(said("2026-02-03T03:04:05.000001Z", true), "2026-02-03T03:04:05.000001Z");
+        assert_eq!(
+            said("2026-02-03T03:04:05.000001Z", true),
+            "2026-02-03T03:04:05.000001Z"
+        );
     }
 
     proptest::proptest! {

@@ -45,7 +45,8 @@ pub(crate) struct Field {
     pub(crate) kind: Kind,
 }
 
-static MESSAGES: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(|| parse(include_str!("types.txt")));
+static MESSAGES: LazyLock<HashMap<&'static str, Vec<Field>>> =
+    LazyLock::new(|| parse(include_str!("types.txt")));
 
 fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
     let mut messages: HashMap<_, Vec<Field>> = HashMap::new();
@@ -57,10 +58,14 @@ fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
             continue;
         };
         let words: Vec<&str> = line.split(' ').collect();
-        let [number, name, flags @ .., kind] = words.as_slice() else { unreachable!("types.txt: {line}") };
+        let [number, name, flags @ .., kind] = words.as_slice() else {
+            unreachable!("types.txt: {line}")
+        };
         let has = |flag: &str| flags.contains(&flag);
         let field = Field {
-            number: number.parse().unwrap_or_else(|_| unreachable!("types.txt: {line}")),
+            number: number
+                .parse()
+                .unwrap_or_else(|_| unreachable!("types.txt: {line}")),
             name,
             inline: has("inline"),
             set: has("set"),
@@ -83,7 +88,9 @@ fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
                 "IntOrString" => Kind::IntOrString,
                 "Json" => Kind::Json,
                 "List" => Kind::List,
-                other => other.strip_prefix("text:").map_or(Kind::Message(other), Kind::Text),
+                other => other
+                    .strip_prefix("text:")
+                    .map_or(Kind::Message(other), Kind::Text),
             },
         };
         messages.entry(message).or_default().push(field);
@@ -93,13 +100,19 @@ fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
 
 /// The name in the table of a kind: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
 pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
-    let package = group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+    let package = group
+        .split('.')
+        .next()
+        .filter(|g| !g.is_empty())
+        .unwrap_or("core");
     format!("{package}/{version}.{kind}")
 }
 
 /// The same, where the table has it.
 pub(crate) fn message(group: &str, version: &str, kind: &str) -> Option<&'static str> {
-    MESSAGES.get_key_value(message_of(group, version, kind).as_str()).map(|(name, _)| *name)
+    MESSAGES
+        .get_key_value(message_of(group, version, kind).as_str())
+        .map(|(name, _)| *name)
 }
 
 /// The fields of a message, in Go's order. None for what is in no table.
@@ -120,8 +133,15 @@ mod tests {
                 }
             }
         }
-        for row in super::super::registry::builtin::ALL.iter().filter(|b| b.kind != "CustomResourceDefinition") {
-            assert!(message(row.group, row.version, row.kind).is_some(), "{}", row.kind);
+        for row in super::super::registry::builtin::ALL
+            .iter()
+            .filter(|b| b.kind != "CustomResourceDefinition")
+        {
+            assert!(
+                message(row.group, row.version, row.kind).is_some(),
+                "{}",
+                row.kind
+            );
         }
     }
 }

@@ -19,60 +19,108 @@ impl ApiServer {
         let (mut body, warnings) = decode::decode_body(call)?;
         check_namespace(call, &mut body)?;
         check_name(&body, name)?;
-        if !call.resource.takes_unconditional_updates() && matches!(meta::text(&body, "resourceVersion"), "" | "0") {
-            let problem =
-                FieldError::invalid("metadata.resourceVersion", &Value::from(0), "must be specified for an update");
+        if !call.resource.takes_unconditional_updates()
+            && matches!(meta::text(&body, "resourceVersion"), "" | "0")
+        {
+            let problem = FieldError::invalid(
+                "metadata.resourceVersion",
+                &Value::from(0),
+                "must be specified for an update",
+            );
             let resource = &call.resource;
-            return Err(ApiError::invalid(&resource.group, &resource.plural, name, &[problem]));
+            return Err(ApiError::invalid(
+                &resource.group,
+                &resource.plural,
+                name,
+                &[problem],
+            ));
         }
         let mut before = None;
         let outcome = self
-            .change(&call.resource, &call.key(name), call.query.dry_run("UpdateOptions")?, |current| {
-                let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-                before = Some(old.value.clone());
-                self.replace(call, old, body.clone(), subresource, true)
-            })
+            .change(
+                &call.resource,
+                &call.key(name),
+                call.query.dry_run("UpdateOptions")?,
+                |current| {
+                    let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                    before = Some(old.value.clone());
+                    self.replace(call, old, body.clone(), subresource, true)
+                },
+            )
             .await?;
-        Ok(answer(call, &outcome, warned(call, subresource, &outcome, before.as_deref(), warnings)))
+        Ok(answer(
+            call,
+            &outcome,
+            warned(call, subresource, &outcome, before.as_deref(), warnings),
+        ))
     }
 
     pub(super) async fn patch(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
         let name = call.name()?;
         let (patch, strict) = match Patch::of(call)? {
-            (Patch::Apply(applied), strict) => return self.apply(call, applied, strict, subresource).await,
+            (Patch::Apply(applied), strict) => {
+                return self.apply(call, applied, strict, subresource).await;
+            }
             other => other,
         };
         if call.query.get("force").is_some() {
-            let problem = FieldError::forbidden("force", "may not be specified for non-apply patch");
+            let problem =
+                FieldError::forbidden("force", "may not be specified for non-apply patch");
             return Err(ApiError::bad_options("PatchOptions", problem));
         }
         let unknown = Unknown::of(call)?;
         let (mut warnings, mut before) = (Vec::new(), None);
         let outcome = self
-            .change(&call.resource, &call.key(name), call.query.dry_run("PatchOptions")?, |current| {
-                let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-                before = Some(old.value.clone());
-                let shown = convert::from_stored(&call.resource, &old.value);
-                let object = patch.on(&call.resource, &shown)?;
-                if object["kind"] != shown["kind"] || object["apiVersion"] != shown["apiVersion"] {
-                    let words = "patch: Invalid value: the patch makes it an object of another kind";
-                    return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", words));
-                }
-                check_name(&object, name)?;
-                let (given, uid) = (meta::text(&object, "uid"), meta::text(&shown, "uid"));
-                let version = meta::text(&object, "resourceVersion");
-                // A stale version is told first.
-                if given != uid && (version.is_empty() || version == old.rv.to_string()) {
-                    let problem = FieldError::invalid("metadata.uid", &Value::from(given), "field is immutable");
-                    return Err(ApiError::invalid(&call.resource.group, &call.resource.kind, name, &[problem]));
-                }
-                let told = decode::decode_with(&call.resource, object.into(), unknown, strict.clone());
-                let (object, words) = told.map_err(unfit)?;
-                warnings = words;
-                self.replace(call, old, object, subresource, true)
-            })
+            .change(
+                &call.resource,
+                &call.key(name),
+                call.query.dry_run("PatchOptions")?,
+                |current| {
+                    let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                    before = Some(old.value.clone());
+                    let shown = convert::from_stored(&call.resource, &old.value);
+                    let object = patch.on(&call.resource, &shown)?;
+                    if object["kind"] != shown["kind"]
+                        || object["apiVersion"] != shown["apiVersion"]
+                    {
+                        let words =
+                            "patch: Invalid value: the patch makes it an object of another kind";
+                        return Err(ApiError::new(
+                            StatusCode::UNPROCESSABLE_ENTITY,
+                            "Invalid",
+                            words,
+                        ));
+                    }
+                    check_name(&object, name)?;
+                    let (given, uid) = (meta::text(&object, "uid"), meta::text(&shown, "uid"));
+                    let version = meta::text(&object, "resourceVersion");
+                    // A stale version is told first.
+                    if given != uid && (version.is_empty() || version == old.rv.to_string()) {
+                        let problem = FieldError::invalid(
+                            "metadata.uid",
+                            &Value::from(given),
+                            "field is immutable",
+                        );
+                        return Err(ApiError::invalid(
+                            &call.resource.group,
+                            &call.resource.kind,
+                            name,
+                            &[problem],
+                        ));
+                    }
+                    let told =
+                        decode::decode_with(&call.resource, object.into(), unknown, strict.clone());
+                    let (object, words) = told.map_err(unfit)?;
+                    warnings = words;
+                    self.replace(call, old, object, subresource, true)
+                },
+            )
             .await?;
-        Ok(answer(call, &outcome, warned(call, subresource, &outcome, before.as_deref(), warnings)))
+        Ok(answer(
+            call,
+            &outcome,
+            warned(call, subresource, &outcome, before.as_deref(), warnings),
+        ))
     }
 
     /// Server-side apply: creates what is not there.
@@ -91,8 +139,13 @@ impl ApiServer {
         }
         let given = |field: &str| applied[field].as_str().unwrap_or_default();
         if given("kind").is_empty() || given("apiVersion").is_empty() {
-            let (group, version) = given("apiVersion").split_once('/').unwrap_or(("", given("apiVersion")));
-            let words = format!("invalid object type: {group}/{version}, Kind={}", given("kind"));
+            let (group, version) = given("apiVersion")
+                .split_once('/')
+                .unwrap_or(("", given("apiVersion")));
+            let words = format!(
+                "invalid object type: {group}/{version}, Kind={}",
+                given("kind")
+            );
             return Err(ApiError::bad_request(words));
         }
         // The path names what the body does not, if it is there already.
@@ -104,24 +157,34 @@ impl ApiServer {
             applied["metadata"]["name"] = name.into();
         }
         // Read once as it came: what the kind does not know is found here, and not taken over.
-        let told = decode::decode_with(resource, applied.clone().into(), Unknown::of(call)?, strict);
+        let told =
+            decode::decode_with(resource, applied.clone().into(), Unknown::of(call)?, strict);
         let (_, warnings) = told?;
         check_name(&applied, name)?;
         let mut before = None;
         let outcome = self
-            .change(resource, &call.key(name), call.query.dry_run("PatchOptions")?, |current| {
-                before = current.map(|old| old.value.clone());
-                let live = current.map(|old| convert::from_stored(resource, &old.value));
-                let object = patches::apply(call, live.as_deref(), &applied, subresource)?;
-                let (object, _) = decode::decode(resource, object.into(), Unknown::Ignore)?;
-                match current {
-                    Some(old) => self.replace(call, old, object, subresource, false),
-                    None if subresource.is_some() => Err(ApiError::not_found(resource, name)),
-                    None => Ok(Decision::Put(self.prepare_new(call, object, false)?)),
-                }
-            })
+            .change(
+                resource,
+                &call.key(name),
+                call.query.dry_run("PatchOptions")?,
+                |current| {
+                    before = current.map(|old| old.value.clone());
+                    let live = current.map(|old| convert::from_stored(resource, &old.value));
+                    let object = patches::apply(call, live.as_deref(), &applied, subresource)?;
+                    let (object, _) = decode::decode(resource, object.into(), Unknown::Ignore)?;
+                    match current {
+                        Some(old) => self.replace(call, old, object, subresource, false),
+                        None if subresource.is_some() => Err(ApiError::not_found(resource, name)),
+                        None => Ok(Decision::Put(self.prepare_new(call, object, false)?)),
+                    }
+                },
+            )
             .await?;
-        Ok(answer(call, &outcome, warned(call, subresource, &outcome, before.as_deref(), warnings)))
+        Ok(answer(
+            call,
+            &outcome,
+            warned(call, subresource, &outcome, before.as_deref(), warnings),
+        ))
     }
 
     /// `object` in the place of `old`: what the client may not touch is as it was, what follows from a change is
@@ -150,12 +213,26 @@ impl ApiServer {
         }
         let uid = meta::text(&old.value, "uid");
         if let Some(given) = given("uid").filter(|given| given != uid) {
-            let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {uid}");
+            let why = format!(
+                "Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
+            );
             return Err(ApiError::conflict(resource, name, &why));
         }
-        if ["name", "namespace"].iter().any(|f| given(f).is_some_and(|v| v != meta::text(&shown, f))) {
-            let problem = FieldError::invalid("metadata.name", &object["metadata"]["name"], "field is immutable");
-            return Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]));
+        if ["name", "namespace"]
+            .iter()
+            .any(|f| given(f).is_some_and(|v| v != meta::text(&shown, f)))
+        {
+            let problem = FieldError::invalid(
+                "metadata.name",
+                &object["metadata"]["name"],
+                "field is immutable",
+            );
+            return Err(ApiError::invalid(
+                &resource.group,
+                &resource.kind,
+                name,
+                &[problem],
+            ));
         }
         let metadata = meta::of(&mut object);
         for field in [
@@ -178,7 +255,14 @@ impl ApiServer {
         strategy::update(resource, &shown, &mut object, subresource)?;
         if owned {
             let (manager, now) = (&call.manager, meta::now());
-            object = patch::track_update(Some(&shown), &object, manager, subresource, &now, &resource.lists);
+            object = patch::track_update(
+                Some(&shown),
+                &object,
+                manager,
+                subresource,
+                &now,
+                &resource.lists,
+            );
         }
         strategy::drop_disabled(resource, &mut object);
         if subresource.is_none() {
@@ -197,10 +281,18 @@ impl ApiServer {
         }
         let released = meta::is_deleting(&object)
             && meta::finalizers(&object).is_empty()
-            && object["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0) == 0
-            && (!resource.is("", "Namespace") || meta::strings(&object["spec"]["finalizers"]).is_empty());
+            && object["metadata"]["deletionGracePeriodSeconds"]
+                .as_u64()
+                .unwrap_or(0)
+                == 0
+            && (!resource.is("", "Namespace")
+                || meta::strings(&object["spec"]["finalizers"]).is_empty());
         convert::to_stored(resource, &mut object);
-        Ok(if released { Decision::Remove(object) } else { Decision::Put(object) })
+        Ok(if released {
+            Decision::Remove(object)
+        } else {
+            Decision::Put(object)
+        })
     }
 }
 
@@ -218,8 +310,12 @@ fn check_name(object: &Value, name: &str) -> Result<()> {
         return Ok(());
     }
     let words = match given {
-        "" => format!("the name of the object ({name} based on URL) was undeterminable: name must be provided"),
-        given => format!("the name of the object ({given}) does not match the name on the URL ({name})"),
+        "" => format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ),
+        given => {
+            format!("the name of the object ({given}) does not match the name on the URL ({name})")
+        }
     };
     Err(ApiError::bad_request(words))
 }
@@ -242,8 +338,11 @@ fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Res
         return Ok(());
     }
     let before = meta::finalizers(old);
-    let added: Vec<String> =
-        meta::finalizers(new).into_iter().filter(|f| !before.contains(f)).map(|f| format!("{f:?}")).collect();
+    let added: Vec<String> = meta::finalizers(new)
+        .into_iter()
+        .filter(|f| !before.contains(f))
+        .map(|f| format!("{f:?}"))
+        .collect();
     if added.is_empty() {
         return Ok(());
     }
@@ -253,7 +352,12 @@ fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Res
     );
     let problem = FieldError::forbidden("metadata.finalizers", words);
     let name = meta::text(old, "name");
-    Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]))
+    Err(ApiError::invalid(
+        &resource.group,
+        &resource.kind,
+        name,
+        &[problem],
+    ))
 }
 
 /// What was found in the body, and what Kubernetes warns of in what became of it.
@@ -273,7 +377,11 @@ fn warned(
 pub(super) fn answer(call: &Call, outcome: &Outcome, warnings: Vec<String>) -> Reply {
     let object = convert::from_stored(&call.resource, &outcome.object);
     Reply::Json {
-        code: if outcome.created { StatusCode::CREATED } else { StatusCode::OK },
+        code: if outcome.created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        },
         value: call.view.object(&call.resource, &object),
         warnings,
         content_type: None,

@@ -25,11 +25,19 @@ pub(crate) enum User {
 impl User {
     /// Whoever a request is made as. Nobody else is there to be acted as; done as oneself it would be another's answer.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self> {
-        let mut asked = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).peekable();
+        let mut asked = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("impersonate-"))
+            .peekable();
         if asked.peek().is_none() {
             return Ok(Self::Owner);
         }
-        let text = |name: &http::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let text = |name: &http::HeaderName| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+        };
         for name in asked {
             let whom = text(name);
             let kind = match name.as_str() {
@@ -47,16 +55,23 @@ impl User {
             error.details = serde_json::json!({"name": whom, "kind": kind});
             return Err(error);
         }
-        let whom = headers.get("impersonate-user").and_then(|v| v.to_str().ok()).and_then(Account::parse);
-        Ok(whom
-            .map_or(Self::Owner, |(namespace, name)| Self::Account { namespace: namespace.into(), name: name.into() }))
+        let whom = headers
+            .get("impersonate-user")
+            .and_then(|v| v.to_str().ok())
+            .and_then(Account::parse);
+        Ok(whom.map_or(Self::Owner, |(namespace, name)| Self::Account {
+            namespace: namespace.into(),
+            name: name.into(),
+        }))
     }
 
     /// As a review says it.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Owner => OWNER.to_owned(),
-            Self::Account { namespace, name } => format!("system:serviceaccount:{namespace}:{name}"),
+            Self::Account { namespace, name } => {
+                format!("system:serviceaccount:{namespace}:{name}")
+            }
         }
     }
 
@@ -66,14 +81,25 @@ impl User {
         match self {
             Self::Owner => vec![all],
             Self::Account { namespace, .. } => {
-                vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}"), all]
+                vec![
+                    "system:serviceaccounts".to_owned(),
+                    format!("system:serviceaccounts:{namespace}"),
+                    all,
+                ]
             }
         }
     }
 
     /// Whether it may do this with a resource, or a subresource of it, in a namespace.
-    pub(super) fn may(&self, resource: &Resource, subresource: &str, namespace: Option<&str>) -> bool {
-        let Self::Account { namespace: own, .. } = self else { return true };
+    pub(super) fn may(
+        &self,
+        resource: &Resource,
+        subresource: &str,
+        namespace: Option<&str>,
+    ) -> bool {
+        let Self::Account { namespace: own, .. } = self else {
+            return true;
+        };
         let is_own = match (resource.group.as_str(), resource.plural.as_str()) {
             (GROUP, plural) => (plural, subresource) == FINALIZERS,
             ("coordination.k8s.io", _) | ("apps", "controllerrevisions") => false,
@@ -84,7 +110,13 @@ impl User {
     }
 
     /// Refuses what it may not do.
-    pub(super) fn check(&self, method: &Method, query: &Query, resource: &Resource, at: &ResourcePath) -> Result<()> {
+    pub(super) fn check(
+        &self,
+        method: &Method,
+        query: &Query,
+        resource: &Resource,
+        at: &ResourcePath,
+    ) -> Result<()> {
         let subresource = at.subresource.as_deref().unwrap_or_default();
         if self.may(resource, subresource, at.namespace.as_deref()) {
             return Ok(());
@@ -99,13 +131,20 @@ impl User {
             (&Method::DELETE, Some(_)) => "delete",
             _ => "deletecollection",
         };
-        let whole = if subresource.is_empty() { at.plural.clone() } else { format!("{}/{subresource}", at.plural) };
+        let whole = if subresource.is_empty() {
+            at.plural.clone()
+        } else {
+            format!("{}/{subresource}", at.plural)
+        };
         let place = match &at.namespace {
             Some(namespace) => format!("in the namespace {namespace:?}"),
             None => "at the cluster scope".to_owned(),
         };
         let (name, group) = (at.name.as_deref().unwrap_or_default(), &at.group);
-        let why = format!("User {:?} cannot {verb} resource {whole:?} in API group {group:?} {place}", self.name());
+        let why = format!(
+            "User {:?} cannot {verb} resource {whole:?} in API group {group:?} {place}",
+            self.name()
+        );
         Err(ApiError::forbidden(resource, name, &why))
     }
 }

@@ -55,7 +55,10 @@ fn node(object: &Value, problems: &mut Vec<FieldError>) {
     for field in ["unschedulable", "taints"] {
         let value = &object["spec"][field];
         if *value == true || !array(value).is_empty() {
-            problems.push(FieldError::forbidden(format!("spec.{field}"), "pocket has one node, which takes every pod"));
+            problems.push(FieldError::forbidden(
+                format!("spec.{field}"),
+                "pocket has one node, which takes every pod",
+            ));
         }
     }
 }

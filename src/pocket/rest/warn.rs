@@ -10,36 +10,96 @@ use super::registry::Resource;
 use super::validate::label_value;
 
 const LABELS: [(&str, &str); 8] = [
-    ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
-    ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
+    (
+        "beta.kubernetes.io/arch",
+        "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+    ),
+    (
+        "beta.kubernetes.io/os",
+        "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+    ),
     (
         "failure-domain.beta.kubernetes.io/region",
         "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
     ),
-    ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
-    ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
+    ),
     ("app.kubernetes.io/created-by", "deprecated since v1.9"),
-    ("scheduler.alpha.kubernetes.io/preferAvoidPods", "deprecated since v1.22; use Taints and Tolerations instead"),
-    ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
+    (
+        "scheduler.alpha.kubernetes.io/preferAvoidPods",
+        "deprecated since v1.22; use Taints and Tolerations instead",
+    ),
+    (
+        "node-role.kubernetes.io/master",
+        "use \"node-role.kubernetes.io/control-plane\" instead",
+    ),
 ];
 const ANNOTATIONS: [(&str, &str); 3] = [
     (
         "scheduler.alpha.kubernetes.io/critical-pod",
         "non-functional in v1.16+; use the \"priorityClassName\" field instead",
     ),
-    ("security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
-    ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+    (
+        "security.alpha.kubernetes.io/sysctls",
+        "non-functional in v1.11+; use the \"sysctls\" field instead",
+    ),
+    (
+        "security.alpha.kubernetes.io/unsafe-sysctls",
+        "non-functional in v1.11+; use the \"sysctls\" field instead",
+    ),
 ];
 const VOLUMES: [(&str, &str, &str); 9] = [
-    ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
-    ("gitRepo", "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
-    ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
-    ("flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+"),
-    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
-    ("quobyte", "quobyte", "deprecated in v1.22, non-functional in v1.25+"),
-    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
-    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
-    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    (
+        "photonPersistentDisk",
+        "photonPersistentDisk",
+        "deprecated in v1.11, non-functional in v1.16+",
+    ),
+    (
+        "gitRepo",
+        "gitRepo",
+        "deprecated in v1.11, and disabled by default in v1.33+",
+    ),
+    (
+        "scaleIO",
+        "scaleIO",
+        "deprecated in v1.16, non-functional in v1.22+",
+    ),
+    (
+        "flocker",
+        "flocker",
+        "deprecated in v1.22, non-functional in v1.25+",
+    ),
+    (
+        "storageos",
+        "storageOS",
+        "deprecated in v1.22, non-functional in v1.25+",
+    ),
+    (
+        "quobyte",
+        "quobyte",
+        "deprecated in v1.22, non-functional in v1.25+",
+    ),
+    (
+        "glusterfs",
+        "glusterfs",
+        "deprecated in v1.25, non-functional in v1.26+",
+    ),
+    (
+        "cephfs",
+        "cephfs",
+        "deprecated in v1.28, non-functional in v1.31+",
+    ),
+    (
+        "rbd",
+        "rbd",
+        "deprecated in v1.28, non-functional in v1.31+",
+    ),
 ];
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 
@@ -47,7 +107,8 @@ const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 pub(super) fn of(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<String> {
     let mut told = Told::default();
     // Of what did not change nobody is told again.
-    let changed = old.is_none_or(|old| old["metadata"]["generation"] != object["metadata"]["generation"]);
+    let changed =
+        old.is_none_or(|old| old["metadata"]["generation"] != object["metadata"]["generation"]);
     let spec = &object["spec"];
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") if old.is_none() => pod(object, "", &mut told),
@@ -59,11 +120,16 @@ pub(super) fn of(resource: &Resource, object: &Value, old: Option<&Value>) -> Ve
                 name(object, &mut told);
             }
             let many = |field: &str, most| spec[field].as_i64().is_some_and(|n| n > most);
-            if spec["completionMode"] == "Indexed" && many("completions", 100_000) && many("parallelism", 10_000) {
+            if spec["completionMode"] == "Indexed"
+                && many("completions", 100_000)
+                && many("parallelism", 10_000)
+            {
                 told.say("spec", "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
             }
             pod(&spec["template"], "spec.template.", &mut told);
-            if resource.kind == "StatefulSet" && spec["revisionHistoryLimit"].as_i64().is_some_and(|n| n < 0) {
+            if resource.kind == "StatefulSet"
+                && spec["revisionHistoryLimit"].as_i64().is_some_and(|n| n < 0)
+            {
                 let words = "a negative value retains all historical revisions; a value >= 0 is recommended";
                 told.say("spec.revisionHistoryLimit", words);
             }
@@ -78,7 +144,8 @@ struct Told(Vec<String>);
 
 impl Told {
     fn say(&mut self, path: impl AsRef<str>, words: impl AsRef<str>) {
-        self.0.push(format!("{}: {}", path.as_ref(), words.as_ref()));
+        self.0
+            .push(format!("{}: {}", path.as_ref(), words.as_ref()));
     }
 }
 
@@ -95,14 +162,18 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 fn name(object: &Value, told: &mut Told) {
-    if let Some(problem) = check_name("metadata.name", meta::text(object, "name"), NameRule::Label) {
+    if let Some(problem) = check_name("metadata.name", meta::text(object, "name"), NameRule::Label)
+    {
         let words = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended";
         told.say("metadata.name", format!("{words}: [{}]", problem.detail()));
     }
 }
 
 fn old_label(key: &str) -> Option<&'static str> {
-    LABELS.iter().find(|(label, _)| *label == key).map(|(_, words)| *words)
+    LABELS
+        .iter()
+        .find(|(label, _)| *label == key)
+        .map(|(_, words)| *words)
 }
 
 /// A pod, or a template at a path.
@@ -114,7 +185,11 @@ fn pod(pod: &Value, at: &str, told: &mut Told) {
             told.say(format!("{path}.nodeSelector[{key}]"), words);
         }
     }
-    node_affinity(&spec["affinity"]["nodeAffinity"], &format!("{path}.affinity.nodeAffinity"), told);
+    node_affinity(
+        &spec["affinity"]["nodeAffinity"],
+        &format!("{path}.affinity.nodeAffinity"),
+        told,
+    );
     for (at, constraint) in list(&spec["topologySpreadConstraints"]).iter().enumerate() {
         let path = format!("{path}.topologySpreadConstraints[{at}]");
         let key = text(&constraint["topologyKey"]);
@@ -142,14 +217,25 @@ fn pod(pod: &Value, at: &str, told: &mut Told) {
     repeated(spec, "imagePullSecrets", "name", &path, told);
     for (at, secret) in list(&spec["imagePullSecrets"]).iter().enumerate() {
         if text(&secret["name"]).is_empty() {
-            told.say(format!("{path}.imagePullSecrets[{at}].name"), "invalid empty name \"\"");
+            told.say(
+                format!("{path}.imagePullSecrets[{at}].name"),
+                "invalid empty name \"\"",
+            );
         }
     }
     for resource in ["memory", "ephemeral-storage"] {
-        fraction(&spec["overhead"], resource, &format!("{path}.overhead"), told);
+        fraction(
+            &spec["overhead"],
+            resource,
+            &format!("{path}.overhead"),
+            told,
+        );
     }
     containers(spec, &path, told);
-    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|n| n < 0) {
+    if spec["terminationGracePeriodSeconds"]
+        .as_i64()
+        .is_some_and(|n| n < 0)
+    {
         let words = "must be >= 0; negative values are invalid and will be treated as 1";
         told.say(format!("{path}.terminationGracePeriodSeconds"), words);
     }
@@ -157,9 +243,16 @@ fn pod(pod: &Value, at: &str, told: &mut Told) {
         let (of, path) = (&spec["affinity"][kind], format!("{path}.affinity.{kind}"));
         for (field, inner) in [(REQUIRED, ""), (PREFERRED, "podAffinityTerm")] {
             for (at, term) in list(&of[field]).iter().enumerate() {
-                let (term, dot) = if inner.is_empty() { (term, "") } else { (&term[inner], ".") };
+                let (term, dot) = if inner.is_empty() {
+                    (term, "")
+                } else {
+                    (&term[inner], ".")
+                };
                 if term["labelSelector"].is_null() {
-                    told.say(format!("{path}.{field}[{at}]{dot}{inner}.labelSelector"), NO_SELECTOR);
+                    told.say(
+                        format!("{path}.{field}[{at}]{dot}{inner}.labelSelector"),
+                        NO_SELECTOR,
+                    );
                 }
             }
         }
@@ -176,11 +269,24 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 fn node_affinity(affinity: &Value, path: &str, told: &mut Told) {
-    for (at, term) in list(&affinity[REQUIRED]["nodeSelectorTerms"]).iter().enumerate() {
-        node_term(term, false, &format!("{path}.{REQUIRED}.nodeSelectorTerms[{at}]"), told);
+    for (at, term) in list(&affinity[REQUIRED]["nodeSelectorTerms"])
+        .iter()
+        .enumerate()
+    {
+        node_term(
+            term,
+            false,
+            &format!("{path}.{REQUIRED}.nodeSelectorTerms[{at}]"),
+            told,
+        );
     }
     for (at, term) in list(&affinity[PREFERRED]).iter().enumerate() {
-        node_term(&term["preference"], true, &format!("{path}.{PREFERRED}[{at}].preference"), told);
+        node_term(
+            &term["preference"],
+            true,
+            &format!("{path}.{PREFERRED}[{at}].preference"),
+            told,
+        );
     }
 }
 
@@ -193,7 +299,10 @@ fn node_term(term: &Value, values: bool, path: &str, told: &mut Told) {
         }
         for (at, value) in list(&asked["values"]).iter().enumerate().filter(|_| values) {
             for words in label_value(text(value)) {
-                told.say(format!("{path}.values[{at}]"), format!("{} is invalid, {words}", text(value)));
+                told.say(
+                    format!("{path}.values[{at}]"),
+                    format!("{} is invalid, {words}", text(value)),
+                );
             }
         }
     }
@@ -202,8 +311,14 @@ fn node_term(term: &Value, values: bool, path: &str, told: &mut Told) {
 fn repeated(spec: &Value, field: &str, key: &str, path: &str, told: &mut Told) {
     let all = list(&spec[field]);
     for (at, item) in all.iter().enumerate() {
-        if all[..at].iter().any(|other| text(&other[key]) == text(&item[key])) {
-            told.say(format!("{path}.{field}[{at}].{key}"), format!("duplicate {key} {:?}", text(&item[key])));
+        if all[..at]
+            .iter()
+            .any(|other| text(&other[key]) == text(&item[key]))
+        {
+            told.say(
+                format!("{path}.{field}[{at}].{key}"),
+                format!("duplicate {key} {:?}", text(&item[key])),
+            );
         }
     }
 }
@@ -223,54 +338,76 @@ fn containers(spec: &Value, path: &str, told: &mut Told) {
     let sorts = ["initContainers", "containers", "ephemeralContainers"];
     let all = || {
         let of = move |sort| {
-            list(&spec[sort]).iter().enumerate().map(move |(at, one)| (format!("{path}.{sort}[{at}]"), one))
+            list(&spec[sort])
+                .iter()
+                .enumerate()
+                .map(move |(at, one)| (format!("{path}.{sort}[{at}]"), one))
         };
         sorts.into_iter().flat_map(of)
     };
     for (path, one) in all() {
         for resource in ["memory", "ephemeral-storage"] {
             for kind in ["limits", "requests"] {
-                fraction(&one["resources"][kind], resource, &format!("{path}.resources.{kind}"), told);
+                fraction(
+                    &one["resources"][kind],
+                    resource,
+                    &format!("{path}.resources.{kind}"),
+                    told,
+                );
             }
         }
         let variables = list(&one["env"]);
         for (at, variable) in variables.iter().enumerate() {
             let name = text(&variable["name"]);
-            let earlier = variables[..at].iter().any(|other| text(&other["name"]) == name);
+            let earlier = variables[..at]
+                .iter()
+                .any(|other| text(&other["name"]) == name);
             let (value, reference) = (text(&variable["value"]), format!("$({name})"));
-            let hides = variable["valueFrom"].is_object() || value == reference || !value.contains(&reference);
+            let hides = variable["valueFrom"].is_object()
+                || value == reference
+                || !value.contains(&reference);
             if earlier && hides {
-                let words = format!("hides previous definition of {name:?}, which may be dropped when using apply");
+                let words = format!(
+                    "hides previous definition of {name:?}, which may be dropped when using apply"
+                );
                 told.say(format!("{path}.env[{at}]"), words);
             }
         }
     }
     let ports: Vec<(String, &Value)> = all()
         .flat_map(|(path, one)| {
-            list(&one["ports"]).iter().enumerate().map(move |(at, port)| (format!("{path}.ports[{at}]"), port))
+            list(&one["ports"])
+                .iter()
+                .enumerate()
+                .map(move |(at, port)| (format!("{path}.ports[{at}]"), port))
         })
         .collect();
     for (at, (path, port)) in ports.iter().enumerate() {
-        let same =
-            |other: &Value| other["containerPort"] == port["containerPort"] && other["protocol"] == port["protocol"];
+        let same = |other: &Value| {
+            other["containerPort"] == port["containerPort"] && other["protocol"] == port["protocol"]
+        };
         for (place, other) in ports[..at].iter().filter(|(_, other)| same(other)) {
             let host = |port: &Value| port["hostPort"].as_i64().unwrap_or(0);
-            let what = if text(&port["hostIP"]) == text(&other["hostIP"]) && host(port) == host(other) {
-                "duplicate"
-            } else if host(port) == 0 || host(other) == 0 {
-                "overlapping"
-            } else if host(port) == host(other) && text(&port["hostIP"]).is_empty() != text(&other["hostIP"]).is_empty()
-            {
-                "dangerously ambiguous"
-            } else {
-                continue;
-            };
+            let what =
+                if text(&port["hostIP"]) == text(&other["hostIP"]) && host(port) == host(other) {
+                    "duplicate"
+                } else if host(port) == 0 || host(other) == 0 {
+                    "overlapping"
+                } else if host(port) == host(other)
+                    && text(&port["hostIP"]).is_empty() != text(&other["hostIP"]).is_empty()
+                {
+                    "dangerously ambiguous"
+                } else {
+                    continue;
+                };
             told.say(path, format!("{what} port definition with {place}"));
         }
     }
     for (at, (path, port)) in ports.iter().enumerate() {
         let name = text(&port["name"]);
-        let first = ports[..at].iter().find(|(_, other)| !name.is_empty() && text(&other["name"]) == name);
+        let first = ports[..at]
+            .iter()
+            .find(|(_, other)| !name.is_empty() && text(&other["name"]) == name);
         if let Some((place, _)) = first {
             let words = format!(
                 "duplicate port name {name:?} with {place}, services and probes that select ports by name will use {place}"
@@ -286,10 +423,18 @@ fn address(value: &Value, path: &str, told: &mut Told) {
     match given.parse() {
         Ok(IpAddr::V6(six)) if six.to_ipv4_mapped().is_some() => {
             let four = six.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED);
-            told.say(path, format!("non-standard IP address {given:?} is invalid: use \"{four}\""));
+            told.say(
+                path,
+                format!("non-standard IP address {given:?} is invalid: use \"{four}\""),
+            );
         }
         Ok(IpAddr::V6(six)) if six.to_string() != given => {
-            told.say(path, format!("IPv6 address {given:?} should be in RFC 5952 canonical format (\"{six}\")"));
+            told.say(
+                path,
+                format!(
+                    "IPv6 address {given:?} should be in RFC 5952 canonical format (\"{six}\")"
+                ),
+            );
         }
         _ => {}
     }
@@ -314,9 +459,18 @@ fn service(spec: &Value, object: &Value, told: &mut Told) {
             told.0.push(words.to_owned());
         }
     };
-    say(headless && !text(&spec["loadBalancerIP"]).is_empty(), "spec.loadBalancerIP is ignored for headless services");
-    say(headless && outside, "spec.externalIPs is ignored for headless services");
-    say(headless && spec["sessionAffinity"] != "None", "spec.SessionAffinity is ignored for headless services");
+    say(
+        headless && !text(&spec["loadBalancerIP"]).is_empty(),
+        "spec.loadBalancerIP is ignored for headless services",
+    );
+    say(
+        headless && outside,
+        "spec.externalIPs is ignored for headless services",
+    );
+    say(
+        headless && spec["sessionAffinity"] != "None",
+        "spec.SessionAffinity is ignored for headless services",
+    );
     for (at, ip) in list(&spec["externalIPs"]).iter().enumerate() {
         address(ip, &format!("spec.externalIPs[{at}]"), told);
     }
@@ -327,11 +481,17 @@ fn service(spec: &Value, object: &Value, told: &mut Told) {
     };
     let words = "spec.externalIPs is deprecated and may no longer be implemented in some clusters";
     say(outside && !headless && !external, words);
-    say(external && outside, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    say(
+        external && outside,
+        "spec.externalIPs is ignored when spec.type is \"ExternalName\"",
+    );
     let words = "spec.externalName is ignored when spec.type is not \"ExternalName\"";
     say(!external && !text(&spec["externalName"]).is_empty(), words);
     if spec["trafficDistribution"] == "PreferClose" {
-        told.say("spec.trafficDistribution", "\"PreferClose\" is deprecated; use \"PreferSameZone\"");
+        told.say(
+            "spec.trafficDistribution",
+            "\"PreferClose\" is deprecated; use \"PreferSameZone\"",
+        );
     }
 }
 

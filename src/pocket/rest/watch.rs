@@ -47,8 +47,11 @@ impl ApiServer {
         let initial = call.query.flag("sendInitialEvents");
         let bookmarks = call.query.flag("allowWatchBookmarks");
         read::list_options(call)?;
-        let timeout =
-            call.query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0).map_or(LONGEST, Duration::from_secs);
+        let timeout = call
+            .query
+            .number("timeoutSeconds")?
+            .filter(|seconds| *seconds > 0)
+            .map_or(LONGEST, Duration::from_secs);
         // Subscribed before the first look: no change falls between the two.
         let mut latest = self.store().subscribe(&call.resource.storage);
         let namespace = call.namespace.as_deref();
@@ -78,7 +81,8 @@ impl ApiServer {
         let closing = self.closing().clone();
         tokio::spawn(async move {
             let deadline = Instant::now() + timeout;
-            let mut bookmark = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+            let mut bookmark =
+                tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
             let mut rv = match start {
                 Err(rv) => rv,
                 Ok(listing) => {
@@ -110,14 +114,24 @@ impl ApiServer {
             }
         });
         let stream = tokio_stream::wrappers::ReceiverStream::new(lines);
-        Ok(Reply::Stream { content_type: "application/json", stream: stream.map(Ok::<_, BoxError>).boxed() })
+        Ok(Reply::Stream {
+            content_type: "application/json",
+            stream: stream.map(Ok::<_, BoxError>).boxed(),
+        })
     }
 }
 
 impl Watch {
     /// `object` is JSON.
     async fn send(&mut self, kind: &str, object: &[u8]) -> Result<(), Gone> {
-        let line = [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":", object, b"}\n"].concat();
+        let line = [
+            b"{\"type\":\"",
+            kind.as_bytes(),
+            b"\",\"object\":",
+            object,
+            b"}\n",
+        ]
+        .concat();
         self.first = false;
         self.out.send(line.into()).await.map_err(|_| Gone)
     }
@@ -172,11 +186,17 @@ impl Watch {
 
     /// A change as this watch sees it: coming into its selection is ADDED, leaving it DELETED.
     fn seen(&self, change: &Change) -> Option<(&'static str, Shown)> {
-        if self.namespace.as_ref().is_some_and(|n| *n != change.namespace) {
+        if self
+            .namespace
+            .as_ref()
+            .is_some_and(|n| *n != change.namespace)
+        {
             return None;
         }
         let now = Shown::of(&self.resource, change.after());
-        let was = change.before().map(|before| Shown::of(&self.resource, before));
+        let was = change
+            .before()
+            .map(|before| Shown::of(&self.resource, before));
         let selected_before = was.as_ref().is_some_and(|was| self.selects(was));
         let selected_now = change.kind != ChangeKind::Deleted && self.selects(&now);
         match (selected_before, selected_now) {

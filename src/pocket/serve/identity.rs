@@ -66,12 +66,15 @@ impl Identity {
     fn at(state: &Path, address: Ipv4Addr, now: Timestamp) -> Result<Self, IdentityError> {
         let file = state.join("identity.json");
         let read = fs::read(&file).ok();
-        let kept = read.as_ref().and_then(|bytes| serde_json::from_slice::<Kept>(bytes).ok());
+        let kept = read
+            .as_ref()
+            .and_then(|bytes| serde_json::from_slice::<Kept>(bytes).ok());
         let kept = kept.filter(|kept| kept.is_whole() && live(kept).is_ok());
         if read.is_some() && kept.is_none() {
             tracing::warn!(file = %file.display(), "damaged, and made anew: copies of the kubeconfig are of no use any more");
         }
-        let (kept, news) = renewed(kept, address, now).map_err(|e| IdentityError::Certificate(e.to_string()))?;
+        let (kept, news) =
+            renewed(kept, address, now).map_err(|e| IdentityError::Certificate(e.to_string()))?;
         let identity = Self {
             live: watch::Sender::new(live(&kept)?),
             authorities: watch::Sender::new(kept.authorities()),
@@ -108,7 +111,12 @@ impl Identity {
 
     /// What clients bear.
     pub fn token(&self) -> String {
-        self.live.borrow().tokens.first().cloned().unwrap_or_default()
+        self.live
+            .borrow()
+            .tokens
+            .first()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// PEM: all that a client may trust, so that it goes on trusting what is shown next. Now, and whenever it changes.
@@ -124,7 +132,10 @@ impl Identity {
 
 fn write(file: &Path, kept: &Kept) -> Result<(), IdentityError> {
     let bytes = serde_json::to_vec(kept).unwrap_or_default();
-    durable::write(file, &bytes).map_err(|why| IdentityError::File { file: file.into(), why })
+    durable::write(file, &bytes).map_err(|why| IdentityError::File {
+        file: file.into(),
+        why,
+    })
 }
 
 fn tell(news: Option<Renewed>) {
@@ -136,7 +147,8 @@ fn tell(news: Option<Renewed>) {
 fn live(kept: &Kept) -> Result<Live, IdentityError> {
     let wrong = |e: &dyn std::fmt::Display| IdentityError::Certificate(e.to_string());
     let (certificate, key) = kept.shown();
-    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|e| wrong(&e))?;
+    let certificate =
+        CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|e| wrong(&e))?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| wrong(&e))?;
     let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -145,7 +157,10 @@ fn live(kept: &Kept) -> Result<Live, IdentityError> {
         .with_single_cert(vec![certificate], key)
         .map_err(|e| wrong(&e))?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Live { tls: Arc::new(tls), tokens: kept.tokens().into() })
+    Ok(Live {
+        tls: Arc::new(tls),
+        tokens: kept.tokens().into(),
+    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, TableDefinition,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
+    TableDefinition,
 };
 use serde_json::Value;
 
@@ -56,13 +57,21 @@ impl Disk {
             let loaded = load(&database, path)?;
             Ok((database, loaded))
         })?;
-        let mut disk = Disk { path: path.to_owned(), database: Some(database), compacted: 0 };
+        let mut disk = Disk {
+            path: path.to_owned(),
+            database: Some(database),
+            compacted: 0,
+        };
         disk.compact();
         Ok((disk, loaded))
     }
 
     /// Adds what is missing, in one transaction.
-    pub(super) fn seed(&mut self, loaded: &mut Loaded, seed: Vec<(Key, Value)>) -> Result<(), StoreError> {
+    pub(super) fn seed(
+        &mut self,
+        loaded: &mut Loaded,
+        seed: Vec<(Key, Value)>,
+    ) -> Result<(), StoreError> {
         let known: HashSet<&Key> = loaded.objects.iter().map(|(key, _)| key).collect();
         let mut rv = loaded.rv;
         let mut new = Vec::new();
@@ -70,14 +79,25 @@ impl Disk {
             if !known.contains(&key) {
                 rv += 1;
                 value["metadata"]["resourceVersion"] = rv.to_string().into();
-                new.push((key, Entry { rv, version: Version::of(&Arc::new(value)) }));
+                new.push((
+                    key,
+                    Entry {
+                        rv,
+                        version: Version::of(&Arc::new(value)),
+                    },
+                ));
             }
         }
         if new.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Row<'_>> =
-            new.iter().map(|(key, entry)| Row { key, text: Some(entry.version.text().clone()) }).collect();
+        let rows: Vec<Row<'_>> = new
+            .iter()
+            .map(|(key, entry)| Row {
+                key,
+                text: Some(entry.version.text().clone()),
+            })
+            .collect();
         self.write(rv, &rows)?;
         loaded.rv = rv;
         loaded.objects.extend(new);
@@ -106,7 +126,9 @@ impl Disk {
         if size < SMALL.max(self.compacted * 2) {
             return;
         }
-        let Some(mut database) = self.database.take() else { return };
+        let Some(mut database) = self.database.take() else {
+            return;
+        };
         let done = stored_bytes(&database).and_then(|used| match used * 3 < size {
             true => database.compact().map_err(redb::Error::from),
             false => Ok(false),
@@ -114,7 +136,9 @@ impl Disk {
         match done {
             Ok(_) => self.database = Some(database),
             // As after a failed write: opened again by the next one.
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "the state is not compacted"),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "the state is not compacted")
+            }
         }
         self.compacted = std::fs::metadata(&self.path).map_or(size, |m| m.len());
     }
@@ -148,7 +172,11 @@ fn create(path: &Path, folder: &Path) -> std::io::Result<()> {
 
 /// What the objects take, as far as the file knows.
 fn stored_bytes(database: &Database) -> Result<u64, redb::Error> {
-    Ok(database.begin_read()?.open_table(OBJECTS)?.stats()?.stored_bytes())
+    Ok(database
+        .begin_read()?
+        .open_table(OBJECTS)?
+        .stats()?
+        .stored_bytes())
 }
 
 fn write_batch(database: &Database, rv: u64, rows: &[Row<'_>]) -> Result<(), redb::Error> {
@@ -175,16 +203,24 @@ fn read_version(database: &Database) -> Result<u64, redb::Error> {
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
-    Database::builder().set_cache_size(CACHE).create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-            StoreError::Locked { path: path.to_owned() }
-        }
-        DatabaseError::UpgradeRequired(format) => {
-            StoreError::Version { path: path.to_owned(), detail: format!("file format {format}") }
-        }
-        DatabaseError::RepairAborted => StoreError::ReadOnly { path: path.to_owned() },
-        other => redb_error(path, other.into()),
-    })
+    Database::builder()
+        .set_cache_size(CACHE)
+        .create(path)
+        .map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                StoreError::Locked {
+                    path: path.to_owned(),
+                }
+            }
+            DatabaseError::UpgradeRequired(format) => StoreError::Version {
+                path: path.to_owned(),
+                detail: format!("file format {format}"),
+            },
+            DatabaseError::RepairAborted => StoreError::ReadOnly {
+                path: path.to_owned(),
+            },
+            other => redb_error(path, other.into()),
+        })
 }
 
 thread_local! {
@@ -204,7 +240,10 @@ fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, StoreError>) -> Resu
     opened.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|w| (*w).to_owned()));
-        Err(StoreError::Damaged { path: path.to_owned(), detail: words.unwrap_or_else(|| "unreadable".into()) })
+        Err(StoreError::Damaged {
+            path: path.to_owned(),
+            detail: words.unwrap_or_else(|| "unreadable".into()),
+        })
     })
 }
 
@@ -221,10 +260,16 @@ fn check(database: &mut Database, path: &Path) -> Result<(), StoreError> {
 }
 
 fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
-    let damaged = |detail: String| StoreError::Damaged { path: path.to_owned(), detail };
+    let damaged = |detail: String| StoreError::Damaged {
+        path: path.to_owned(),
+        detail,
+    };
     let format = make_tables(database).map_err(|e| redb_error(path, e))?;
     if format != FORMAT {
-        return Err(StoreError::Version { path: path.to_owned(), detail: format!("layout {format}") });
+        return Err(StoreError::Version {
+            path: path.to_owned(),
+            detail: format!("layout {format}"),
+        });
     }
     let mut objects = Vec::new();
     let rows = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
@@ -246,12 +291,19 @@ fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
                 names.insert(key.resource.clone());
             }
         }
-        let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("{row:?}: {e}")))?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|e| damaged(format!("{row:?}: {e}")))?;
         let rv = value["metadata"]["resourceVersion"]
             .as_str()
             .and_then(|rv| rv.parse().ok())
             .ok_or_else(|| damaged(format!("{row:?}: no resourceVersion")))?;
-        objects.push((key, Entry { rv, version: Arc::new(Version::read(bytes)) }));
+        objects.push((
+            key,
+            Entry {
+                rv,
+                version: Arc::new(Version::read(bytes)),
+            },
+        ));
     }
     let rv = read_version(database).map_err(|e| redb_error(path, e))?;
     Ok(Loaded { rv, objects })
@@ -284,16 +336,26 @@ fn encode(key: &Key) -> String {
 
 fn decode(row: &str) -> Option<Key> {
     let mut parts = row.splitn(3, '\0');
-    Some(Key { resource: parts.next()?.into(), namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
+    Some(Key {
+        resource: parts.next()?.into(),
+        namespace: parts.next()?.to_owned(),
+        name: parts.next()?.to_owned(),
+    })
 }
 
 fn redb_error(path: &Path, error: redb::Error) -> StoreError {
     match error {
         redb::Error::Io(source) => io_error(path, source),
-        redb::Error::Corrupted(detail) => StoreError::Damaged { path: path.to_owned(), detail },
+        redb::Error::Corrupted(detail) => StoreError::Damaged {
+            path: path.to_owned(),
+            detail,
+        },
         other => match StorageCause::of(&other) {
             Some(source) => io_error(path, source),
-            None => StoreError::Damaged { path: path.to_owned(), detail: other.to_string() },
+            None => StoreError::Damaged {
+                path: path.to_owned(),
+                detail: other.to_string(),
+            },
         },
     }
 }
@@ -317,9 +379,16 @@ impl StorageCause {
 fn io_error(path: &Path, source: std::io::Error) -> StoreError {
     let path = path.to_owned();
     match source.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path },
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full { path },
-        ErrorKind::InvalidData => StoreError::Damaged { path, detail: source.to_string() },
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StoreError::ReadOnly { path }
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::Full { path }
+        }
+        ErrorKind::InvalidData => StoreError::Damaged {
+            path,
+            detail: source.to_string(),
+        },
         _ => StoreError::Io { path, source },
     }
 }

@@ -19,7 +19,10 @@ pub enum StoreError {
     #[error("{}: written by another version of graylane ({detail}); start over with --reset", path.display())]
     Version { path: PathBuf, detail: String },
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 impl StoreError {

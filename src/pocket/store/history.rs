@@ -40,9 +40,20 @@ impl Change {
         before: Option<Arc<Version>>,
         own: bool,
     ) -> Arc<Change> {
-        let own = before.as_ref().filter(|_| own).map_or(0, |b| b.text().len());
+        let own = before
+            .as_ref()
+            .filter(|_| own)
+            .map_or(0, |b| b.text().len());
         let bytes = after.text().len() + own + OVERHEAD;
-        Arc::new(Change { rv, kind, namespace: key.namespace, name: key.name, after, before, bytes })
+        Arc::new(Change {
+            rv,
+            kind,
+            namespace: key.namespace,
+            name: key.name,
+            after,
+            before,
+            bytes,
+        })
     }
 
     /// As it is after the change; for a removal its last words, with the version of the removal.
@@ -74,7 +85,12 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn new(floor: u64) -> History {
-        History { changes: VecDeque::new(), floor, capacity: CAPACITY, bytes: 0 }
+        History {
+            changes: VecDeque::new(),
+            floor,
+            capacity: CAPACITY,
+            bytes: 0,
+        }
     }
 
     pub(super) fn push(&mut self, change: Arc<Change>) {
@@ -104,7 +120,10 @@ impl History {
 
     pub(super) fn after(&self, rv: u64) -> Result<Vec<Arc<Change>>, TooOld> {
         if rv < self.floor {
-            return Err(TooOld { asked: rv, oldest: self.floor });
+            return Err(TooOld {
+                asked: rv,
+                oldest: self.floor,
+            });
         }
         let start = self.changes.partition_point(|c| c.rv <= rv);
         Ok(self.changes.range(start..).cloned().collect())
@@ -119,7 +138,11 @@ mod tests {
     fn change(rv: u64) -> Arc<Change> {
         let value = Arc::new(json!({"rv": rv}));
         let after = Version::of(&value);
-        let key = Key { resource: "things".into(), namespace: String::new(), name: format!("n{rv}") };
+        let key = Key {
+            resource: "things".into(),
+            namespace: String::new(),
+            name: format!("n{rv}"),
+        };
         Change::new(key, rv, ChangeKind::Added, after, None, false)
     }
 
@@ -130,11 +153,21 @@ mod tests {
         for rv in [11, 14, 15, 20] {
             history.push(change(rv));
         }
-        let rvs = |from| history.after(from).map(|cs| cs.iter().map(|c| c.rv).collect::<Vec<_>>());
+        let rvs = |from| {
+            history
+                .after(from)
+                .map(|cs| cs.iter().map(|c| c.rv).collect::<Vec<_>>())
+        };
         assert_eq!(rvs(11), Ok(vec![14, 15, 20]));
         assert_eq!(rvs(15), Ok(vec![20]));
         assert_eq!(rvs(99), Ok(vec![]));
-        assert_eq!(rvs(10), Err(TooOld { asked: 10, oldest: 11 }));
+        assert_eq!(
+            rvs(10),
+            Err(TooOld {
+                asked: 10,
+                oldest: 11
+            })
+        );
     }
 
     #[test]

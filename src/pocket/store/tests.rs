@@ -5,7 +5,11 @@ use serde_json::json;
 use super::*;
 
 fn key(name: &str) -> Key {
-    Key { resource: "things".into(), namespace: "ns".into(), name: name.into() }
+    Key {
+        resource: "things".into(),
+        namespace: "ns".into(),
+        name: name.into(),
+    }
 }
 
 fn thing(name: &str, size: u64) -> Value {
@@ -13,7 +17,9 @@ fn thing(name: &str, size: u64) -> Value {
 }
 
 async fn put(store: &Store, name: &str, expect: Expect, size: u64) -> Result<Stored, WriteError> {
-    store.write(key(name), expect, Write::Put(thing(name, size))).await
+    store
+        .write(key(name), expect, Write::Put(thing(name, size)))
+        .await
 }
 
 #[tokio::test]
@@ -29,7 +35,10 @@ async fn versions_rise_and_a_stale_write_is_refused() {
         Err(WriteError::Conflict(Some(now))) => assert_eq!(now.rv, a2.rv),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(put(&store, "a", Expect::Absent, 3).await, Err(WriteError::Conflict(Some(_)))));
+    assert!(matches!(
+        put(&store, "a", Expect::Absent, 3).await,
+        Err(WriteError::Conflict(Some(_)))
+    ));
     assert_eq!(store.get(&key("a")).unwrap().value["size"], 2);
 }
 
@@ -38,7 +47,9 @@ async fn of_many_writers_with_one_version_one_wins() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.redb")).unwrap();
     let a = put(&store, "a", Expect::Absent, 0).await.unwrap();
-    let tries = futures::future::join_all((1..=50).map(|n| put(&store, "a", Expect::Version(a.rv), n))).await;
+    let tries =
+        futures::future::join_all((1..=50).map(|n| put(&store, "a", Expect::Version(a.rv), n)))
+            .await;
     assert_eq!(tries.iter().filter(|t| t.is_ok()).count(), 1);
 }
 
@@ -49,7 +60,14 @@ async fn the_past_can_be_listed_and_replayed() {
     let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
     let b = put(&store, "b", Expect::Absent, 1).await.unwrap();
     put(&store, "a", Expect::Version(a.rv), 2).await.unwrap();
-    store.write(key("b"), Expect::Version(b.rv), Write::Remove(thing("b", 1))).await.unwrap();
+    store
+        .write(
+            key("b"),
+            Expect::Version(b.rv),
+            Write::Remove(thing("b", 1)),
+        )
+        .await
+        .unwrap();
     put(&store, "c", Expect::Absent, 1).await.unwrap();
     let names = |listing: Listing| -> Vec<(String, u64)> {
         listing
@@ -62,14 +80,33 @@ async fn the_past_can_be_listed_and_replayed() {
             })
             .collect()
     };
-    assert_eq!(names(store.list("things", Some("ns"))), [("a".into(), 2), ("c".into(), 1)]);
-    assert_eq!(names(store.list_at("things", None, b.rv, None).unwrap()), [("a".into(), 1), ("b".into(), 1)]);
+    assert_eq!(
+        names(store.list("things", Some("ns"))),
+        [("a".into(), 2), ("c".into(), 1)]
+    );
+    assert_eq!(
+        names(store.list_at("things", None, b.rv, None).unwrap()),
+        [("a".into(), 1), ("b".into(), 1)]
+    );
     let after = Some(("ns", "a"));
-    assert_eq!(names(store.list_at("things", Some("ns"), b.rv, after).unwrap()), [("b".into(), 1)]);
-    assert_eq!(names(store.list_at("things", None, store.version(), after).unwrap()), [("c".into(), 1)]);
+    assert_eq!(
+        names(store.list_at("things", Some("ns"), b.rv, after).unwrap()),
+        [("b".into(), 1)]
+    );
+    assert_eq!(
+        names(
+            store
+                .list_at("things", None, store.version(), after)
+                .unwrap()
+        ),
+        [("c".into(), 1)]
+    );
     let (changes, upto) = store.changes("things", b.rv).unwrap();
     let kinds: Vec<_> = changes.iter().map(|c| c.kind).collect();
-    assert_eq!(kinds, [ChangeKind::Modified, ChangeKind::Deleted, ChangeKind::Added]);
+    assert_eq!(
+        kinds,
+        [ChangeKind::Modified, ChangeKind::Deleted, ChangeKind::Added]
+    );
     assert_eq!(upto, store.version());
 }
 
@@ -81,10 +118,20 @@ async fn a_restart_keeps_objects_and_versions_and_forgets_the_past() {
     let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
     let a = put(&store, "a", Expect::Version(a.rv), 7).await.unwrap();
     let b = put(&store, "b", Expect::Absent, 1).await.unwrap();
-    let gone = store.write(key("b"), Expect::Version(b.rv), Write::Remove(thing("b", 1))).await.unwrap();
+    let gone = store
+        .write(
+            key("b"),
+            Expect::Version(b.rv),
+            Write::Remove(thing("b", 1)),
+        )
+        .await
+        .unwrap();
     assert!(matches!(Store::open(&path), Err(StoreError::Locked { .. })));
     store.close().await;
-    assert!(matches!(put(&store, "z", Expect::Absent, 1).await, Err(WriteError::Closed)));
+    assert!(matches!(
+        put(&store, "z", Expect::Absent, 1).await,
+        Err(WriteError::Closed)
+    ));
 
     let store = Store::open(&path).unwrap();
     let found = store.get(&key("a")).unwrap();
@@ -103,10 +150,17 @@ async fn damage_is_told_with_the_file_and_never_read() {
     let path = dir.path().join("store.redb");
     let store = Store::open(&path).unwrap();
     for n in 0..200 {
-        put(&store, &format!("thing-{n}"), Expect::Absent, n).await.unwrap();
+        put(&store, &format!("thing-{n}"), Expect::Absent, n)
+            .await
+            .unwrap();
     }
     let texts = |store: &Store| -> Vec<_> {
-        store.list("things", None).items.iter().map(|version| version.text().clone()).collect()
+        store
+            .list("things", None)
+            .items
+            .iter()
+            .map(|version| version.text().clone())
+            .collect()
     };
     let before = texts(&store);
     store.close().await;
@@ -122,7 +176,13 @@ async fn damage_is_told_with_the_file_and_never_read() {
                 store.close().await;
             }
             Err(error) => {
-                assert!(matches!(error, StoreError::Damaged { .. } | StoreError::Version { .. }), "at {at}: {error}");
+                assert!(
+                    matches!(
+                        error,
+                        StoreError::Damaged { .. } | StoreError::Version { .. }
+                    ),
+                    "at {at}: {error}"
+                );
                 assert!(error.to_string().contains("store.redb"), "{error}");
                 told += 1;
             }
@@ -130,7 +190,10 @@ async fn damage_is_told_with_the_file_and_never_read() {
     }
     assert!(told > 0);
     std::fs::write(&path, &good[..good.len() / 2]).unwrap();
-    assert!(matches!(Store::open(&path), Err(StoreError::Damaged { .. })));
+    assert!(matches!(
+        Store::open(&path),
+        Err(StoreError::Damaged { .. })
+    ));
 }
 
 #[test]
@@ -140,12 +203,19 @@ fn a_newer_layout_is_left_alone() {
     let database = redb::Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
-    transaction.open_table(meta).unwrap().insert("format", 2).unwrap();
+    transaction
+        .open_table(meta)
+        .unwrap()
+        .insert("format", 2)
+        .unwrap();
     transaction.commit().unwrap();
     drop(database);
     let before = std::fs::read(&path).unwrap();
     let told = Store::open(&path).err().unwrap();
-    assert!(matches!(told, StoreError::Version { .. }) && told.to_string().contains("layout 2"), "{told}");
+    assert!(
+        matches!(told, StoreError::Version { .. }) && told.to_string().contains("layout 2"),
+        "{told}"
+    );
     assert_eq!(std::fs::read(&path).unwrap().len(), before.len());
 }
 
@@ -158,10 +228,20 @@ fn a_folder_nobody_may_write_to_is_told_apart() {
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o500)).unwrap();
     // Root may write anywhere: then there is nothing to see.
     if std::fs::write(folder.join("probe"), "").is_err() {
-        assert!(matches!(Store::open(&folder.join("store.redb")), Err(StoreError::ReadOnly { .. })));
+        assert!(matches!(
+            Store::open(&folder.join("store.redb")),
+            Err(StoreError::ReadOnly { .. })
+        ));
     }
-    std::fs::write(dir.path().join("file"), "not a database, and longer than a header").unwrap();
-    assert!(matches!(Store::open(&dir.path().join("file")), Err(StoreError::Damaged { .. })));
+    std::fs::write(
+        dir.path().join("file"),
+        "not a database, and longer than a header",
+    )
+    .unwrap();
+    assert!(matches!(
+        Store::open(&dir.path().join("file")),
+        Err(StoreError::Damaged { .. })
+    ));
 }
 
 #[tokio::test]
@@ -169,27 +249,70 @@ async fn the_past_is_bounded_and_who_has_most_forgets_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.redb")).unwrap();
     write(&store.inner.state).history = 20_000;
-    let quiet = Key { resource: "quiet".into(), namespace: "ns".into(), name: "q".into() };
+    let quiet = Key {
+        resource: "quiet".into(),
+        namespace: "ns".into(),
+        name: "q".into(),
+    };
     let start = store.version();
-    store.write(quiet, Expect::Absent, Write::Put(thing("q", 0))).await.unwrap();
-    let bytes = || read(&store.inner.state).shelves.values().map(|s| s.history.bytes()).sum::<usize>();
+    store
+        .write(quiet, Expect::Absent, Write::Put(thing("q", 0)))
+        .await
+        .unwrap();
+    let bytes = || {
+        read(&store.inner.state)
+            .shelves
+            .values()
+            .map(|s| s.history.bytes())
+            .sum::<usize>()
+    };
     let mut last = put(&store, "a", Expect::Absent, 0).await.unwrap();
     let first = last.rv;
     let large = "x".repeat(1000);
     for n in 0..200 {
-        let value = json!({"metadata": {"name": "a", "namespace": "ns"}, "size": n, "large": large});
-        last = store.write(key("a"), Expect::Version(last.rv), Write::Put(value)).await.unwrap();
+        let value =
+            json!({"metadata": {"name": "a", "namespace": "ns"}, "size": n, "large": large});
+        last = store
+            .write(key("a"), Expect::Version(last.rv), Write::Put(value))
+            .await
+            .unwrap();
         assert!(bytes() <= 20_000, "after {n}");
     }
-    assert!(store.changes("things", first).is_err() && store.list_at("things", None, first, None).is_err());
+    assert!(
+        store.changes("things", first).is_err()
+            && store.list_at("things", None, first, None).is_err()
+    );
     let (changes, _) = store.changes("things", last.rv - 3).unwrap();
     let sizes: Vec<_> = changes
         .iter()
-        .map(|c| (c.before().unwrap().value()["size"].clone(), c.after().value()["size"].clone()))
+        .map(|c| {
+            (
+                c.before().unwrap().value()["size"].clone(),
+                c.after().value()["size"].clone(),
+            )
+        })
         .collect();
-    assert_eq!(sizes, [(196.into(), 197.into()), (197.into(), 198.into()), (198.into(), 199.into())]);
-    assert_eq!(store.list_at("things", None, last.rv - 1, None).unwrap().items[0].value()["size"], 198);
-    assert_eq!(store.changes("quiet", start).unwrap().0.len(), 1, "who has little keeps it");
+    assert_eq!(
+        sizes,
+        [
+            (196.into(), 197.into()),
+            (197.into(), 198.into()),
+            (198.into(), 199.into())
+        ]
+    );
+    assert_eq!(
+        store
+            .list_at("things", None, last.rv - 1, None)
+            .unwrap()
+            .items[0]
+            .value()["size"],
+        198
+    );
+    assert_eq!(
+        store.changes("quiet", start).unwrap().0.len(),
+        1,
+        "who has little keeps it"
+    );
 }
 
 #[tokio::test]
@@ -205,7 +328,11 @@ async fn a_file_of_which_most_is_of_no_use_shrinks() {
     let full = std::fs::metadata(&path).unwrap().len();
     assert!(full > 20_000_000, "{full}");
     for (n, stored) in (0..195).zip(&kept) {
-        let gone = store.write(key(&n.to_string()), Expect::Version(stored.rv), Write::Remove(large(n)));
+        let gone = store.write(
+            key(&n.to_string()),
+            Expect::Version(stored.rv),
+            Write::Remove(large(n)),
+        );
         gone.await.unwrap();
     }
     store.close().await;
@@ -224,7 +351,14 @@ async fn an_object_is_held_as_its_text_alone() {
     let path = dir.path().join("store.redb");
     let store = Store::open(&path).unwrap();
     let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
-    let held = |store: &Store| store.list("things", None).items.iter().filter(|v| v.is_held()).count();
+    let held = |store: &Store| {
+        store
+            .list("things", None)
+            .items
+            .iter()
+            .filter(|v| v.is_held())
+            .count()
+    };
     assert_eq!(held(&store), 1, "who wrote it has it");
     drop(a);
     put(&store, "b", Expect::Absent, 1).await.unwrap();
@@ -234,11 +368,20 @@ async fn an_object_is_held_as_its_text_alone() {
     drop(read);
     let (changes, _) = store.changes("things", 1).unwrap();
     let listed = store.list("things", None).items;
-    let shared = changes.iter().zip(&listed).all(|(change, version)| Arc::ptr_eq(change.after(), version));
-    assert!(shared && changes.len() == 2, "the past holds no text of its own of what is");
+    let shared = changes
+        .iter()
+        .zip(&listed)
+        .all(|(change, version)| Arc::ptr_eq(change.after(), version));
+    assert!(
+        shared && changes.len() == 2,
+        "the past holds no text of its own of what is"
+    );
     drop((changes, listed));
     store.close().await;
     drop(store);
     let store = Store::open(&path).unwrap();
-    assert_eq!((held(&store), store.list("things", None).items.len()), (0, 2));
+    assert_eq!(
+        (held(&store), store.list("things", None).items.len()),
+        (0, 2)
+    );
 }

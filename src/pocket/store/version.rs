@@ -22,7 +22,10 @@ impl Version {
     /// `text` is known to be a value's.
     pub(super) fn read(text: Vec<u8>) -> Version {
         // Without the room that is left over from writing it.
-        Version { text: text.into_boxed_slice().into(), value: Mutex::default() }
+        Version {
+            text: text.into_boxed_slice().into(),
+            value: Mutex::default(),
+        }
     }
 
     /// As [`Value`] writes it, on one line.
@@ -65,7 +68,10 @@ mod tests {
         drop(value);
         let read = version.value();
         assert_eq!(*read, copy);
-        assert!(Arc::ptr_eq(&read, &version.value()), "two readers at once read it once");
+        assert!(
+            Arc::ptr_eq(&read, &version.value()),
+            "two readers at once read it once"
+        );
     }
 
     #[test]

@@ -39,10 +39,16 @@ pub(super) fn start(
     state: Arc<RwLock<State>>,
     requests: Receiver<Message>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("pocket-store".into()).spawn(move || {
-        let mut writer = Writer { disk, state, doubtful: Vec::new() };
-        writer.run(&requests);
-    })
+    std::thread::Builder::new()
+        .name("pocket-store".into())
+        .spawn(move || {
+            let mut writer = Writer {
+                disk,
+                state,
+                doubtful: Vec::new(),
+            };
+            writer.run(&requests);
+        })
 }
 
 struct Writer {
@@ -63,7 +69,9 @@ impl Writer {
                     Message::Write(request) => batch.push(*request),
                     Message::Close => close = true,
                 }
-                next = (!close && batch.len() < BATCH).then(|| requests.try_recv().ok()).flatten();
+                next = (!close && batch.len() < BATCH)
+                    .then(|| requests.try_recv().ok())
+                    .flatten();
             }
             if !batch.is_empty() {
                 self.commit(batch);
@@ -87,7 +95,10 @@ impl Writer {
         }
         let rows: Vec<Row<'_>> = staged
             .iter()
-            .map(|s| Row { key: &s.key, text: (s.kind != ChangeKind::Deleted).then(|| s.version.text().clone()) })
+            .map(|s| Row {
+                key: &s.key,
+                text: (s.kind != ChangeKind::Deleted).then(|| s.version.text().clone()),
+            })
             .collect();
         let rv = staged.last().map_or(0, |s| s.stored.rv);
         match self.disk.write(rv, &rows) {
@@ -126,7 +137,13 @@ impl Writer {
     }
 
     /// Decides each request on what its forerunners in the batch leave behind; refusals are answered at once.
-    fn stage(&self, batch: Vec<Request>) -> (Vec<Staged>, Vec<oneshot::Sender<Result<Stored, WriteError>>>) {
+    fn stage(
+        &self,
+        batch: Vec<Request>,
+    ) -> (
+        Vec<Staged>,
+        Vec<oneshot::Sender<Result<Stored, WriteError>>>,
+    ) {
         let state = read(&self.state);
         let mut rv = state.rv;
         let mut pending: HashMap<Key, Option<Entry>> = HashMap::new();
@@ -143,7 +160,9 @@ impl Writer {
                 _ => false,
             };
             if !holds {
-                let _ = request.reply.send(Err(WriteError::Conflict(current.map(|entry| entry.read()))));
+                let _ = request
+                    .reply
+                    .send(Err(WriteError::Conflict(current.map(|entry| entry.read()))));
                 continue;
             }
             rv += 1;
@@ -153,11 +172,22 @@ impl Writer {
                 Write::Remove(value) => (ChangeKind::Deleted, value),
             };
             value["metadata"]["resourceVersion"] = Value::String(rv.to_string());
-            let stored = Stored { rv, value: Arc::new(value) };
+            let stored = Stored {
+                rv,
+                value: Arc::new(value),
+            };
             let version = Version::of(&stored.value);
-            let after = (kind != ChangeKind::Deleted).then(|| Entry { rv, version: version.clone() });
+            let after = (kind != ChangeKind::Deleted).then(|| Entry {
+                rv,
+                version: version.clone(),
+            });
             pending.insert(request.key.clone(), after);
-            staged.push(Staged { key: request.key, kind, stored, version });
+            staged.push(Staged {
+                key: request.key,
+                kind,
+                stored,
+                version,
+            });
             replies.push(request.reply);
         }
         (staged, replies)
@@ -166,7 +196,13 @@ impl Writer {
     fn publish(&self, staged: Vec<Staged>) {
         let mut state = write(&self.state);
         let mut touched: HashMap<Arc<str>, u64> = HashMap::new();
-        for Staged { key, kind, stored: Stored { rv, .. }, version } in staged {
+        for Staged {
+            key,
+            kind,
+            stored: Stored { rv, .. },
+            version,
+        } in staged
+        {
             state.rv = rv;
             touched.insert(key.resource.clone(), rv);
             let shelf = state.shelf(&key.resource);
@@ -176,9 +212,17 @@ impl Writer {
             let own = before.as_ref().is_some_and(|b| !shelf.history.holds(b.rv));
             let before = before.map(|b| b.version);
             if kind != ChangeKind::Deleted {
-                shelf.objects.insert(at, Entry { rv, version: version.clone() });
+                shelf.objects.insert(
+                    at,
+                    Entry {
+                        rv,
+                        version: version.clone(),
+                    },
+                );
             }
-            shelf.history.push(Change::new(key, rv, kind, version, before, own));
+            shelf
+                .history
+                .push(Change::new(key, rv, kind, version, before, own));
         }
         state.forget();
         for (resource, rv) in touched {

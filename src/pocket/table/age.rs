@@ -4,7 +4,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub(super) fn of_object(object: &Value, now: Timestamp) -> Value {
-    since(object["metadata"]["creationTimestamp"].as_str().unwrap_or_default(), now)
+    since(
+        object["metadata"]["creationTimestamp"]
+            .as_str()
+            .unwrap_or_default(),
+        now,
+    )
 }
 
 pub(super) fn since(time: &str, now: Timestamp) -> Value {

@@ -14,31 +14,51 @@ pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
         "Event" => return Some(events()),
         "Service" => return Some(services()),
         "Node" => return Some(nodes()),
-        "Namespace" => (one("Status"), |o, _| vec![text_or(&o["status"]["phase"], "Active").into()]),
-        "ConfigMap" => (one("Data"), |o, _| vec![(count(&o["data"]) + count(&o["binaryData"])).into()]),
-        "Secret" => (vec![column("Type", "string"), column("Data", "string")], |o, _| {
-            vec![o["type"].clone(), count(&o["data"]).into()]
+        "Namespace" => (one("Status"), |o, _| {
+            vec![text_or(&o["status"]["phase"], "Active").into()]
         }),
-        "ServiceAccount" => (one("Secrets"), |o, _| vec![array(&o["secrets"]).len().into()]),
-        "Lease" => (one("Holder"), |o, _| vec![text_or(&o["spec"]["holderIdentity"], "").into()]),
+        "ConfigMap" => (one("Data"), |o, _| {
+            vec![(count(&o["data"]) + count(&o["binaryData"])).into()]
+        }),
+        "Secret" => (
+            vec![column("Type", "string"), column("Data", "string")],
+            |o, _| vec![o["type"].clone(), count(&o["data"]).into()],
+        ),
+        "ServiceAccount" => (one("Secrets"), |o, _| {
+            vec![array(&o["secrets"]).len().into()]
+        }),
+        "Lease" => (one("Holder"), |o, _| {
+            vec![text_or(&o["spec"]["holderIdentity"], "").into()]
+        }),
         "Endpoints" => (one("Endpoints"), |o, _| {
             let mut all = Vec::new();
             for subset in array(&o["subsets"]) {
                 for port in array(&subset["ports"]) {
-                    let address = |a: &Value| format!("{}:{}", text_or(&a["ip"], ""), number(&port["port"]));
+                    let address =
+                        |a: &Value| format!("{}:{}", text_or(&a["ip"], ""), number(&port["port"]));
                     all.extend(array(&subset["addresses"]).iter().map(address));
                 }
             }
             vec![few(&all)]
         }),
-        "EndpointSlice" => {
-            (vec![column("AddressType", "string"), column("Ports", "string"), column("Endpoints", "string")], |o, _| {
-                let ports: Vec<String> = array(&o["ports"]).iter().map(|p| number(&p["port"]).to_string()).collect();
-                let all = array(&o["endpoints"]).iter().flat_map(|e| array(&e["addresses"]));
+        "EndpointSlice" => (
+            vec![
+                column("AddressType", "string"),
+                column("Ports", "string"),
+                column("Endpoints", "string"),
+            ],
+            |o, _| {
+                let ports: Vec<String> = array(&o["ports"])
+                    .iter()
+                    .map(|p| number(&p["port"]).to_string())
+                    .collect();
+                let all = array(&o["endpoints"])
+                    .iter()
+                    .flat_map(|e| array(&e["addresses"]));
                 let all: Vec<String> = all.filter_map(|a| a.as_str().map(str::to_owned)).collect();
                 vec![o["addressType"].clone(), few(&ports), few(&all)]
-            })
-        }
+            },
+        ),
         _ => return None,
     };
     let mut columns = vec![column("Name", "string:name")];
@@ -70,7 +90,9 @@ fn few(all: &[String]) -> Value {
 
 fn services() -> Layout<'static> {
     let mut columns = vec![column("Name", "string:name")];
-    columns.extend(["Type", "Cluster-IP", "External-IP", "Port(s)", "Age"].map(|n| column(n, "string")));
+    columns.extend(
+        ["Type", "Cluster-IP", "External-IP", "Port(s)", "Age"].map(|n| column(n, "string")),
+    );
     columns.push(wide("Selector", "string"));
     Layout {
         columns,
@@ -78,10 +100,17 @@ fn services() -> Layout<'static> {
             let spec = &service["spec"];
             let port = |p: &Value| match number(&p["nodePort"]) {
                 0 => format!("{}/{}", number(&p["port"]), text_or(&p["protocol"], "TCP")),
-                node => format!("{}:{node}/{}", number(&p["port"]), text_or(&p["protocol"], "TCP")),
+                node => format!(
+                    "{}:{node}/{}",
+                    number(&p["port"]),
+                    text_or(&p["protocol"], "TCP")
+                ),
             };
             let ports: Vec<String> = array(&spec["ports"]).iter().map(port).collect();
-            let external: Vec<&str> = array(&spec["externalIPs"]).iter().filter_map(Value::as_str).collect();
+            let external: Vec<&str> = array(&spec["externalIPs"])
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
             let external = match text_or(&spec["externalName"], "") {
                 "" if external.is_empty() => "<none>".to_owned(),
                 "" => external.join(","),
@@ -92,7 +121,11 @@ fn services() -> Layout<'static> {
                 spec["type"].clone(),
                 text_or(&spec["clusterIP"], "<none>").into(),
                 external.into(),
-                if ports.is_empty() { "<none>".into() } else { ports.join(",").into() },
+                if ports.is_empty() {
+                    "<none>".into()
+                } else {
+                    ports.join(",").into()
+                },
                 age::of_object(service, now),
                 pairs(&spec["selector"]).into(),
             ]
@@ -103,13 +136,21 @@ fn services() -> Layout<'static> {
 fn nodes() -> Layout<'static> {
     let mut columns = vec![column("Name", "string:name")];
     columns.extend(["Status", "Roles", "Age", "Version"].map(|n| column(n, "string")));
-    let more = ["Internal-IP", "External-IP", "OS-Image", "Kernel-Version", "Container-Runtime"];
+    let more = [
+        "Internal-IP",
+        "External-IP",
+        "OS-Image",
+        "Kernel-Version",
+        "Container-Runtime",
+    ];
     columns.extend(more.map(|n| wide(n, "string")));
     Layout {
         columns,
         cells: Box::new(|node, now| {
             let status = &node["status"];
-            let ready = array(&status["conditions"]).iter().find(|c| c["type"] == "Ready");
+            let ready = array(&status["conditions"])
+                .iter()
+                .find(|c| c["type"] == "Ready");
             let mut word = match ready.and_then(|c| c["status"].as_str()) {
                 Some("True") => "Ready".to_owned(),
                 Some(_) => "NotReady".to_owned(),
@@ -118,19 +159,31 @@ fn nodes() -> Layout<'static> {
             if node["spec"]["unschedulable"] == true {
                 word += ",SchedulingDisabled";
             }
-            let role = |label: &String| label.strip_prefix("node-role.kubernetes.io/").map(str::to_owned);
+            let role = |label: &String| {
+                label
+                    .strip_prefix("node-role.kubernetes.io/")
+                    .map(str::to_owned)
+            };
             let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
             let mut roles: Vec<String> = labels.filter_map(|(label, _)| role(label)).collect();
             roles.sort();
             let address = |kind: &str| {
-                let found = array(&status["addresses"]).iter().find(|a| a["type"] == kind);
-                found.map_or("<none>", |a| text_or(&a["address"], "<none>")).to_owned()
+                let found = array(&status["addresses"])
+                    .iter()
+                    .find(|a| a["type"] == kind);
+                found
+                    .map_or("<none>", |a| text_or(&a["address"], "<none>"))
+                    .to_owned()
             };
             let info = |field: &str| Value::from(text_or(&status["nodeInfo"][field], "<unknown>"));
             vec![
                 node["metadata"]["name"].clone(),
                 word.into(),
-                if roles.is_empty() { "<none>".into() } else { roles.join(",").into() },
+                if roles.is_empty() {
+                    "<none>".into()
+                } else {
+                    roles.join(",").into()
+                },
                 age::of_object(node, now),
                 info("kubeletVersion"),
                 address("InternalIP").into(),
@@ -144,15 +197,27 @@ fn nodes() -> Layout<'static> {
 }
 
 fn events() -> Layout<'static> {
-    let mut columns: Vec<Column> = ["Last Seen", "Type", "Reason", "Object"].map(|n| column(n, "string")).into();
+    let mut columns: Vec<Column> = ["Last Seen", "Type", "Reason", "Object"]
+        .map(|n| column(n, "string"))
+        .into();
     columns.extend(["Subobject", "Source"].map(|n| wide(n, "string")));
     columns.push(column("Message", "string"));
-    columns.extend([wide("First Seen", "string"), wide("Count", "string"), wide("Name", "string:name")]);
+    columns.extend([
+        wide("First Seen", "string"),
+        wide("Count", "string"),
+        wide("Name", "string:name"),
+    ]);
     Layout {
         columns,
         cells: Box::new(|event, now| {
             // Both kinds of event come here: the old one's names, or the new one's.
-            let either = |old: &str, new: &str| if event[old].is_null() { &event[new] } else { &event[old] };
+            let either = |old: &str, new: &str| {
+                if event[old].is_null() {
+                    &event[new]
+                } else {
+                    &event[old]
+                }
+            };
             let object = either("involvedObject", "regarding");
             let source = either("source", "deprecatedSource");
             let reporter = text_or(either("reportingComponent", "reportingController"), "");
@@ -161,8 +226,10 @@ fn events() -> Layout<'static> {
                 Value::Null => time,
                 first => first,
             };
-            let last = match (&event["series"]["lastObservedTime"], either("lastTimestamp", "deprecatedLastTimestamp"))
-            {
+            let last = match (
+                &event["series"]["lastObservedTime"],
+                either("lastTimestamp", "deprecatedLastTimestamp"),
+            ) {
                 (Value::String(_), _) => &event["series"]["lastObservedTime"],
                 (_, Value::Null) => first,
                 (_, last) => last,

@@ -11,7 +11,9 @@ enum Step {
 
 /// What a path finds; nothing when it is not understood.
 pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
-    let Some(steps) = parse(path) else { return Vec::new() };
+    let Some(steps) = parse(path) else {
+        return Vec::new();
+    };
     let mut found = vec![object];
     for step in &steps {
         found = found.into_iter().flat_map(|at| follow(at, step)).collect();
@@ -24,9 +26,15 @@ fn follow<'a>(at: &'a Value, step: &Step) -> Vec<&'a Value> {
     match step {
         Step::Field(name) => at.get(name).into_iter().collect(),
         Step::Index(n) => {
-            let Some(list) = at.as_array() else { return Vec::new() };
+            let Some(list) = at.as_array() else {
+                return Vec::new();
+            };
             let n = if *n < 0 { list.len() as i64 + n } else { *n };
-            usize::try_from(n).ok().and_then(|n| list.get(n)).into_iter().collect()
+            usize::try_from(n)
+                .ok()
+                .and_then(|n| list.get(n))
+                .into_iter()
+                .collect()
         }
         Step::All => match at {
             Value::Array(list) => list.iter().collect(),
@@ -34,14 +42,22 @@ fn follow<'a>(at: &'a Value, step: &Step) -> Vec<&'a Value> {
             _ => Vec::new(),
         },
         Step::Where(fields, wanted) => {
-            let at_field = |item: &&Value| fields.iter().try_fold(*item, |at, f| at.get(f)) == Some(wanted);
-            at.as_array().into_iter().flatten().filter(at_field).collect()
+            let at_field =
+                |item: &&Value| fields.iter().try_fold(*item, |at, f| at.get(f)) == Some(wanted);
+            at.as_array()
+                .into_iter()
+                .flatten()
+                .filter(at_field)
+                .collect()
         }
     }
 }
 
 fn parse(path: &str) -> Option<Vec<Step>> {
-    let path = path.strip_prefix('{').and_then(|p| p.strip_suffix('}')).unwrap_or(path);
+    let path = path
+        .strip_prefix('{')
+        .and_then(|p| p.strip_suffix('}'))
+        .unwrap_or(path);
     let mut rest = path.strip_prefix('$').unwrap_or(path);
     let mut steps = Vec::new();
     while !rest.is_empty() {
@@ -110,7 +126,9 @@ fn bracket(inside: &str) -> Option<Step> {
             rest = left;
         }
         let right = right.trim();
-        let wanted = quoted(right).map(Value::from).or_else(|| serde_json::from_str(right).ok())?;
+        let wanted = quoted(right)
+            .map(Value::from)
+            .or_else(|| serde_json::from_str(right).ok())?;
         return Some(Step::Where(fields, wanted));
     }
     inside.parse().ok().map(Step::Index)

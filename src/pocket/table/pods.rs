@@ -20,7 +20,10 @@ pub(super) fn layout() -> Layout<'static> {
         ],
         cells: Box::new(|pod, now| {
             let statuses = array(&pod["status"]["containerStatuses"]);
-            let ready = statuses.iter().filter(|s| s["ready"] == true && s["state"]["running"].is_object()).count();
+            let ready = statuses
+                .iter()
+                .filter(|s| s["ready"] == true && s["state"]["running"].is_object())
+                .count();
             let total = array(&pod["spec"]["containers"]).len();
             vec![
                 pod["metadata"]["name"].clone(),
@@ -41,9 +44,16 @@ fn restarts(pod: &Value, now: Timestamp) -> String {
     let init = array(&pod["status"]["initContainerStatuses"]);
     let main = array(&pod["status"]["containerStatuses"]);
     // While it initialises, the init containers are what restarts.
-    let statuses = if initialising(pod).is_some() { init } else { main };
+    let statuses = if initialising(pod).is_some() {
+        init
+    } else {
+        main
+    };
     let count: i64 = statuses.iter().map(|s| number(&s["restartCount"])).sum();
-    let last = statuses.iter().filter_map(|s| s["lastState"]["terminated"]["finishedAt"].as_str()).max();
+    let last = statuses
+        .iter()
+        .filter_map(|s| s["lastState"]["terminated"]["finishedAt"].as_str())
+        .max();
     match last.and_then(|last| age::between(last, now)) {
         Some(seconds) if count > 0 => format!("{count} ({} ago)", age::short(seconds)),
         _ => count.to_string(),
@@ -53,7 +63,10 @@ fn restarts(pod: &Value, now: Timestamp) -> String {
 /// The status of the first init container that has not done its work.
 fn initialising(pod: &Value) -> Option<String> {
     let total = array(&pod["spec"]["initContainers"]).len();
-    for (at, status) in array(&pod["status"]["initContainerStatuses"]).iter().enumerate() {
+    for (at, status) in array(&pod["status"]["initContainerStatuses"])
+        .iter()
+        .enumerate()
+    {
         let state = &status["state"];
         let terminated = &state["terminated"];
         if terminated.is_object() && number(&terminated["exitCode"]) == 0 {
@@ -83,7 +96,8 @@ pub(super) fn status(pod: &Value) -> String {
         None => {
             let mut running = false;
             for status in array(&pod["status"]["containerStatuses"]).iter().rev() {
-                let (waiting, terminated) = (&status["state"]["waiting"], &status["state"]["terminated"]);
+                let (waiting, terminated) =
+                    (&status["state"]["waiting"], &status["state"]["terminated"]);
                 if let Some(reason) = waiting["reason"].as_str().filter(|r| !r.is_empty()) {
                     word = reason.to_owned();
                 } else if terminated.is_object() {
@@ -98,7 +112,9 @@ pub(super) fn status(pod: &Value) -> String {
             }
             if word == "Completed" && running {
                 let conditions = array(&pod["status"]["conditions"]);
-                let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+                let ready = conditions
+                    .iter()
+                    .any(|c| c["type"] == "Ready" && c["status"] == "True");
                 word = if ready { "Running" } else { "NotReady" }.into();
             }
         }

@@ -14,10 +14,16 @@ pub(super) fn sets() -> Layout<'static> {
             wide("Images", "string"),
         ],
         cells: Box::new(|object, now| {
-            let ready = (number(&object["status"]["readyReplicas"]), number(&object["spec"]["replicas"]));
+            let ready = (
+                number(&object["status"]["readyReplicas"]),
+                number(&object["spec"]["replicas"]),
+            );
             let containers = array(&object["spec"]["template"]["spec"]["containers"]);
             let each = |field: &str| -> Value {
-                let all: Vec<&str> = containers.iter().filter_map(|c| c[field].as_str()).collect();
+                let all: Vec<&str> = containers
+                    .iter()
+                    .filter_map(|c| c[field].as_str())
+                    .collect();
                 all.join(",").into()
             };
             vec![
@@ -41,14 +47,22 @@ pub(super) fn revisions() -> Layout<'static> {
         ],
         cells: Box::new(|object, now| {
             let name = object["metadata"]["name"].clone();
-            vec![name, controller(object).into(), object["revision"].clone(), age::of_object(object, now)]
+            vec![
+                name,
+                controller(object).into(),
+                object["revision"].clone(),
+                age::of_object(object, now),
+            ]
         }),
     }
 }
 
 /// `statefulset.apps/web`, or `<none>`.
 fn controller(object: &Value) -> String {
-    let Some(owner) = array(&object["metadata"]["ownerReferences"]).iter().find(|o| o["controller"] == true) else {
+    let Some(owner) = array(&object["metadata"]["ownerReferences"])
+        .iter()
+        .find(|o| o["controller"] == true)
+    else {
         return "<none>".into();
     };
     let text = |field: &str| owner[field].as_str().unwrap_or_default();

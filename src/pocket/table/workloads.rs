@@ -8,9 +8,24 @@ use super::{Layout, age, array, column, number, pairs, wide};
 pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
     let mut columns = vec![column("Name", "string:name")];
     let middle: &[(&str, &'static str)] = match kind {
-        "Deployment" => &[("Ready", "string"), ("Up-to-date", "string"), ("Available", "string"), ("Age", "string")],
-        "ReplicaSet" => &[("Desired", "integer"), ("Current", "integer"), ("Ready", "integer"), ("Age", "string")],
-        "Job" => &[("Status", "string"), ("Completions", "string"), ("Duration", "string"), ("Age", "string")],
+        "Deployment" => &[
+            ("Ready", "string"),
+            ("Up-to-date", "string"),
+            ("Available", "string"),
+            ("Age", "string"),
+        ],
+        "ReplicaSet" => &[
+            ("Desired", "integer"),
+            ("Current", "integer"),
+            ("Ready", "integer"),
+            ("Age", "string"),
+        ],
+        "Job" => &[
+            ("Status", "string"),
+            ("Completions", "string"),
+            ("Duration", "string"),
+            ("Age", "string"),
+        ],
         _ => return None,
     };
     columns.extend(middle.iter().map(|(name, kind)| column(name, kind)));
@@ -27,7 +42,10 @@ pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
             cells.extend(middle(object, now));
             let containers = array(&object["spec"]["template"]["spec"]["containers"]);
             let each = |field: &str| -> Value {
-                let all: Vec<&str> = containers.iter().filter_map(|c| c[field].as_str()).collect();
+                let all: Vec<&str> = containers
+                    .iter()
+                    .filter_map(|c| c[field].as_str())
+                    .collect();
                 all.join(",").into()
             };
             cells.extend([
@@ -43,18 +61,35 @@ pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
 
 fn deployment(object: &Value, _: Timestamp) -> [Value; 3] {
     let status = &object["status"];
-    let ready = format!("{}/{}", number(&status["readyReplicas"]), number(&object["spec"]["replicas"]));
-    [ready.into(), number(&status["updatedReplicas"]).into(), number(&status["availableReplicas"]).into()]
+    let ready = format!(
+        "{}/{}",
+        number(&status["readyReplicas"]),
+        number(&object["spec"]["replicas"])
+    );
+    [
+        ready.into(),
+        number(&status["updatedReplicas"]).into(),
+        number(&status["availableReplicas"]).into(),
+    ]
 }
 
 fn replica_set(object: &Value, _: Timestamp) -> [Value; 3] {
     let status = &object["status"];
-    [&object["spec"]["replicas"], &status["replicas"], &status["readyReplicas"]].map(|n| number(n).into())
+    [
+        &object["spec"]["replicas"],
+        &status["replicas"],
+        &status["readyReplicas"],
+    ]
+    .map(|n| number(n).into())
 }
 
 fn job(object: &Value, now: Timestamp) -> [Value; 3] {
     let status = &object["status"];
-    let holds = |kind: &str| array(&status["conditions"]).iter().any(|c| c["type"] == kind && c["status"] == "True");
+    let holds = |kind: &str| {
+        array(&status["conditions"])
+            .iter()
+            .any(|c| c["type"] == kind && c["status"] == "True")
+    };
     let word = if holds("Complete") {
         "Complete"
     } else if holds("Failed") {
@@ -67,14 +102,24 @@ fn job(object: &Value, now: Timestamp) -> [Value; 3] {
         "Running"
     };
     let succeeded = number(&status["succeeded"]);
-    let completions = match (object["spec"]["completions"].as_i64(), number(&object["spec"]["parallelism"])) {
+    let completions = match (
+        object["spec"]["completions"].as_i64(),
+        number(&object["spec"]["parallelism"]),
+    ) {
         (Some(wanted), _) => format!("{succeeded}/{wanted}"),
         (None, parallelism) if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
         _ => format!("{succeeded}/1"),
     };
     let duration = status["startTime"].as_str().and_then(|start| {
-        let end = status["completionTime"].as_str().and_then(|t| t.parse().ok()).unwrap_or(now);
+        let end = status["completionTime"]
+            .as_str()
+            .and_then(|t| t.parse().ok())
+            .unwrap_or(now);
         age::between(start, end)
     });
-    [word.into(), completions.into(), duration.map(age::short).unwrap_or_default().into()]
+    [
+        word.into(),
+        completions.into(),
+        duration.map(age::short).unwrap_or_default().into(),
+    ]
 }

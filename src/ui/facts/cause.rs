@@ -4,13 +4,27 @@ use super::{Facts, pods};
 use crate::domain::{text::Clean, world::World};
 
 /// The first that says why it will not get well by waiting.
-pub fn cause<'a>(facts: &'a Facts, world: &'a World, app: &'a str, environment: &'a str) -> Option<&'a Clean> {
-    let workload = world.workloads_of(app, environment).filter(|w| w.stuck).find_map(|w| w.message.as_ref());
+pub fn cause<'a>(
+    facts: &'a Facts,
+    world: &'a World,
+    app: &'a str,
+    environment: &'a str,
+) -> Option<&'a Clean> {
+    let workload = world
+        .workloads_of(app, environment)
+        .filter(|w| w.stuck)
+        .find_map(|w| w.message.as_ref());
     // A pod that is on its way says so by these words.
-    let coming = |state: &str| matches!(state, "Running" | "ContainerCreating" | "PodInitializing" | "NotReady");
+    let coming = |state: &str| {
+        matches!(
+            state,
+            "Running" | "ContainerCreating" | "PodInitializing" | "NotReady"
+        )
+    };
     let pod = || {
         let all = pods(facts, world, app, environment);
-        all.filter(|p| !p.ready && !p.terminating && !coming(&p.state)).find_map(|p| p.message.as_ref())
+        all.filter(|p| !p.ready && !p.terminating && !coming(&p.state))
+            .find_map(|p| p.message.as_ref())
     };
     // A StatefulSet has no conditions.
     let event = || {
@@ -18,7 +32,10 @@ pub fn cause<'a>(facts: &'a Facts, world: &'a World, app: &'a str, environment: 
         let mut all = world.workloads_of(app, environment).filter(short);
         all.find_map(|w| {
             let about = |e: &&crate::domain::world::Event| {
-                e.warning && e.object == w.key && &*e.kind == "StatefulSet" && e.reason.starts_with("Failed")
+                e.warning
+                    && e.object == w.key
+                    && &*e.kind == "StatefulSet"
+                    && e.reason.starts_with("Failed")
             };
             world.events.iter().rev().find(about).map(|e| &e.message)
         })
@@ -47,7 +64,15 @@ mod tests {
             };
             let pods = pod.map(|p| {
                 let key = Key::of(None, "demo", "p");
-                (key.clone(), Pod { key, app: app.clone(), environment: environment.clone(), ..p })
+                (
+                    key.clone(),
+                    Pod {
+                        key,
+                        app: app.clone(),
+                        environment: environment.clone(),
+                        ..p
+                    },
+                )
             });
             let world = World {
                 stateful: Arc::new([(key.clone(), workload)].into()),
@@ -60,8 +85,18 @@ mod tests {
             cause(&facts, &world, "a", "prod").map(ToString::to_string)
         };
         let clean = |text: &str| Clean::from_untrusted(text);
-        let pod = |state: &str| Some(Pod { state: clean(state), message: Some(clean("why")), ..Pod::default() });
-        let says = |stuck| Workload { message: Some(clean("quota")), stuck, ..Workload::default() };
+        let pod = |state: &str| {
+            Some(Pod {
+                state: clean(state),
+                message: Some(clean("why")),
+                ..Pod::default()
+            })
+        };
+        let says = |stuck| Workload {
+            message: Some(clean("quota")),
+            stuck,
+            ..Workload::default()
+        };
         let warning = |reason: &str| {
             let kind = clean("StatefulSet");
             Some(Event {
@@ -74,12 +109,21 @@ mod tests {
             })
         };
         let none = Workload::default;
-        assert_eq!(told(says(true), pod("ImagePullBackOff"), None).as_deref(), Some("quota"));
-        assert_eq!(told(says(false), pod("ImagePullBackOff"), None).as_deref(), Some("why"));
+        assert_eq!(
+            told(says(true), pod("ImagePullBackOff"), None).as_deref(),
+            Some("quota")
+        );
+        assert_eq!(
+            told(says(false), pod("ImagePullBackOff"), None).as_deref(),
+            Some("why")
+        );
         assert_eq!(told(none(), pod("Pending"), None).as_deref(), Some("why"));
         assert_eq!(told(none(), pod("Running"), None), None);
         assert_eq!(told(none(), pod("ContainerCreating"), None), None);
-        assert_eq!(told(none(), None, warning("FailedCreate")).as_deref(), Some("forbidden"));
+        assert_eq!(
+            told(none(), None, warning("FailedCreate")).as_deref(),
+            Some("forbidden")
+        );
         assert_eq!(told(none(), None, warning("Unhealthy")), None);
     }
 }

@@ -69,12 +69,23 @@ impl Pair {
 
 /// The deployment that a release has got to: the last one that has begun.
 fn deployment(release: &Release) -> Option<&TaskStatus> {
-    let tasks = release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default();
-    tasks.iter().rfind(|t| t.kind == "deploy" && t.started_at.is_some())
+    let tasks = release
+        .status
+        .as_ref()
+        .map(|s| s.tasks.as_slice())
+        .unwrap_or_default();
+    tasks
+        .iter()
+        .rfind(|t| t.kind == "deploy" && t.started_at.is_some())
 }
 
 /// Both versions of a release's App; none unless both are there.
-pub(super) fn pair(facts: &Facts, world: &World, release: &Release, now: Timestamp) -> Option<Pair> {
+pub(super) fn pair(
+    facts: &Facts,
+    world: &World,
+    release: &Release,
+    now: Timestamp,
+) -> Option<Pair> {
     let task = deployment(release)?;
     let environment = task.environment.as_deref()?;
     let app = world.apps.get(&release.spec.app)?;
@@ -83,45 +94,84 @@ pub(super) fn pair(facts: &Facts, world: &World, release: &Release, now: Timesta
     let side = |name: String, image: Option<&String>, which: &dyn Fn(&Version) -> bool| Side {
         name,
         image: image.cloned(),
-        minute: facts.signals.read(&release.spec.app, which, Window::Minute, now),
-        five: facts.signals.read(&release.spec.app, which, Window::FiveMinutes, now),
-        columns: facts.signals.columns(&release.spec.app, which, COLUMNS, now),
+        minute: facts
+            .signals
+            .read(&release.spec.app, which, Window::Minute, now),
+        five: facts
+            .signals
+            .read(&release.spec.app, which, Window::FiveMinutes, now),
+        columns: facts
+            .signals
+            .columns(&release.spec.app, which, COLUMNS, now),
     };
-    let (old_image, new_image) = (task.old_images.values().next(), task.new_images.values().next());
+    let (old_image, new_image) = (
+        task.old_images.values().next(),
+        task.new_images.values().next(),
+    );
     let (old, new) = match lane {
         Some(tag) => {
             let production = production(app);
-            let image = production.and_then(|e| app.status.as_ref()?.environments.get(e)?.images.values().next());
+            let image = production.and_then(|e| {
+                app.status
+                    .as_ref()?
+                    .environments
+                    .get(e)?
+                    .images
+                    .values()
+                    .next()
+            });
             let old = side("base".into(), image, &|v| is_base_of(v, production));
-            (old, side(tag.to_owned(), new_image, &|v| matches!(v, Version::Lane(lane) if lane == tag)))
+            (
+                old,
+                side(
+                    tag.to_owned(),
+                    new_image,
+                    &|v| matches!(v, Version::Lane(lane) if lane == tag),
+                ),
+            )
         }
         None => {
             let templates = facts.templates(name, environment).filter(|t| t.are_two())?;
             let of = |age: Age| {
                 move |v: &Version| match v {
-                    Version::Base { environment: Some(of), hash } => {
-                        of == environment && templates.age(hash.as_deref()) == age
-                    }
+                    Version::Base {
+                        environment: Some(of),
+                        hash,
+                    } => of == environment && templates.age(hash.as_deref()) == age,
                     _ => false,
                 }
             };
-            (side("old".into(), old_image, &of(Age::Old)), side("new".into(), new_image, &of(Age::New)))
+            (
+                side("old".into(), old_image, &of(Age::Old)),
+                side("new".into(), new_image, &of(Age::New)),
+            )
         }
     };
     let comparison = compare(&old.five, &new.five);
-    Some(Pair { release: release.metadata.name.clone()?, app: name.to_owned(), old, new, comparison })
+    Some(Pair {
+        release: release.metadata.name.clone()?,
+        app: name.to_owned(),
+        old,
+        new,
+        comparison,
+    })
 }
 
 /// The last environment in the order of promotion that is no lane's.
 fn production(app: &App) -> Option<&str> {
-    app.spec.environments.iter().rfind(|e| e.lane.is_none()).map(|e| e.name.as_str())
+    app.spec
+        .environments
+        .iter()
+        .rfind(|e| e.lane.is_none())
+        .map(|e| e.name.as_str())
 }
 
 fn is_base_of(version: &Version, production: Option<&str>) -> bool {
     match version {
-        Version::Base { environment: Some(environment), .. } => {
-            production.is_none_or(|production| environment == production)
-        }
+        Version::Base {
+            environment: Some(environment),
+            ..
+        } => production.is_none_or(|production| environment == production),
         other => other.is_base(),
     }
 }

@@ -39,15 +39,28 @@ impl Facts {
             return;
         }
         // An App that nobody has asked before may be new among the signals.
-        let known = self.signals.apps().all(|app| self.templates.contains_key(app));
+        let known = self
+            .signals
+            .apps()
+            .all(|app| self.templates.contains_key(app));
         if std::mem::take(&mut self.moved) || !known {
             self.templates = self.tell_templates(world);
         }
-        let apps = self.active.iter().filter_map(|name| world.releases.get(name));
+        let apps = self
+            .active
+            .iter()
+            .filter_map(|name| world.releases.get(name));
         let pairs = apps.filter_map(|release| pair::pair(self, world, release, now));
         let pairs = Arc::new(pairs.map(|pair| (pair.app.clone(), pair)).collect());
         let groups = Arc::new(self.follow.0.groups(pair::COLUMNS, now));
         let traffic = self.traffic(now);
-        self.shown = Shown { taken: Some(now), alarms, groups, pairs, traffic, hops: world.hops_seen };
+        self.shown = Shown {
+            taken: Some(now),
+            alarms,
+            groups,
+            pairs,
+            traffic,
+            hops: world.hops_seen,
+        };
     }
 }

@@ -18,23 +18,49 @@ impl Facts {
         let mut workloads: HashMap<(&str, &str), Vec<&Workload>> = HashMap::new();
         for workload in world.deployments.values().chain(world.stateful.values()) {
             if let (Some(app), Some(environment)) = (&workload.app, &workload.environment) {
-                workloads.entry((app, environment)).or_default().push(workload);
+                workloads
+                    .entry((app, environment))
+                    .or_default()
+                    .push(workload);
             }
         }
-        let released = self.active.iter().filter_map(|name| world.releases.get(name)).map(|r| r.spec.app.as_str());
+        let released = self
+            .active
+            .iter()
+            .filter_map(|name| world.releases.get(name))
+            .map(|r| r.spec.app.as_str());
         let apps: BTreeSet<&str> = released.chain(self.signals.apps()).collect();
         let of_app = |app: &str| {
-            let release = self.active_of(app).and_then(|name| world.releases.get(name));
-            let tasks = release.and_then(|r| r.status.as_ref()).map(|s| s.tasks.as_slice()).unwrap_or_default();
+            let release = self
+                .active_of(app)
+                .and_then(|name| world.releases.get(name));
+            let tasks = release
+                .and_then(|r| r.status.as_ref())
+                .map(|s| s.tasks.as_slice())
+                .unwrap_or_default();
             let of_environment = |environment: &String| {
-                let here = |t: &&crate::api::TaskStatus| t.environment.as_ref() == Some(environment);
-                let task = tasks.iter().rfind(|t| t.kind == "deploy" && t.started_at.is_some() && here(t));
-                let own = workloads.get(&(app, environment.as_str())).map(Vec::as_slice).unwrap_or_default();
-                (environment.clone(), Templates::of(task, own, pods(self, world, app, environment)))
+                let here =
+                    |t: &&crate::api::TaskStatus| t.environment.as_ref() == Some(environment);
+                let task = tasks
+                    .iter()
+                    .rfind(|t| t.kind == "deploy" && t.started_at.is_some() && here(t));
+                let own = workloads
+                    .get(&(app, environment.as_str()))
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                (
+                    environment.clone(),
+                    Templates::of(task, own, pods(self, world, app, environment)),
+                )
             };
-            self.pods.get(app).map(|all| all.keys().map(of_environment).collect()).unwrap_or_default()
+            self.pods
+                .get(app)
+                .map(|all| all.keys().map(of_environment).collect())
+                .unwrap_or_default()
         };
-        apps.into_iter().map(|app| (app.to_owned(), of_app(app))).collect()
+        apps.into_iter()
+            .map(|app| (app.to_owned(), of_app(app)))
+            .collect()
     }
 
     /// The templates of an App's environment.
@@ -45,9 +71,12 @@ impl Facts {
     /// What a version of an App is beside the others of its environment.
     pub fn age(&self, app: &str, version: &Version) -> Age {
         match version {
-            Version::Base { environment: Some(environment), hash } => {
-                self.templates(app, environment).map_or(Age::Only, |t| t.age(hash.as_deref()))
-            }
+            Version::Base {
+                environment: Some(environment),
+                hash,
+            } => self
+                .templates(app, environment)
+                .map_or(Age::Only, |t| t.age(hash.as_deref())),
             _ => Age::Only,
         }
     }

@@ -32,11 +32,23 @@ pub enum Turn<'a> {
 
 /// Whose turn it is in a release.
 pub fn turn(release: &Release) -> Turn<'_> {
-    let Some(status) = &release.status else { return Turn::Pending };
-    let named = status.task.as_ref().and_then(|name| status.tasks.iter().find(|t| t.name == *name));
+    let Some(status) = &release.status else {
+        return Turn::Pending;
+    };
+    let named = status
+        .task
+        .as_ref()
+        .and_then(|name| status.tasks.iter().find(|t| t.name == *name));
     // The engine follows a wish a moment later: what is asked next depends on the wish.
     let (wished, tasks) = phases(release);
-    let in_phase = |phase| status.tasks.iter().zip(&tasks).find(|(_, wished)| **wished == phase).map(|(t, _)| t);
+    let in_phase = |phase| {
+        status
+            .tasks
+            .iter()
+            .zip(&tasks)
+            .find(|(_, wished)| **wished == phase)
+            .map(|(t, _)| t)
+    };
     match wished {
         ReleasePhase::Pending => Turn::Pending,
         ReleasePhase::Succeeded => Turn::Succeeded,
@@ -57,7 +69,10 @@ pub fn turn(release: &Release) -> Turn<'_> {
 
 /// The first batch that is not done.
 pub fn next_batch(task: &TaskStatus) -> u32 {
-    task.batches.iter().find(|b| b.phase != BatchPhase::Done).map_or(1, |b| b.number)
+    task.batches
+        .iter()
+        .find(|b| b.phase != BatchPhase::Done)
+        .map_or(1, |b| b.number)
 }
 
 impl Turn<'_> {
@@ -68,7 +83,10 @@ impl Turn<'_> {
 
     /// A person must act.
     pub const fn is_person(self) -> bool {
-        matches!(self, Self::Approve(_) | Self::Batch(..) | Self::Proceed(_) | Self::Held | Self::Failed(_))
+        matches!(
+            self,
+            Self::Approve(_) | Self::Batch(..) | Self::Proceed(_) | Self::Held | Self::Failed(_)
+        )
     }
 
     /// Something moves: a spinner is true.
@@ -96,7 +114,9 @@ impl Turn<'_> {
                 "build" => "building".into(),
                 "verify" => "verifying".into(),
                 "cleanUp" => "cleaning".into(),
-                "deploy" if task.batches.len() > 1 => format!("batch {}/{}", next_batch(task), task.batches.len()),
+                "deploy" if task.batches.len() > 1 => {
+                    format!("batch {}/{}", next_batch(task), task.batches.len())
+                }
                 _ => "deploying".into(),
             },
             Self::Busy(None) => "running".into(),

@@ -15,7 +15,10 @@ pub enum Way {
 
 /// Of these workloads.
 pub fn way(workloads: &[&Workload]) -> Way {
-    let sets = workloads.iter().filter(|w| w.kind == WorkloadKind::StatefulSet).count();
+    let sets = workloads
+        .iter()
+        .filter(|w| w.kind == WorkloadKind::StatefulSet)
+        .count();
     match (sets, workloads.len() - sets) {
         (0, _) => Way::Beside,
         (_, 0) => Way::InPlace,

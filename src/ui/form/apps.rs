@@ -21,14 +21,25 @@ struct Filled {
 /// What the fields say; a setting that cannot be read has its error set.
 fn read(form: &mut Form) -> Filled {
     let split = |c: char| c == ',' || c.is_whitespace();
-    let names = form.get("names").split(split).filter(|n| !n.is_empty()).map(str::to_owned).collect();
-    let parsed: Vec<Result<Setting, String>> =
-        parts(form.get("set")).into_iter().map(|part| part.parse::<Setting>()).collect();
+    let names = form
+        .get("names")
+        .split(split)
+        .filter(|n| !n.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let parsed: Vec<Result<Setting, String>> = parts(form.get("set"))
+        .into_iter()
+        .map(|part| part.parse::<Setting>())
+        .collect();
     let wrong = parsed.iter().find_map(|p| p.as_ref().err().cloned());
     if let Some(field) = form.fields.iter_mut().find(|f| f.id == "set") {
         field.error = wrong;
     }
-    Filled { template: form.get("template").to_owned(), names, settings: parsed.into_iter().flatten().collect() }
+    Filled {
+        template: form.get("template").to_owned(),
+        names,
+        settings: parsed.into_iter().flatten().collect(),
+    }
 }
 
 /// Settings stand between semicolons; one within quotes or brackets is part of a value.
@@ -49,15 +60,26 @@ fn parts(text: &str) -> Vec<&str> {
         }
     }
     parts.push(&text[start..]);
-    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
+    parts
+        .into_iter()
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 fn made(model: &Model, filled: &Filled) -> Result<(Vec<App>, AppTemplate), Vec<String>> {
     let world = &model.world;
     let gone = || vec![format!("template {} is gone", filled.template)];
     let template = world.templates.get(&filled.template).ok_or_else(gone)?;
-    let groups: BTreeMap<_, _> = world.variables.iter().map(|(name, group)| (name.as_str(), &**group)).collect();
-    let around = Around { apps: world.apps.values().map(|app| &**app).collect(), groups };
+    let groups: BTreeMap<_, _> = world
+        .variables
+        .iter()
+        .map(|(name, group)| (name.as_str(), &**group))
+        .collect();
+    let around = Around {
+        apps: world.apps.values().map(|app| &**app).collect(),
+        groups,
+    };
     let apps = apps::make(template, &filled.names, &filled.settings, &around)?;
     Ok((apps, AppTemplate::clone(template)))
 }
@@ -65,11 +87,18 @@ fn made(model: &Model, filled: &Filled) -> Result<(Vec<App>, AppTemplate), Vec<S
 /// Works out again what is wrong, and what would be made.
 pub(super) fn check(model: &Model, form: &mut Form) {
     let filled = read(form);
-    let described = model.world.templates.get(&filled.template).and_then(|t| t.spec.description.clone());
+    let described = model
+        .world
+        .templates
+        .get(&filled.template)
+        .and_then(|t| t.spec.description.clone());
     form.remarks.extend(described.map(Remark::Fact));
     let typed = !filled.names.is_empty();
     match made(model, &filled) {
-        Ok((apps, _)) => form.remarks.extend(apps.iter().map(|app| Remark::Plus(question::app_words(app)))),
+        Ok((apps, _)) => form.remarks.extend(
+            apps.iter()
+                .map(|app| Remark::Plus(question::app_words(app))),
+        ),
         // Nothing is wrong with a form that was only just opened.
         Err(all) if typed => form.remarks.extend(all.into_iter().map(Remark::Wrong)),
         Err(_) => {

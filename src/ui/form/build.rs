@@ -13,33 +13,83 @@ pub fn start(model: &Model) -> Result<Form, String> {
         false => model.marked.iter().cloned().collect(),
         true => model.app.iter().cloned().collect(),
     };
-    let first = apps.first().and_then(|a| model.world.apps.get(a)).ok_or("no app is selected")?;
-    let has = |stage: &str| apps.iter().all(|a| model.world.apps.get(a).is_some_and(|a| a.spec.stage(stage).is_some()));
-    let stages: Vec<String> = first.spec.workflow.stages.iter().map(|s| s.name.clone()).filter(|s| has(s)).collect();
+    let first = apps
+        .first()
+        .and_then(|a| model.world.apps.get(a))
+        .ok_or("no app is selected")?;
+    let has = |stage: &str| {
+        apps.iter().all(|a| {
+            model
+                .world
+                .apps
+                .get(a)
+                .is_some_and(|a| a.spec.stage(stage).is_some())
+        })
+    };
+    let stages: Vec<String> = first
+        .spec
+        .workflow
+        .stages
+        .iter()
+        .map(|s| s.name.clone())
+        .filter(|s| has(s))
+        .collect();
     if stages.is_empty() {
         return Err(format!("{} have no stage in common", apps.join(", ")));
     }
     let at = stages.len() - 1;
-    let mut fields = vec![Field::choice("stage", "stage", stages, at, "what of the workflow is run")];
+    let mut fields = vec![Field::choice(
+        "stage",
+        "stage",
+        stages,
+        at,
+        "what of the workflow is run",
+    )];
     for name in &apps {
-        let Some(app) = model.world.apps.get(name) else { continue };
+        let Some(app) = model.world.apps.get(name) else {
+            continue;
+        };
         for (image, source) in &app.spec.images {
             let label = format!("{} {image}", model.facts.short(name));
             let hint = match &source.default {
                 Some(default) => format!("build, or an existing reference such as {default}"),
-                None => format!("build, or an existing reference such as {}:1.0", source.repository),
+                None => format!(
+                    "build, or an existing reference such as {}:1.0",
+                    source.repository
+                ),
             };
             let known = known_images(model, name, image);
-            let value = if known.builds { "build".to_owned() } else { source.default.clone().unwrap_or_default() };
-            fields.push(Field::text(&format!("image {name} {image}"), &label, &value, &hint));
+            let value = if known.builds {
+                "build".to_owned()
+            } else {
+                source.default.clone().unwrap_or_default()
+            };
+            fields.push(Field::text(
+                &format!("image {name} {image}"),
+                &label,
+                &value,
+                &hint,
+            ));
         }
     }
-    fields.push(Field::text("comment", "comment", "", "why; shown to whoever approves"));
+    fields.push(Field::text(
+        "comment",
+        "comment",
+        "",
+        "why; shown to whoever approves",
+    ));
     let title = match apps.as_slice() {
         [one] => format!("Release {one}"),
         many => format!("Release {} apps in one window", many.len()),
     };
-    let mut form = Form { kind: Kind::Start { apps }, title, fields, at: 0, remarks: vec![], tried: false };
+    let mut form = Form {
+        kind: Kind::Start { apps },
+        title,
+        fields,
+        at: 0,
+        remarks: vec![],
+        tried: false,
+    };
     check(model, &mut form);
     Ok(form)
 }
@@ -51,13 +101,34 @@ pub fn apps(model: &Model) -> Result<Form, String> {
         return Err("there is no template to make apps from: `graylane apply` brings one (kind AppTemplate)".into());
     }
     let of = model.selected_app().and_then(|app| apps::origin(app));
-    let at = templates.iter().position(|t| Some(t.as_str()) == of).unwrap_or(0);
+    let at = templates
+        .iter()
+        .position(|t| Some(t.as_str()) == of)
+        .unwrap_or(0);
     let fields = vec![
-        Field::choice("template", "template", templates, at, "what each of them is made from"),
+        Field::choice(
+            "template",
+            "template",
+            templates,
+            at,
+            "what each of them is made from",
+        ),
         Field::text("names", "names", "", "of the new apps, with blanks between"),
-        Field::text("set", "set", "", "KEY=VALUE; ENVIRONMENT/KEY=VALUE; APP:KEY=VALUE"),
+        Field::text(
+            "set",
+            "set",
+            "",
+            "KEY=VALUE; ENVIRONMENT/KEY=VALUE; APP:KEY=VALUE",
+        ),
     ];
-    let mut form = Form { kind: Kind::Apps, title: "New apps".into(), fields, at: 1, remarks: vec![], tried: false };
+    let mut form = Form {
+        kind: Kind::Apps,
+        title: "New apps".into(),
+        fields,
+        at: 1,
+        remarks: vec![],
+        tried: false,
+    };
     check(model, &mut form);
     Ok(form)
 }
@@ -67,25 +138,62 @@ struct Known {
 }
 
 fn known_images(model: &Model, app: &str, image: &str) -> Known {
-    let stages = model.world.apps.get(app).map(|a| a.spec.workflow.stages.as_slice()).unwrap_or_default();
-    let builds = stages.iter().flat_map(|s| &s.tasks).any(|t| t.build.as_ref().is_some_and(|b| b.image == image));
+    let stages = model
+        .world
+        .apps
+        .get(app)
+        .map(|a| a.spec.workflow.stages.as_slice())
+        .unwrap_or_default();
+    let builds = stages
+        .iter()
+        .flat_map(|s| &s.tasks)
+        .any(|t| t.build.as_ref().is_some_and(|b| b.image == image));
     Known { builds }
 }
 
 /// A new lane, or the selected one.
 pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
     let (kind, title, name, spec) = if edit {
-        let none = || format!("there is no lane to edit; {} adds one", model.key(Context::Lanes, Action::NewLane));
+        let none = || {
+            format!(
+                "there is no lane to edit; {} adds one",
+                model.key(Context::Lanes, Action::NewLane)
+            )
+        };
         let (name, lane) = model.selected_lane().ok_or_else(none)?;
         let base = Box::new(lane.spec.clone());
-        (Kind::Lane { name: Some(name.clone()), base }, format!("Lane {name}"), name.clone(), lane.spec.clone())
+        (
+            Kind::Lane {
+                name: Some(name.clone()),
+                base,
+            },
+            format!("Lane {name}"),
+            name.clone(),
+            lane.spec.clone(),
+        )
     } else {
         let mut spec = crate::api::LaneSpec::default();
         let of = model.selected_lane().map(|(_, l)| l.spec.group.clone());
-        spec.group = of.or_else(|| model.world.groups.keys().next().cloned()).ok_or("there is no lane group")?;
-        let last = model.world.lanes.values().filter(|l| l.spec.group == spec.group).map(|l| l.spec.priority).max();
+        spec.group = of
+            .or_else(|| model.world.groups.keys().next().cloned())
+            .ok_or("there is no lane group")?;
+        let last = model
+            .world
+            .lanes
+            .values()
+            .filter(|l| l.spec.group == spec.group)
+            .map(|l| l.spec.priority)
+            .max();
         spec.priority = last.map_or(10, |p| p.saturating_add(10));
-        (Kind::Lane { name: None, base: Box::new(spec.clone()) }, "New lane".to_owned(), String::new(), spec)
+        (
+            Kind::Lane {
+                name: None,
+                base: Box::new(spec.clone()),
+            },
+            "New lane".to_owned(),
+            String::new(),
+            spec,
+        )
     };
     let mut form = Form {
         kind,
@@ -106,18 +214,50 @@ pub fn probe(model: &Model) -> Result<Form, String> {
         return Err("there is no lane group to probe".into());
     }
     let own = model.selected_lane().map(|(_, l)| l.spec.group.clone());
-    let at = groups.iter().position(|g| Some(g) == own.as_ref()).unwrap_or(0);
+    let at = groups
+        .iter()
+        .position(|g| Some(g) == own.as_ref())
+        .unwrap_or(0);
     let group = groups.get(at).cloned().unwrap_or_default();
     let (tagged, _) = crate::ui::update::probes(model, &group);
-    let path = tagged.as_ref().map_or_else(|| "/".to_owned(), |t| t.path.clone());
-    let headers: Vec<String> = tagged.iter().flat_map(|t| &t.headers).map(|(k, v)| format!("{k}: {v}")).collect();
+    let path = tagged
+        .as_ref()
+        .map_or_else(|| "/".to_owned(), |t| t.path.clone());
+    let headers: Vec<String> = tagged
+        .iter()
+        .flat_map(|t| &t.headers)
+        .map(|(k, v)| format!("{k}: {v}"))
+        .collect();
     let fields = vec![
-        Field::choice("group", "lane group", groups, at, "at whose entry it is sent"),
-        Field::text("path", "path", &path, "path and query at the entry: /A/a?group=gray"),
-        Field::text("headers", "headers", &headers.join("; "), "name: value; name: value"),
+        Field::choice(
+            "group",
+            "lane group",
+            groups,
+            at,
+            "at whose entry it is sent",
+        ),
+        Field::text(
+            "path",
+            "path",
+            &path,
+            "path and query at the entry: /A/a?group=gray",
+        ),
+        Field::text(
+            "headers",
+            "headers",
+            &headers.join("; "),
+            "name: value; name: value",
+        ),
         Field::text("count", "count", "1", "how many times, up to 100"),
     ];
-    let mut form = Form { kind: Kind::Probe, title: "Probe".into(), fields, at: 1, remarks: vec![], tried: false };
+    let mut form = Form {
+        kind: Kind::Probe,
+        title: "Probe".into(),
+        fields,
+        at: 1,
+        remarks: vec![],
+        tried: false,
+    };
     check(model, &mut form);
     Ok(form)
 }
@@ -125,10 +265,26 @@ pub fn probe(model: &Model) -> Result<Form, String> {
 /// The reason of a lock.
 pub fn lock(model: &Model) -> Result<Form, String> {
     let app = model.app.clone().ok_or("no app is selected")?;
-    let environment = model.selected_environment().ok_or("no environment is selected")?.name.clone();
-    let fields = vec![Field::text("reason", "reason", "", "shown to whoever is refused")];
+    let environment = model
+        .selected_environment()
+        .ok_or("no environment is selected")?
+        .name
+        .clone();
+    let fields = vec![Field::text(
+        "reason",
+        "reason",
+        "",
+        "shown to whoever is refused",
+    )];
     let title = format!("Lock {environment} of {app}");
-    let mut form = Form { kind: Kind::Lock { app, environment }, title, fields, at: 0, remarks: vec![], tried: false };
+    let mut form = Form {
+        kind: Kind::Lock { app, environment },
+        title,
+        fields,
+        at: 0,
+        remarks: vec![],
+        tried: false,
+    };
     check(model, &mut form);
     Ok(form)
 }

@@ -7,8 +7,13 @@ use crate::{
     ui::model::Model,
 };
 
-const LOSS: [(OnLoss, &str); 3] = [(OnLoss::FallBack, "fall back"), (OnLoss::Hold, "hold"), (OnLoss::Close, "close")];
-const CONDITION: &str = "parameter group == gray · header x-user in a,b · cookie uid percent 10 · method == POST";
+const LOSS: [(OnLoss, &str); 3] = [
+    (OnLoss::FallBack, "fall back"),
+    (OnLoss::Hold, "hold"),
+    (OnLoss::Close, "close"),
+];
+const CONDITION: &str =
+    "parameter group == gray · header x-user in a,b · cookie uid percent 10 · method == POST";
 
 fn yes_no() -> Vec<String> {
     vec!["no".into(), "yes".into()]
@@ -20,26 +25,90 @@ pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> 
     let at = groups.iter().position(|g| *g == spec.group).unwrap_or(0);
     let mut fields = vec![];
     if !edit {
-        fields.push(Field::text("name", "name", name, "of the Lane object: letters, digits, -"));
-        fields.push(Field::choice("group", "group", groups, at, "whose entry and apps it is for"));
+        fields.push(Field::text(
+            "name",
+            "name",
+            name,
+            "of the Lane object: letters, digits, -",
+        ));
+        fields.push(Field::choice(
+            "group",
+            "group",
+            groups,
+            at,
+            "whose entry and apps it is for",
+        ));
     }
     let share = spec.share.map(|s| s.to_string()).unwrap_or_default();
-    let loss = LOSS.iter().position(|(l, _)| *l == spec.on_loss).unwrap_or(0);
+    let loss = LOSS
+        .iter()
+        .position(|(l, _)| *l == spec.on_loss)
+        .unwrap_or(0);
     fields.extend([
-        Field::text("tag", "tag", &spec.tag, "what its requests carry; pods with that tag serve them"),
-        Field::choice("enabled", "enabled", yes_no(), usize::from(spec.enabled), "a disabled lane takes no request"),
-        Field::text("priority", "priority", &spec.priority.to_string(), "low is asked first"),
-        Field::text("paths", "paths", &spec.rule.paths.join(", "), "prefixes at the entry, with commas; empty is all"),
+        Field::text(
+            "tag",
+            "tag",
+            &spec.tag,
+            "what its requests carry; pods with that tag serve them",
+        ),
+        Field::choice(
+            "enabled",
+            "enabled",
+            yes_no(),
+            usize::from(spec.enabled),
+            "a disabled lane takes no request",
+        ),
+        Field::text(
+            "priority",
+            "priority",
+            &spec.priority.to_string(),
+            "low is asked first",
+        ),
+        Field::text(
+            "paths",
+            "paths",
+            &spec.rule.paths.join(", "),
+            "prefixes at the entry, with commas; empty is all",
+        ),
     ]);
-    fields.extend(spec.rule.all.iter().enumerate().map(|(i, c)| condition("all", i, &text::print(c))));
+    fields.extend(
+        spec.rule
+            .all
+            .iter()
+            .enumerate()
+            .map(|(i, c)| condition("all", i, &text::print(c))),
+    );
     fields.push(condition("all", spec.rule.all.len(), ""));
-    fields.extend(spec.rule.any.iter().enumerate().map(|(i, c)| condition("any", i, &text::print(c))));
+    fields.extend(
+        spec.rule
+            .any
+            .iter()
+            .enumerate()
+            .map(|(i, c)| condition("any", i, &text::print(c))),
+    );
     fields.push(condition("any", spec.rule.any.len(), ""));
     let losses = LOSS.iter().map(|(_, word)| (*word).to_owned()).collect();
     fields.extend([
-        Field::text("share", "or a share", &share, "instead of conditions: percent of all requests"),
-        Field::choice("onLoss", "on loss", losses, loss, "when an app loses its last gray pod"),
-        Field::choice("strict", "strict", yes_no(), usize::from(spec.strict), "then a fall-back counts as a leak"),
+        Field::text(
+            "share",
+            "or a share",
+            &share,
+            "instead of conditions: percent of all requests",
+        ),
+        Field::choice(
+            "onLoss",
+            "on loss",
+            losses,
+            loss,
+            "when an app loses its last gray pod",
+        ),
+        Field::choice(
+            "strict",
+            "strict",
+            yes_no(),
+            usize::from(spec.strict),
+            "then a fall-back counts as a leak",
+        ),
     ]);
     fields
 }
@@ -59,15 +128,26 @@ pub(super) fn tidy(form: &mut Form) {
         let prefix = format!("{list} ");
         let own = |f: &Field| f.id.starts_with(&prefix);
         let here = form.fields.get(form.at).map(|f| f.id.clone());
-        let Some(start) = form.fields.iter().position(own) else { continue };
+        let Some(start) = form.fields.iter().position(own) else {
+            continue;
+        };
         let mut list_fields: Vec<Field> = form.fields.iter().filter(|f| own(f)).cloned().collect();
         let last = list_fields.len() - 1;
-        let keep = |(i, f): &(usize, Field)| !f.value().is_empty() || *i == last || Some(&f.id) == here.as_ref();
-        list_fields = list_fields.into_iter().enumerate().filter(keep).map(|(_, f)| f).collect();
+        let keep = |(i, f): &(usize, Field)| {
+            !f.value().is_empty() || *i == last || Some(&f.id) == here.as_ref()
+        };
+        list_fields = list_fields
+            .into_iter()
+            .enumerate()
+            .filter(keep)
+            .map(|(_, f)| f)
+            .collect();
         if list_fields.last().is_some_and(|f| !f.value().is_empty()) {
             list_fields.push(condition(list, last + 1, ""));
         }
-        let at_new = list_fields.iter().position(|f| Some(&f.id) == here.as_ref());
+        let at_new = list_fields
+            .iter()
+            .position(|f| Some(&f.id) == here.as_ref());
         for (i, field) in list_fields.iter_mut().enumerate() {
             let fresh = condition(list, i, "");
             (field.id, field.label) = (fresh.id, fresh.label);
@@ -97,8 +177,12 @@ pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
             "name" => {
                 let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
                 let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-                if !value.chars().all(plain) || !edge(value.chars().next()) || !edge(value.chars().last()) {
-                    field.error = Some("lower-case letters, digits and -, none of - at the ends".into());
+                if !value.chars().all(plain)
+                    || !edge(value.chars().next())
+                    || !edge(value.chars().last())
+                {
+                    field.error =
+                        Some("lower-case letters, digits and -, none of - at the ends".into());
                 }
                 name = value;
             }
@@ -111,7 +195,11 @@ pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
                 Err(_) => field.error = Some("a whole number".into()),
             },
             "paths" => {
-                rule.paths = value.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
+                rule.paths = value
+                    .split(',')
+                    .map(|p| p.trim().to_owned())
+                    .filter(|p| !p.is_empty())
+                    .collect();
                 if rule.paths.iter().any(|p| !p.starts_with('/')) {
                     field.error = Some("each begins with /".into());
                 }
@@ -121,7 +209,13 @@ pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
                 Ok(share) if (0.0..=100.0).contains(&share) => spec.share = Some(share),
                 _ => field.error = Some("a number from 0 to 100".into()),
             },
-            "onLoss" => spec.on_loss = LOSS.iter().find(|(_, w)| *w == value).map(|(l, _)| *l).unwrap_or_default(),
+            "onLoss" => {
+                spec.on_loss = LOSS
+                    .iter()
+                    .find(|(_, w)| *w == value)
+                    .map(|(l, _)| *l)
+                    .unwrap_or_default()
+            }
             id if !value.is_empty() => match (id.split(' ').next(), text::parse(&value)) {
                 (_, Err(why)) => field.error = Some(why.why),
                 (Some("any"), Ok(found)) => rule.any.push(found),
@@ -138,7 +232,9 @@ pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
 pub(super) fn field_of(place: &str) -> String {
     let inner = place.strip_prefix("match.").unwrap_or(place);
     match inner.split_once('[') {
-        Some((list @ ("all" | "any"), rest)) => format!("{list} {}", rest.split(']').next().unwrap_or("0")),
+        Some((list @ ("all" | "any"), rest)) => {
+            format!("{list} {}", rest.split(']').next().unwrap_or("0"))
+        }
         Some((list, _)) => list.to_owned(),
         None => inner.to_owned(),
     }
@@ -155,10 +251,17 @@ mod tests {
     #[test]
     fn a_spec_survives_its_form() {
         let model = crate::ui::fixture::model();
-        let mut spec_in =
-            LaneSpec { tag: "gray".into(), group: "mse-demo".into(), enabled: true, ..LaneSpec::default() };
+        let mut spec_in = LaneSpec {
+            tag: "gray".into(),
+            group: "mse-demo".into(),
+            enabled: true,
+            ..LaneSpec::default()
+        };
         spec_in.rule.paths = vec!["/A".into(), "/B".into()];
-        spec_in.rule.all = vec![text::parse("header x in a,\"b,c\"").unwrap(), text::parse("method == GET").unwrap()];
+        spec_in.rule.all = vec![
+            text::parse("header x in a,\"b,c\"").unwrap(),
+            text::parse("method == GET").unwrap(),
+        ];
         spec_in.rule.any = vec![Condition {
             on: ConditionOn::Parameter,
             key: Some("g".into()),
@@ -167,7 +270,10 @@ mod tests {
         spec_in.on_loss = OnLoss::Close;
         spec_in.strict = true;
         let mut form = Form {
-            kind: Kind::Lane { name: Some("gray".into()), base: Box::default() },
+            kind: Kind::Lane {
+                name: Some("gray".into()),
+                base: Box::default(),
+            },
             title: String::new(),
             fields: fields(&model, "gray", &spec_in, true),
             at: 0,
@@ -175,9 +281,25 @@ mod tests {
             tried: false,
         };
         tidy(&mut form);
-        assert_eq!(spec(&mut form, &LaneSpec { group: "mse-demo".into(), ..LaneSpec::default() }).1, spec_in);
+        assert_eq!(
+            spec(
+                &mut form,
+                &LaneSpec {
+                    group: "mse-demo".into(),
+                    ..LaneSpec::default()
+                }
+            )
+            .1,
+            spec_in
+        );
         assert!(form.fields.iter().all(|f| f.error.is_none()));
-        assert_eq!(form.fields.iter().filter(|f| f.id.starts_with("all ")).count(), 3);
+        assert_eq!(
+            form.fields
+                .iter()
+                .filter(|f| f.id.starts_with("all "))
+                .count(),
+            3
+        );
     }
 
     #[test]

@@ -36,11 +36,14 @@ pub fn check(model: &Model, form: &mut Form) {
             let (_, wrong) = probe(form);
             let group = form.get("group").to_owned();
             form.remarks.extend(wrong.into_iter().map(Remark::Wrong));
-            form.remarks.extend(taken(model, form, &group).map(Remark::Fact));
+            form.remarks
+                .extend(taken(model, form, &group).map(Remark::Fact));
         }
         Kind::Lock { .. } => {
             if form.get("reason").is_empty() {
-                form.remarks.push(Remark::Doubt("without a reason others can only guess".into()));
+                form.remarks.push(Remark::Doubt(
+                    "without a reason others can only guess".into(),
+                ));
             }
         }
     }
@@ -55,30 +58,51 @@ fn start(model: &Model, form: &mut Form, apps: &[String]) {
             continue;
         };
         if let Some(found) = app.spec.stage(&stage) {
-            let built: Vec<&str> =
-                found.tasks.iter().filter_map(|t| t.build.as_ref()).map(|b| b.image.as_str()).collect();
-            for field in form.fields.iter_mut().filter(|f| f.id.starts_with(&format!("image {name} "))) {
+            let built: Vec<&str> = found
+                .tasks
+                .iter()
+                .filter_map(|t| t.build.as_ref())
+                .map(|b| b.image.as_str())
+                .collect();
+            for field in form
+                .fields
+                .iter_mut()
+                .filter(|f| f.id.starts_with(&format!("image {name} ")))
+            {
                 let image = field.id.rsplit(' ').next().unwrap_or_default().to_owned();
                 let value = field.value();
                 let needs = !built.contains(&image.as_str());
                 let source = app.spec.images.get(&image).and_then(|s| s.default.as_ref());
                 field.error = match value {
-                    "build" if needs => Some(format!("stage {stage} builds no {image}: name a reference")),
+                    "build" if needs => {
+                        Some(format!("stage {stage} builds no {image}: name a reference"))
+                    }
                     "" if needs && source.is_none() => Some("a reference is needed".into()),
-                    v if v.contains(char::is_whitespace) => Some("a reference has no spaces".into()),
+                    v if v.contains(char::is_whitespace) => {
+                        Some("a reference has no spaces".into())
+                    }
                     _ => None,
                 };
             }
             let steps: Vec<&str> = found.tasks.iter().map(|t: &Task| t.name.as_str()).collect();
-            remarks.push(Remark::Fact(format!("{}: {}", model.facts.short(name), steps.join(" → "))));
+            remarks.push(Remark::Fact(format!(
+                "{}: {}",
+                model.facts.short(name),
+                steps.join(" → ")
+            )));
         }
         if let Some(running) = model.facts.active_of(name) {
-            remarks.push(Remark::Doubt(format!("release {running} is still under way")));
+            remarks.push(Remark::Doubt(format!(
+                "release {running} is still under way"
+            )));
         }
         for environment in app.spec.environments.iter().filter(|e| e.lock.is_some()) {
             if let Some(lock) = &environment.lock {
                 let (short, env) = (model.facts.short(name), &environment.name);
-                remarks.push(Remark::Doubt(format!("{env} of {short} is locked by {}: {}", lock.by, lock.reason)));
+                remarks.push(Remark::Doubt(format!(
+                    "{env} of {short} is locked by {}: {}",
+                    lock.by, lock.reason
+                )));
             }
         }
     }
@@ -101,7 +125,10 @@ fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec)
             (Severity::Error, Some(field)) => _ = field.error.get_or_insert(problem.text),
             (Severity::Error, _) => remarks.push(Remark::Wrong(problem.text)),
             (Severity::Warning, _) if own => remarks.push(Remark::Doubt(problem.text)),
-            (Severity::Warning, _) => remarks.push(Remark::Doubt(format!("lane {}: {}", problem.lane, problem.text))),
+            (Severity::Warning, _) => remarks.push(Remark::Doubt(format!(
+                "lane {}: {}",
+                problem.lane, problem.text
+            ))),
         }
     }
     if old.is_none() && model.world.lanes.contains_key(&name) {
@@ -111,8 +138,12 @@ fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec)
     let kinds = rule::recent(&model.world, &spec.group).len();
     match (kinds, moves.len()) {
         (0, _) => {}
-        (_, 0) => remarks.push(Remark::Fact("no request seen lately would take another lane".into())),
-        (_, n) => remarks.push(Remark::Fact(format!("of {kinds} different requests seen lately {n} would move"))),
+        (_, 0) => remarks.push(Remark::Fact(
+            "no request seen lately would take another lane".into(),
+        )),
+        (_, n) => remarks.push(Remark::Fact(format!(
+            "of {kinds} different requests seen lately {n} would move"
+        ))),
     }
     remarks.extend(moves.into_iter().take(4).map(Remark::Fact));
     remarks.extend(question::diff(old.and(Some(base)), &spec));
@@ -124,15 +155,19 @@ fn moved_on(model: &Model, name: Option<&str>, base: &LaneSpec) -> Option<String
     let name = name?;
     match model.world.lanes.get(name) {
         None => Some(format!("lane {name} is gone")),
-        Some(lane) if lane.spec != *base => {
-            Some(format!("lane {name} was changed by somebody since this form was opened: close it and look again"))
-        }
+        Some(lane) if lane.spec != *base => Some(format!(
+            "lane {name} was changed by somebody since this form was opened: close it and look again"
+        )),
         Some(_) => None,
     }
 }
 
 fn probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
-    let mut spec = ProbeSpec { path: form.get("path").to_owned(), count: 1, ..ProbeSpec::default() };
+    let mut spec = ProbeSpec {
+        path: form.get("path").to_owned(),
+        count: 1,
+        ..ProbeSpec::default()
+    };
     for field in &mut form.fields {
         field.error = None;
         match field.id.as_str() {
@@ -149,7 +184,9 @@ fn probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
                         Some((name, value)) => {
                             headers.insert(name.trim().to_owned(), value.trim().to_owned());
                         }
-                        None => field.error = Some(format!("{part:?} is no header: write name: value")),
+                        None => {
+                            field.error = Some(format!("{part:?} is no header: write name: value"))
+                        }
                     }
                 }
                 spec.headers = headers;
@@ -157,23 +194,41 @@ fn probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
             _ => {}
         }
     }
-    let wrong = spec.path.contains(char::is_whitespace).then(|| "a path has no spaces: write %20".to_owned());
+    let wrong = spec
+        .path
+        .contains(char::is_whitespace)
+        .then(|| "a path has no spaces: write %20".to_owned());
     (spec, wrong.into_iter().collect())
 }
 
 /// Which lane would take it.
 fn taken(model: &Model, form: &Form, group: &str) -> Option<String> {
-    let headers: Vec<String> =
-        form.get("headers").split(';').map(|h| h.trim().to_owned()).filter(|h| h.contains(':')).collect();
+    let headers: Vec<String> = form
+        .get("headers")
+        .split(';')
+        .map(|h| h.trim().to_owned())
+        .filter(|h| h.contains(':'))
+        .collect();
     let request = request::parse(form.get("path"), &headers, &[]).ok()?;
     let lanes: Vec<crate::api::Lane> = model.world.lanes.values().map(|l| (**l).clone()).collect();
     let found = model.world.groups.get(group)?;
-    let entrance = lanes::Entrance { group: found, lanes: &lanes, routes: None, gateway: None };
+    let entrance = lanes::Entrance {
+        group: found,
+        lanes: &lanes,
+        routes: None,
+        gateway: None,
+    };
     Some(match lanes::explain(&entrance, &request).outcome {
-        Outcome::Taken(Taken { lane: Some(lane), tag }) => {
+        Outcome::Taken(Taken {
+            lane: Some(lane),
+            tag,
+        }) => {
             format!("lane {lane} takes it: tag {}", tag.unwrap_or_default())
         }
-        Outcome::Taken(Taken { lane: None, tag: None }) => "no lane takes it: the baseline".into(),
+        Outcome::Taken(Taken {
+            lane: None,
+            tag: None,
+        }) => "no lane takes it: the baseline".into(),
         other => format!("it {}", other.words(group)),
     })
 }
@@ -184,7 +239,11 @@ pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
     form.tried = true;
     if let Some(wrong) = form.fields.iter().find(|f| f.error.is_some()) {
         let id = wrong.id.clone();
-        form.at = form.fields.iter().position(|f| f.id == id).unwrap_or(form.at);
+        form.at = form
+            .fields
+            .iter()
+            .position(|f| f.id == id)
+            .unwrap_or(form.at);
         return Err("something is not right yet".into());
     }
     if let Some(Remark::Wrong(why)) = form.remarks.iter().find(|r| matches!(r, Remark::Wrong(_))) {
@@ -193,19 +252,36 @@ pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
     let asked = match form.kind.clone() {
         Kind::Start { apps } => {
             let comment = Some(form.get("comment").to_owned()).filter(|c| !c.is_empty());
-            question::start(model, &apps, form.get("stage"), chosen_images(form, &apps), comment)
+            question::start(
+                model,
+                &apps,
+                form.get("stage"),
+                chosen_images(form, &apps),
+                comment,
+            )
         }
         Kind::Apps => super::apps::ask(model, form),
         Kind::Lane { name, base } => {
             let (typed, spec) = lane::spec(form, &base);
-            set_lane(model, name.as_deref().unwrap_or(&typed), name.is_none(), &spec)
+            set_lane(
+                model,
+                name.as_deref().unwrap_or(&typed),
+                name.is_none(),
+                &spec,
+            )
         }
         Kind::Probe => {
             let group = form.get("group").to_owned();
-            return Ok(Submitted::Send(Box::new(Intent::Probe { group, probe: probe(form).0 })));
+            return Ok(Submitted::Send(Box::new(Intent::Probe {
+                group,
+                probe: probe(form).0,
+            })));
         }
         Kind::Lock { app, environment } => {
-            let lock = EnvironmentLock { by: model.world.acting().to_owned(), reason: form.get("reason").to_owned() };
+            let lock = EnvironmentLock {
+                by: model.world.acting().to_owned(),
+                reason: form.get("reason").to_owned(),
+            };
             question::lock(model, &app, &environment, Some(lock))
         }
     }?;

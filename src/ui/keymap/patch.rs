@@ -25,7 +25,9 @@ pub enum KeyFault {
         known: String,
     },
     /// Not a key.
-    #[error("[{context}] {action}: {key:?} is no key; write q, R, ctrl-l, f5, space, tab, enter, …")]
+    #[error(
+        "[{context}] {action}: {key:?} is no key; write q, R, ctrl-l, f5, space, tab, enter, …"
+    )]
     Key {
         /// Where.
         context: String,
@@ -71,7 +73,11 @@ impl std::error::Error for KeyFaults {}
 
 pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Binding>, KeyFaults> {
     let file: BTreeMap<String, BTreeMap<String, Vec<String>>> =
-        toml::from_str(text).map_err(|e| KeyFaults(vec![KeyFault::Form(e.to_string().trim().replace('\n', " "))]))?;
+        toml::from_str(text).map_err(|e| {
+            KeyFaults(vec![KeyFault::Form(
+                e.to_string().trim().replace('\n', " "),
+            )])
+        })?;
     let mut faults = vec![];
     for (context_word, actions) in &file {
         let Some(context) = Context::ALL.into_iter().find(|c| c.word() == context_word) else {
@@ -80,12 +86,23 @@ pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Bindin
         };
         for (word, keys) in actions {
             let here: Vec<usize> = (0..bindings.len())
-                .filter(|i| bindings.get(*i).is_some_and(|b| b.context == context && b.action.word() == word))
+                .filter(|i| {
+                    bindings
+                        .get(*i)
+                        .is_some_and(|b| b.context == context && b.action.word() == word)
+                })
                 .collect();
             let Some(first) = here.first() else {
-                let known = bindings.iter().filter(|b| b.context == context).map(|b| b.action.word());
+                let known = bindings
+                    .iter()
+                    .filter(|b| b.context == context)
+                    .map(|b| b.action.word());
                 let known = known.collect::<Vec<_>>().join(", ");
-                faults.push(KeyFault::Action { context: context_word.clone(), action: word.clone(), known });
+                faults.push(KeyFault::Action {
+                    context: context_word.clone(),
+                    action: word.clone(),
+                    known,
+                });
                 continue;
             };
             let mut parsed = vec![];
@@ -101,14 +118,22 @@ pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Bindin
             }
             for i in &here {
                 if let Some(binding) = bindings.get_mut(*i) {
-                    binding.keys = if i == first { std::mem::take(&mut parsed) } else { vec![] };
+                    binding.keys = if i == first {
+                        std::mem::take(&mut parsed)
+                    } else {
+                        vec![]
+                    };
                 }
             }
         }
     }
     faults.extend(duplicates(&bindings));
     faults.extend(stuck(&bindings));
-    if faults.is_empty() { Ok(bindings) } else { Err(KeyFaults(faults)) }
+    if faults.is_empty() {
+        Ok(bindings)
+    } else {
+        Err(KeyFaults(faults))
+    }
 }
 
 /// Keys with two meanings in one context.
@@ -141,8 +166,13 @@ fn stuck(bindings: &[Binding]) -> Vec<KeyFault> {
     ];
     ways.into_iter()
         .filter(|(context, action)| {
-            !bindings.iter().any(|b| b.context == *context && b.action == *action && !b.keys.is_empty())
+            !bindings
+                .iter()
+                .any(|b| b.context == *context && b.action == *action && !b.keys.is_empty())
         })
-        .map(|(context, action)| KeyFault::Stuck { context: context.word().into(), action: action.word().into() })
+        .map(|(context, action)| KeyFault::Stuck {
+            context: context.word().into(),
+            action: action.word().into(),
+        })
         .collect()
 }

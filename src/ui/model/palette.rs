@@ -64,7 +64,11 @@ pub struct Palette {
 
 impl Palette {
     /// Of everything that can be done or gone to now.
-    pub fn of(model: &Model, can: impl Fn(Action) -> bool, forbidden: impl Fn(Action) -> Option<String>) -> Self {
+    pub fn of(
+        model: &Model,
+        can: impl Fn(Action) -> bool,
+        forbidden: impl Fn(Action) -> Option<String>,
+    ) -> Self {
         let mut all: Vec<(String, Goal)> = Action::ALL
             .iter()
             .filter(|a| can(**a))
@@ -79,19 +83,37 @@ impl Palette {
             all.push((format!("app {name}"), Goal::App(name.clone())));
         }
         for (name, lane) in world.lanes.iter() {
-            all.push((format!("lane {name}  {}", crate::ui::rule::words(&lane.spec)), Goal::Lane(name.clone())));
+            all.push((
+                format!("lane {name}  {}", crate::ui::rule::words(&lane.spec)),
+                Goal::Lane(name.clone()),
+            ));
         }
-        let templates = world.templates.keys().map(|name| ("template", "apptemplates", name));
-        let groups = world.variables.keys().map(|name| ("variable group", "variablegroups", name));
+        let templates = world
+            .templates
+            .keys()
+            .map(|name| ("template", "apptemplates", name));
+        let groups = world
+            .variables
+            .keys()
+            .map(|name| ("variable group", "variablegroups", name));
         for (word, plural, name) in templates.chain(groups) {
-            all.push((format!("{word} {name}"), Goal::Object(Object::ours(plural, &world.namespace, name))));
+            all.push((
+                format!("{word} {name}"),
+                Goal::Object(Object::ours(plural, &world.namespace, name)),
+            ));
         }
         // Those that somebody may have to act on come first.
         let active = model.facts.active.iter();
-        let over = world.releases.keys().filter(|name| !model.facts.active.contains(name));
+        let over = world
+            .releases
+            .keys()
+            .filter(|name| !model.facts.active.contains(name));
         for name in active.chain(over) {
             if let Some(release) = world.releases.get(name) {
-                all.push((format!("release {name}"), Goal::Release(release.spec.app.clone(), name.clone())));
+                all.push((
+                    format!("release {name}"),
+                    Goal::Release(release.spec.app.clone(), name.clone()),
+                ));
             }
         }
         for (app, found) in world.apps.iter() {
@@ -103,7 +125,10 @@ impl Palette {
         let mut windows: BTreeMap<&str, Vec<(&String, &String)>> = BTreeMap::new();
         for (name, release) in world.releases.iter() {
             if let Some(window) = &release.spec.window {
-                windows.entry(window).or_default().push((name, &release.spec.app));
+                windows
+                    .entry(window)
+                    .or_default()
+                    .push((name, &release.spec.app));
             }
         }
         for (window, releases) in windows {
@@ -125,8 +150,15 @@ impl Palette {
             }
         }
         // What cannot be done now is found all the same; taken, it says why.
-        let later = Action::ALL.iter().filter(|a| a.danger() != Danger::Safe && !can(**a));
-        all.extend(later.map(|a| (format!("{}  {} (not now)", a.word(), a.sentence()), Goal::Act(*a))));
+        let later = Action::ALL
+            .iter()
+            .filter(|a| a.danger() != Danger::Safe && !can(**a));
+        all.extend(later.map(|a| {
+            (
+                format!("{}  {} (not now)", a.word(), a.sentence()),
+                Goal::Act(*a),
+            )
+        }));
         let mut palette = Self {
             input: Input::default(),
             all,
@@ -164,7 +196,10 @@ impl Palette {
             let kubectl = if c.current { "kubectl's, " } else { "" };
             format!("{}  {now}{kubectl}{} at {}", c.name, c.namespace, c.server)
         };
-        self.all = choices.into_iter().map(|c| (words(&c), Goal::Place(c))).collect();
+        self.all = choices
+            .into_iter()
+            .map(|c| (words(&c), Goal::Place(c)))
+            .collect();
         self.find();
         if self.input.value().is_empty() {
             self.at = at.unwrap_or(0);
@@ -193,7 +228,9 @@ impl Palette {
             .enumerate()
             .filter_map(|(i, (text, _))| {
                 let hay = nucleo_matcher::Utf32Str::new(text, &mut buffer);
-                pattern.score(hay, &mut matcher).map(|score| (literal(text), score, i))
+                pattern
+                    .score(hay, &mut matcher)
+                    .map(|score| (literal(text), score, i))
             })
             .collect();
         // Best first. Of thousands in which a few letters merely stand in this order nobody chooses.
@@ -212,7 +249,10 @@ impl Palette {
 
     /// What Enter takes.
     pub fn goal(&self) -> Option<Goal> {
-        self.found.get(self.at).and_then(|i| self.all.get(*i)).map(|(_, goal)| goal.clone())
+        self.found
+            .get(self.at)
+            .and_then(|i| self.all.get(*i))
+            .map(|(_, goal)| goal.clone())
     }
 }
 
@@ -224,9 +264,14 @@ impl Model {
         let there = match goal {
             Goal::Act(_) | Goal::Place(_) | Goal::Object(_) => true,
             Goal::App(app) => world.apps.contains_key(app),
-            Goal::Environment(app, name) => world.apps.get(app).is_some_and(|a| a.spec.environment(name).is_some()),
+            Goal::Environment(app, name) => world
+                .apps
+                .get(app)
+                .is_some_and(|a| a.spec.environment(name).is_some()),
             Goal::Pod(app, _, key) => world.apps.contains_key(app) && world.pods.contains_key(key),
-            Goal::Release(app, name) => world.apps.contains_key(app) && world.releases.contains_key(name),
+            Goal::Release(app, name) => {
+                world.apps.contains_key(app) && world.releases.contains_key(name)
+            }
             Goal::Lane(name) => world.lanes.contains_key(name),
         };
         if !there {
@@ -287,19 +332,32 @@ mod tests {
         let (mut palette, model) = palette(1500);
         let world = &model.world;
         let environments: usize = world.apps.values().map(|a| a.spec.environments.len()).sum();
-        let objects = world.apps.len() + world.lanes.len() + world.releases.len() + environments + world.pods.len();
-        let windows = world.releases.values().filter_map(|r| r.spec.window.as_ref());
+        let objects = world.apps.len()
+            + world.lanes.len()
+            + world.releases.len()
+            + environments
+            + world.pods.len();
+        let windows = world
+            .releases
+            .values()
+            .filter_map(|r| r.spec.window.as_ref());
         let windows = windows.collect::<std::collections::BTreeSet<_>>().len();
         assert_eq!(palette.all.len(), Action::ALL.len() + objects + windows);
         assert_eq!(palette.found.len(), palette.all.len(), "nothing is typed");
         let all: Vec<(String, Goal)> = palette.all.clone();
         for (text, goal) in all.iter().step_by(997).chain(all.last()) {
-            let head = text.split_once("  ").map_or(text.as_str(), |(head, _)| head);
+            let head = text
+                .split_once("  ")
+                .map_or(text.as_str(), |(head, _)| head);
             palette.input = Input::from(head.to_owned());
             palette.find();
             let offered: Vec<&Goal> = palette.found.iter().map(|i| &palette.all[*i].1).collect();
             assert!(offered.contains(&goal), "{head}");
-            let all = palette.all.iter().filter(|(t, _)| t.to_lowercase().contains(&head.to_lowercase())).count();
+            let all = palette
+                .all
+                .iter()
+                .filter(|(t, _)| t.to_lowercase().contains(&head.to_lowercase()))
+                .count();
             assert!(
                 palette.found.len() >= all && palette.found.len() <= all + SCATTERED,
                 "{head}: {}",
@@ -313,6 +371,9 @@ mod tests {
         assert!(text.contains("service-0042"), "{text}");
         assert!(palette.found.len() < 100, "{}", palette.found.len());
         let scored = palette.found.len() + palette.left_out;
-        assert!(scored > palette.found.len(), "the rest is counted: {scored}");
+        assert!(
+            scored > palette.found.len(),
+            "the rest is counted: {scored}"
+        );
     }
 }

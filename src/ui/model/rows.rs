@@ -34,7 +34,10 @@ impl Model {
             return self.world.apps.keys().collect();
         }
         let passes = |name: &&String| {
-            let turn = self.facts.active_of(name).and_then(|r| self.world.releases.get(r));
+            let turn = self
+                .facts
+                .active_of(name)
+                .and_then(|r| self.world.releases.get(r));
             let word = turn.map(|r| facts::turn(r).word()).unwrap_or_default();
             matches(filter, &format!("{name} {word}"))
         };
@@ -44,16 +47,33 @@ impl Model {
     /// Environments of the selected App, in the order of promotion.
     pub fn environments(&self) -> Vec<&Environment> {
         let filter = self.filter(Pane::Environments);
-        let all = self.selected_app().map(|a| a.spec.environments.as_slice()).unwrap_or_default();
-        all.iter().filter(|e| self.drilled || matches(filter, &e.name)).collect()
+        let all = self
+            .selected_app()
+            .map(|a| a.spec.environments.as_slice())
+            .unwrap_or_default();
+        all.iter()
+            .filter(|e| self.drilled || matches(filter, &e.name))
+            .collect()
     }
 
     /// Pods of the selected environment.
     pub fn pods(&self) -> Vec<&Pod> {
-        let (Some(app), Some(environment)) = (&self.app, self.selected_environment()) else { return vec![] };
+        let (Some(app), Some(environment)) = (&self.app, self.selected_environment()) else {
+            return vec![];
+        };
         let filter = self.filter(Pane::Environments);
         facts::pods(&self.facts, &self.world, app, &environment.name)
-            .filter(|p| matches(filter, &format!("{} {} {}", p.key.name, p.state, p.address.as_deref().unwrap_or(""))))
+            .filter(|p| {
+                matches(
+                    filter,
+                    &format!(
+                        "{} {} {}",
+                        p.key.name,
+                        p.state,
+                        p.address.as_deref().unwrap_or("")
+                    ),
+                )
+            })
             .collect()
     }
 
@@ -65,9 +85,15 @@ impl Model {
 
     /// The task in hand: the chosen one, else the one the release is at.
     pub fn selected_task(&self) -> Option<&TaskStatus> {
-        let chosen = self.task.as_ref().and_then(|name| self.tasks().iter().find(|t| t.name == *name));
+        let chosen = self
+            .task
+            .as_ref()
+            .and_then(|name| self.tasks().iter().find(|t| t.name == *name));
         let at = || {
-            let name = self.selected_release().and_then(|(_, r)| r.status.as_ref()).and_then(|s| s.task.clone());
+            let name = self
+                .selected_release()
+                .and_then(|(_, r)| r.status.as_ref())
+                .and_then(|s| s.task.clone());
             self.tasks().iter().find(|t| Some(&t.name) == name.as_ref())
         };
         chosen.or_else(at).or_else(|| self.tasks().first())
@@ -77,17 +103,26 @@ impl Model {
     pub fn lanes(&self) -> Vec<&String> {
         let filter = self.filter(Pane::Lanes);
         let passes = |(name, lane): &(&String, &Arc<crate::api::Lane>)| {
-            filter.is_empty() || matches(filter, &format!("{name} {} {}", lane.spec.tag, rule::words(&lane.spec)))
+            filter.is_empty()
+                || matches(
+                    filter,
+                    &format!("{name} {} {}", lane.spec.tag, rule::words(&lane.spec)),
+                )
         };
         let mut all: Vec<_> = self.world.lanes.iter().filter(passes).collect();
-        all.sort_by(|(a, x), (b, y)| (&x.spec.group, x.spec.priority, a).cmp(&(&y.spec.group, y.spec.priority, b)));
+        all.sort_by(|(a, x), (b, y)| {
+            (&x.spec.group, x.spec.priority, a).cmp(&(&y.spec.group, y.spec.priority, b))
+        });
         all.into_iter().map(|(name, _)| name).collect()
     }
 
     /// Chains, newest first.
     pub fn chains(&self) -> Vec<&Arc<Chain>> {
         let filter = self.filter(Pane::Trace);
-        let all = self.frozen.as_ref().map_or(&self.facts.chains, |frozen| &frozen.chains);
+        let all = self
+            .frozen
+            .as_ref()
+            .map_or(&self.facts.chains, |frozen| &frozen.chains);
         all.iter()
             .filter(|c| self.inside.as_ref().is_none_or(|key| key.is_of(c)))
             .filter(|c| !self.only_wrong || c.is_wrong())
@@ -98,7 +133,10 @@ impl Model {
     /// Groups of chains, the most urgent first.
     pub fn groups(&self) -> Vec<&Group> {
         let filter = self.filter(Pane::Trace);
-        let all = self.frozen.as_ref().map_or(&self.facts.shown.groups, |frozen| &frozen.groups);
+        let all = self
+            .frozen
+            .as_ref()
+            .map_or(&self.facts.shown.groups, |frozen| &frozen.groups);
         let words = |g: &Group| chain_words(g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
         all.iter()
             .filter(|g| !self.only_wrong || g.urgency() != Wrong::Nothing)
@@ -150,17 +188,25 @@ impl Model {
                 let name = self.apps().get(row).map(|n| (*n).clone());
                 self.select_app(name);
             }
-            Pane::Environments if self.drilled => self.pod = self.pods().get(row).map(|p| p.key.clone()),
+            Pane::Environments if self.drilled => {
+                self.pod = self.pods().get(row).map(|p| p.key.clone())
+            }
             Pane::Environments => {
                 self.environment = self.environments().get(row).map(|e| e.name.clone());
                 self.pod = None;
             }
             Pane::Rollout => self.task = self.tasks().get(row).map(|t| t.name.clone()),
             Pane::Lanes => self.lane = self.lanes().get(row).map(|n| (*n).clone()),
-            Pane::Trace if self.is_grouped() => self.group = self.groups().get(row).map(|g| Arc::clone(&g.key)),
+            Pane::Trace if self.is_grouped() => {
+                self.group = self.groups().get(row).map(|g| Arc::clone(&g.key))
+            }
             Pane::Trace => {
                 // The top row stands for "always the newest".
-                self.chain = if row == 0 { None } else { self.chains().get(row).map(|c| c.id.clone()) };
+                self.chain = if row == 0 {
+                    None
+                } else {
+                    self.chains().get(row).map(|c| c.id.clone())
+                };
             }
         }
     }
@@ -185,15 +231,25 @@ impl Model {
         let apps = &self.world.apps;
         let next = match &self.app {
             Some(name) if apps.contains_key(name) => None,
-            Some(name) => Some(apps.range(name.clone()..).next().or_else(|| apps.iter().next_back())),
+            Some(name) => Some(
+                apps.range(name.clone()..)
+                    .next()
+                    .or_else(|| apps.iter().next_back()),
+            ),
             None => Some(apps.iter().next()),
         };
         if let Some(next) = next {
             let next = next.map(|(name, _)| name.clone());
             self.select_app(next);
         }
-        self.marked.retain(|name| self.world.apps.contains_key(name));
-        if self.drilled && self.pod.as_ref().is_some_and(|key| !self.world.pods.contains_key(key)) {
+        self.marked
+            .retain(|name| self.world.apps.contains_key(name));
+        if self.drilled
+            && self
+                .pod
+                .as_ref()
+                .is_some_and(|key| !self.world.pods.contains_key(key))
+        {
             self.pod = None;
         }
     }
@@ -203,7 +259,13 @@ impl Model {
 fn chain_words(chain: &Chain) -> String {
     let apps: Vec<&str> = chain.steps.iter().map(|s| s.app.as_str()).collect();
     let tag = chain.tag.as_deref().unwrap_or("-");
-    format!("{tag} {} {} {} {}", apps.join(" "), facts::word(chain), chain.status, chain.path)
+    format!(
+        "{tag} {} {} {} {}",
+        apps.join(" "),
+        facts::word(chain),
+        chain.status,
+        chain.path
+    )
 }
 
 #[cfg(test)]

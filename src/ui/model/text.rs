@@ -61,9 +61,17 @@ impl LogOf {
     pub(crate) fn title(&self) -> String {
         let mut title = format!("Logs of {}", self.pod.name);
         if let (Some(container), true) = (self.container(), self.containers.len() > 1) {
-            title += &format!(", {container} ({} of {})", self.at + 1, self.containers.len());
+            title += &format!(
+                ", {container} ({} of {})",
+                self.at + 1,
+                self.containers.len()
+            );
         }
-        if self.previous { title + ", the run before" } else { title }
+        if self.previous {
+            title + ", the run before"
+        } else {
+            title
+        }
     }
 }
 
@@ -119,7 +127,11 @@ impl Text {
     /// The first line to draw in that height.
     pub(crate) fn first(&self, lines: usize, height: usize) -> usize {
         let last = lines.saturating_sub(height);
-        if self.follow { last } else { self.top.min(last) }
+        if self.follow {
+            last
+        } else {
+            self.top.min(last)
+        }
     }
 
     /// Scrolls; `lines` there are, `height` are seen.
@@ -127,7 +139,8 @@ impl Text {
         let last = lines.saturating_sub(height);
         let from = self.first(lines, height);
         self.top = from.saturating_add_signed(by).min(last);
-        self.follow = matches!(self.source, Source::Logs(_)) && self.top >= last && by > 0 || self.follow && by > 0;
+        self.follow = matches!(self.source, Source::Logs(_)) && self.top >= last && by > 0
+            || self.follow && by > 0;
     }
 }
 
@@ -139,7 +152,11 @@ pub(crate) fn yaml_line(line: &str) -> Rich {
     let rich = Rich::of(Role::Text, indent).add(Role::Muted, dash);
     match rest.split_once(':') {
         Some((key, value)) if !key.contains(' ') || key.starts_with('"') => {
-            let role = if value.trim().is_empty() { Role::Accent } else { Role::Muted };
+            let role = if value.trim().is_empty() {
+                Role::Accent
+            } else {
+                Role::Muted
+            };
             rich.add(role, format!("{key}:")).add(Role::Text, value)
         }
         _ => rich.add(Role::Text, rest),

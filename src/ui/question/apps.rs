@@ -16,19 +16,41 @@ pub fn words(app: &App) -> String {
         .environments
         .iter()
         .map(|e| {
-            let lane = e.lane.as_ref().map(|l| format!(" (lane {l})")).unwrap_or_default();
+            let lane = e
+                .lane
+                .as_ref()
+                .map(|l| format!(" (lane {l})"))
+                .unwrap_or_default();
             format!("{}{lane} in {}", e.name, e.namespace)
         })
         .collect();
-    let stages: Vec<&str> = spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
-    let stages = if stages.is_empty() { "no stage".to_owned() } else { format!("stages {}", stages.join(", ")) };
+    let stages: Vec<&str> = spec
+        .workflow
+        .stages
+        .iter()
+        .map(|s| s.name.as_str())
+        .collect();
+    let stages = if stages.is_empty() {
+        "no stage".to_owned()
+    } else {
+        format!("stages {}", stages.join(", "))
+    };
     format!("{}: {}; {stages}", app.name_any(), environments.join(", "))
 }
 
 /// Shows each of them.
-pub fn new_apps(model: &Model, apps: &[App], template: &AppTemplate, settings: &[Setting]) -> Result<Question, String> {
-    let (of, names) = (template.name_any(), apps.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
-    let shown = Shown::of(&model.world, "apptemplates", &of, None).ok_or_else(|| format!("template {of} is gone"))?;
+pub fn new_apps(
+    model: &Model,
+    apps: &[App],
+    template: &AppTemplate,
+    settings: &[Setting],
+) -> Result<Question, String> {
+    let (of, names) = (
+        template.name_any(),
+        apps.iter().map(ResourceExt::name_any).collect::<Vec<_>>(),
+    );
+    let shown = Shown::of(&model.world, "apptemplates", &of, None)
+        .ok_or_else(|| format!("template {of} is gone"))?;
     let intent = Intent::CreateApps {
         template: of.clone(),
         seen: Some(shown.seen()),
@@ -55,8 +77,14 @@ pub fn new_apps(model: &Model, apps: &[App], template: &AppTemplate, settings: &
         "each is checked by the server before the first is written; one that is there already is refused".into(),
         "a later change of the template touches none of them".into(),
     ];
-    let line = CommandLine::graylane("app create").args(&names).option("--template", &of);
-    question.kubectl.push(settings.iter().fold(line, |line, s| line.option("--set", s.to_string())));
+    let line = CommandLine::graylane("app create")
+        .args(&names)
+        .option("--template", &of);
+    question.kubectl.push(
+        settings
+            .iter()
+            .fold(line, |line, s| line.option("--set", s.to_string())),
+    );
     question.objects.push(shown);
     Ok(question)
 }

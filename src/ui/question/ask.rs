@@ -47,7 +47,11 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
         return Err("no release is running: there is nothing to hold".into());
     }
     let mut question = Question::new(
-        format!("Stop the line: hold {} running release{}?", running.len(), if running.len() == 1 { "" } else { "s" }),
+        format!(
+            "Stop the line: hold {} running release{}?",
+            running.len(),
+            if running.len() == 1 { "" } else { "s" }
+        ),
         "Stop the line",
         Intent::StopTheLine,
         "line",
@@ -58,9 +62,12 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
             question.fact("release", format!("{name}: {}", turn(found).word()));
         }
     }
-    question.kubectl.push(CommandLine::graylane("stop-the-line"));
+    question
+        .kubectl
+        .push(CommandLine::graylane("stop-the-line"));
     question.happens = vec![
-        "each of them takes no further step; pods stay as they are now, both versions keep serving".into(),
+        "each of them takes no further step; pods stay as they are now, both versions keep serving"
+            .into(),
         "lanes stay as they are; nothing is rolled back; each is resumed on its own".into(),
     ];
     Ok(question)
@@ -68,14 +75,26 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
 
 /// What the deploys of a stage change of the values of variable groups.
 fn values(model: &Model, name: &str, stage: &Stage) -> Vec<(String, String)> {
-    let Some(app) = model.world.apps.get(name) else { return vec![] };
+    let Some(app) = model.world.apps.get(name) else {
+        return vec![];
+    };
     let mut told = vec![];
-    for environment in stage.tasks.iter().filter_map(|t| app.spec.environment(&t.deploy.as_ref()?.environment)) {
+    for environment in stage
+        .tasks
+        .iter()
+        .filter_map(|t| app.spec.environment(&t.deploy.as_ref()?.environment))
+    {
         let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
         let now = variables::effective(name, &app.spec, environment, group_of).unwrap_or_default();
-        let last = variables::deployed_by(app, &environment.name).and_then(|r| model.world.releases.get(r));
+        let last = variables::deployed_by(app, &environment.name)
+            .and_then(|r| model.world.releases.get(r));
         let changes = variables::pending(&now, last.map(|r| &**r), &environment.name);
-        told.extend(changes.iter().map(|c| ("value".to_owned(), format!("{} {name}: {c}", environment.name))));
+        told.extend(changes.iter().map(|c| {
+            (
+                "value".to_owned(),
+                format!("{} {name}: {c}", environment.name),
+            )
+        }));
     }
     told
 }
@@ -102,13 +121,34 @@ pub fn start(
     let is_home = |context: &str| !model.world.contexts.contains_key(context);
     let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
     let mut taken = Taken::new(&is_home, &group_of);
-    model.world.apps.values().for_each(|app| taken.add_applied(app));
-    let mut question = Question::new(title, "Start", intent, apps.first().map_or("", String::as_str), "start sent");
+    model
+        .world
+        .apps
+        .values()
+        .for_each(|app| taken.add_applied(app));
+    let mut question = Question::new(
+        title,
+        "Start",
+        intent,
+        apps.first().map_or("", String::as_str),
+        "start sent",
+    );
     for name in apps {
-        let app = model.world.apps.get(name).ok_or_else(|| format!("app {name} is gone"))?;
-        let found = app.spec.stage(stage).ok_or_else(|| format!("app {name} has no stage {stage}"))?;
-        let deployed =
-            |name: &str| found.tasks.iter().any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name));
+        let app = model
+            .world
+            .apps
+            .get(name)
+            .ok_or_else(|| format!("app {name} is gone"))?;
+        let found = app
+            .spec
+            .stage(stage)
+            .ok_or_else(|| format!("app {name} has no stage {stage}"))?;
+        let deployed = |name: &str| {
+            found
+                .tasks
+                .iter()
+                .any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name))
+        };
         if let [first, ..] = taken.clashes(app, deployed).as_slice() {
             return Err(first.clone());
         }
@@ -119,12 +159,15 @@ pub fn start(
             ..ReleaseSpec::default()
         };
         let planned = workflow::plan(app, &wanted, group_of, &model.now.to_string());
-        let planned = planned.map_err(|all| format!("{name} cannot be released: {}", all.join("; ")))?;
+        let planned =
+            planned.map_err(|all| format!("{name} cannot be released: {}", all.join("; ")))?;
         let mut begun = Release::new("", wanted);
         begun.status = Some(planned.status());
         question.facts.extend(values(model, name, found));
         if let Some(running) = model.facts.active_of(name) {
-            question.doubts.push(format!("release {running} of {name} is still under way"));
+            question
+                .doubts
+                .push(format!("release {running} of {name} is still under way"));
         }
         let chosen = images.get(name);
         let each: Vec<String> = app
@@ -136,7 +179,17 @@ pub fn start(
                 format!("{image} {}", existing.map_or("is built", String::as_str))
             })
             .collect();
-        question.fact("app", format!("{name}: {}", if each.is_empty() { "no image".into() } else { each.join(", ") }));
+        question.fact(
+            "app",
+            format!(
+                "{name}: {}",
+                if each.is_empty() {
+                    "no image".into()
+                } else {
+                    each.join(", ")
+                }
+            ),
+        );
         let tasks: Vec<String> = found
             .tasks
             .iter()
@@ -148,26 +201,49 @@ pub fn start(
         question.fact("tasks", tasks.join(" → "));
         let before = question.happens.len();
         forecast::add_present(model, &mut question, app);
-        forecast::add_steps(model, &mut question, app, &forecast::forecast(model, app, &begun, None));
+        forecast::add_steps(
+            model,
+            &mut question,
+            app,
+            &forecast::forecast(model, app, &begun, None),
+        );
         if let ([_, _, ..], Some(own)) = (apps, question.happens.get_mut(before..)) {
-            own.iter_mut().for_each(|words| *words = format!("{name}: {words}"));
+            own.iter_mut()
+                .for_each(|words| *words = format!("{name}: {words}"));
         }
-        if prune::is_full(model.world.releases.values().map(|r| &**r), name, stage, &app.spec.history) {
+        if prune::is_full(
+            model.world.releases.values().map(|r| &**r),
+            name,
+            stage,
+            &app.spec.history,
+        ) {
             let kept = prune::describe(&app.spec.history);
             question.happens.push(format!(
                 "when it ends, the oldest finished release that nothing needs goes: {name} keeps {kept}"
             ));
         }
-        if question.typed.is_some() && !found.tasks.iter().any(|t| t.approval.is_some() || t.proceed.is_some()) {
+        if question.typed.is_some()
+            && !found
+                .tasks
+                .iter()
+                .any(|t| t.approval.is_some() || t.proceed.is_some())
+        {
             let production = forecast::production(app).unwrap_or_default();
-            let words = format!("nothing stands between this and {production}: no approval, no proceed");
+            let words =
+                format!("nothing stands between this and {production}: no approval, no proceed");
             question.doubts.push(words);
         }
-        question.objects.extend(Shown::of(&model.world, "apps", name, None));
+        question
+            .objects
+            .extend(Shown::of(&model.world, "apps", name, None));
     }
-    question.kubectl.push(command(apps, stage, &images, comment.as_deref()));
+    question
+        .kubectl
+        .push(command(apps, stage, &images, comment.as_deref()));
     if apps.len() > 1 {
-        question.happens.push("their lane opens only when every one of them has its gray pods ready".into());
+        question
+            .happens
+            .push("their lane opens only when every one of them has its gray pods ready".into());
     }
     if let Some(comment) = comment {
         question.fact("comment", comment);
@@ -182,10 +258,16 @@ fn command(
     images: &BTreeMap<String, BTreeMap<String, String>>,
     comment: Option<&str>,
 ) -> CommandLine {
-    let mut line = CommandLine::graylane("release start").args(apps).option("--stage", stage);
+    let mut line = CommandLine::graylane("release start")
+        .args(apps)
+        .option("--stage", stage);
     for (app, chosen) in images {
         for (image, reference) in chosen {
-            let of = if apps.len() > 1 { format!("{app}/{image}") } else { image.clone() };
+            let of = if apps.len() > 1 {
+                format!("{app}/{image}")
+            } else {
+                image.clone()
+            };
             line = line.option("--image", format!("{of}={reference}"));
         }
     }

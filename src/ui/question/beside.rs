@@ -17,7 +17,9 @@ const COLUMNS: usize = 18;
 
 /// Tells it; in red where the new version is worse.
 pub(super) fn add_versions(model: &Model, question: &mut Question, release: &Release) {
-    let Some(pair) = model.facts.shown.pairs.get(&release.spec.app) else { return };
+    let Some(pair) = model.facts.shown.pairs.get(&release.spec.app) else {
+        return;
+    };
     if release.metadata.name.as_ref() != Some(&pair.release) {
         return;
     }
@@ -25,21 +27,44 @@ pub(super) fn add_versions(model: &Model, question: &mut Question, release: &Rel
     if pair.is_silent() {
         let key = model.key(Context::Global, Action::Probe);
         let app = model.facts.short(&pair.app);
-        question.fact("versions", format!("no request of {app}, old or new, seen in 5 min; {key} probes"));
+        question.fact(
+            "versions",
+            format!("no request of {app}, old or new, seen in 5 min; {key} probes"),
+        );
         return;
     }
-    let most = pair.old.columns.iter().chain(&pair.new.columns).map(|c| c.requests).max().unwrap_or(0);
+    let most = pair
+        .old
+        .columns
+        .iter()
+        .chain(&pair.new.columns)
+        .map(|c| c.requests)
+        .max()
+        .unwrap_or(0);
     for side in [&pair.old, &pair.new] {
         let sampled = if pair.is_sampled() { " (sampled)" } else { "" };
-        question.fact(&side.name, format!("{}{sampled}", words(&model.options.glyphs, side, most)));
+        question.fact(
+            &side.name,
+            format!("{}{sampled}", words(&model.options.glyphs, side, most)),
+        );
     }
 }
 
 fn words(glyphs: &Glyphs, side: &Side, most: u64) -> String {
     let five = &side.five;
-    let latency = five.p95().map_or_else(|| "no p95".into(), |p95| format!("p95 {}", duration(p95)));
+    let latency = five
+        .p95()
+        .map_or_else(|| "no p95".into(), |p95| format!("p95 {}", duration(p95)));
     let first = side.columns.len().saturating_sub(COLUMNS);
-    let drawn: String = side.columns.iter().skip(first).map(|c| glyphs.column(c.requests, most)).collect();
+    let drawn: String = side
+        .columns
+        .iter()
+        .skip(first)
+        .map(|c| glyphs.column(c.requests, most))
+        .collect();
     let rate = rate(side.minute.rate());
-    format!("{rate}, {} of {} failed, {latency}  {drawn}", five.failed, five.requests)
+    format!(
+        "{rate}, {} of {} failed, {latency}  {drawn}",
+        five.failed, five.requests
+    )
 }

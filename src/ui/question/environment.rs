@@ -12,82 +12,162 @@ use crate::{
 
 pub(super) fn teardown(model: &Model) -> Result<Question, String> {
     let app = model.selected_app().ok_or("no app is selected")?;
-    let environment = model.selected_environment().ok_or("no environment is selected")?;
+    let environment = model
+        .selected_environment()
+        .ok_or("no environment is selected")?;
     let name = model.app.clone().unwrap_or_default();
-    let status = app.status.as_ref().and_then(|s| s.environments.get(&environment.name));
+    let status = app
+        .status
+        .as_ref()
+        .and_then(|s| s.environments.get(&environment.name));
     let inventory = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
     let state = status.map(|s| s.state).unwrap_or_default();
     if inventory.is_empty() && matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
-        return Err(format!("{} of {name} runs nothing: there is nothing to take down", environment.name));
+        return Err(format!(
+            "{} of {name} runs nothing: there is nothing to take down",
+            environment.name
+        ));
     }
     if let Some(lock) = &environment.lock {
         let key = model.key(Context::Environments, Action::Lock);
-        return Err(format!("{} of {name} is locked by {}: {}; {key} unlocks", environment.name, lock.by, lock.reason));
+        return Err(format!(
+            "{} of {name} is locked by {}: {}; {key} unlocks",
+            environment.name, lock.by, lock.reason
+        ));
     }
-    let intent = Intent::Teardown { app: name.clone(), environment: environment.name.clone(), comment: None };
+    let intent = Intent::Teardown {
+        app: name.clone(),
+        environment: environment.name.clone(),
+        comment: None,
+    };
     let title = format!("Take {} of {name} down?", environment.name);
     let mut question = Question::new(title, "Take it down", intent, &name, "teardown sent");
-    question.fact("environment", format!("{}, namespace {}", environment.name, environment.namespace));
+    question.fact(
+        "environment",
+        format!("{}, namespace {}", environment.name, environment.namespace),
+    );
     for item in inventory {
-        question.fact("deletes", format!("{} {}/{}", item.kind, item.namespace, item.name));
+        question.fact(
+            "deletes",
+            format!("{} {}/{}", item.kind, item.namespace, item.name),
+        );
     }
     if inventory.is_empty() {
-        question.doubts.push("no inventory is recorded: what the engine finds by label is deleted".into());
+        question
+            .doubts
+            .push("no inventory is recorded: what the engine finds by label is deleted".into());
     }
     let pods = model.facts.pods_of(&name, &environment.name).len();
     match &environment.lane {
-        Some(tag) => question
-            .happens
-            .push(format!("routes first: from then on requests tagged {tag} meet the baseline of {name}")),
-        None => question
-            .doubts
-            .push(format!("{} is a baseline: its requests will have nobody to answer them", environment.name)),
+        Some(tag) => question.happens.push(format!(
+            "routes first: from then on requests tagged {tag} meet the baseline of {name}"
+        )),
+        None => question.doubts.push(format!(
+            "{} is a baseline: its requests will have nobody to answer them",
+            environment.name
+        )),
     }
     if let Some(running) = model.facts.active_of(&name) {
-        question.doubts.push(format!("release {running} is under way, and may need what is taken down"));
+        question.doubts.push(format!(
+            "release {running} is under way, and may need what is taken down"
+        ));
     }
-    let pods = if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
-    question
-        .happens
-        .push(format!("{} s of draining, then {pods} and the objects below go", environment.rollout.drain_seconds));
+    let pods = if pods == 1 {
+        "1 pod".to_owned()
+    } else {
+        format!("{pods} pods")
+    };
+    question.happens.push(format!(
+        "{} s of draining, then {pods} and the objects below go",
+        environment.rollout.drain_seconds
+    ));
     for item in inventory.iter().filter(|i| i.kind == "StatefulSet") {
         let name = &item.name;
-        question.happens.push(format!("volume claims of StatefulSet {name} stay, unless its manifest says otherwise"));
+        question.happens.push(format!(
+            "volume claims of StatefulSet {name} stay, unless its manifest says otherwise"
+        ));
     }
-    question.happens.push("the environment itself stays: the next release brings it up again".into());
-    question.kubectl.push(CommandLine::graylane("teardown").arg(&name).option("--environment", &environment.name));
-    question.objects.extend(Shown::of(&model.world, "apps", &name, Some(&environment.name)));
+    question
+        .happens
+        .push("the environment itself stays: the next release brings it up again".into());
+    question.kubectl.push(
+        CommandLine::graylane("teardown")
+            .arg(&name)
+            .option("--environment", &environment.name),
+    );
+    question.objects.extend(Shown::of(
+        &model.world,
+        "apps",
+        &name,
+        Some(&environment.name),
+    ));
     question.ask_why();
     question.type_name(&environment.name);
     Ok(question)
 }
 
 /// The question before an environment is locked or unlocked.
-pub fn lock(model: &Model, app: &str, environment: &str, lock: Option<EnvironmentLock>) -> Result<Question, String> {
-    let shown = Shown::spec_of(&model.world, app, environment).ok_or(format!("app {app} is gone"))?;
-    let found = model.world.apps.get(app).and_then(|a| a.spec.environment(environment));
+pub fn lock(
+    model: &Model,
+    app: &str,
+    environment: &str,
+    lock: Option<EnvironmentLock>,
+) -> Result<Question, String> {
+    let shown =
+        Shown::spec_of(&model.world, app, environment).ok_or(format!("app {app} is gone"))?;
+    let found = model
+        .world
+        .apps
+        .get(app)
+        .and_then(|a| a.spec.environment(environment));
     let found = found.ok_or(format!("{app} has no environment {environment}"))?;
-    let (verb, sent) = if lock.is_some() { ("Lock", "lock sent") } else { ("Unlock", "unlock sent") };
-    let intent =
-        Intent::Lock { app: app.into(), environment: environment.into(), seen: Some(shown.seen()), lock: lock.clone() };
-    let mut question = Question::new(format!("{verb} {environment} of {app}?"), verb, intent, app, sent);
+    let (verb, sent) = if lock.is_some() {
+        ("Lock", "lock sent")
+    } else {
+        ("Unlock", "unlock sent")
+    };
+    let intent = Intent::Lock {
+        app: app.into(),
+        environment: environment.into(),
+        seen: Some(shown.seen()),
+        lock: lock.clone(),
+    };
+    let mut question = Question::new(
+        format!("{verb} {environment} of {app}?"),
+        verb,
+        intent,
+        app,
+        sent,
+    );
     question.fact("environment", format!("{environment} of {app}"));
     match (&lock, &found.lock) {
         (Some(lock), _) => {
             question.fact("reason", lock.reason.clone());
-            question.happens.push("no release deploys here or cleans it until it is unlocked".into());
-            let line = CommandLine::graylane("lock").arg(app).option("--environment", environment);
+            question
+                .happens
+                .push("no release deploys here or cleans it until it is unlocked".into());
+            let line = CommandLine::graylane("lock")
+                .arg(app)
+                .option("--environment", environment);
             question.kubectl.push(line.option("--reason", &lock.reason));
         }
         (None, held) => {
             if let Some(held) = held {
                 question.fact("locked by", format!("{}: {}", held.by, held.reason));
                 if held.by != model.world.acting() {
-                    question.doubts.push(format!("it is {}'s lock, not yours", held.by));
+                    question
+                        .doubts
+                        .push(format!("it is {}'s lock, not yours", held.by));
                 }
             }
-            question.happens.push("releases may deploy here and clean it again".into());
-            question.kubectl.push(CommandLine::graylane("unlock").arg(app).option("--environment", environment));
+            question
+                .happens
+                .push("releases may deploy here and clean it again".into());
+            question.kubectl.push(
+                CommandLine::graylane("unlock")
+                    .arg(app)
+                    .option("--environment", environment),
+            );
         }
     }
     question.objects.push(shown);

@@ -14,16 +14,40 @@ use crate::{
 };
 
 /// What a release would do, wished so and decided so.
-pub(super) fn forecast(model: &Model, app: &App, release: &Release, decided: Option<&Approval>) -> Forecast {
+pub(super) fn forecast(
+    model: &Model,
+    app: &App,
+    release: &Release,
+    decided: Option<&Approval>,
+) -> Forecast {
     let world = &model.world;
     let others: Vec<&Release> = world.releases.values().map(|r| &**r).collect();
     let mine = |a: &&Approval| a.spec.release == release.name_any();
-    let approvals: Vec<&Approval> = world.approvals.values().map(|a| &**a).filter(mine).chain(decided).collect();
+    let approvals: Vec<&Approval> = world
+        .approvals
+        .values()
+        .map(|a| &**a)
+        .filter(mine)
+        .chain(decided)
+        .collect();
     let workload_of = |item: &InventoryItem| -> Option<&Workload> {
-        let key = Key { namespace: item.namespace.clone(), name: item.name.clone() };
-        if item.kind == "StatefulSet" { world.stateful.get(&key) } else { world.deployments.get(&key) }
+        let key = Key {
+            namespace: item.namespace.clone(),
+            name: item.name.clone(),
+        };
+        if item.kind == "StatefulSet" {
+            world.stateful.get(&key)
+        } else {
+            world.deployments.get(&key)
+        }
     };
-    forecast_release(&ForecastInput { app, release, others: &others, approvals: &approvals, workload_of: &workload_of })
+    forecast_release(&ForecastInput {
+        app,
+        release,
+        others: &others,
+        approvals: &approvals,
+        workload_of: &workload_of,
+    })
 }
 
 /// Tells all of it, what it costs and how it stands now; where it moves production, that name must be typed.
@@ -31,7 +55,9 @@ pub(super) fn add_steps(model: &Model, question: &mut Question, app: &App, forec
     let name = app.name_any();
     question.happens.extend(step_lines(model, app, forecast));
     for environment in forecast.deploys() {
-        question.doubts.extend(in_place::cost(model, &name, environment));
+        question
+            .doubts
+            .extend(in_place::cost(model, &name, environment));
     }
     if let Some(production) = production(app).filter(|production| forecast.moves(production)) {
         question.type_name(production);
@@ -40,7 +66,11 @@ pub(super) fn add_steps(model: &Model, question: &mut Question, app: &App, forec
 
 /// The last environment in the order of promotion is production.
 pub(super) fn production(app: &App) -> Option<&str> {
-    app.spec.environments.last().filter(|e| e.lane.is_none()).map(|e| e.name.as_str())
+    app.spec
+        .environments
+        .last()
+        .filter(|e| e.lane.is_none())
+        .map(|e| e.name.as_str())
 }
 
 /// Step by step, and the stop.
@@ -49,7 +79,13 @@ pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<S
     let mut known: Vec<&str> = vec![];
     for step in &forecast.steps {
         told.push(step_line(model, app, step));
-        if let ForecastStep::Batch { environment, numbers, of, .. } = step {
+        if let ForecastStep::Batch {
+            environment,
+            numbers,
+            of,
+            ..
+        } = step
+        {
             let name = app.name_any();
             let workloads: Vec<&Workload> = model.world.workloads_of(&name, environment).collect();
             if workloads.is_empty() {
@@ -61,7 +97,10 @@ pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<S
                     *last += &format!("; {}", in_place::moves(&workloads));
                 }
             }
-            let gray = app.spec.environment(environment).is_some_and(|e| e.lane.is_some());
+            let gray = app
+                .spec
+                .environment(environment)
+                .is_some_and(|e| e.lane.is_some());
             if numbers.1 == *of
                 && !gray
                 && let Some(last) = told.last_mut()
@@ -75,41 +114,111 @@ pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<S
 }
 
 fn pods(n: u32) -> String {
-    if n == 1 { "1 pod".into() } else { format!("{n} pods") }
+    if n == 1 {
+        "1 pod".into()
+    } else {
+        format!("{n} pods")
+    }
 }
 
 fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
     match step {
         ForecastStep::Build { task, image } => format!("{task}: image {image} is built"),
         ForecastStep::Take { task, image } => format!("{task}: nothing is built, {image} is taken"),
-        ForecastStep::Wait { task, environment, holder } => {
+        ForecastStep::Wait {
+            task,
+            environment,
+            holder,
+        } => {
             format!("{task}: waits until release {holder}, which holds {environment}, is over")
         }
-        ForecastStep::Same { task, environment } => format!("{task}: {environment} runs this already, no pod moves"),
-        ForecastStep::Batch { task, environment, numbers, of: _, pods: _, size } if numbers.0 < numbers.1 => {
-            format!("{task}: all {} of {environment} are replaced at once", pods(*size))
+        ForecastStep::Same { task, environment } => {
+            format!("{task}: {environment} runs this already, no pod moves")
         }
-        ForecastStep::Batch { task, environment, of: 1, pods: (_, after), .. } => {
-            format!("{task}: {environment} gets the new version, {} in one batch", pods(*after))
+        ForecastStep::Batch {
+            task,
+            environment,
+            numbers,
+            of: _,
+            pods: _,
+            size,
+        } if numbers.0 < numbers.1 => {
+            format!(
+                "{task}: all {} of {environment} are replaced at once",
+                pods(*size)
+            )
         }
-        ForecastStep::Batch { task, environment, numbers, of, pods: (before, after), size } => {
+        ForecastStep::Batch {
+            task,
+            environment,
+            of: 1,
+            pods: (_, after),
+            ..
+        } => {
+            format!(
+                "{task}: {environment} gets the new version, {} in one batch",
+                pods(*after)
+            )
+        }
+        ForecastStep::Batch {
+            task,
+            environment,
+            numbers,
+            of,
+            pods: (before, after),
+            size,
+        } => {
             let more = after.saturating_sub(*before);
-            let more = if more == 1 { "1 more new pod".into() } else { format!("{more} more new pods") };
-            format!("{task}: batch {} of {of} in {environment}: {more}, {before} → {after} of {size}", numbers.0)
+            let more = if more == 1 {
+                "1 more new pod".into()
+            } else {
+                format!("{more} more new pods")
+            };
+            format!(
+                "{task}: batch {} of {of} in {environment}: {more}, {before} → {after} of {size}",
+                numbers.0
+            )
         }
-        ForecastStep::Verify { task, group, probes } => {
-            let probes = if *probes == 1 { "1 probe".into() } else { format!("{probes} probes") };
+        ForecastStep::Verify {
+            task,
+            group,
+            probes,
+        } => {
+            let probes = if *probes == 1 {
+                "1 probe".into()
+            } else {
+                format!("{probes} probes")
+            };
             format!("{task}: {probes} through {group} must come back as expected")
         }
-        ForecastStep::TakeDown { task, environment, removes } => {
+        ForecastStep::TakeDown {
+            task,
+            environment,
+            removes,
+        } => {
             let name = app.name_any();
-            let running: u32 =
-                model.world.workloads_of(&name, environment).map(|w| w.replicas).fold(0, u32::saturating_add);
-            let goes = if running == 0 { "what runs there".into() } else { pods(running) };
-            let tag = app.spec.environment(environment).and_then(|e| e.lane.as_deref());
-            let tagged = tag.map(|tag| format!("; requests tagged {tag} take the baseline of {name} from then on"));
+            let running: u32 = model
+                .world
+                .workloads_of(&name, environment)
+                .map(|w| w.replicas)
+                .fold(0, u32::saturating_add);
+            let goes = if running == 0 {
+                "what runs there".into()
+            } else {
+                pods(running)
+            };
+            let tag = app
+                .spec
+                .environment(environment)
+                .and_then(|e| e.lane.as_deref());
+            let tagged = tag.map(|tag| {
+                format!("; requests tagged {tag} take the baseline of {name} from then on")
+            });
             let gone = if *removes { ", and leaves the App" } else { "" };
-            format!("{task}: {environment} is taken down ({goes}){gone}{}", tagged.unwrap_or_default())
+            format!(
+                "{task}: {environment} is taken down ({goes}){gone}{}",
+                tagged.unwrap_or_default()
+            )
         }
         ForecastStep::Skip { task } => format!("{task} is skipped"),
     }
@@ -117,21 +226,46 @@ fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
 
 fn stop(stop: &Stop) -> String {
     match stop {
-        Stop::Approval { task, given, needed, passed_over } => {
+        Stop::Approval {
+            task,
+            given,
+            needed,
+            passed_over,
+        } => {
             let one = *needed == 1;
-            let waits = if one { "an approval".into() } else { format!("approvals, {given} of {needed} given") };
+            let waits = if one {
+                "an approval".into()
+            } else {
+                format!("approvals, {given} of {needed} given")
+            };
             let over = passed_over.join(", ");
-            let over = if over.is_empty() { over } else { format!("; does not count: {over}") };
+            let over = if over.is_empty() {
+                over
+            } else {
+                format!("; does not count: {over}")
+            };
             format!("then it stops: {task} waits for {waits}{over}")
         }
         Stop::Proceed { task, prompt } => {
-            let prompt = prompt.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
+            let prompt = prompt
+                .as_ref()
+                .map(|p| format!(" ({p})"))
+                .unwrap_or_default();
             format!("then it stops: {task} waits to be let through{prompt}")
         }
-        Stop::Batch { environment, number, of, .. } => {
-            format!("then it stops: batch {number} of {of} in {environment} waits to be let through")
+        Stop::Batch {
+            environment,
+            number,
+            of,
+            ..
+        } => {
+            format!(
+                "then it stops: batch {number} of {of} in {environment} waits to be let through"
+            )
         }
-        Stop::Locked { task, environment } => format!("then it stops: {task} waits, for {environment} is locked"),
+        Stop::Locked { task, environment } => {
+            format!("then it stops: {task} waits, for {environment} is locked")
+        }
         Stop::Failed { task, why } if why.is_empty() => format!("then it stops: {task} has failed"),
         Stop::Failed { task, why } => format!("then it stops: {task} fails: {why}"),
         Stop::Held => "nothing more, for it is paused".into(),
@@ -161,25 +295,47 @@ pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
         }
         if !lane.spec.enabled {
             fact(question, "lane", format!("{lane_name} is off"));
-            doubt(question, format!("lane {lane_name} is off: no request takes the new version"));
+            doubt(
+                question,
+                format!("lane {lane_name} is off: no request takes the new version"),
+            );
             continue;
         }
         let status = lane.status.clone().unwrap_or_default();
         let served = |by: Served| {
-            let all = status.apps.iter().filter(|a| a.served == by).map(|a| model.facts.short(&a.app));
+            let all = status
+                .apps
+                .iter()
+                .filter(|a| a.served == by)
+                .map(|a| model.facts.short(&a.app));
             let all: Vec<&str> = all.collect();
             (!all.is_empty()).then(|| format!("{} by {}", all.join(", "), by.word()))
         };
-        let told: Vec<String> = [served(Served::Gray), served(Served::Base)].into_iter().flatten().collect();
-        let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
+        let told: Vec<String> = [served(Served::Gray), served(Served::Base)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let told = if told.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", told.join("; "))
+        };
         fact(question, "lane", format!("{lane_name} is on{told}"));
     }
     let traffic = model.facts.shown.traffic.clone();
     if traffic.chains == 0 {
-        fact(question, "traffic", "no request seen in the last minute".into());
+        fact(
+            question,
+            "traffic",
+            "no request seen in the last minute".into(),
+        );
         return;
     }
-    let requests = if traffic.chains == 1 { "1 request".into() } else { format!("{} requests", traffic.chains) };
+    let requests = if traffic.chains == 1 {
+        "1 request".into()
+    } else {
+        format!("{} requests", traffic.chains)
+    };
     fact(
         question,
         "traffic",
@@ -191,6 +347,12 @@ pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
     // A leak is told before more pods move.
     if traffic.leaks + traffic.failed > 0 {
         let worst = traffic.worst.unwrap_or_default();
-        doubt(question, format!("in the last minute {} leaks, {} failed: {worst}", traffic.leaks, traffic.failed));
+        doubt(
+            question,
+            format!(
+                "in the last minute {} leaks, {} failed: {worst}",
+                traffic.leaks, traffic.failed
+            ),
+        );
     }
 }

@@ -10,7 +10,11 @@ use crate::{
 };
 
 fn sets<'a>(model: &'a Model, app: &'a str, environment: &'a str) -> Vec<&'a Workload> {
-    model.world.workloads_of(app, environment).filter(|w| w.kind == WorkloadKind::StatefulSet).collect()
+    model
+        .world
+        .workloads_of(app, environment)
+        .filter(|w| w.kind == WorkloadKind::StatefulSet)
+        .collect()
 }
 
 /// `StatefulSet db`, `StatefulSets db and queue`.
@@ -38,7 +42,9 @@ pub(super) fn cost(model: &Model, app: &str, environment: &str) -> Option<String
         _ => ("have", "their", "one fewer of its set serves"),
     };
     let named = named(&sets);
-    Some(format!("{environment}: {named} {has} no pods above {its} replicas: while one is replaced, {fewer}"))
+    Some(format!(
+        "{environment}: {named} {has} no pods above {its} replicas: while one is replaced, {fewer}"
+    ))
 }
 
 /// How pods of the new version take over.
@@ -46,7 +52,9 @@ pub(super) fn moves(workloads: &[&Workload]) -> &'static str {
     match way(workloads) {
         Way::Beside => "first they come up, then as many old ones go",
         Way::InPlace => "one after the other",
-        Way::Both => "of Deployments first they come up, then as many old ones go; of StatefulSets one after the other",
+        Way::Both => {
+            "of Deployments first they come up, then as many old ones go; of StatefulSets one after the other"
+        }
     }
 }
 
@@ -56,7 +64,11 @@ pub(super) fn end(workloads: &[&Workload]) -> String {
         .iter()
         .filter(|w| w.left_alone > 0)
         .map(|w| {
-            let pods = if w.left_alone == 1 { "1 pod" } else { &format!("{} pods", w.left_alone) };
+            let pods = if w.left_alone == 1 {
+                "1 pod"
+            } else {
+                &format!("{} pods", w.left_alone)
+            };
             format!("{pods} of StatefulSet {}", w.key.name)
         })
         .collect();

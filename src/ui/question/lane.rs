@@ -17,7 +17,10 @@ use crate::{
 
 /// A change of YAML as lines that go and come.
 pub fn diff(before: Option<&LaneSpec>, after: &LaneSpec) -> Vec<Remark> {
-    difference(&before.map(rule::yaml).unwrap_or_default(), &rule::yaml(after))
+    difference(
+        &before.map(rule::yaml).unwrap_or_default(),
+        &rule::yaml(after),
+    )
 }
 
 /// Lines that go and come.
@@ -39,18 +42,32 @@ fn moves(question: &mut Question, world: &World, group: &str, name: &str, spec: 
     let seen = rule::recent(world, group).len();
     let moves = rule::moves(world, group, name, spec);
     if seen == 0 {
-        question.happens.push("no recent request is at hand to try it on".into());
+        question
+            .happens
+            .push("no recent request is at hand to try it on".into());
     } else if moves.is_empty() {
-        question.happens.push(format!("none of the {seen} recent kinds of requests goes elsewhere"));
+        question.happens.push(format!(
+            "none of the {seen} recent kinds of requests goes elsewhere"
+        ));
     }
     question.happens.extend(moves.into_iter().take(8));
 }
 
 fn served(question: &mut Question, model: &Model, name: &str) {
-    let Some(lane) = model.world.lanes.get(name) else { return };
+    let Some(lane) = model.world.lanes.get(name) else {
+        return;
+    };
     let status = lane.status.clone().unwrap_or_default();
     for app in &status.apps {
-        question.fact("app", format!("{} by {}: {}", model.facts.short(&app.app), app.served.word(), app.reason));
+        question.fact(
+            "app",
+            format!(
+                "{} by {}: {}",
+                model.facts.short(&app.app),
+                app.served.word(),
+                app.reason
+            ),
+        );
     }
 }
 
@@ -60,11 +77,23 @@ pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Q
     let shown = Shown::of(&model.world, "lanes", name, None);
     let seen = shown.as_ref().map(Shown::seen);
     if is_new && before.is_some() {
-        return Err(format!("there is a lane {name} already: edit it, or take another name"));
+        return Err(format!(
+            "there is a lane {name} already: edit it, or take another name"
+        ));
     }
     let verb = if is_new { "Add" } else { "Save" };
-    let intent = Intent::SetLane { name: name.into(), seen, spec: spec.clone() };
-    let mut question = Question::new(format!("{verb} lane {name}?"), verb, intent, name, "lane sent");
+    let intent = Intent::SetLane {
+        name: name.into(),
+        seen,
+        spec: spec.clone(),
+    };
+    let mut question = Question::new(
+        format!("{verb} lane {name}?"),
+        verb,
+        intent,
+        name,
+        "lane sent",
+    );
     question.fact("group", spec.group.clone());
     question.fact("rule", format!("{} → tag {}", rule::words(spec), spec.tag));
     question.diff = diff(before.map(|l| &l.spec), spec);
@@ -85,10 +114,25 @@ pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Q
 
 /// `graylane lane set` of the whole spec.
 fn command(name: &str, spec: &LaneSpec) -> CommandLine {
-    let line = CommandLine::graylane("lane set").arg(name).option("--group", &spec.group).option("--tag", &spec.tag);
-    let line = spec.rule.paths.iter().fold(line, |line, p| line.option("--path", p));
-    let line = spec.rule.all.iter().fold(line, |line, c| line.option("--when", text::print(c)));
-    let line = spec.rule.any.iter().fold(line, |line, c| line.option("--any", text::print(c)));
+    let line = CommandLine::graylane("lane set")
+        .arg(name)
+        .option("--group", &spec.group)
+        .option("--tag", &spec.tag);
+    let line = spec
+        .rule
+        .paths
+        .iter()
+        .fold(line, |line, p| line.option("--path", p));
+    let line = spec
+        .rule
+        .all
+        .iter()
+        .fold(line, |line, c| line.option("--when", text::print(c)));
+    let line = spec
+        .rule
+        .any
+        .iter()
+        .fold(line, |line, c| line.option("--any", text::print(c)));
     let line = line.option_if("--share", spec.share.map(|s| s.to_string()));
     let loss = match spec.on_loss {
         OnLoss::FallBack => "fall-back",
@@ -105,21 +149,51 @@ pub(super) fn toggle(model: &Model) -> Result<Question, String> {
     let (name, lane) = model.selected_lane().ok_or("there is no lane")?;
     let shown = Shown::of(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
     let enabled = !lane.spec.enabled;
-    let (verb, sent) = if enabled { ("Enable", "enabling") } else { ("Disable", "disabling") };
-    let intent = Intent::EnableLane { name: name.clone(), seen: Some(shown.seen()), enabled };
+    let (verb, sent) = if enabled {
+        ("Enable", "enabling")
+    } else {
+        ("Disable", "disabling")
+    };
+    let intent = Intent::EnableLane {
+        name: name.clone(),
+        seen: Some(shown.seen()),
+        enabled,
+    };
     let mut question = Question::new(format!("{verb} lane {name}?"), verb, intent, name, sent);
-    question.fact("rule", format!("{} → tag {}", rule::words(&lane.spec), lane.spec.tag));
+    question.fact(
+        "rule",
+        format!("{} → tag {}", rule::words(&lane.spec), lane.spec.tag),
+    );
     served(&mut question, model, name);
     let mut after = lane.spec.clone();
     after.enabled = enabled;
     for problem in rule::check(&model.world, name, &after) {
         question.doubts.push(problem.to_string());
     }
-    moves(&mut question, &model.world, &lane.spec.group, name, Some(&after));
+    moves(
+        &mut question,
+        &model.world,
+        &lane.spec.group,
+        name,
+        Some(&after),
+    );
     let namespace = &model.world.namespace;
-    question.kubectl.push(CommandLine::graylane(if enabled { "lane enable" } else { "lane disable" }).arg(name));
-    let line = CommandLine::kubectl("").option("-n", namespace).flag("patch lane").arg(name).flag("--type merge");
-    question.kubectl.push(line.json("-p", &json!({"spec": {"enabled": enabled}})));
+    question.kubectl.push(
+        CommandLine::graylane(if enabled {
+            "lane enable"
+        } else {
+            "lane disable"
+        })
+        .arg(name),
+    );
+    let line = CommandLine::kubectl("")
+        .option("-n", namespace)
+        .flag("patch lane")
+        .arg(name)
+        .flag("--type merge");
+    question
+        .kubectl
+        .push(line.json("-p", &json!({"spec": {"enabled": enabled}})));
     question.objects.push(shown);
     Ok(question)
 }
@@ -127,14 +201,35 @@ pub(super) fn toggle(model: &Model) -> Result<Question, String> {
 pub(super) fn delete(model: &Model) -> Result<Question, String> {
     let (name, lane) = model.selected_lane().ok_or("there is no lane")?;
     let shown = Shown::of(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
-    let intent = Intent::DeleteLane { name: name.clone(), seen: Some(shown.seen()) };
-    let mut question = Question::new(format!("Delete lane {name}?"), "Delete", intent, name, "deletion sent");
-    question.fact("rule", format!("{} → tag {}", rule::words(&lane.spec), lane.spec.tag));
+    let intent = Intent::DeleteLane {
+        name: name.clone(),
+        seen: Some(shown.seen()),
+    };
+    let mut question = Question::new(
+        format!("Delete lane {name}?"),
+        "Delete",
+        intent,
+        name,
+        "deletion sent",
+    );
+    question.fact(
+        "rule",
+        format!("{} → tag {}", rule::words(&lane.spec), lane.spec.tag),
+    );
     served(&mut question, model, name);
-    question.happens.push("its routes go; its requests take the next lane that wants them, or the baseline".into());
+    question.happens.push(
+        "its routes go; its requests take the next lane that wants them, or the baseline".into(),
+    );
     moves(&mut question, &model.world, &lane.spec.group, name, None);
-    question.kubectl.push(CommandLine::graylane("lane delete").arg(name));
-    question.kubectl.push(CommandLine::kubectl("").option("-n", &model.world.namespace).flag("delete lane").arg(name));
+    question
+        .kubectl
+        .push(CommandLine::graylane("lane delete").arg(name));
+    question.kubectl.push(
+        CommandLine::kubectl("")
+            .option("-n", &model.world.namespace)
+            .flag("delete lane")
+            .arg(name),
+    );
     question.objects.push(shown);
     question.type_name(name);
     Ok(question)

@@ -30,7 +30,13 @@ impl<W: Write> Lean<W> {
     /// Onto a writer; a fixed size is for tests.
     pub fn new(out: W, size: Option<Size>) -> Self {
         let inner = CrosstermBackend::new(BufWriter::with_capacity(ROOM, out));
-        Self { inner, size, open: false, shown: None, at: None }
+        Self {
+            inner,
+            size,
+            open: false,
+            shown: None,
+            at: None,
+        }
     }
 
     fn begin(&mut self) -> io::Result<()> {

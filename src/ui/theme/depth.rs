@@ -47,7 +47,9 @@ impl Depth {
         match term.as_str() {
             "" | "dumb" => Self::Mono,
             t if t.ends_with("-direct") => Self::True,
-            t if t.contains("256") || t.contains("kitty") || t.contains("alacritty") => Self::Indexed,
+            t if t.contains("256") || t.contains("kitty") || t.contains("alacritty") => {
+                Self::Indexed
+            }
             t if t.starts_with("vt1") || t.starts_with("vt2") => Self::Mono,
             _ => Self::Sixteen,
         }
@@ -57,8 +59,16 @@ impl Depth {
 /// The colour as the terminal can show it. `ansi` stands for it where there are 16.
 pub(super) fn colour(written: &str, ansi: Option<&str>, depth: Depth) -> Option<Color> {
     let exact = Color::from_str(written).ok()?;
-    let Color::Rgb(r, g, b) = exact else { return Some(exact) };
-    let named = ansi.map(|word| if word == "none" { Some(Color::Reset) } else { Color::from_str(word).ok() });
+    let Color::Rgb(r, g, b) = exact else {
+        return Some(exact);
+    };
+    let named = ansi.map(|word| {
+        if word == "none" {
+            Some(Color::Reset)
+        } else {
+            Color::from_str(word).ok()
+        }
+    });
     match depth {
         Depth::True => Some(exact),
         Depth::Indexed => Some(Color::Indexed(nearest(r, g, b))),
@@ -79,7 +89,9 @@ fn nearest(r: u8, g: u8, b: u8) -> u8 {
         (16 + i, (level(i / 36), level(i / 6), level(i)))
     });
     let ramp = (0..24u8).map(|i| (232 + i, (8 + 10 * i, 8 + 10 * i, 8 + 10 * i)));
-    cube.chain(ramp).min_by_key(|(_, c)| distance(*c, (r, g, b))).map_or(15, |(i, _)| i)
+    cube.chain(ramp)
+        .min_by_key(|(_, c)| distance(*c, (r, g, b)))
+        .map_or(15, |(i, _)| i)
 }
 
 fn sixteen(r: u8, g: u8, b: u8) -> Color {
@@ -95,7 +107,9 @@ fn sixteen(r: u8, g: u8, b: u8) -> Color {
         (Color::DarkGray, (102, 102, 102)),
         (Color::White, (255, 255, 255)),
     ];
-    all.into_iter().min_by_key(|(_, c)| distance(*c, (r, g, b))).map_or(Color::Reset, |(c, _)| c)
+    all.into_iter()
+        .min_by_key(|(_, c)| distance(*c, (r, g, b)))
+        .map_or(Color::Reset, |(c, _)| c)
 }
 
 #[cfg(test)]
@@ -105,23 +119,50 @@ mod tests {
     #[test]
     fn the_flag_wins_then_no_color_then_colorterm_then_term() {
         let env = |pairs: &'static [(&str, &str)]| {
-            move |k: &str| pairs.iter().find(|(name, _)| *name == k).map(|(_, v)| (*v).to_owned())
+            move |k: &str| {
+                pairs
+                    .iter()
+                    .find(|(name, _)| *name == k)
+                    .map(|(_, v)| (*v).to_owned())
+            }
         };
-        let all = &env(&[("NO_COLOR", "1"), ("COLORTERM", "truecolor"), ("TERM", "xterm-256color")]);
+        let all = &env(&[
+            ("NO_COLOR", "1"),
+            ("COLORTERM", "truecolor"),
+            ("TERM", "xterm-256color"),
+        ]);
         assert_eq!(Depth::detect(Some(Depth::Sixteen), all), Depth::Sixteen);
         assert_eq!(Depth::detect(None, all), Depth::Mono);
-        assert_eq!(Depth::detect(None, env(&[("NO_COLOR", ""), ("COLORTERM", "24bit")])), Depth::True);
-        assert_eq!(Depth::detect(None, env(&[("TERM", "xterm-256color")])), Depth::Indexed);
-        assert_eq!(Depth::detect(None, env(&[("TERM", "xterm")])), Depth::Sixteen);
+        assert_eq!(
+            Depth::detect(None, env(&[("NO_COLOR", ""), ("COLORTERM", "24bit")])),
+            Depth::True
+        );
+        assert_eq!(
+            Depth::detect(None, env(&[("TERM", "xterm-256color")])),
+            Depth::Indexed
+        );
+        assert_eq!(
+            Depth::detect(None, env(&[("TERM", "xterm")])),
+            Depth::Sixteen
+        );
         assert_eq!(Depth::detect(None, env(&[])), Depth::Mono);
     }
 
     #[test]
     fn a_colour_finds_its_nearest() {
-        assert_eq!(colour("#ff0000", None, Depth::Indexed), Some(Color::Indexed(196)));
-        assert_eq!(colour("#080808", None, Depth::Indexed), Some(Color::Indexed(232)));
+        assert_eq!(
+            colour("#ff0000", None, Depth::Indexed),
+            Some(Color::Indexed(196))
+        );
+        assert_eq!(
+            colour("#080808", None, Depth::Indexed),
+            Some(Color::Indexed(232))
+        );
         assert_eq!(colour("#cd3131", None, Depth::Sixteen), Some(Color::Red));
-        assert_eq!(colour("#cd3131", Some("none"), Depth::Sixteen), Some(Color::Reset));
+        assert_eq!(
+            colour("#cd3131", Some("none"), Depth::Sixteen),
+            Some(Color::Reset)
+        );
         assert_eq!(colour("nonsense", None, Depth::True), None);
     }
 }

@@ -45,7 +45,9 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::NextRelease => other_release(model, true),
         Action::PreviousRelease => other_release(model, false),
         Action::Logs => open::logs(model),
-        Action::NextContainer => open::other_log(model, |log| log.at = (log.at + 1) % log.containers.len().max(1)),
+        Action::NextContainer => open::other_log(model, |log| {
+            log.at = (log.at + 1) % log.containers.len().max(1)
+        }),
         Action::PreviousRun => open::other_log(model, |log| log.previous = !log.previous),
         Action::Events => open::events(model),
         Action::Yaml => open::yaml(model),
@@ -89,12 +91,17 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Back => back(model),
         // Whoever started it so meant it: one key does not undo that.
-        Action::ReadOnly if model.options.read_only && model.read_only => {
-            refuse(model, "started read-only: it stays so until it is started without --read-only")
-        }
+        Action::ReadOnly if model.options.read_only && model.read_only => refuse(
+            model,
+            "started read-only: it stays so until it is started without --read-only",
+        ),
         Action::ReadOnly => {
             model.read_only = !model.read_only;
-            let words = if model.read_only { "read-only: all changing keys are off" } else { "changing keys are on" };
+            let words = if model.read_only {
+                "read-only: all changing keys are off"
+            } else {
+                "changing keys are on"
+            };
             model.notice(Level::Info, words, vec![]);
             vec![]
         }
@@ -108,7 +115,9 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::First => step(model, isize::MIN / 2),
         Action::Last => step(model, isize::MAX / 2),
         Action::Follow => follow(model),
-        Action::NextField | Action::PreviousField | Action::NextChoice | Action::PreviousChoice => field(model, action),
+        Action::NextField | Action::PreviousField | Action::NextChoice | Action::PreviousChoice => {
+            field(model, action)
+        }
         Action::Submit => submit(model),
         Action::Yes => yes(model),
         Action::OtherButton => {
@@ -143,16 +152,22 @@ fn makes_sense(model: &Model, action: Action) -> bool {
     match action {
         Action::Approve | Action::Refuse => is(|t| matches!(t, facts::Turn::Approve(_))),
         Action::Continue => is(|t| matches!(t, facts::Turn::Batch(..) | facts::Turn::Proceed(_))),
-        Action::Pause => is(|t| !t.is_over() && !matches!(t, facts::Turn::Held | facts::Turn::Aborting)),
+        Action::Pause => {
+            is(|t| !t.is_over() && !matches!(t, facts::Turn::Held | facts::Turn::Aborting))
+        }
         Action::Resume => is(|t| matches!(t, facts::Turn::Held)),
         Action::Retry => is(|t| matches!(t, facts::Turn::Failed(_))),
         Action::Skip => is(|t| t.is_person() && !matches!(t, facts::Turn::Held)),
         Action::Abort => is(|t| !t.is_over() && !matches!(t, facts::Turn::Aborting)),
-        Action::EditLane | Action::ToggleLane | Action::DeleteLane => model.selected_lane().is_some(),
+        Action::EditLane | Action::ToggleLane | Action::DeleteLane => {
+            model.selected_lane().is_some()
+        }
         Action::StopTheLine => !model.facts.active.is_empty(),
         Action::Start | Action::Mark => model.app.is_some(),
         Action::NewApps => !model.world.templates.is_empty(),
-        Action::TemplateDiff => model.selected_app().is_some_and(|app| apps::origin(app).is_some()),
+        Action::TemplateDiff => model
+            .selected_app()
+            .is_some_and(|app| apps::origin(app).is_some()),
         Action::Logs => model.drilled && model.selected_pod().is_some(),
         Action::Lock | Action::Events | Action::Variables => model.selected_environment().is_some(),
         Action::Teardown => !model.drilled && question::ask(model, action).is_ok(),
@@ -162,7 +177,9 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::Yes => {
             matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.may())
         }
-        Action::LookAgain => matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some()),
+        Action::LookAgain => {
+            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some())
+        }
         Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
         Action::Down
         | Action::Up
@@ -205,7 +222,10 @@ fn ask(model: &mut Model, action: Action) -> Vec<Effect> {
     }
 }
 
-fn open_form(model: &mut Model, build: impl Fn(&Model) -> Result<form::Form, String>) -> Vec<Effect> {
+fn open_form(
+    model: &mut Model,
+    build: impl Fn(&Model) -> Result<form::Form, String>,
+) -> Vec<Effect> {
     match build(model) {
         Ok(form) => push(model, Overlay::Form(Box::new(form))),
         Err(why) => refuse(model, why),
@@ -213,7 +233,10 @@ fn open_form(model: &mut Model, build: impl Fn(&Model) -> Result<form::Form, Str
 }
 
 fn lock(model: &mut Model) -> Vec<Effect> {
-    let held = model.selected_environment().filter(|e| e.lock.is_some()).map(|e| e.name.clone());
+    let held = model
+        .selected_environment()
+        .filter(|e| e.lock.is_some())
+        .map(|e| e.name.clone());
     match (held, model.app.clone()) {
         (Some(environment), Some(app)) => match question::lock(model, &app, &environment, None) {
             Ok(question) => push(model, Overlay::Confirm(Box::new(question))),
@@ -225,7 +248,9 @@ fn lock(model: &mut Model) -> Vec<Effect> {
 
 fn contexts(model: &mut Model) -> Vec<Effect> {
     let ticket = model.ticket();
-    model.overlays.push(Overlay::Palette(Box::new(Palette::of_contexts(ticket))));
+    model
+        .overlays
+        .push(Overlay::Palette(Box::new(Palette::of_contexts(ticket))));
     vec![Effect::Ask(ticket, Ask::Contexts)]
 }
 
@@ -241,16 +266,35 @@ fn mark(model: &mut Model) -> Vec<Effect> {
 /// Releases of an App are held newest first.
 fn other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     let here = model.selected_release().map(|(name, _)| name.clone());
-    let all = model.app.as_ref().and_then(|app| model.facts.releases.get(app)).cloned().unwrap_or_default();
-    let at = all.iter().position(|name| Some(name) == here.as_ref()).unwrap_or(0);
-    let next = if newer { at.checked_sub(1) } else { Some(at + 1) };
+    let all = model
+        .app
+        .as_ref()
+        .and_then(|app| model.facts.releases.get(app))
+        .cloned()
+        .unwrap_or_default();
+    let at = all
+        .iter()
+        .position(|name| Some(name) == here.as_ref())
+        .unwrap_or(0);
+    let next = if newer {
+        at.checked_sub(1)
+    } else {
+        Some(at + 1)
+    };
     match next.and_then(|n| all.get(n)) {
         Some(name) => {
             let name = name.clone();
             model.look_at(name);
             vec![]
         }
-        None => refuse(model, if newer { "this is the newest release" } else { "this is the oldest release" }),
+        None => refuse(
+            model,
+            if newer {
+                "this is the newest release"
+            } else {
+                "this is the oldest release"
+            },
+        ),
     }
 }
 
@@ -258,7 +302,10 @@ fn freeze(model: &mut Model) -> Vec<Effect> {
     model.frozen = if model.frozen.is_some() {
         None
     } else {
-        Some(Frozen { chains: model.facts.chains.clone(), groups: model.facts.shown.groups.clone() })
+        Some(Frozen {
+            chains: model.facts.chains.clone(),
+            groups: model.facts.shown.groups.clone(),
+        })
     };
     vec![]
 }
@@ -380,7 +427,9 @@ fn field(model: &mut Model, action: Action) -> Vec<Effect> {
 }
 
 fn submit(model: &mut Model) -> Vec<Effect> {
-    let Some(Overlay::Form(mut open)) = model.overlays.pop() else { return vec![] };
+    let Some(Overlay::Form(mut open)) = model.overlays.pop() else {
+        return vec![];
+    };
     let submitted = form::submit(model, &mut open);
     match submitted {
         Ok(Submitted::Ask(question)) => {
@@ -399,7 +448,11 @@ fn submit(model: &mut Model) -> Vec<Effect> {
 fn yes(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Confirm(question)) if question.typed.is_some() && !question.is_typed() => {
-            let name = question.typed.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
+            let name = question
+                .typed
+                .as_ref()
+                .map(|(name, _)| name.clone())
+                .unwrap_or_default();
             refuse(model, format!("type {name} first"))
         }
         Some(Overlay::Confirm(_)) => send(model),
@@ -408,7 +461,9 @@ fn yes(model: &mut Model) -> Vec<Effect> {
 }
 
 fn press(model: &mut Model) -> Vec<Effect> {
-    let Some(Overlay::Confirm(question)) = model.overlays.last() else { return vec![] };
+    let Some(Overlay::Confirm(question)) = model.overlays.last() else {
+        return vec![];
+    };
     match question.focus {
         Focus::Yes => yes(model),
         Focus::Typed if question.is_typed() => send(model),
@@ -423,24 +478,39 @@ fn press(model: &mut Model) -> Vec<Effect> {
 }
 
 fn send(model: &mut Model) -> Vec<Effect> {
-    let Some(Overlay::Confirm(question)) = model.overlays.last() else { return vec![] };
+    let Some(Overlay::Confirm(question)) = model.overlays.last() else {
+        return vec![];
+    };
     if model.read_only {
         return refuse(model, "read-only: nothing is sent");
     }
     if !question.may() {
-        let why = question.stale.clone().unwrap_or_else(|| "not confirmed".into());
+        let why = question
+            .stale
+            .clone()
+            .unwrap_or_else(|| "not confirmed".into());
         return refuse(model, format!("{why}: nothing was done; look again"));
     }
-    let Some(Overlay::Confirm(question)) = model.overlays.pop() else { return vec![] };
-    if question.comment.as_ref().is_some_and(|c| !c.value().is_empty()) {
+    let Some(Overlay::Confirm(question)) = model.overlays.pop() else {
+        return vec![];
+    };
+    if question
+        .comment
+        .as_ref()
+        .is_some_and(|c| !c.value().is_empty())
+    {
         model.ignore_letters();
     }
     if matches!(model.overlays.last(), Some(Overlay::Form(_))) {
         model.overlays.pop();
     }
     let ticket = model.ticket();
-    let pending =
-        Pending { words: question.sent.clone(), about: question.about.clone(), since: model.now, probe: None };
+    let pending = Pending {
+        words: question.sent.clone(),
+        about: question.about.clone(),
+        since: model.now,
+        probe: None,
+    };
     model.pending.insert(ticket, pending);
     model.marked.clear();
     vec![Effect::Perform(ticket, question.answer())]
@@ -448,7 +518,9 @@ fn send(model: &mut Model) -> Vec<Effect> {
 
 /// Asks again as things are now.
 fn look_again(model: &mut Model) -> Vec<Effect> {
-    let Some(Overlay::Confirm(question)) = model.overlays.pop() else { return vec![] };
+    let Some(Overlay::Confirm(question)) = model.overlays.pop() else {
+        return vec![];
+    };
     match question.again {
         Some(action) => ask(model, action),
         // A form is beneath it, with what was written.
@@ -465,7 +537,9 @@ fn accept(model: &mut Model) -> Vec<Effect> {
                 refuse(model, format!("read-only: {} is taken away", action.word()))
             }
             Some(Goal::Act(action)) if action.danger() != Danger::Safe => act(model, action),
-            Some(Goal::Place(choice)) if choice.place == model.options.place => act(model, Action::Reconnect),
+            Some(Goal::Place(choice)) if choice.place == model.options.place => {
+                act(model, Action::Reconnect)
+            }
             Some(Goal::Place(choice)) => {
                 let mut effects = model.switch(&choice.place);
                 effects.push(Effect::Switch(choice.name));

@@ -7,8 +7,14 @@ use crate::ui::{
     widget::Rich,
 };
 
-pub(super) fn settled(model: &mut Model, ticket: Ticket, outcome: Result<Done, Fault>) -> Vec<Effect> {
-    let Some(pending) = model.pending.remove(&ticket) else { return vec![] };
+pub(super) fn settled(
+    model: &mut Model,
+    ticket: Ticket,
+    outcome: Result<Done, Fault>,
+) -> Vec<Effect> {
+    let Some(pending) = model.pending.remove(&ticket) else {
+        return vec![];
+    };
     if let Some(id) = pending.probe {
         return probed(model, id, &pending.about, outcome);
     }
@@ -16,7 +22,12 @@ pub(super) fn settled(model: &mut Model, ticket: Ticket, outcome: Result<Done, F
         Ok(done) => {
             model.notice(Level::Good, &*done.text, vec![]);
             // What was wished of a release holds nobody to it; whoever starts one wants to see that.
-            if model.release.is_some() && done.releases.iter().any(|name| Some(name) != model.release.as_ref()) {
+            if model.release.is_some()
+                && done
+                    .releases
+                    .iter()
+                    .any(|name| Some(name) != model.release.as_ref())
+            {
                 (model.release, model.task) = (None, None);
             }
         }
@@ -27,14 +38,20 @@ pub(super) fn settled(model: &mut Model, ticket: Ticket, outcome: Result<Done, F
 
 fn fail(model: &mut Model, fault: &Fault) {
     let detail = fault.detail.iter().map(ToString::to_string).collect();
-    let level = if fault.moved_on { Level::Warn } else { Level::Bad };
+    let level = if fault.moved_on {
+        Level::Warn
+    } else {
+        Level::Bad
+    };
     model.notice(level, &*fault.text, detail);
 }
 
 /// Into the text that waits for it; when that was closed, as a notice.
 fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>) -> Vec<Effect> {
     let open = model.overlays.iter_mut().find_map(|o| match o {
-        Overlay::Text(text) if matches!(text.source, Source::Probe(own, _) if own == id) => Some(text),
+        Overlay::Text(text) if matches!(text.source, Source::Probe(own, _) if own == id) => {
+            Some(text)
+        }
         _ => None,
     });
     match open {
@@ -42,7 +59,11 @@ fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>)
         None => match outcome {
             Ok(done) => {
                 for probe in &done.probes {
-                    let level = if probe.passed { Level::Good } else { Level::Bad };
+                    let level = if probe.passed {
+                        Level::Good
+                    } else {
+                        Level::Bad
+                    };
                     model.notice(
                         level,
                         format!("probe {label} {}: {}", probe.path, probe.verdict),
@@ -57,8 +78,13 @@ fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>)
 }
 
 fn place(text: &mut Text, label: &str, outcome: Result<Done, Fault>) {
-    let Source::Probe(_, results) = &mut text.source else { return };
-    if let Some((_, slot)) = results.iter_mut().find(|(own, slot)| own == label && slot.is_none()) {
+    let Source::Probe(_, results) = &mut text.source else {
+        return;
+    };
+    if let Some((_, slot)) = results
+        .iter_mut()
+        .find(|(own, slot)| own == label && slot.is_none())
+    {
         *slot = Some(outcome.map(|done| done.probes));
     }
     text.loading = results.iter().any(|(_, slot)| slot.is_none());
@@ -87,7 +113,11 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
         Answer::Lines(lines) => {
             let yaml = matches!(text.source, Source::Yaml(_));
             text.loading = false;
-            text.extend(lines.iter().map(|l| if yaml { yaml_line(l) } else { log_line(l) }));
+            text.extend(
+                lines
+                    .iter()
+                    .map(|l| if yaml { yaml_line(l) } else { log_line(l) }),
+            );
         }
         Answer::Choices(_) => {}
         Answer::End => {
@@ -99,14 +129,23 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
         Answer::Failed(fault) => {
             text.loading = false;
             text.extend([Rich::of(Role::Bad, &*fault.text)]);
-            text.extend(fault.detail.iter().map(|d| Rich::of(Role::Muted, &**d)).collect::<Vec<_>>());
+            text.extend(
+                fault
+                    .detail
+                    .iter()
+                    .map(|d| Rich::of(Role::Muted, &**d))
+                    .collect::<Vec<_>>(),
+            );
         }
     }
 }
 
 fn log_line(line: &str) -> Rich {
     let lower: String = line.chars().take(80).collect::<String>().to_lowercase();
-    let role = if ["error", "panic", "fatal"].iter().any(|w| lower.contains(w)) {
+    let role = if ["error", "panic", "fatal"]
+        .iter()
+        .any(|w| lower.contains(w))
+    {
         Role::Bad
     } else if lower.contains("warn") {
         Role::Warn

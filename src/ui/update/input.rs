@@ -33,17 +33,27 @@ pub(super) fn input(model: &mut Model, event: Event) -> Vec<Effect> {
 
 fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     model.noticed = true;
-    let letter =
-        matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let letter = matches!(key.code, KeyCode::Char(_))
+        && !key
+            .modifiers
+            .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
     if takes_letters(model) && (letter || edits(&key)) {
         if let Some(request) = request(&key) {
             edit(model, request);
         }
         return vec![];
     }
-    if letter && model.letters_mean_nothing.is_some_and(|until| model.now < until) {
+    if letter
+        && model
+            .letters_mean_nothing
+            .is_some_and(|until| model.now < until)
+    {
         let words = "thrown away: keys for a question that has closed";
-        if model.notices.front().is_none_or(|n| n.text != words || model.now.duration_since(n.time).as_secs() > 5) {
+        if model
+            .notices
+            .front()
+            .is_none_or(|n| n.text != words || model.now.duration_since(n.time).as_secs() > 5)
+        {
             model.notice(Level::Info, words, vec![]);
         }
         model.ignore_letters();
@@ -59,21 +69,34 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
             edit(model, request);
         } else if ctrl_c(combination) {
             return model.close();
-        } else if let Some(words) = elsewhere(model, combination).filter(|_| model.overlays.is_empty()) {
+        } else if let Some(words) =
+            elsewhere(model, combination).filter(|_| model.overlays.is_empty())
+        {
             model.notice(Level::Info, words, vec![]);
         }
         return vec![];
     };
     let held = key.kind == KeyEventKind::Repeat;
     let weighty = action.danger() != Danger::Safe
-        || matches!(action, Action::Yes | Action::Press | Action::Submit | Action::Accept | Action::Quit);
+        || matches!(
+            action,
+            Action::Yes | Action::Press | Action::Submit | Action::Accept | Action::Quit
+        );
     if held && weighty {
         return vec![];
     }
     if model.read_only && action.danger() != Danger::Safe {
         let back = model.options.keymap.anywhere(Action::ReadOnly);
-        let back = if model.options.read_only { "".into() } else { format!("; {back} gives it back") };
-        model.notice(Level::Warn, format!("read-only: {} is taken away{back}", action.word()), vec![]);
+        let back = if model.options.read_only {
+            "".into()
+        } else {
+            format!("; {back} gives it back")
+        };
+        model.notice(
+            Level::Warn,
+            format!("read-only: {} is taken away{back}", action.word()),
+            vec![],
+        );
         return vec![];
     }
     act(model, action)
@@ -81,10 +104,13 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
 
 /// Where a key that does nothing here does something.
 fn elsewhere(model: &Model, key: KeyCombination) -> Option<String> {
-    let places = Context::ALL.into_iter().filter(|c| !c.is_over()).filter_map(|context| {
-        let action = model.options.keymap.action(&[context], key)?;
-        Some(format!("{} in {}", action.word(), context.title()))
-    });
+    let places = Context::ALL
+        .into_iter()
+        .filter(|c| !c.is_over())
+        .filter_map(|context| {
+            let action = model.options.keymap.action(&[context], key)?;
+            Some(format!("{} in {}", action.word(), context.title()))
+        });
     let places: Vec<String> = places.collect();
     (!places.is_empty()).then(|| format!("{} does nothing here: {}", show(key), places.join(", ")))
 }
@@ -96,7 +122,10 @@ fn ctrl_c(key: KeyCombination) -> bool {
 /// A field is edited now.
 fn takes_letters(model: &Model) -> bool {
     match model.overlays.last() {
-        Some(Overlay::Form(form)) => form.fields.get(form.at).is_some_and(|f| matches!(f.value, Value::Text(_))),
+        Some(Overlay::Form(form)) => form
+            .fields
+            .get(form.at)
+            .is_some_and(|f| matches!(f.value, Value::Text(_))),
         Some(Overlay::Confirm(question)) => {
             use crate::ui::question::Focus;
             matches!(question.focus, Focus::Typed | Focus::Comment)
@@ -110,7 +139,12 @@ fn takes_letters(model: &Model) -> bool {
 fn edits(key: &KeyEvent) -> bool {
     matches!(
         key.code,
-        KeyCode::Backspace | KeyCode::Delete | KeyCode::Left | KeyCode::Right | KeyCode::Home | KeyCode::End
+        KeyCode::Backspace
+            | KeyCode::Delete
+            | KeyCode::Left
+            | KeyCode::Right
+            | KeyCode::Home
+            | KeyCode::End
     )
 }
 
@@ -125,7 +159,9 @@ fn request(key: &KeyEvent) -> Option<InputRequest> {
         KeyCode::Char('w') if ctrl => InputRequest::DeletePrevWord,
         KeyCode::Char('b') if alt => InputRequest::GoToPrevWord,
         KeyCode::Char('f') if alt => InputRequest::GoToNextWord,
-        KeyCode::Char(c) if !ctrl && !alt && harmless(&c.to_string()).contains(c) => InputRequest::InsertChar(c),
+        KeyCode::Char(c) if !ctrl && !alt && harmless(&c.to_string()).contains(c) => {
+            InputRequest::InsertChar(c)
+        }
         KeyCode::Backspace => InputRequest::DeletePrevChar,
         KeyCode::Delete => InputRequest::DeleteNextChar,
         KeyCode::Left if ctrl => InputRequest::GoToPrevWord,
@@ -144,7 +180,11 @@ const PASTE: usize = 4096;
 /// Pasted text goes into the field in hand, on one line; where nothing is typed it is dropped: it presses no keys.
 fn paste(model: &mut Model, text: &str) {
     if !takes_letters(model) {
-        model.notice(Level::Info, "pasted text is taken only where something is typed", vec![]);
+        model.notice(
+            Level::Info,
+            "pasted text is taken only where something is typed",
+            vec![],
+        );
         return;
     }
     let line = text.trim_end().replace(['\n', '\r', '\t'], " ");

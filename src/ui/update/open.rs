@@ -30,7 +30,8 @@ fn nothing(model: &mut Model, what: &str) -> Vec<Effect> {
 
 pub(super) fn help(model: &mut Model) -> Vec<Effect> {
     // The same key leads back.
-    if matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Help)) {
+    if matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Help))
+    {
         return model.close();
     }
     show(model, Text::new("Keys", Source::Help))
@@ -44,7 +45,11 @@ pub(super) fn notices(model: &mut Model) -> Vec<Effect> {
 pub(super) fn open(model: &mut Model) -> Vec<Effect> {
     match model.pane {
         Pane::Apps => {
-            model.pane = if model.selected_release().is_some() { Pane::Rollout } else { Pane::Environments };
+            model.pane = if model.selected_release().is_some() {
+                Pane::Rollout
+            } else {
+                Pane::Environments
+            };
             vec![]
         }
         Pane::Environments if model.drilled => logs(model),
@@ -53,7 +58,11 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
             model.filters.remove(&Pane::Environments);
             vec![]
         }
-        Pane::Rollout => match model.selected_release().map(|(r, _)| r.clone()).zip(model.selected_task()) {
+        Pane::Rollout => match model
+            .selected_release()
+            .map(|(r, _)| r.clone())
+            .zip(model.selected_task())
+        {
             Some((release, task)) => {
                 let source = Source::Task(release, task.name.clone());
                 let text = Text::new(format!("Task {}", task.name), source);
@@ -69,17 +78,23 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
                 nothing(model, &format!("there is no lane; {key} adds one"))
             }
         },
-        Pane::Trace if model.is_grouped() => match model.selected_group().map(|g| Arc::clone(&g.key)) {
-            Some(key) => {
-                (model.group, model.inside, model.chain) = (Some(Arc::clone(&key)), Some(key), None);
-                vec![]
+        Pane::Trace if model.is_grouped() => {
+            match model.selected_group().map(|g| Arc::clone(&g.key)) {
+                Some(key) => {
+                    (model.group, model.inside, model.chain) =
+                        (Some(Arc::clone(&key)), Some(key), None);
+                    vec![]
+                }
+                None => nothing(model, "there are no requests to open"),
             }
-            None => nothing(model, "there are no requests to open"),
-        },
+        }
         Pane::Trace => match model.selected_chain().cloned() {
             Some(chain) => {
                 let fetch = fetch(model, &chain);
-                let mut effects = show(model, Text::new(format!("Trace {}", chain.trace), Source::Chain(chain)));
+                let mut effects = show(
+                    model,
+                    Text::new(format!("Trace {}", chain.trace), Source::Chain(chain)),
+                );
                 effects.extend(fetch);
                 effects
             }
@@ -91,17 +106,34 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
 /// The rest of a chain's trace, where its lane group names a store that may have it.
 fn fetch(model: &Model, chain: &Chain) -> Option<Effect> {
     let group = chain.group.clone()?;
-    let named = model.world.groups.get(&group)?.spec.hops.iter().any(|source| source.access_log.is_none());
-    (named && !chain.trace.is_empty()).then(|| Effect::FetchTrace { group, trace: chain.trace.clone() })
+    let named = model
+        .world
+        .groups
+        .get(&group)?
+        .spec
+        .hops
+        .iter()
+        .any(|source| source.access_log.is_none());
+    (named && !chain.trace.is_empty()).then(|| Effect::FetchTrace {
+        group,
+        trace: chain.trace.clone(),
+    })
 }
 
 pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
     let Some(pod) = model.selected_pod() else {
         let key = model.key(Context::Global, Action::Open);
-        return nothing(model, &format!("no pod is selected: {key} shows an environment's pods"));
+        return nothing(
+            model,
+            &format!("no pod is selected: {key} shows an environment's pods"),
+        );
     };
     let containers = pod.containers.iter().map(ToString::to_string).collect();
-    let log = LogOf { pod: pod.key.clone(), containers, ..LogOf::default() };
+    let log = LogOf {
+        pod: pod.key.clone(),
+        containers,
+        ..LogOf::default()
+    };
     let (text, asked) = read(model, log);
     show(model, text);
     vec![asked]
@@ -120,13 +152,21 @@ pub(super) fn log(model: &Model) -> Option<&LogOf> {
 
 /// Another container's log, or that of another run, in the place of the open one.
 pub(super) fn other_log(model: &mut Model, change: impl FnOnce(&mut LogOf)) -> Vec<Effect> {
-    let Some(mut log) = log(model).cloned() else { return vec![] };
+    let Some(mut log) = log(model).cloned() else {
+        return vec![];
+    };
     change(&mut log);
-    let Some(Overlay::Text(old)) = model.overlays.pop() else { return vec![] };
+    let Some(Overlay::Text(old)) = model.overlays.pop() else {
+        return vec![];
+    };
     let (mut text, asked) = read(model, log);
     text.filter = old.filter;
     show(model, text);
-    old.ticket.map(Effect::Drop).into_iter().chain([asked]).collect()
+    old.ticket
+        .map(Effect::Drop)
+        .into_iter()
+        .chain([asked])
+        .collect()
 }
 
 fn read(model: &mut Model, log: LogOf) -> (Text, Effect) {
@@ -134,28 +174,55 @@ fn read(model: &mut Model, log: LogOf) -> (Text, Effect) {
     let (pod, container, previous) = (log.pod.clone(), log.container().cloned(), log.previous);
     let mut text = Text::new(log.title(), Source::Logs(log));
     (text.ticket, text.loading, text.follow) = (Some(ticket), true, !previous);
-    (text, Effect::Ask(ticket, Ask::Logs { pod, container, tail: TAIL, previous }))
+    (
+        text,
+        Effect::Ask(
+            ticket,
+            Ask::Logs {
+                pod,
+                container,
+                tail: TAIL,
+                previous,
+            },
+        ),
+    )
 }
 
 pub(super) fn events(model: &mut Model) -> Vec<Effect> {
-    let own: Vec<Key> = match (model.drilled, model.selected_pod(), &model.app, model.selected_environment()) {
+    let own: Vec<Key> = match (
+        model.drilled,
+        model.selected_pod(),
+        &model.app,
+        model.selected_environment(),
+    ) {
         (true, Some(pod), ..) => vec![pod.key.clone()],
         (_, _, Some(app), Some(environment)) => {
             let pods = model.facts.pods_of(app, &environment.name).iter().cloned();
-            let workloads = model.world.workloads_of(app, &environment.name).map(|w| w.key.clone());
+            let workloads = model
+                .world
+                .workloads_of(app, &environment.name)
+                .map(|w| w.key.clone());
             pods.chain(workloads).collect()
         }
         _ => vec![],
     };
-    show(model, Text::new("Events, newest first", Source::Events(own)))
+    show(
+        model,
+        Text::new("Events, newest first", Source::Events(own)),
+    )
 }
 
 /// What the selected App says otherwise than its template.
 pub(super) fn template_diff(model: &mut Model) -> Vec<Effect> {
-    let found = model.selected_app().map(|app| (app.name_any(), apps::origin(app).map(str::to_owned)));
+    let found = model
+        .selected_app()
+        .map(|app| (app.name_any(), apps::origin(app).map(str::to_owned)));
     match found {
         Some((app, Some(template))) => {
-            let text = Text::new(format!("{app} and its template {template}"), Source::Template(app, template));
+            let text = Text::new(
+                format!("{app} and its template {template}"),
+                Source::Template(app, template),
+            );
             show(model, text)
         }
         Some((app, None)) => nothing(model, &format!("{app} was made from no template")),
@@ -168,7 +235,10 @@ pub(super) fn variables(model: &mut Model) -> Vec<Effect> {
     let found = model.selected_environment().map(|e| e.name.clone());
     match model.app.clone().zip(found) {
         Some((app, environment)) => {
-            let text = Text::new(format!("Values of {environment} of {app}"), Source::Variables(app, environment));
+            let text = Text::new(
+                format!("Values of {environment} of {app}"),
+                Source::Variables(app, environment),
+            );
             show(model, text)
         }
         None => nothing(model, "no environment is selected"),
@@ -182,22 +252,36 @@ fn selected(model: &Model) -> Option<Object> {
         Pane::Apps => ours("apps", model.app.as_ref()?),
         Pane::Environments if model.drilled => {
             let pod = model.selected_pod()?;
-            Some(Object { resource: "pods".into(), key: pod.key.clone() })
+            Some(Object {
+                resource: "pods".into(),
+                key: pod.key.clone(),
+            })
         }
         Pane::Environments => {
             let (app, environment) = (model.app.as_ref()?, model.selected_environment()?);
             match model.world.workloads_of(app, &environment.name).next() {
-                Some(w) => Some(Object { resource: w.kind.resource().into(), key: w.key.clone() }),
+                Some(w) => Some(Object {
+                    resource: w.kind.resource().into(),
+                    key: w.key.clone(),
+                }),
                 None => ours("apps", app),
             }
         }
         Pane::Rollout => ours("releases", model.selected_release()?.0),
         Pane::Lanes => ours("lanes", model.selected_lane()?.0),
         Pane::Trace => {
-            let step = model.selected_chain()?.steps.iter().rev().find(|s| s.pod.is_some())?;
+            let step = model
+                .selected_chain()?
+                .steps
+                .iter()
+                .rev()
+                .find(|s| s.pod.is_some())?;
             let name = step.pod.clone()?;
             let key = model.world.pods.keys().find(|k| k.name == name)?.clone();
-            Some(Object { resource: "pods".into(), key })
+            Some(Object {
+                resource: "pods".into(),
+                key,
+            })
         }
     }
 }
@@ -222,7 +306,10 @@ pub(super) fn copy(model: &mut Model) -> Vec<Effect> {
     let copied = match model.overlays.last() {
         Some(Overlay::Text(text)) => {
             let lines = view::text_lines(model, text);
-            Some((lines.iter().map(Rich::text).collect::<Vec<_>>().join("\n"), format!("{} lines", lines.len())))
+            Some((
+                lines.iter().map(Rich::text).collect::<Vec<_>>().join("\n"),
+                format!("{} lines", lines.len()),
+            ))
         }
         _ => {
             let name = match model.pane {

@@ -21,7 +21,11 @@ pub fn probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
         .filter(|l| l.spec.group == group)
         .min_by_key(|l| (!l.spec.enabled, l.spec.priority));
     let path = path(model, group, lane.map(|l| &l.spec));
-    let plain = ProbeSpec { path: path.clone(), count: 1, ..ProbeSpec::default() };
+    let plain = ProbeSpec {
+        path: path.clone(),
+        count: 1,
+        ..ProbeSpec::default()
+    };
     let tagged = lane.and_then(|lane| {
         let spec = lanes::request_of(&lane.spec, plain.clone())?;
         (spec != plain).then_some(spec)
@@ -33,15 +37,31 @@ pub fn probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
 fn path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
     let fits = |path: &str| {
         lane.is_none_or(|l| {
-            l.rule.paths.is_empty() || l.rule.paths.iter().any(|p| crate::domain::request::under(path, p))
+            l.rule.paths.is_empty()
+                || l.rule
+                    .paths
+                    .iter()
+                    .any(|p| crate::domain::request::under(path, p))
         })
     };
     let bare = |path: &str| path.split('?').next().unwrap_or("/").to_owned();
     let own = |g: &Option<String>| g.as_deref().is_none_or(|g| g == group);
-    let asked = model.world.hops.iter().rev().filter(|h| h.entry && own(&h.group) && h.status < 400);
+    let asked = model
+        .world
+        .hops
+        .iter()
+        .rev()
+        .filter(|h| h.entry && own(&h.group) && h.status < 400);
     let asked = asked.map(|h| bare(&h.path)).find(|p| fits(p));
-    let routes = model.world.groups.get(group).map(|g| g.spec.entry.routes.as_slice()).unwrap_or_default();
-    asked.or_else(|| routes.iter().map(|r| r.path.clone()).find(|p| fits(p))).unwrap_or_else(|| "/".into())
+    let routes = model
+        .world
+        .groups
+        .get(group)
+        .map(|g| g.spec.entry.routes.as_slice())
+        .unwrap_or_default();
+    asked
+        .or_else(|| routes.iter().map(|r| r.path.clone()).find(|p| fits(p)))
+        .unwrap_or_else(|| "/".into())
 }
 
 /// Sends both.
@@ -57,7 +77,8 @@ pub(super) fn both(model: &mut Model) -> Vec<Effect> {
         Some(tagged) => sent.push(("tagged".to_owned(), tagged)),
         None => {
             let key = model.key(Context::Global, Action::ProbeForm);
-            let words = format!("no request can be made up that a lane takes; {key} takes one of your own");
+            let words =
+                format!("no request can be made up that a lane takes; {key} takes one of your own");
             model.notice(Level::Info, words, vec![]);
         }
     }
@@ -75,16 +96,30 @@ pub(super) fn own(model: &mut Model, intent: Intent) -> Vec<Effect> {
 
 fn send(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<Effect> {
     let id = model.ticket().0;
-    let labels = sent.iter().map(|(label, _)| (label.clone(), None)).collect();
+    let labels = sent
+        .iter()
+        .map(|(label, _)| (label.clone(), None))
+        .collect();
     let mut text = Text::new(format!("Probe of {group}"), Source::Probe(id, labels));
     text.loading = true;
     model.overlays.push(Overlay::Text(Box::new(text)));
     let mut effects = vec![];
     for (label, probe) in sent {
         let ticket = model.ticket();
-        let pending = Pending { words: "probing".into(), about: label, since: model.now, probe: Some(id) };
+        let pending = Pending {
+            words: "probing".into(),
+            about: label,
+            since: model.now,
+            probe: Some(id),
+        };
         model.pending.insert(ticket, pending);
-        effects.push(Effect::Perform(ticket, Intent::Probe { group: group.into(), probe }));
+        effects.push(Effect::Perform(
+            ticket,
+            Intent::Probe {
+                group: group.into(),
+                probe,
+            },
+        ));
     }
     effects
 }

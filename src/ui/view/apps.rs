@@ -20,7 +20,12 @@ use crate::ui::{
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let apps = model.apps();
     let (rows, selected) = model.place(Pane::Apps);
-    let inner = canvas.pane(area, &title(model, Pane::Apps), &facts(model, rows), focused);
+    let inner = canvas.pane(
+        area,
+        &title(model, Pane::Apps),
+        &facts(model, rows),
+        focused,
+    );
     let inner = super::gap::draw(canvas, model, inner, &["apps.graylane.dev"]);
     if rows == 0 {
         empty(canvas, model, inner);
@@ -37,10 +42,16 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
             head = head.col(Role::Muted, column, *cell);
         }
         canvas.line(inner, 0, &head.add(Role::Muted, "RELEASE"));
-        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+        body = Rect {
+            y: inner.y + 1,
+            height: inner.height - 1,
+            ..inner
+        };
     }
     canvas.list(body, rows, selected, focused, 1, |i, _| {
-        let Some(app) = apps.get(i) else { return vec![] };
+        let Some(app) = apps.get(i) else {
+            return vec![];
+        };
         vec![row(model, app, &shown, name, &cells)]
     });
 }
@@ -51,14 +62,33 @@ const RELEASE: usize = 12;
 /// Columns of the longest name, whole and without what all names begin with.
 fn wants(model: &Model) -> (usize, usize) {
     let apps = &model.world.apps;
-    let longest = |name: &dyn Fn(&str) -> usize| apps.keys().take(200).map(|a| name(a)).max().unwrap_or(8).max(3);
-    (longest(&|a| a.chars().count()), longest(&|a| words::short(model, a).chars().count()))
+    let longest = |name: &dyn Fn(&str) -> usize| {
+        apps.keys()
+            .take(200)
+            .map(|a| name(a))
+            .max()
+            .unwrap_or(8)
+            .max(3)
+    };
+    (
+        longest(&|a| a.chars().count()),
+        longest(&|a| words::short(model, a).chars().count()),
+    )
 }
 
 /// The width of the names, and of each environment. Names of environments are whole as long as names of Apps can give
 /// way; those are told apart by their ends.
-fn table((full, short): (usize, usize), environments: &[&str], width: usize) -> (usize, Vec<usize>) {
-    let cells = |most: usize| environments.iter().map(|e| e.chars().count().clamp(3, most) + 1).collect::<Vec<_>>();
+fn table(
+    (full, short): (usize, usize),
+    environments: &[&str],
+    width: usize,
+) -> (usize, Vec<usize>) {
+    let cells = |most: usize| {
+        environments
+            .iter()
+            .map(|e| e.chars().count().clamp(3, most) + 1)
+            .collect::<Vec<_>>()
+    };
     let left = |cells: &[usize]| width.saturating_sub(cells.iter().sum::<usize>() + 1 + RELEASE);
     let (whole, tight) = (cells(9), cells(4));
     if full <= left(&whole) {
@@ -67,50 +97,93 @@ fn table((full, short): (usize, usize), environments: &[&str], width: usize) -> 
         (short, whole)
     } else {
         let name = short.min(left(&tight).max(8));
-        (name, if short <= left(&tight) { tight } else { cells(3) })
+        (
+            name,
+            if short <= left(&tight) {
+                tight
+            } else {
+                cells(3)
+            },
+        )
     }
 }
 
 /// The width in which nothing is cut.
 pub(super) fn need(model: &Model) -> usize {
     let (full, _) = wants(model);
-    let cells: usize = columns(model).iter().map(|e| e.chars().count().clamp(3, 9) + 1).sum();
+    let cells: usize = columns(model)
+        .iter()
+        .map(|e| e.chars().count().clamp(3, 9) + 1)
+        .sum();
     full + cells + 1 + RELEASE + 3
 }
 
 /// The environments of the selected App (all Apps of a workspace have much the same ones).
 fn columns(model: &Model) -> Vec<&str> {
-    let app = model.selected_app().or_else(|| model.world.apps.values().next());
-    app.map(|a| a.spec.environments.iter().map(|e| e.name.as_str()).take(6).collect()).unwrap_or_default()
+    let app = model
+        .selected_app()
+        .or_else(|| model.world.apps.values().next());
+    app.map(|a| {
+        a.spec
+            .environments
+            .iter()
+            .map(|e| e.name.as_str())
+            .take(6)
+            .collect()
+    })
+    .unwrap_or_default()
 }
 
 fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize]) -> Rich {
     let glyphs = &model.options.glyphs;
-    let mark = if model.marked.contains(name) { glyphs.mark } else { " " };
+    let mark = if model.marked.contains(name) {
+        glyphs.mark
+    } else {
+        " "
+    };
     let mut line = Rich::new();
-    let shown = if name.chars().count() > width { words::short(model, name) } else { name };
+    let shown = if name.chars().count() > width {
+        words::short(model, name)
+    } else {
+        name
+    };
     // Names of one workspace are told apart by their ends.
     let shown = middle_ellipsis(shown, width);
     line = line.col(Role::Text, shown, width).add(Role::Key, mark);
     let app = model.world.apps.get(name);
     for (column, cell) in columns.iter().zip(cells) {
         let found = app.and_then(|a| a.spec.environment(column));
-        let status = app.and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(*column));
+        let status = app
+            .and_then(|a| a.status.as_ref())
+            .and_then(|s| s.environments.get(*column));
         match found {
             Some(environment) => {
                 let state = status.map(|s| s.state).unwrap_or_default();
                 let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
-                let lock = if environment.lock.is_some() { glyphs.lock } else { " " };
+                let lock = if environment.lock.is_some() {
+                    glyphs.lock
+                } else {
+                    " "
+                };
                 let at = line.width();
-                line = line.add(Role::Text, " ").add(role, sign).add(Role::Warn, lock).to(at + cell);
+                line = line
+                    .add(Role::Text, " ")
+                    .add(role, sign)
+                    .add(Role::Warn, lock)
+                    .to(at + cell);
             }
             None => line = line.add(Role::Text, " ".repeat(*cell)),
         }
     }
     if let Some(pending) = model.pending_about(name) {
-        return line.add(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, format!(" {}", pending.words));
+        return line
+            .add(Role::Busy, glyphs.spinner(model.beat))
+            .add(Role::Muted, format!(" {}", pending.words));
     }
-    match model.release_of(name).and_then(|r| model.world.releases.get(r)) {
+    match model
+        .release_of(name)
+        .and_then(|r| model.world.releases.get(r))
+    {
         Some(release) => {
             let now = turn(release);
             let (role, sign) = words::turn(glyphs, model.beat, now);
@@ -126,19 +199,39 @@ fn facts(model: &Model, rows: usize) -> Rich {
     if !model.marked.is_empty() {
         line.push(Role::Accent, format!("{} marked ", model.marked.len()));
     }
-    let gap = if line.is_empty() { "" } else { model.options.glyphs.dot };
-    let gap = if gap.is_empty() { String::new() } else { format!("{gap} ") };
-    line.add(Role::Muted, if rows == all { format!("{gap}{all}") } else { format!("{gap}{rows} of {all}") })
+    let gap = if line.is_empty() {
+        ""
+    } else {
+        model.options.glyphs.dot
+    };
+    let gap = if gap.is_empty() {
+        String::new()
+    } else {
+        format!("{gap} ")
+    };
+    line.add(
+        Role::Muted,
+        if rows == all {
+            format!("{gap}{all}")
+        } else {
+            format!("{gap}{rows} of {all}")
+        },
+    )
 }
 
 /// A pane's key.
 pub(super) fn number(model: &Model, pane: Pane) -> String {
-    model.options.keymap.key(&[Context::Global], pane.action()).unwrap_or_default()
+    model
+        .options
+        .keymap
+        .key(&[Context::Global], pane.action())
+        .unwrap_or_default()
 }
 
 /// A pane's title: its key, its name, its filter.
 pub(super) fn title(model: &Model, pane: Pane) -> Rich {
-    let line = Rich::of(Role::Key, number(model, pane)).add(Role::Title, format!(" {}", pane.title()));
+    let line =
+        Rich::of(Role::Key, number(model, pane)).add(Role::Title, format!(" {}", pane.title()));
     match model.filter(pane) {
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),
@@ -152,19 +245,33 @@ pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         return;
     }
     let filtered = !model.filter(Pane::Apps).is_empty();
-    let clears = format!("{} clears it", model.options.keymap.within(Context::Global, Action::Back));
+    let clears = format!(
+        "{} clears it",
+        model.options.keymap.within(Context::Global, Action::Back)
+    );
     let words = match &model.world.link {
         Link::Connecting => vec!["connecting to the cluster"],
         Link::Stale { trouble, .. } if model.world.apps.is_empty() => {
-            vec![trouble.told(), trouble.advice().unwrap_or("it is tried again all the time")]
+            vec![
+                trouble.told(),
+                trouble.advice().unwrap_or("it is tried again all the time"),
+            ]
         }
         _ if filtered => vec!["nothing passes the filter", &clears],
-        _ => vec!["no apps in this namespace", "graylane apply -f FOLDER", "brings them here"],
+        _ => vec![
+            "no apps in this namespace",
+            "graylane apply -f FOLDER",
+            "brings them here",
+        ],
     };
     for (i, text) in words.iter().enumerate() {
         let role = if i == 0 { Role::Text } else { Role::Muted };
         canvas.line(
-            Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area },
+            Rect {
+                x: area.x + 1,
+                width: area.width.saturating_sub(1),
+                ..area
+            },
             i as u16,
             &Rich::of(role, text),
         );

@@ -10,7 +10,11 @@ use crate::{
 /// One hop: the app, and by which side it was served.
 pub(super) fn hop(model: &Model, app: &str, served: Option<Served>) -> (Role, String) {
     let (role, sign) = words::served(&model.options.glyphs, served);
-    let name = if app.is_empty() { "?" } else { words::short(model, app) };
+    let name = if app.is_empty() {
+        "?"
+    } else {
+        words::short(model, app)
+    };
     (role, format!("{name}{sign}"))
 }
 
@@ -27,13 +31,27 @@ pub(super) fn sign(model: &Model, step: &Step) -> (Role, &'static str) {
 /// The same of a hop that was seen: one that went wrong looks so.
 fn step(model: &Model, step: &Step) -> (Role, String) {
     let (role, sign) = sign(model, step);
-    let name = if step.app.is_empty() { "?" } else { words::short(model, &step.app) };
-    (if step.verdict.is_bad() || step.has_failed() { Role::Bad } else { role }, format!("{name}{sign}"))
+    let name = if step.app.is_empty() {
+        "?"
+    } else {
+        words::short(model, &step.app)
+    };
+    (
+        if step.verdict.is_bad() || step.has_failed() {
+            Role::Bad
+        } else {
+            role
+        },
+        format!("{name}{sign}"),
+    )
 }
 
 /// All hops of a request.
 pub(super) fn chain<'a>(model: &Model, steps: impl IntoIterator<Item = &'a Step>) -> Rich {
-    joined(&model.options.glyphs, steps.into_iter().map(|s| step(model, s)))
+    joined(
+        &model.options.glyphs,
+        steps.into_iter().map(|s| step(model, s)),
+    )
 }
 
 /// Hops with an arrow from one to the next.

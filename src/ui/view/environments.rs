@@ -40,14 +40,26 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let table = Table::of(&told, width);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let head = Rich::of(Role::Muted, "   ").col(Role::Muted, "ENV", table.name + 1).right(Role::Muted, "READY", 7);
-        let head = head.add(Role::Muted, " ").col(Role::Muted, "LANE", table.lane);
-        let head = head.col(Role::Muted, "IMAGE", table.image).col(Role::Muted, "VERSION", table.version);
+        let head = Rich::of(Role::Muted, "   ")
+            .col(Role::Muted, "ENV", table.name + 1)
+            .right(Role::Muted, "READY", 7);
+        let head = head
+            .add(Role::Muted, " ")
+            .col(Role::Muted, "LANE", table.lane);
+        let head =
+            head.col(Role::Muted, "IMAGE", table.image)
+                .col(Role::Muted, "VERSION", table.version);
         canvas.line(inner, 0, &head);
-        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+        body = Rect {
+            y: inner.y + 1,
+            height: inner.height - 1,
+            ..inner
+        };
     }
     // What is wrong with the selected one, where there is room under the list.
-    let detail = selected.and_then(|i| environments.get(i)).and_then(|e| detail(model, app, e));
+    let detail = selected
+        .and_then(|i| environments.get(i))
+        .and_then(|e| detail(model, app, e));
     let spare = usize::from(body.height).saturating_sub(rows);
     if let (Some(detail), true) = (detail, spare > 0) {
         let lines = wrap_in(&detail.text(), width, spare);
@@ -55,32 +67,51 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         for (i, line) in lines.iter().enumerate() {
             let row = u16::try_from(rows + i).unwrap_or(u16::MAX);
             canvas.line(
-                Rect { x: body.x + 2, width: body.width.saturating_sub(2), ..body },
+                Rect {
+                    x: body.x + 2,
+                    width: body.width.saturating_sub(2),
+                    ..body
+                },
                 row,
                 &Rich::of(role, line),
             );
         }
     }
     canvas.list(body, rows, selected, focused, 1, |i, _| {
-        let (Some(environment), Some(told)) = (environments.get(i), told.get(i)) else { return vec![] };
+        let (Some(environment), Some(told)) = (environments.get(i), told.get(i)) else {
+            return vec![];
+        };
         vec![row(model, environment, told, table)]
     });
 }
 
 /// Lines that it has to show, with its frame.
 pub(super) fn height(model: &Model, width: u16) -> usize {
-    let environments = model.selected_app().map_or(0, |a| a.spec.environments.len());
+    let environments = model
+        .selected_app()
+        .map_or(0, |a| a.spec.environments.len());
     let app = model.app.as_deref().unwrap_or_default();
-    let detail = model.selected_environment().and_then(|e| detail(model, app, e)).unwrap_or_default();
+    let detail = model
+        .selected_environment()
+        .and_then(|e| detail(model, app, e))
+        .unwrap_or_default();
     let detail = wrap_in(&detail.text(), usize::from(width).saturating_sub(4), 4).len();
-    let rows = if model.drilled { environments.max(model.place(Pane::Environments).0) } else { environments };
+    let rows = if model.drilled {
+        environments.max(model.place(Pane::Environments).0)
+    } else {
+        environments
+    };
     rows + detail + 3
 }
 
 /// The width in which no image is cut.
 pub(super) fn need(model: &Model) -> usize {
     let app = model.app.as_deref().unwrap_or_default();
-    let told: Vec<Told> = model.environments().iter().map(|e| tell(model, app, e)).collect();
+    let told: Vec<Told> = model
+        .environments()
+        .iter()
+        .map(|e| tell(model, app, e))
+        .collect();
     let (name, image, lane) = Table::needs(&told);
     2 + name + 9 + lane + image + 4
 }
@@ -94,20 +125,33 @@ struct Told {
 }
 
 fn tell(model: &Model, app: &str, environment: &Environment) -> Told {
-    let status =
-        model.selected_app().and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(&environment.name));
+    let status = model
+        .selected_app()
+        .and_then(|a| a.status.as_ref())
+        .and_then(|s| s.environments.get(&environment.name));
     let images: Vec<&str> = match status.filter(|s| !s.images.is_empty()) {
         Some(status) => status.images.values().map(|i| words::tag(i)).collect(),
-        None => {
-            model.world.workloads_of(app, &environment.name).flat_map(|w| &w.images).map(|i| words::tag(i)).collect()
-        }
+        None => model
+            .world
+            .workloads_of(app, &environment.name)
+            .flat_map(|w| &w.images)
+            .map(|i| words::tag(i))
+            .collect(),
     };
-    let gone = model.world.workloads_of(app, &environment.name).next().is_none();
+    let gone = model
+        .world
+        .workloads_of(app, &environment.name)
+        .next()
+        .is_none();
     let state = status.map(|s| s.state).unwrap_or_default();
     Told {
         name: environment.name.clone(),
         lane: environment.lane.clone(),
-        images: if gone && images.is_empty() { words::state(state).into() } else { images.join(",") },
+        images: if gone && images.is_empty() {
+            words::state(state).into()
+        } else {
+            images.join(",")
+        },
         version: status.and_then(|s| s.version.clone()).unwrap_or_default(),
     }
 }
@@ -124,7 +168,9 @@ struct Table {
 impl Table {
     /// What the names, the images and the lanes need.
     fn needs(told: &[Told]) -> (usize, usize, usize) {
-        let longest = |of: &dyn Fn(&Told) -> usize, least: usize| told.iter().map(of).max().unwrap_or(0).max(least);
+        let longest = |of: &dyn Fn(&Told) -> usize, least: usize| {
+            told.iter().map(of).max().unwrap_or(0).max(least)
+        };
         let name = longest(&|t| columns(&t.name), 4).min(20);
         let lane = longest(&|t| t.lane.as_deref().map_or(4, columns), 5).min(15);
         (name, longest(&|t| columns(&t.images), 5) + 1, lane + 1)
@@ -138,23 +184,49 @@ impl Table {
         let lane = if image + lane <= rest { lane } else { 0 };
         let rest = rest - lane;
         if version > 0 && image + 1 + version <= rest {
-            return Self { name, lane, image: image + 1, version };
+            return Self {
+                name,
+                lane,
+                image: image + 1,
+                version,
+            };
         }
-        Self { name, lane, image: rest, version: 0 }
+        Self {
+            name,
+            lane,
+            image: rest,
+            version: 0,
+        }
     }
 }
 
 fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> Rich {
     let glyphs = &model.options.glyphs;
     let app = model.app.as_deref().unwrap_or_default();
-    let status =
-        model.selected_app().and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(&environment.name));
+    let status = model
+        .selected_app()
+        .and_then(|a| a.status.as_ref())
+        .and_then(|s| s.environments.get(&environment.name));
     let state = status.map(|s| s.state).unwrap_or_default();
     let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
     let old = cut_off(model, environment).is_some();
-    let (role, sign) = if old { (Role::Warn, glyphs.warn) } else { (role, sign) };
-    let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, &environment.name, table.name);
-    line.push(Role::Warn, if environment.lock.is_some() { glyphs.lock } else { " " });
+    let (role, sign) = if old {
+        (Role::Warn, glyphs.warn)
+    } else {
+        (role, sign)
+    };
+    let mut line =
+        Rich::of(role, sign)
+            .add(Role::Text, " ")
+            .col(Role::Text, &environment.name, table.name);
+    line.push(
+        Role::Warn,
+        if environment.lock.is_some() {
+            glyphs.lock
+        } else {
+            " "
+        },
+    );
     let workloads: Vec<_> = model.world.workloads_of(app, &environment.name).collect();
     let ready: u32 = workloads.iter().map(|w| w.ready).sum();
     let wanted: u32 = workloads.iter().map(|w| w.replicas).sum();
@@ -165,40 +237,85 @@ fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> R
         (_, true) => Role::Ok,
         _ => Role::Warn,
     };
-    let text = if workloads.is_empty() { "-".to_owned() } else { format!("{ready}/{wanted}") };
+    let text = if workloads.is_empty() {
+        "-".to_owned()
+    } else {
+        format!("{ready}/{wanted}")
+    };
     line = line.right(role, text, 7).add(Role::Text, " ");
     if table.lane > 0 {
-        let (role, word) = told.lane.as_deref().map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
+        let (role, word) = told
+            .lane
+            .as_deref()
+            .map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
         line = line.col(role, word, table.lane - 1).add(Role::Text, " ");
     }
-    let role = if workloads.is_empty() { Role::Muted } else { Role::Text };
-    line = line.col(role, &told.images, table.image.saturating_sub(1)).add(Role::Text, " ");
-    if table.version > 0 { line.col(Role::Muted, &told.version, table.version) } else { line }
+    let role = if workloads.is_empty() {
+        Role::Muted
+    } else {
+        Role::Text
+    };
+    line = line
+        .col(role, &told.images, table.image.saturating_sub(1))
+        .add(Role::Text, " ");
+    if table.version > 0 {
+        line.col(Role::Muted, &told.version, table.version)
+    } else {
+        line
+    }
 }
 
 /// The link to the environment's own cluster, when that is lost: what is shown of it is old.
-fn cut_off<'a>(model: &'a Model, environment: &Environment) -> Option<(Timestamp, Trouble, &'a Clean)> {
-    model.world.contexts.get(environment.context.as_ref()?)?.stale()
+fn cut_off<'a>(
+    model: &'a Model,
+    environment: &Environment,
+) -> Option<(Timestamp, Trouble, &'a Clean)> {
+    model
+        .world
+        .contexts
+        .get(environment.context.as_ref()?)?
+        .stale()
 }
 
 fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
     if let Some((since, trouble, why)) = cut_off(model, environment) {
         let context = environment.context.as_deref().unwrap_or_default();
-        let words = format!("{context}: {}; this is as of {} ago: {why}", trouble.told(), age(model.now, since));
+        let words = format!(
+            "{context}: {}; this is as of {} ago: {why}",
+            trouble.told(),
+            age(model.now, since)
+        );
         return Some(Rich::of(Role::Warn, words));
     }
     if let Some(lock) = &environment.lock {
-        return Some(Rich::of(Role::Warn, format!("locked by {}: {}", lock.by, lock.reason)));
+        return Some(Rich::of(
+            Role::Warn,
+            format!("locked by {}: {}", lock.by, lock.reason),
+        ));
     }
-    let status = model.selected_app()?.status.as_ref()?.environments.get(&environment.name);
+    let status = model
+        .selected_app()?
+        .status
+        .as_ref()?
+        .environments
+        .get(&environment.name);
     if let Some(message) = status.and_then(|s| s.message.as_ref()) {
         return Some(Rich::of(Role::Bad, message));
     }
-    let message = model.world.workloads_of(app, &environment.name).find_map(|w| w.message.as_ref());
+    let message = model
+        .world
+        .workloads_of(app, &environment.name)
+        .find_map(|w| w.message.as_ref());
     if let Some(message) = message {
         return Some(Rich::of(Role::Warn, &**message));
     }
-    let images = status.map(|s| s.images.values().map(|i| words::image(i)).collect::<Vec<_>>().join(", "))?;
+    let images = status.map(|s| {
+        s.images
+            .values()
+            .map(|i| words::image(i))
+            .collect::<Vec<_>>()
+            .join(", ")
+    })?;
     let place = match &environment.context {
         Some(context) => format!("{} of {context}", environment.namespace),
         None => environment.namespace.clone(),
@@ -208,7 +325,11 @@ fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
 
 impl Rich {
     fn filter_empty(self) -> Self {
-        if self.text().starts_with(" in ") { Self::new() } else { self }
+        if self.text().starts_with(" in ") {
+            Self::new()
+        } else {
+            self
+        }
     }
 }
 
@@ -224,7 +345,12 @@ fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),
     };
-    let inner = canvas.pane(area, &line, &Rich::of(Role::Muted, rows.to_string()), focused);
+    let inner = canvas.pane(
+        area,
+        &line,
+        &Rich::of(Role::Muted, rows.to_string()),
+        focused,
+    );
     let inner = super::gap::draw(canvas, model, inner, &["pods"]);
     if rows == 0 {
         let unseen = model.world.gap(&["pods"]).is_some();
@@ -235,21 +361,37 @@ fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let width = usize::from(inner.width).saturating_sub(2);
     let roomy = width > 70;
     let tail = 3 + 6 + 14 + if roomy { 10 + 16 } else { 0 };
-    let name = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10).min(width.saturating_sub(tail)).max(10);
+    let name = pods
+        .iter()
+        .map(|p| p.key.name.len())
+        .max()
+        .unwrap_or(10)
+        .min(width.saturating_sub(tail))
+        .max(10);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let head = Rich::of(Role::Muted, "   ").col(Role::Muted, "POD", name + 1).right(Role::Muted, "AGE", 5);
+        let head = Rich::of(Role::Muted, "   ")
+            .col(Role::Muted, "POD", name + 1)
+            .right(Role::Muted, "AGE", 5);
         let head = head.add(Role::Muted, " ").col(Role::Muted, "IP", 14);
         let head = if roomy {
-            head.col(Role::Muted, "TAG", 8).right(Role::Muted, "RESTARTS", 9).add(Role::Muted, " STATE")
+            head.col(Role::Muted, "TAG", 8)
+                .right(Role::Muted, "RESTARTS", 9)
+                .add(Role::Muted, " STATE")
         } else {
             head
         };
         canvas.line(inner, 0, &head);
-        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+        body = Rect {
+            y: inner.y + 1,
+            height: inner.height - 1,
+            ..inner
+        };
     }
     canvas.list(body, rows, selected, focused, 1, |i, _| {
-        let Some(pod) = pods.get(i) else { return vec![] };
+        let Some(pod) = pods.get(i) else {
+            return vec![];
+        };
         vec![pod_row(model, pod, name, roomy)]
     });
 }
@@ -265,19 +407,36 @@ fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> Rich {
     };
     // Names of pods are told apart by their ends.
     let shown = crate::domain::text::middle_ellipsis(&pod.key.name, name);
-    let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, shown.as_ref(), name).add(Role::Text, " ");
+    let mut line = Rich::of(role, sign)
+        .add(Role::Text, " ")
+        .col(Role::Text, shown.as_ref(), name)
+        .add(Role::Text, " ");
     let born = pod.born.map(|at| age(model.now, at)).unwrap_or_default();
     line = line.right(Role::Muted, born, 5).add(Role::Text, " ");
     line = line.col(Role::Text, pod.address.as_deref().unwrap_or("-"), 14);
     if roomy {
         line = line.col(Role::Lane, pod.tag.as_deref().unwrap_or("-"), 8);
-        let role = if pod.restarts > 0 { Role::Warn } else { Role::Muted };
-        line = line.right(role, pod.restarts.to_string(), 9).add(Role::Text, " ");
+        let role = if pod.restarts > 0 {
+            Role::Warn
+        } else {
+            Role::Muted
+        };
+        line = line
+            .right(role, pod.restarts.to_string(), 9)
+            .add(Role::Text, " ");
     }
     if !pod.ready || roomy {
         let role = if pod.ready { Role::Text } else { Role::Warn };
-        let why = pod.message.as_ref().map(|m| format!(" {m}")).unwrap_or_default();
-        let again = if pod.restarts > 0 && !roomy { format!(" ↻{}", pod.restarts) } else { String::new() };
+        let why = pod
+            .message
+            .as_ref()
+            .map(|m| format!(" {m}"))
+            .unwrap_or_default();
+        let again = if pod.restarts > 0 && !roomy {
+            format!(" ↻{}", pod.restarts)
+        } else {
+            String::new()
+        };
         line = line.add(role, format!("{}{again}{why}", pod.state));
     }
     line
@@ -295,11 +454,46 @@ mod tests {
             images: images.into(),
             version: version.into(),
         };
-        let all = [told("prod", "1.4.2", "v1"), told("gray", "not deployed yet", "")];
+        let all = [
+            told("prod", "1.4.2", "v1"),
+            told("gray", "not deployed yet", ""),
+        ];
         let of = |width| Table::of(&all, width);
-        assert_eq!(of(30), Table { name: 4, lane: 0, image: 15, version: 0 });
-        assert_eq!(of(32), Table { name: 4, lane: 0, image: 17, version: 0 });
-        assert_eq!(of(38), Table { name: 4, lane: 6, image: 17, version: 0 });
-        assert_eq!(of(50), Table { name: 4, lane: 6, image: 18, version: 2 });
+        assert_eq!(
+            of(30),
+            Table {
+                name: 4,
+                lane: 0,
+                image: 15,
+                version: 0
+            }
+        );
+        assert_eq!(
+            of(32),
+            Table {
+                name: 4,
+                lane: 0,
+                image: 17,
+                version: 0
+            }
+        );
+        assert_eq!(
+            of(38),
+            Table {
+                name: 4,
+                lane: 6,
+                image: 17,
+                version: 0
+            }
+        );
+        assert_eq!(
+            of(50),
+            Table {
+                name: 4,
+                lane: 6,
+                image: 18,
+                version: 2
+            }
+        );
     }
 }

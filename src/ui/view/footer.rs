@@ -29,10 +29,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut left = area;
     if let Some(pending) = model.pending.values().next() {
         let more = model.pending.len() - 1;
-        let more = if more > 0 { format!(" +{more}") } else { String::new() };
+        let more = if more > 0 {
+            format!(" +{more}")
+        } else {
+            String::new()
+        };
         let words = format!(" {}{more} ", pending.words);
-        let line = Rich::of(Role::Busy, model.options.glyphs.spinner(model.beat)).add(Role::Text, words);
-        let width = u16::try_from(line.width()).unwrap_or(area.width).min(area.width);
+        let line =
+            Rich::of(Role::Busy, model.options.glyphs.spinner(model.beat)).add(Role::Text, words);
+        let width = u16::try_from(line.width())
+            .unwrap_or(area.width)
+            .min(area.width);
         left.width = (area.width - width).saturating_sub(1);
         canvas.line_right(area, 0, &line);
     }
@@ -42,8 +49,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 /// What was just reported, on the last line of what stands above the keys.
 pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
     let newest = model.notices.front().filter(|_| !model.noticed);
-    let Some(notice) = newest.filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS) else { return };
-    let area = Rect { y: body.bottom().saturating_sub(1), height: 1, ..body };
+    let Some(notice) = newest.filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS)
+    else {
+        return;
+    };
+    let area = Rect {
+        y: body.bottom().saturating_sub(1),
+        height: 1,
+        ..body
+    };
     let glyphs = &model.options.glyphs;
     let sign = match notice.level {
         Level::Good => glyphs.ok,
@@ -51,7 +65,10 @@ pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
         Level::Warn => glyphs.warn,
         Level::Bad => glyphs.bad,
     };
-    let more = Rich::of(Role::Key, format!("  {}", model.options.keymap.anywhere(Action::Notices)));
+    let more = Rich::of(
+        Role::Key,
+        format!("  {}", model.options.keymap.anywhere(Action::Notices)),
+    );
     let more = more.add(Role::Muted, " details ");
     let room = usize::from(area.width);
     let line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
@@ -71,14 +88,29 @@ fn hints(model: &Model, room: usize) -> Rich {
     let contexts = model.contexts();
     let hint = |action: Action, contexts: &[Context]| {
         let key = model.options.keymap.key(contexts, action)?;
-        Some(Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, format!(" {} ", action.hint())))
+        Some(
+            Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, format!(" {} ", action.hint())),
+        )
     };
-    let always: &[Action] = if model.overlays.is_empty() { &[Action::Help, Action::Quit] } else { &[Action::Back] };
-    let tail = always.iter().filter_map(|a| hint(*a, &contexts)).fold(Rich::new(), Rich::join);
+    let always: &[Action] = if model.overlays.is_empty() {
+        &[Action::Help, Action::Quit]
+    } else {
+        &[Action::Back]
+    };
+    let tail = always
+        .iter()
+        .filter_map(|a| hint(*a, &contexts))
+        .fold(Rich::new(), Rich::join);
     let mut line = Rich::new();
     let mut said: Vec<&str> = always.iter().map(|a| a.hint()).collect();
     for context in &contexts {
-        for binding in model.options.keymap.bindings().iter().filter(|b| b.context == *context) {
+        for binding in model
+            .options
+            .keymap
+            .bindings()
+            .iter()
+            .filter(|b| b.context == *context)
+        {
             let action = binding.action;
             if action.hint().is_empty() || said.contains(&action.hint()) || !can(model, action) {
                 continue;
@@ -102,16 +134,25 @@ pub(super) fn filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: 
     let line = Rich::of(Role::Key, " / ").add(Role::Text, input.value());
     canvas.line(area, 0, &line);
     let key = |action| format!("   {}", model.options.keymap.within(Context::Line, action));
-    let hint = Rich::of(Role::Muted, "! turns it round").add(Role::Key, key(Action::Accept)).add(Role::Muted, " keeps");
-    let hint = hint.add(Role::Key, key(Action::Back)).add(Role::Muted, " undoes ");
+    let hint = Rich::of(Role::Muted, "! turns it round")
+        .add(Role::Key, key(Action::Accept))
+        .add(Role::Muted, " keeps");
+    let hint = hint
+        .add(Role::Key, key(Action::Back))
+        .add(Role::Muted, " undoes ");
     if line.width() + hint.width() + 2 < usize::from(area.width) {
         canvas.line_right(area, 0, &hint);
     }
-    let x = area.x.saturating_add(3 + u16::try_from(input.visual_cursor()).unwrap_or(u16::MAX - 3));
+    let x = area
+        .x
+        .saturating_add(3 + u16::try_from(input.visual_cursor()).unwrap_or(u16::MAX - 3));
     canvas.cursor = Some((x.min(area.right().saturating_sub(1)), area.y));
 }
 
 /// The overlay that has the keys is a text.
 pub(super) fn reads(model: &Model) -> bool {
-    matches!(model.overlays.last(), Some(Overlay::Text(_) | Overlay::Filter(..)))
+    matches!(
+        model.overlays.last(),
+        Some(Overlay::Text(_) | Overlay::Filter(..))
+    )
 }

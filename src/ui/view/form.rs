@@ -14,43 +14,90 @@ use crate::ui::{
 };
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Form) {
-    let label = form.fields.iter().map(|f| f.label.chars().count()).max().unwrap_or(6).clamp(6, 20) + 2;
+    let label = form
+        .fields
+        .iter()
+        .map(|f| f.label.chars().count())
+        .max()
+        .unwrap_or(6)
+        .clamp(6, 20)
+        + 2;
     // Hints stand on one line.
-    let hint = form.fields.iter().map(|f| columns(&f.hint)).max().unwrap_or(0) + label + 4;
-    let width = u16::try_from(hint).unwrap_or(u16::MAX).max(96).min(area.width.saturating_sub(4));
+    let hint = form
+        .fields
+        .iter()
+        .map(|f| columns(&f.hint))
+        .max()
+        .unwrap_or(0)
+        + label
+        + 4;
+    let width = u16::try_from(hint)
+        .unwrap_or(u16::MAX)
+        .max(96)
+        .min(area.width.saturating_sub(4));
     let text = usize::from(width).saturating_sub(4);
     let rows: Vec<(usize, Option<String>)> = form
         .fields
         .iter()
         .enumerate()
         .flat_map(|(i, f)| {
-            let note = f.error.clone().filter(|_| f.told || form.tried).map(|e| (i, Some(e)));
+            let note = f
+                .error
+                .clone()
+                .filter(|_| f.told || form.tried)
+                .map(|e| (i, Some(e)));
             std::iter::once((i, None)).chain(note)
         })
         .collect();
     let remarks: Vec<Rich> = form.remarks.iter().flat_map(|r| wrapped(r, text)).collect();
     let gap = usize::from(!remarks.is_empty());
     let wanted = rows.len() + 2 + gap + remarks.len() + 2;
-    let area = centred(area, width, u16::try_from(wanted).unwrap_or(u16::MAX).min(area.height));
-    let role = if form.shows_wrong() { Role::Bad } else { Role::Focus };
+    let area = centred(
+        area,
+        width,
+        u16::try_from(wanted).unwrap_or(u16::MAX).min(area.height),
+    );
+    let role = if form.shows_wrong() {
+        Role::Bad
+    } else {
+        Role::Focus
+    };
     let title = Rich::of(Role::Title, &form.title);
     let key = |action| model.options.keymap.within(Context::Form, action);
     let foot = Rich::of(Role::Key, key(Action::NextField)).add(Role::Muted, " next  ");
-    let foot = foot.add(Role::Key, key(Action::Submit)).add(Role::Muted, " review  ");
-    let foot = foot.add(Role::Key, key(Action::Back)).add(Role::Muted, " leave");
+    let foot = foot
+        .add(Role::Key, key(Action::Submit))
+        .add(Role::Muted, " review  ");
+    let foot = foot
+        .add(Role::Key, key(Action::Back))
+        .add(Role::Muted, " leave");
     let inner = canvas.modal(area, &title, &Rich::new(), &foot, role);
-    let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    let body = Rect {
+        x: inner.x + 1,
+        width: inner.width.saturating_sub(2),
+        ..inner
+    };
 
-    let spare = remarks.len().min(usize::from(body.height).saturating_sub(rows.len().min(8) + 2 + gap));
+    let spare = remarks
+        .len()
+        .min(usize::from(body.height).saturating_sub(rows.len().min(8) + 2 + gap));
     let room = usize::from(body.height).saturating_sub(2 + gap + spare);
-    let here = rows.iter().position(|(i, note)| *i == form.at && note.is_none());
+    let here = rows
+        .iter()
+        .position(|(i, note)| *i == form.at && note.is_none());
     let top = first(here, rows.len(), room);
     let mut row = 0u16;
     for (i, note) in rows.iter().skip(top).take(room) {
-        let Some(found) = form.fields.get(*i) else { continue };
+        let Some(found) = form.fields.get(*i) else {
+            continue;
+        };
         match note {
             Some(note) => {
-                canvas.line(body, row, &Rich::new().to(label).add(Role::Bad, format!("✗ {note}")));
+                canvas.line(
+                    body,
+                    row,
+                    &Rich::new().to(label).add(Role::Bad, format!("✗ {note}")),
+                );
             }
             None => line(canvas, body, row, found, label, *i == form.at),
         }
@@ -59,7 +106,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
     let mut hint = Rich::new().to(label);
     if let Some(field) = form.fields.get(form.at) {
         if let Value::Choice { .. } = field.value {
-            let keys = format!("{} {}", key(Action::PreviousChoice), key(Action::NextChoice));
+            let keys = format!(
+                "{} {}",
+                key(Action::PreviousChoice),
+                key(Action::NextChoice)
+            );
             hint = hint.add(Role::Key, keys).add(Role::Muted, " choose  ");
         }
         hint = hint.add(Role::Muted, &field.hint);
@@ -67,7 +118,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
     canvas.line(body, row + 1, &hint);
     let row = row + 2 + u16::from(gap > 0);
     if gap > 0 {
-        canvas.line(body, row - 1, &Rich::of(Role::Border, model.options.glyphs.rule.repeat(usize::from(body.width))));
+        canvas.line(
+            body,
+            row - 1,
+            &Rich::of(
+                Role::Border,
+                model.options.glyphs.rule.repeat(usize::from(body.width)),
+            ),
+        );
     }
     for (row, remark) in (row..).zip(remarks.iter().take(spare)) {
         canvas.line(body, row, remark);
@@ -80,7 +138,10 @@ fn wrapped(of: &crate::ui::form::Remark, width: usize) -> Vec<Rich> {
     if whole.width() <= width {
         return vec![whole];
     }
-    wrap(&whole.text(), width).into_iter().map(|part| Rich::of(role, part)).collect()
+    wrap(&whole.text(), width)
+        .into_iter()
+        .map(|part| Rich::of(role, part))
+        .collect()
 }
 
 fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: usize, here: bool) {
@@ -88,7 +149,11 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
     let name = Rich::new().col(role, &field_of.label, label);
     match &field_of.value {
         Value::Text(input) => {
-            let role = if field_of.error.is_some() && field_of.told { Role::Bad } else { Role::Text };
+            let role = if field_of.error.is_some() && field_of.told {
+                Role::Bad
+            } else {
+                Role::Text
+            };
             field(canvas, area, row, name, input, role, here);
         }
         Value::Choice { options, at } => {
@@ -102,7 +167,9 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
                 // Also where there is no colour one sees which it is.
                 let (open, close) = if i == *at { ("‹", "›") } else { (" ", " ") };
                 if i == *at || options.len() < 5 || here && i.abs_diff(*at) < 3 {
-                    rich = rich.add(role, format!("{open}{option}{close}")).add(Role::Text, " ");
+                    rich = rich
+                        .add(role, format!("{open}{option}{close}"))
+                        .add(Role::Text, " ");
                 }
             }
             canvas.line(area, row, &rich);
@@ -111,8 +178,18 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
 }
 
 /// A line of text under edit: its end is seen while one types, the cursor stands where letters go.
-pub(super) fn field(canvas: &mut Canvas<'_>, area: Rect, row: u16, label: Rich, input: &Input, role: Role, here: bool) {
-    let used = u16::try_from(label.width()).unwrap_or(u16::MAX).min(area.width);
+pub(super) fn field(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    row: u16,
+    label: Rich,
+    input: &Input,
+    role: Role,
+    here: bool,
+) {
+    let used = u16::try_from(label.width())
+        .unwrap_or(u16::MAX)
+        .min(area.width);
     canvas.line(area, row, &label);
     let space = Rect {
         x: area.x + used,

@@ -14,20 +14,35 @@ use crate::{
 
 /// Draws it on top, where there is any; answers what is left.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, resources: &[&str]) -> Rect {
-    let mut gaps = model.world.gaps.iter().filter(|g| resources.contains(&g.resource));
+    let mut gaps = model
+        .world
+        .gaps
+        .iter()
+        .filter(|g| resources.contains(&g.resource));
     let Some(gap) = gaps.next() else { return area };
     canvas.line(area, 0, &line(model, gap, gaps.count()));
-    Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area }
+    Rect {
+        y: area.y + 1,
+        height: area.height.saturating_sub(1),
+        ..area
+    }
 }
 
 /// The width in which none of them is cut.
 pub(super) fn need(model: &Model) -> usize {
     let gaps = &model.world.gaps;
-    gaps.iter().map(|gap| line(model, gap, gaps.len() - 1).width() + 2).max().unwrap_or(0)
+    gaps.iter()
+        .map(|gap| line(model, gap, gaps.len() - 1).width() + 2)
+        .max()
+        .unwrap_or(0)
 }
 
 fn line(model: &Model, gap: &Gap, more: usize) -> Rich {
     let words = format!(" {} {}", model.options.glyphs.warn, gap.words());
-    let more = if more > 0 { format!(" +{more}") } else { String::new() };
+    let more = if more > 0 {
+        format!(" +{more}")
+    } else {
+        String::new()
+    };
     Rich::of(Role::Warn, words).add(Role::Muted, more)
 }

@@ -28,26 +28,56 @@ struct Columns {
     spark: usize,
 }
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, inner: Rect, selected: Option<usize>, focused: bool) {
+pub(super) fn draw(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    inner: Rect,
+    selected: Option<usize>,
+    focused: bool,
+) {
     let groups = model.groups();
     let columns = columns(model, &groups, usize::from(inner.width.saturating_sub(2)));
     let mut body = inner;
     if super::has_head(inner, groups.len()) {
         canvas.line(inner, 0, &head(columns));
-        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+        body = Rect {
+            y: inner.y + 1,
+            height: inner.height - 1,
+            ..inner
+        };
     }
-    let most = groups.iter().flat_map(|g| &g.columns).map(|c| c.requests).max().unwrap_or(0);
+    let most = groups
+        .iter()
+        .flat_map(|g| &g.columns)
+        .map(|c| c.requests)
+        .max()
+        .unwrap_or(0);
     canvas.list(body, groups.len(), selected, focused, 1, |i, width| {
-        groups.get(i).map(|group| vec![row(model, group, columns, most, width)]).unwrap_or_default()
+        groups
+            .get(i)
+            .map(|group| vec![row(model, group, columns, most, width)])
+            .unwrap_or_default()
     });
 }
 
 /// What fits: how it went always, the figures in the order in which they matter.
 fn columns(model: &Model, groups: &[&Group], width: usize) -> Columns {
-    let way = groups.iter().map(|g| chain::chain(model, &g.newest.steps).width()).max().unwrap_or(0);
+    let way = groups
+        .iter()
+        .map(|g| chain::chain(model, &g.newest.steps).width())
+        .max()
+        .unwrap_or(0);
     let tag = if width > 56 { 7 } else { 5 };
-    let mut columns = Columns { tag, chain: way.min(width * 2 / 5).max(5) + 1, ..Columns::default() };
-    let told = groups.iter().filter_map(|g| told(model, g, false)).map(|t| text::width(&t)).max();
+    let mut columns = Columns {
+        tag,
+        chain: way.min(width * 2 / 5).max(5) + 1,
+        ..Columns::default()
+    };
+    let told = groups
+        .iter()
+        .filter_map(|g| told(model, g, false))
+        .map(|t| text::width(&t))
+        .max();
     let most = if width < 70 { width / 3 } else { width * 2 / 5 };
     let verdict = told.map_or(10, |told| (told + 4).clamp(10, most.max(18)));
     let mut left = width.saturating_sub(columns.tag + columns.chain + verdict);
@@ -67,13 +97,20 @@ fn columns(model: &Model, groups: &[&Group], width: usize) -> Columns {
 }
 
 fn head(columns: Columns) -> Rich {
-    let mut line =
-        Rich::of(Role::Muted, " ").col(Role::Muted, "LANE", columns.tag).col(Role::Muted, "CHAIN", columns.chain);
-    for (name, width) in [("5 MIN", columns.requests), ("RATE", columns.rate), ("P95", columns.latency)] {
+    let mut line = Rich::of(Role::Muted, " ")
+        .col(Role::Muted, "LANE", columns.tag)
+        .col(Role::Muted, "CHAIN", columns.chain);
+    for (name, width) in [
+        ("5 MIN", columns.requests),
+        ("RATE", columns.rate),
+        ("P95", columns.latency),
+    ] {
         line = line.right(Role::Muted, name, width);
     }
     if columns.spark > 0 {
-        line = line.add(Role::Text, "  ").col(Role::Muted, "REQUESTS", columns.spark - 2);
+        line = line
+            .add(Role::Text, "  ")
+            .col(Role::Muted, "REQUESTS", columns.spark - 2);
     }
     line.add(Role::Muted, "  WORST")
 }
@@ -91,7 +128,11 @@ fn count(n: u64) -> String {
 /// What is wrong with a group, how often, and where; none of one that is well.
 fn told(model: &Model, group: &Group, brief: bool) -> Option<String> {
     let (wrong, chain) = group.worst.as_ref()?;
-    let many = if group.wrong > 1 { format!("{}x ", count(group.wrong)) } else { String::new() };
+    let many = if group.wrong > 1 {
+        format!("{}x ", count(group.wrong))
+    } else {
+        String::new()
+    };
     let words = match (brief, wrong) {
         (true, _) => facts::word(chain),
         (_, Wrong::Leaked) => model.facts.blame(chain),
@@ -103,10 +144,19 @@ fn told(model: &Model, group: &Group, brief: bool) -> Option<String> {
 fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let tag = group.key.tag.as_deref();
-    let mut line =
-        Rich::new().col(if tag.is_some() { Role::Lane } else { Role::Muted }, tag.unwrap_or("-"), columns.tag);
+    let mut line = Rich::new().col(
+        if tag.is_some() {
+            Role::Lane
+        } else {
+            Role::Muted
+        },
+        tag.unwrap_or("-"),
+        columns.tag,
+    );
     let at = line.width() + columns.chain;
-    line = line.join(chain::chain(model, &group.newest.steps).cut(columns.chain - 1)).to(at);
+    line = line
+        .join(chain::chain(model, &group.newest.steps).cut(columns.chain - 1))
+        .to(at);
     if columns.requests > 0 {
         line = line.right(Role::Text, count(group.requests), columns.requests);
     }
@@ -114,7 +164,11 @@ fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) 
         line = line.right(Role::Muted, rate(group.minute.rate()), columns.rate);
     }
     if columns.latency > 0 {
-        line = line.right(Role::Muted, group.minute.p95().map(duration).unwrap_or_default(), columns.latency);
+        line = line.right(
+            Role::Muted,
+            group.minute.p95().map(duration).unwrap_or_default(),
+            columns.latency,
+        );
     }
     if columns.spark > 0 {
         let room = (columns.spark - 2).min(group.columns.len());
@@ -136,7 +190,11 @@ fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) 
                 _ => Role::Muted,
             };
             let line = line.add(role, group.newest.worst.word());
-            if group.newest.status >= 400 { line.add(Role::Warn, format!(" {}", group.newest.status)) } else { line }
+            if group.newest.status >= 400 {
+                line.add(Role::Warn, format!(" {}", group.newest.status))
+            } else {
+                line
+            }
         }
     }
 }

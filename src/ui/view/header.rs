@@ -27,8 +27,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut left = Rich::of(Role::Alarm, "").add(Role::Title, " graylane ");
     left.push(Role::Muted, &model.options.place);
     let right = state(model, width.saturating_sub(12));
-    let right_width = u16::try_from(right.width()).unwrap_or(u16::MAX).min(area.width);
-    let left_area = Rect { width: (area.width - right_width).saturating_sub(2), ..area };
+    let right_width = u16::try_from(right.width())
+        .unwrap_or(u16::MAX)
+        .min(area.width);
+    let left_area = Rect {
+        width: (area.width - right_width).saturating_sub(2),
+        ..area
+    };
     canvas.line(left_area, 0, &left);
     canvas.line_right(area, 0, &right);
 
@@ -41,7 +46,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         traffic_words = traffic(model, width / 2, true);
         head = headline(model, room(&traffic_words).saturating_sub(1));
     }
-    let left_area = Rect { width: u16::try_from(room(&traffic_words)).unwrap_or(area.width), ..area };
+    let left_area = Rect {
+        width: u16::try_from(room(&traffic_words)).unwrap_or(area.width),
+        ..area
+    };
     canvas.line(left_area, 1, &Rich::of(Role::Text, " ").join(head));
     canvas.line_right(area, 1, &traffic_words);
 }
@@ -56,9 +64,20 @@ fn state(model: &Model, room: usize) -> Rich {
     }
     parts.push(match &world.link {
         Link::Live => Rich::of(Role::Ok, glyphs.full).add(Role::Muted, " live"),
-        Link::Connecting => Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, " connecting"),
-        Link::Stale { since, trouble, why } => {
-            let words = format!(" {} {}, STALE for {} ", glyphs.warn, trouble.word(), age(model.now, *since));
+        Link::Connecting => {
+            Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, " connecting")
+        }
+        Link::Stale {
+            since,
+            trouble,
+            why,
+        } => {
+            let words = format!(
+                " {} {}, STALE for {} ",
+                glyphs.warn,
+                trouble.word(),
+                age(model.now, *since)
+            );
             let mut line = Rich::of(Role::Alarm, words).add(Role::Warn, format!(" {why}"));
             if let Some(advice) = trouble.advice() {
                 line.push(Role::Muted, format!("; {advice}"));
@@ -72,38 +91,61 @@ fn state(model: &Model, room: usize) -> Rich {
     });
     if let (Link::Live, Some(until)) = (&world.link, world.asked.until) {
         let left = until.duration_since(model.now).as_secs().max(1);
-        parts.push(Rich::of(Role::Warn, format!("{} throttled, again in {left} s", glyphs.warn)));
+        parts.push(Rich::of(
+            Role::Warn,
+            format!("{} throttled, again in {left} s", glyphs.warn),
+        ));
     }
     let mut contexts: Vec<(&String, &Link)> = world.contexts.iter().collect();
     contexts.sort_by_key(|(name, link)| (link.stale().is_none(), *name));
     for (name, link) in contexts {
         parts.push(match link {
             Link::Live => Rich::of(Role::Ok, glyphs.full).add(Role::Muted, format!(" {name}")),
-            Link::Connecting => Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, format!(" {name}")),
+            Link::Connecting => Rich::of(Role::Busy, glyphs.spinner(model.beat))
+                .add(Role::Muted, format!(" {name}")),
             Link::Stale { since, trouble, .. } => {
-                let words = format!("{} {name} {} {}", glyphs.warn, trouble.word(), age(model.now, *since));
+                let words = format!(
+                    "{} {name} {} {}",
+                    glyphs.warn,
+                    trouble.word(),
+                    age(model.now, *since)
+                );
                 Rich::of(Role::Bad, words)
             }
         });
     }
-    if let Some(entry) = world.groups.values().find_map(|g| g.status.as_ref()?.addresses.first()) {
+    if let Some(entry) = world
+        .groups
+        .values()
+        .find_map(|g| g.status.as_ref()?.addresses.first())
+    {
         parts.push(Rich::of(Role::Muted, "entry ").add(Role::Text, entry));
     }
     match &world.engine {
         Some(engine) => {
             // Counted from when it was seen here: its own clock may be far off.
-            let late = engine.renewed.is_some() && model.now.duration_since(model.heard.1).as_secs() > 30;
-            let (role, word) = if late { (Role::Warn, "engine late ") } else { (Role::Muted, "engine ") };
+            let late =
+                engine.renewed.is_some() && model.now.duration_since(model.heard.1).as_secs() > 30;
+            let (role, word) = if late {
+                (Role::Warn, "engine late ")
+            } else {
+                (Role::Muted, "engine ")
+            };
             // `POD/PROCESS/RUN`: where it runs is enough here.
             let place = engine.holder.split('/').next().unwrap_or_default();
             parts.push(Rich::of(role, word).add(Role::Text, place));
         }
-        None if world.link == Link::Live => parts.push(Rich::of(Role::Warn, format!("{} no engine", glyphs.warn))),
+        None if world.link == Link::Live => {
+            parts.push(Rich::of(Role::Warn, format!("{} no engine", glyphs.warn)))
+        }
         None => {}
     }
     if world.asked.total > 0 {
         let asked = &world.asked;
-        let mut part = Rich::of(Role::Muted, format!("api {} {}/min", asked.total, asked.minute));
+        let mut part = Rich::of(
+            Role::Muted,
+            format!("api {} {}/min", asked.total, asked.minute),
+        );
         if asked.throttled > 0 {
             part.push(Role::Warn, format!(" 429 {}", asked.throttled));
         }
@@ -128,7 +170,11 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let mut line = Rich::new();
     // Of each App the one that all panes mean; where that is over, the one that waits.
-    let meant = |app: &str| model.release_of(app).filter(|name| model.facts.active.contains(name));
+    let meant = |app: &str| {
+        model
+            .release_of(app)
+            .filter(|name| model.facts.active.contains(name))
+    };
     let active: Vec<_> = model
         .facts
         .active
@@ -137,19 +183,36 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
         .filter(|(name, release)| meant(&release.spec.app).is_none_or(|meant| meant == *name))
         .collect();
     if active.is_empty() {
-        let words = if model.world.apps.is_empty() { "no apps yet" } else { "nothing is being released" };
+        let words = if model.world.apps.is_empty() {
+            "no apps yet"
+        } else {
+            "nothing is being released"
+        };
         let start = model.options.keymap.anywhere(Action::Start);
-        let rest = if model.read_only || forbidden(model, Action::Start).is_some() || model.world.apps.is_empty() {
+        let rest = if model.read_only
+            || forbidden(model, Action::Start).is_some()
+            || model.world.apps.is_empty()
+        {
             String::new()
         } else {
             format!("   {start} starts a release")
         };
         return line.add(Role::Muted, words).add(Role::Muted, rest);
     }
-    let more = |left: usize, brief: bool| if brief { format!("  +{left}") } else { format!("   +{left} more") };
+    let more = |left: usize, brief: bool| {
+        if brief {
+            format!("  +{left}")
+        } else {
+            format!("   +{left} more")
+        }
+    };
     for (i, (_, release)) in active.iter().enumerate() {
         let left = active.len() - i;
-        let tail = if left > 1 { more(left - 1, false).len() } else { 0 };
+        let tail = if left > 1 {
+            more(left - 1, false).len()
+        } else {
+            0
+        };
         let whole = part(model, release, false);
         let gap = if i == 0 { 0 } else { 3 };
         let fits = line.width() + gap + whole.width() + tail <= room;
@@ -161,7 +224,11 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
         if gap > 0 {
             line.push(Role::Border, format!(" {} ", glyphs.dot));
         }
-        line = line.join(if fits { whole } else { part(model, release, true) });
+        line = line.join(if fits {
+            whole
+        } else {
+            part(model, release, true)
+        });
     }
     line
 }
@@ -172,25 +239,54 @@ fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
     let now = turn(release);
     let (role, sign) = words::turn(glyphs, model.beat, now);
     let mut part = Rich::of(role, format!("{sign} "));
-    let stage = if release.spec.stage.is_empty() { "teardown" } else { &release.spec.stage };
+    let stage = if release.spec.stage.is_empty() {
+        "teardown"
+    } else {
+        &release.spec.stage
+    };
     let app = words::short(model, &release.spec.app);
     part.push(Role::Title, app);
-    part.push(Role::Muted, if brief { " ".to_owned() } else { format!(" {stage} ") });
+    part.push(
+        Role::Muted,
+        if brief {
+            " ".to_owned()
+        } else {
+            format!(" {stage} ")
+        },
+    );
     if let Turn::Batch(task, _) | Turn::Busy(Some(task)) = now
         && task.kind == "deploy"
         && let Some(environment) = &task.environment
     {
-        let workloads: Vec<_> = model.world.workloads_of(&release.spec.app, environment).collect();
-        let pods = crate::ui::facts::pods(&model.facts, &model.world, &release.spec.app, environment);
+        let workloads: Vec<_> = model
+            .world
+            .workloads_of(&release.spec.app, environment)
+            .collect();
+        let pods =
+            crate::ui::facts::pods(&model.facts, &model.world, &release.spec.app, environment);
         let split = split(Some(task), &workloads, pods);
-        part = part.join(words::bar(glyphs, split.new_ready, split.new_coming, split.old, 10)).add(Role::Text, " ");
+        part = part
+            .join(words::bar(
+                glyphs,
+                split.new_ready,
+                split.new_coming,
+                split.old,
+                10,
+            ))
+            .add(Role::Text, " ");
     }
     part.push(role, now.word());
     if let Turn::Busy(Some(task)) = now
-        && let Some(environment) = task.environment.as_deref().filter(|_| task.kind == "deploy" && !brief)
+        && let Some(environment) = task
+            .environment
+            .as_deref()
+            .filter(|_| task.kind == "deploy" && !brief)
         && let Some(why) = cause(&model.facts, &model.world, &release.spec.app, environment)
     {
-        part.push(Role::Warn, format!(" {} {}", glyphs.warn, truncate(why, CAUSE)));
+        part.push(
+            Role::Warn,
+            format!(" {} {}", glyphs.warn, truncate(why, CAUSE)),
+        );
     }
     part.join(who(model, release, now))
 }
@@ -198,28 +294,39 @@ fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
 /// Who must act, and with which key.
 fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
     let key = |action: Action| {
-        let key = model.options.keymap.key(&[Context::Release], action).unwrap_or_default();
+        let key = model
+            .options
+            .keymap
+            .key(&[Context::Release], action)
+            .unwrap_or_default();
         Rich::of(Role::Muted, " press").add(Role::Key, format!(" {key}"))
     };
     match now {
         Turn::Approve(task) => {
             let app = model.world.apps.get(&release.spec.app);
             let stage = app.and_then(|a| a.spec.stage(&release.spec.stage));
-            let found =
-                stage.and_then(|s| s.tasks.iter().find(|t| t.name == task.name)).and_then(|t| t.approval.as_ref());
+            let found = stage
+                .and_then(|s| s.tasks.iter().find(|t| t.name == task.name))
+                .and_then(|t| t.approval.as_ref());
             let me = model.world.acting();
-            let named = found.is_none_or(|a| a.approvers.is_empty() || a.approvers.iter().any(|a| a == me));
-            let own = found.is_some_and(|a| !a.requester_may_approve) && release.spec.requester == me;
+            let named =
+                found.is_none_or(|a| a.approvers.is_empty() || a.approvers.iter().any(|a| a == me));
+            let own =
+                found.is_some_and(|a| !a.requester_may_approve) && release.spec.requester == me;
             match found {
                 _ if named && !own => key(Action::Approve),
-                Some(a) if !a.approvers.is_empty() => Rich::of(Role::Muted, format!(" by {}", a.approvers.join(", "))),
+                Some(a) if !a.approvers.is_empty() => {
+                    Rich::of(Role::Muted, format!(" by {}", a.approvers.join(", ")))
+                }
                 _ => Rich::of(Role::Muted, " by somebody else"),
             }
         }
         Turn::Batch(..) | Turn::Proceed(_) => key(Action::Continue),
         Turn::Held => key(Action::Resume),
         Turn::Failed(_) => key(Action::Retry),
-        Turn::Pending | Turn::Busy(_) | Turn::Aborting | Turn::Succeeded | Turn::Aborted => Rich::new(),
+        Turn::Pending | Turn::Busy(_) | Turn::Aborting | Turn::Succeeded | Turn::Aborted => {
+            Rich::new()
+        }
     }
 }
 
@@ -236,7 +343,10 @@ fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
         let mut line = Rich::of(Role::Alarm, words);
         if let Some(worst) = traffic.worst.as_ref().filter(|_| !brief) {
             let left = room.saturating_sub(line.width() + 2);
-            line = line.add(Role::Bad, format!(" {}", crate::domain::text::truncate(worst, left)));
+            line = line.add(
+                Role::Bad,
+                format!(" {}", crate::domain::text::truncate(worst, left)),
+            );
         }
         return line.add(Role::Text, " ");
     }
@@ -244,8 +354,12 @@ fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
         (0, _) => Rich::of(Role::Muted, format!("{} no traffic seen ", glyphs.idle)),
         (_, 0) if brief => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, " none tagged "),
         (_, _) if brief => Rich::of(Role::Ok, glyphs.ok).add(Role::Text, " traffic right "),
-        (n, 0) => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {n} requests, none tagged ")),
-        (n, t) if room < 45 => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged ")),
+        (n, 0) => {
+            Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {n} requests, none tagged "))
+        }
+        (n, t) if room < 45 => {
+            Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged "))
+        }
         (n, t) => Rich::of(Role::Ok, glyphs.ok)
             .add(Role::Text, " traffic right")
             .add(Role::Muted, format!(" {t} of {n} tagged, 1 min ")),

@@ -18,13 +18,20 @@ use crate::{
 /// The pair of a release, as it is shown; none unless both versions are there.
 pub(super) fn of<'a>(model: &'a Model, release: &Release) -> Option<&'a Pair> {
     let pair = model.facts.shown.pairs.get(&release.spec.app)?;
-    (release.metadata.name.as_ref() == Some(&pair.release) && !turn(release).is_over()).then_some(pair)
+    (release.metadata.name.as_ref() == Some(&pair.release) && !turn(release).is_over())
+        .then_some(pair)
 }
 
 /// Two lines of figures, or one that says why there are none; then whether the new version is worse.
 pub(super) fn lines(model: &Model, release: &Release, width: usize) -> Vec<Rich> {
-    let Some(pair) = of(model, release) else { return vec![] };
-    let mut lines = if pair.is_silent() { vec![silence(model, pair)] } else { figures(model, pair, width) };
+    let Some(pair) = of(model, release) else {
+        return vec![];
+    };
+    let mut lines = if pair.is_silent() {
+        vec![silence(model, pair)]
+    } else {
+        figures(model, pair, width)
+    };
     lines.extend(worse(model, release, pair, width));
     lines
 }
@@ -42,10 +49,16 @@ fn cells(side: &Side) -> Cells {
     let five = &side.five;
     Cells {
         name: side.name.clone(),
-        image: side.image.as_deref().map(|image| format!(" {}", words::tag(image))).unwrap_or_default(),
+        image: side
+            .image
+            .as_deref()
+            .map(|image| format!(" {}", words::tag(image)))
+            .unwrap_or_default(),
         rate: rate(side.minute.rate()),
         failed: format!("{} of {} failed", five.failed, five.requests),
-        latency: five.p95().map_or_else(|| "no p95".into(), |p95| format!("p95 {}", duration(p95))),
+        latency: five
+            .p95()
+            .map_or_else(|| "no p95".into(), |p95| format!("p95 {}", duration(p95))),
     }
 }
 
@@ -53,20 +66,49 @@ fn figures(model: &Model, pair: &Pair, width: usize) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let (old, new) = (cells(&pair.old), cells(&pair.new));
     let widest = |of: fn(&Cells) -> &String| text::width(of(&old)).max(text::width(of(&new)));
-    let (name, image, rate) = (widest(|c| &c.name), widest(|c| &c.image), widest(|c| &c.rate));
+    let (name, image, rate) = (
+        widest(|c| &c.name),
+        widest(|c| &c.image),
+        widest(|c| &c.rate),
+    );
     let (failed, latency) = (widest(|c| &c.failed), widest(|c| &c.latency));
-    let most = pair.old.columns.iter().chain(&pair.new.columns).map(|c| c.requests).max().unwrap_or(0);
+    let most = pair
+        .old
+        .columns
+        .iter()
+        .chain(&pair.new.columns)
+        .map(|c| c.requests)
+        .max()
+        .unwrap_or(0);
     let worse = pair.comparison.is_worse();
     let line = |side: &Side, cells: &Cells, is_new: bool| {
-        let (role, sign) = if is_new { (Role::Lane, glyphs.new) } else { (Role::Text, glyphs.old) };
-        let bad = if is_new && worse { Role::Bad } else { Role::Text };
-        let failures = if side.five.failed == 0 { Role::Muted } else { bad };
+        let (role, sign) = if is_new {
+            (Role::Lane, glyphs.new)
+        } else {
+            (Role::Text, glyphs.old)
+        };
+        let bad = if is_new && worse {
+            Role::Bad
+        } else {
+            Role::Text
+        };
+        let failures = if side.five.failed == 0 {
+            Role::Muted
+        } else {
+            bad
+        };
         let mut parts = vec![
-            (0, Rich::of(role, format!("{sign} ")).col(role, &cells.name, name)),
+            (
+                0,
+                Rich::of(role, format!("{sign} ")).col(role, &cells.name, name),
+            ),
             (4, Rich::new().col(Role::Muted, &cells.image, image)),
             (3, Rich::new().right(Role::Text, &cells.rate, rate + 2)),
             (0, Rich::new().right(failures, &cells.failed, failed + 2)),
-            (2, Rich::new().right(Role::Text, &cells.latency, latency + 2)),
+            (
+                2,
+                Rich::new().right(Role::Text, &cells.latency, latency + 2),
+            ),
         ];
         let sampled = if pair.is_sampled() { "  sampled" } else { "" };
         parts.push((1, Rich::of(Role::Warn, sampled)));
@@ -86,17 +128,28 @@ fn figures(model: &Model, pair: &Pair, width: usize) -> Vec<Rich> {
 fn silence(model: &Model, pair: &Pair) -> Rich {
     let app = model.facts.short(&pair.app);
     let key = model.key(Context::Global, Action::Probe);
-    let grouped = model.world.groups.iter().find(|(_, g)| g.spec.apps.iter().any(|a| a.app == pair.app));
-    let line = Rich::of(Role::Warn, format!("no request of {app}, old or new, seen in 5 min"));
+    let grouped = model
+        .world
+        .groups
+        .iter()
+        .find(|(_, g)| g.spec.apps.iter().any(|a| a.app == pair.app));
+    let line = Rich::of(
+        Role::Warn,
+        format!("no request of {app}, old or new, seen in 5 min"),
+    );
     match grouped {
-        Some(_) => line.add(Role::Key, format!("  {key}")).add(Role::Text, " probes"),
+        Some(_) => line
+            .add(Role::Key, format!("  {key}"))
+            .add(Role::Text, " probes"),
         None => line.add(Role::Muted, ": it is in no lane group"),
     }
 }
 
 /// That the new version is worse, with the two keys that matter.
 fn worse(model: &Model, release: &Release, pair: &Pair, width: usize) -> Vec<Rich> {
-    let Some(words) = pair.words(&model.facts) else { return vec![] };
+    let Some(words) = pair.words(&model.facts) else {
+        return vec![];
+    };
     // What is worse stands right above: where it is narrow, how it is told is enough.
     let brief = words.strip_prefix("new is ").unwrap_or(&words);
     let forms = [&*words, brief];
@@ -107,7 +160,11 @@ fn worse(model: &Model, release: &Release, pair: &Pair, width: usize) -> Vec<Ric
         line = line.join(keys);
         return vec![line];
     }
-    if keys.is_empty() { vec![line] } else { vec![line, keys] }
+    if keys.is_empty() {
+        vec![line]
+    } else {
+        vec![line, keys]
+    }
 }
 
 /// Roll back, or go on where the release waits for that.
@@ -118,7 +175,9 @@ fn keys(model: &Model, release: &Release) -> Rich {
         let may = !model.read_only && forbidden(model, action).is_none();
         if may && (action == Action::Abort || on) && turn(release) != Turn::Aborting {
             let key = model.key(Context::Release, action);
-            line = line.add(Role::Key, format!("  {key}")).add(Role::Text, format!(" {word}"));
+            line = line
+                .add(Role::Key, format!("  {key}"))
+                .add(Role::Text, format!(" {word}"));
         }
     }
     line
@@ -127,5 +186,6 @@ fn keys(model: &Model, release: &Release) -> Rich {
 /// The keys already stand beside the verdict.
 pub(super) fn has_keys(model: &Model, release: &Release) -> bool {
     let told = of(model, release).is_some_and(|pair| pair.comparison.is_worse());
-    told && matches!(turn(release), Turn::Batch(..) | Turn::Proceed(_)) && !keys(model, release).is_empty()
+    told && matches!(turn(release), Turn::Batch(..) | Turn::Proceed(_))
+        && !keys(model, release).is_empty()
 }

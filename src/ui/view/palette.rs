@@ -10,37 +10,110 @@ use crate::ui::{
 };
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: &Palette) {
-    let rows = || palette.all.iter().map(|(text, _)| text.split_once("  ").unwrap_or((text, "")));
-    let heads = rows().map(|(head, _)| columns(head)).max().unwrap_or(0).max(20);
+    let rows = || {
+        palette
+            .all
+            .iter()
+            .map(|(text, _)| text.split_once("  ").unwrap_or((text, "")))
+    };
+    let heads = rows()
+        .map(|(head, _)| columns(head))
+        .max()
+        .unwrap_or(0)
+        .max(20);
     let rests = rows().map(|(_, rest)| columns(rest)).max().unwrap_or(0);
     // Names of contexts can be long.
-    let width = u16::try_from(heads + rests + 6).unwrap_or(u16::MAX).max(88).min(area.width.saturating_sub(4));
+    let width = u16::try_from(heads + rests + 6)
+        .unwrap_or(u16::MAX)
+        .max(88)
+        .min(area.width.saturating_sub(4));
     let height = area.height.min(18);
-    let area = Rect { x: area.x + (area.width - width) / 2, y: area.y, width, height };
-    let rest = if palette.left_out > 0 { format!(", {} less alike", palette.left_out) } else { String::new() };
-    let facts = Rich::of(Role::Muted, format!("{} of {}{rest}", palette.found.len(), palette.all.len()));
-    let inner = canvas.modal(area, &Rich::of(Role::Title, palette.title), &facts, &Rich::new(), Role::Focus);
-    let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    super::form::field(canvas, body, 0, Rich::of(Role::Key, ": "), &palette.input, Role::Text, true);
-    let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+    let area = Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y,
+        width,
+        height,
+    };
+    let rest = if palette.left_out > 0 {
+        format!(", {} less alike", palette.left_out)
+    } else {
+        String::new()
+    };
+    let facts = Rich::of(
+        Role::Muted,
+        format!("{} of {}{rest}", palette.found.len(), palette.all.len()),
+    );
+    let inner = canvas.modal(
+        area,
+        &Rich::of(Role::Title, palette.title),
+        &facts,
+        &Rich::new(),
+        Role::Focus,
+    );
+    let body = Rect {
+        x: inner.x + 1,
+        width: inner.width.saturating_sub(2),
+        ..inner
+    };
+    super::form::field(
+        canvas,
+        body,
+        0,
+        Rich::of(Role::Key, ": "),
+        &palette.input,
+        Role::Text,
+        true,
+    );
+    let list = Rect {
+        y: inner.y + 1,
+        height: inner.height.saturating_sub(1),
+        ..inner
+    };
     let room = usize::from(list.height);
     let top = first(Some(palette.at), palette.found.len(), room);
     let cursor = canvas.cursor;
-    let places = palette.all.iter().any(|(_, goal)| matches!(goal, Goal::Place(_)));
-    let most = usize::from(width).saturating_sub(rests + 6).max(usize::from(width) / 2);
+    let places = palette
+        .all
+        .iter()
+        .any(|(_, goal)| matches!(goal, Goal::Place(_)));
+    let most = usize::from(width)
+        .saturating_sub(rests + 6)
+        .max(usize::from(width) / 2);
     let column = if places { heads.min(most) } else { 20 };
     if palette.found.is_empty() {
-        let place = Rect { x: list.x + 1, width: list.width.saturating_sub(2), ..list };
+        let place = Rect {
+            x: list.x + 1,
+            width: list.width.saturating_sub(2),
+            ..list
+        };
         canvas.line(place, 0, &Rich::of(Role::Muted, &palette.none));
     }
     for (row, i) in palette.found.iter().enumerate().skip(top).take(room) {
-        let Some((text, goal)) = palette.all.get(*i) else { continue };
+        let Some((text, goal)) = palette.all.get(*i) else {
+            continue;
+        };
         let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
-        let role = if matches!(goal, Goal::Act(_)) { Role::Text } else { Role::Accent };
-        let line = Rich::new().col(role, head, if rest.is_empty() { head.chars().count() } else { column });
+        let role = if matches!(goal, Goal::Act(_)) {
+            Role::Text
+        } else {
+            Role::Accent
+        };
+        let line = Rich::new().col(
+            role,
+            head,
+            if rest.is_empty() {
+                head.chars().count()
+            } else {
+                column
+            },
+        );
         let line = line.add(Role::Text, "  ").add(Role::Muted, rest);
         let y = u16::try_from(row - top).unwrap_or(u16::MAX);
-        let place = Rect { x: list.x + 1, width: list.width.saturating_sub(2), ..list };
+        let place = Rect {
+            x: list.x + 1,
+            width: list.width.saturating_sub(2),
+            ..list
+        };
         canvas.line(place, y, &line);
         if let Goal::Act(action) = goal {
             let key = model.options.keymap.anywhere(*action);
@@ -49,7 +122,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
             }
         }
         if row == palette.at {
-            canvas.paint(Rect { y: list.y + y, height: 1, ..list }, Role::Selected);
+            canvas.paint(
+                Rect {
+                    y: list.y + y,
+                    height: 1,
+                    ..list
+                },
+                Role::Selected,
+            );
         }
     }
     canvas.cursor = cursor;

@@ -20,26 +20,52 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let width = usize::from(model.size.0).saturating_sub(8).max(20);
     let mut lines = vec![];
-    let tag = chain.tag.as_deref().map_or_else(|| "untagged".into(), |t| format!("tagged {t}"));
+    let tag = chain
+        .tag
+        .as_deref()
+        .map_or_else(|| "untagged".into(), |t| format!("tagged {t}"));
     let head = Rich::of(Role::Muted, format!("{} UTC  ", words::hms(chain.time)));
-    lines.push(head.add(Role::Text, &chain.path).add(Role::Lane, format!("  {tag}")));
-    let role = if chain.is_wrong() { Role::Bad } else { Role::Ok };
-    let told = if chain.is_wrong() { model.facts.blame(chain) } else { facts::word(chain) };
+    lines.push(
+        head.add(Role::Text, &chain.path)
+            .add(Role::Lane, format!("  {tag}")),
+    );
+    let role = if chain.is_wrong() {
+        Role::Bad
+    } else {
+        Role::Ok
+    };
+    let told = if chain.is_wrong() {
+        model.facts.blame(chain)
+    } else {
+        facts::word(chain)
+    };
     let spent = duration(std::time::Duration::from_micros(chain.micros));
-    lines.push(Rich::of(role, told).add(Role::Muted, format!("  status {} in {spent}", chain.status)));
+    lines.push(
+        Rich::of(role, told).add(Role::Muted, format!("  status {} in {spent}", chain.status)),
+    );
     lines.extend([Rich::new(), chain::chain(model, &chain.steps), Rich::new()]);
     let failure = chain.failure();
     for (i, step) in chain.steps.iter().enumerate() {
         let (role, sign) = chain::sign(model, step);
         let indent = "  ".repeat(step.depth.min(12));
-        let branch = if i == 0 { String::new() } else { format!("{} ", glyphs.branch) };
+        let branch = if i == 0 {
+            String::new()
+        } else {
+            format!("{} ", glyphs.branch)
+        };
         let side = match step.served {
             Some(Served::Gray) => Served::Gray.word(),
-            Some(Served::Base) => model.facts.version(&step.app, &step.version).unwrap_or(Served::Base.word()),
+            Some(Served::Base) => model
+                .facts
+                .version(&step.app, &step.version)
+                .unwrap_or(Served::Base.word()),
             None => "nobody",
         };
-        let mut line = Rich::of(Role::Border, format!("{indent}{branch}")).add(role, format!("{sign} "));
-        line = line.add(Role::Title, &step.app).add(role, format!(" {side}"));
+        let mut line =
+            Rich::of(Role::Border, format!("{indent}{branch}")).add(role, format!("{sign} "));
+        line = line
+            .add(Role::Title, &step.app)
+            .add(role, format!(" {side}"));
         // Where it went is as it should be although it failed: then only the failure is told.
         let is_here = failure.is_some_and(|f| std::ptr::eq(f, step));
         let failed = match step.status {
@@ -49,25 +75,49 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
             _ => Some("FAILED, no answer".into()),
         };
         if failed.is_none() || step.verdict != Verdict::Ok {
-            let role = if step.verdict.is_bad() { Role::Bad } else { Role::Muted };
+            let role = if step.verdict.is_bad() {
+                Role::Bad
+            } else {
+                Role::Muted
+            };
             line = line.add(role, format!("  {}", step.verdict.word()));
         }
         if let Some(words) = failed {
-            line = line.add(if is_here { Role::Bad } else { Role::Warn }, format!("  {words}"));
+            line = line.add(
+                if is_here { Role::Bad } else { Role::Warn },
+                format!("  {words}"),
+            );
         } else if let Some(status) = step.status {
-            line = line.add(if status < 400 { Role::Muted } else { Role::Warn }, format!("  {status}"));
+            line = line.add(
+                if status < 400 {
+                    Role::Muted
+                } else {
+                    Role::Warn
+                },
+                format!("  {status}"),
+            );
         }
         if let Some(micros) = step.micros {
-            line = line.add(Role::Muted, format!("  {}", duration(std::time::Duration::from_micros(micros))));
+            line = line.add(
+                Role::Muted,
+                format!("  {}", duration(std::time::Duration::from_micros(micros))),
+            );
         }
         lines.push(line);
         let more = format!("{indent}    ");
         let pod = step.pod.as_deref().unwrap_or("no pod");
         let at = step.address.as_deref().unwrap_or("no address");
-        let tag = step.tag.as_deref().map_or_else(|| "came untagged".into(), |t| format!("came tagged {t}"));
+        let tag = step
+            .tag
+            .as_deref()
+            .map_or_else(|| "came untagged".into(), |t| format!("came tagged {t}"));
         lines.push(Rich::of(Role::Muted, format!("{more}{pod}  {at}  {tag}")));
         if let Some(cause) = &step.cause {
-            let role = if step.verdict.is_bad() { Role::Bad } else { Role::Accent };
+            let role = if step.verdict.is_bad() {
+                Role::Bad
+            } else {
+                Role::Accent
+            };
             for part in wrap(cause, width.saturating_sub(more.len())) {
                 lines.push(Rich::of(role, format!("{more}{part}")));
             }

@@ -27,10 +27,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         let inner = canvas.pane(area, &title(model, Pane::Rollout), &Rich::new(), focused);
         let inner = super::gap::draw(canvas, model, inner, SEEN);
         let app = model.app.as_deref().unwrap_or("this namespace");
-        canvas.line(inner, 0, &Rich::of(Role::Muted, format!(" no release of {app} yet")));
+        canvas.line(
+            inner,
+            0,
+            &Rich::of(Role::Muted, format!(" no release of {app} yet")),
+        );
         if !model.read_only && forbidden(model, Action::Start).is_none() {
             let key = model.options.keymap.anywhere(Action::Start);
-            canvas.line(inner, 1, &Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " in Apps starts one"));
+            canvas.line(
+                inner,
+                1,
+                &Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " in Apps starts one"),
+            );
         }
         return;
     };
@@ -40,12 +48,20 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let newest = model.options.keymap.anywhere(Action::Back);
     let head = |name: &str| {
         let head = title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
-        if model.is_held() { head.add(Role::Warn, format!(" older, {newest} leaves it")) } else { head }
+        if model.is_held() {
+            head.add(Role::Warn, format!(" older, {newest} leaves it"))
+        } else {
+            head
+        }
     };
     // How it stands is not left out for a long name.
     let whole = head(name);
     let fits = crate::ui::widget::fits_a_frame(&whole, &facts, area.width);
-    let head = if fits { whole } else { head(&short(model, name, &release.spec.app)) };
+    let head = if fits {
+        whole
+    } else {
+        head(&short(model, name, &release.spec.app))
+    };
     let inner = canvas.pane(area, &head, &facts, focused);
     let inner = super::gap::draw(canvas, model, inner, SEEN);
     if inner.height == 0 {
@@ -53,13 +69,33 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(inner.width).saturating_sub(2);
-    let mut top = about(model, release, &status, usize::from(inner.height) > 14, width);
+    let mut top = about(
+        model,
+        release,
+        &status,
+        usize::from(inner.height) > 14,
+        width,
+    );
     let mut call = call(model, release, now, width);
     let pair = pair::lines(model, release, width);
-    let (list, chosen) = tasks(model, release, &status, width, usize::from(inner.height) > 14);
+    let (list, chosen) = tasks(
+        model,
+        release,
+        &status,
+        width,
+        usize::from(inner.height) > 14,
+    );
 
-    let body = Rect { x: inner.x, width: inner.width, ..inner };
-    let text = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
+    let body = Rect {
+        x: inner.x,
+        width: inner.width,
+        ..inner
+    };
+    let text = Rect {
+        x: inner.x + 1,
+        width: inner.width.saturating_sub(1),
+        ..inner
+    };
     let height = usize::from(inner.height);
     // How old and new answer stands over who must act; where there is hardly room, only that one of them is worse.
     let few = usize::from(inner.height) < call.len() + pair.len() + 6;
@@ -80,8 +116,19 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     for (i, (line, is_task)) in list.iter().enumerate().skip(first).take(room) {
         canvas.line(text, row, line);
         if Some(i) == chosen && *is_task && focused {
-            canvas.paint(Rect { y: body.y + row, height: 1, ..body }, Role::Selected);
-            canvas.line(Rect { width: 1, ..body }, row, &Rich::of(Role::Focus, model.options.glyphs.cursor));
+            canvas.paint(
+                Rect {
+                    y: body.y + row,
+                    height: 1,
+                    ..body
+                },
+                Role::Selected,
+            );
+            canvas.line(
+                Rect { width: 1, ..body },
+                row,
+                &Rich::of(Role::Focus, model.options.glyphs.cursor),
+            );
         }
         row += 1;
     }
@@ -91,55 +138,101 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     let left = height.saturating_sub(usize::from(row));
     if left > 1 {
-        history(canvas, model, &status, Rect { y: text.y + row, height: text.height - row, ..text });
+        history(
+            canvas,
+            model,
+            &status,
+            Rect {
+                y: text.y + row,
+                height: text.height - row,
+                ..text
+            },
+        );
     }
 }
 
 /// A release's name, with its App as everywhere else: `A production-7`.
 fn short(model: &Model, name: &str, app: &str) -> String {
-    let rest = name.strip_prefix(app).and_then(|rest| rest.strip_prefix('-'));
-    rest.map_or_else(|| name.to_owned(), |rest| format!("{} {rest}", words::short(model, app)))
+    let rest = name
+        .strip_prefix(app)
+        .and_then(|rest| rest.strip_prefix('-'));
+    rest.map_or_else(
+        || name.to_owned(),
+        |rest| format!("{} {rest}", words::short(model, app)),
+    )
 }
 
 /// Lines that it has to show, with its frame.
 pub(super) fn height(model: &Model, width: u16) -> usize {
-    let Some((_, release)) = model.selected_release() else { return 4 };
+    let Some((_, release)) = model.selected_release() else {
+        return 4;
+    };
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(width).saturating_sub(4);
-    let lines = about(model, release, &status, true, width).len() + tasks(model, release, &status, width, true).0.len();
-    let history = if status.history.is_empty() { 0 } else { status.history.len().min(HISTORY) + 1 };
-    let call = call(model, release, turn(release), width).len() + pair::lines(model, release, width).len();
+    let lines = about(model, release, &status, true, width).len()
+        + tasks(model, release, &status, width, true).0.len();
+    let history = if status.history.is_empty() {
+        0
+    } else {
+        status.history.len().min(HISTORY) + 1
+    };
+    let call =
+        call(model, release, turn(release), width).len() + pair::lines(model, release, width).len();
     lines + call + history + 2
 }
 
 /// What the release is: who, why, what images and versions.
-fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool, width: usize) -> Vec<Rich> {
+fn about(
+    model: &Model,
+    release: &Release,
+    status: &ReleaseStatus,
+    roomy: bool,
+    width: usize,
+) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let spec = &release.spec;
-    let stage = if spec.stage.is_empty() { "teardown" } else { &spec.stage };
-    let mut who = Rich::of(Role::Title, stage).add(Role::Muted, " by ").add(Role::Text, &spec.requester);
-    let spent = words::elapsed(model, status.started_at.as_ref(), status.finished_at.as_ref());
+    let stage = if spec.stage.is_empty() {
+        "teardown"
+    } else {
+        &spec.stage
+    };
+    let mut who = Rich::of(Role::Title, stage)
+        .add(Role::Muted, " by ")
+        .add(Role::Text, &spec.requester);
+    let spent = words::elapsed(
+        model,
+        status.started_at.as_ref(),
+        status.finished_at.as_ref(),
+    );
     if !spent.is_empty() {
         who = who.add(Role::Muted, format!(" {} {spent}", glyphs.dot));
     }
     if let Some(window) = &spec.window {
-        let part = Rich::of(Role::Muted, format!(" {} window ", glyphs.dot)).add(Role::Text, words::window(window));
+        let part = Rich::of(Role::Muted, format!(" {} window ", glyphs.dot))
+            .add(Role::Text, words::window(window));
         if who.width() + part.width() <= width {
             who = who.join(part);
         }
     }
     if let Some(comment) = spec.comment.as_ref().filter(|_| who.width() + 15 <= width) {
-        who = who.add(Role::Muted, format!(" {} ", glyphs.dot)).add(Role::Text, comment);
+        who = who
+            .add(Role::Muted, format!(" {} ", glyphs.dot))
+            .add(Role::Text, comment);
     }
     let mut lines = vec![who];
-    let deploy = status.tasks.iter().rfind(|t| t.kind == "deploy").filter(|t| !t.new_images.is_empty());
+    let deploy = status
+        .tasks
+        .iter()
+        .rfind(|t| t.kind == "deploy")
+        .filter(|t| !t.new_images.is_empty());
     if let Some(task) = deploy {
         for (image, new) in &task.new_images {
             let old = task.old_images.get(image).map(String::as_str);
             let line = change(glyphs, image, old.unwrap_or("nothing"), new, width);
             let line = match (&task.old_version, &task.new_version) {
                 (Some(old), Some(new)) => {
-                    let versions = Rich::of(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
+                    let versions =
+                        Rich::of(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
                     // Half a version tells nothing.
                     ranked(vec![(0, line), (1, versions)], width)
                 }
@@ -151,10 +244,13 @@ fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool, 
         let goal = goal(model, release);
         for (image, reference) in &status.images {
             let old = goal.and_then(|e| e.images.get(image));
-            lines.push(match old.filter(|old| words::image(old) != words::image(reference)) {
-                Some(old) => change(glyphs, image, old, reference, width),
-                None => Rich::of(Role::Muted, format!("{image} ")).add(Role::Lane, words::image(reference)),
-            });
+            lines.push(
+                match old.filter(|old| words::image(old) != words::image(reference)) {
+                    Some(old) => change(glyphs, image, old, reference, width),
+                    None => Rich::of(Role::Muted, format!("{image} "))
+                        .add(Role::Lane, words::image(reference)),
+                },
+            );
         }
     }
     if roomy {
@@ -167,10 +263,15 @@ fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool, 
 fn change(glyphs: &Glyphs, image: &str, old: &str, new: &str, width: usize) -> Rich {
     let line = |name: &dyn Fn(&str) -> String| {
         let line = Rich::of(Role::Muted, format!("{image} ")).add(Role::Text, name(old));
-        line.add(Role::Muted, format!(" {} ", glyphs.arrow)).add(Role::Lane, name(new))
+        line.add(Role::Muted, format!(" {} ", glyphs.arrow))
+            .add(Role::Lane, name(new))
     };
     let whole = line(&|image| words::image(image).to_owned());
-    if whole.width() <= width { whole } else { line(&|image| words::tag(image).to_owned()) }
+    if whole.width() <= width {
+        whole
+    } else {
+        line(&|image| words::tag(image).to_owned())
+    }
 }
 
 /// Where the release leads to: what the environment of its last deployment runs now.
@@ -199,14 +300,26 @@ fn tasks(
             chosen = Some(lines.len());
         }
         lines.push((task::row(model, release, found, columns, width), true));
-        let moving = !matches!(found.phase, TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped);
+        let moving = !matches!(
+            found.phase,
+            TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
+        );
         let wanted = found.kind == "deploy" && !found.batches.is_empty();
-        if wanted && (moving && (found.batches.len() > 1 || roomy) || is_selected && model.task.is_some()) {
-            lines.extend(task::batches(model, release, found, width).into_iter().map(|l| (l, false)));
+        if wanted
+            && (moving && (found.batches.len() > 1 || roomy) || is_selected && model.task.is_some())
+        {
+            lines.extend(
+                task::batches(model, release, found, width)
+                    .into_iter()
+                    .map(|l| (l, false)),
+            );
         }
     }
     if status.tasks.is_empty() {
-        lines.push((Rich::of(Role::Muted, "the engine has not looked at it yet"), false));
+        lines.push((
+            Rich::of(Role::Muted, "the engine has not looked at it yet"),
+            false,
+        ));
     }
     (lines, chosen)
 }
@@ -216,7 +329,8 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     let glyphs = &model.options.glyphs;
     let name = release.metadata.name.as_deref().unwrap_or_default();
     if let Some(pending) = model.pending_about(name) {
-        let line = Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Text, format!(" {}", pending.words));
+        let line = Rich::of(Role::Busy, glyphs.spinner(model.beat))
+            .add(Role::Text, format!(" {}", pending.words));
         return vec![line];
     }
     let keys = |actions: &[(Action, &str)]| {
@@ -228,8 +342,14 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
                 // Once: what is said of one of them holds for the other.
                 return line.add(Role::Muted, format!("  {word}: {why}"));
             }
-            let key = model.options.keymap.key(&[Context::Release], *action).unwrap_or_default();
-            line = line.add(Role::Key, format!("  {key}")).add(Role::Text, format!(" {word}"));
+            let key = model
+                .options
+                .keymap
+                .key(&[Context::Release], *action)
+                .unwrap_or_default();
+            line = line
+                .add(Role::Key, format!("  {key}"))
+                .add(Role::Text, format!(" {word}"));
         }
         line
     };
@@ -237,17 +357,26 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     let (role, words, keys) = match now {
         Turn::Approve(task) => (
             Role::Warn,
-            task.message.clone().unwrap_or_else(|| format!("{} waits for approval", task.name)),
+            task.message
+                .clone()
+                .unwrap_or_else(|| format!("{} waits for approval", task.name)),
             keys(&[(Action::Approve, "approve"), (Action::Refuse, "refuse")]),
         ),
         Turn::Batch(task, next) => (
             Role::Warn,
-            task.message.clone().unwrap_or_else(|| format!("batch {next} waits to be let through")),
-            keys(&[(Action::Continue, "next batch"), (Action::Abort, "roll back")]),
+            task.message
+                .clone()
+                .unwrap_or_else(|| format!("batch {next} waits to be let through")),
+            keys(&[
+                (Action::Continue, "next batch"),
+                (Action::Abort, "roll back"),
+            ]),
         ),
         Turn::Proceed(task) => (
             Role::Warn,
-            task.message.clone().unwrap_or_else(|| format!("{} waits", task.name)),
+            task.message
+                .clone()
+                .unwrap_or_else(|| format!("{} waits", task.name)),
             keys(&[(Action::Continue, "go on"), (Action::Abort, "roll back")]),
         ),
         Turn::Held => (
@@ -257,13 +386,25 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
         ),
         Turn::Failed(task) => (
             Role::Bad,
-            task.and_then(|t| t.message.clone()).or(message).unwrap_or_else(|| "a task failed".into()),
-            keys(&[(Action::Retry, "retry"), (Action::Skip, "skip"), (Action::Abort, "roll back")]),
+            task.and_then(|t| t.message.clone())
+                .or(message)
+                .unwrap_or_else(|| "a task failed".into()),
+            keys(&[
+                (Action::Retry, "retry"),
+                (Action::Skip, "skip"),
+                (Action::Abort, "roll back"),
+            ]),
         ),
-        Turn::Aborting => (Role::Warn, message.unwrap_or_else(|| "rolling back".into()), Rich::new()),
-        Turn::Busy(Some(task)) if task.message.is_some() => {
-            (Role::Busy, task.message.clone().unwrap_or_default(), Rich::new())
-        }
+        Turn::Aborting => (
+            Role::Warn,
+            message.unwrap_or_else(|| "rolling back".into()),
+            Rich::new(),
+        ),
+        Turn::Busy(Some(task)) if task.message.is_some() => (
+            Role::Busy,
+            task.message.clone().unwrap_or_default(),
+            Rich::new(),
+        ),
         _ => match message {
             Some(message) => (Role::Muted, message, Rich::new()),
             None => return vec![],
@@ -273,7 +414,17 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     let mut lines: Vec<Rich> = wrap_in(&words, width.saturating_sub(2), 3)
         .into_iter()
         .enumerate()
-        .map(|(i, line)| Rich::of(role, if i == 0 { format!("{sign} ") } else { "  ".into() }).add(role, line))
+        .map(|(i, line)| {
+            Rich::of(
+                role,
+                if i == 0 {
+                    format!("{sign} ")
+                } else {
+                    "  ".into()
+                },
+            )
+            .add(role, line)
+        })
         .collect();
     if !keys.is_empty() {
         match lines.last_mut() {
@@ -290,10 +441,16 @@ fn history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area:
     canvas.line(area, 0, &Rich::of(Role::Border, glyphs.rule.repeat(width)));
     let room = usize::from(area.height) - 1;
     for (i, entry) in status.history.iter().rev().take(room).enumerate() {
-        let time = super::words::time(Some(&entry.at)).map(super::words::hms).unwrap_or_default();
+        let time = super::words::time(Some(&entry.at))
+            .map(super::words::hms)
+            .unwrap_or_default();
         let mut line = Rich::of(Role::Muted, format!("{time} ")).add(Role::Accent, &entry.by);
         line = line.add(Role::Text, format!(" {}", entry.action));
-        if let Some(task) = entry.task.as_ref().filter(|t| !entry.action.contains(t.as_str())) {
+        if let Some(task) = entry
+            .task
+            .as_ref()
+            .filter(|t| !entry.action.contains(t.as_str()))
+        {
             line = line.add(Role::Muted, format!(" {} {task}", glyphs.dot));
         }
         if let Some(message) = &entry.message {

@@ -13,8 +13,14 @@ use crate::{
 
 /// What the names of tasks and their times need.
 pub(super) fn columns(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
-    let spent = |t: &TaskStatus| words::elapsed(model, t.started_at.as_ref(), t.finished_at.as_ref()).len();
-    let name = tasks.iter().map(|t| t.name.chars().count()).max().unwrap_or(8).clamp(8, 20);
+    let spent =
+        |t: &TaskStatus| words::elapsed(model, t.started_at.as_ref(), t.finished_at.as_ref()).len();
+    let name = tasks
+        .iter()
+        .map(|t| t.name.chars().count())
+        .max()
+        .unwrap_or(8)
+        .clamp(8, 20);
     (name, tasks.iter().map(spent).max().unwrap_or(0))
 }
 
@@ -27,31 +33,55 @@ pub(super) fn row(
 ) -> Rich {
     let glyphs = &model.options.glyphs;
     let (role, sign) = words::task(glyphs, model.beat, task);
-    let text = if task.phase == TaskPhase::Pending { Role::Muted } else { Role::Text };
-    let line = Rich::of(role, format!("{sign} ")).col(text, &task.name, name).add(Role::Text, "  ");
+    let text = if task.phase == TaskPhase::Pending {
+        Role::Muted
+    } else {
+        Role::Text
+    };
+    let line = Rich::of(role, format!("{sign} "))
+        .col(text, &task.name, name)
+        .add(Role::Text, "  ");
     let spent = words::elapsed(model, task.started_at.as_ref(), task.finished_at.as_ref());
     let (role, forms) = about(model, release, task);
     let room = width.saturating_sub(line.width() + time + 1);
-    line.col(role, fitting(&forms, room), room).right(Role::Muted, spent, time + 1)
+    line.col(role, fitting(&forms, room), room)
+        .right(Role::Muted, spent, time + 1)
 }
 
 /// Who decided on a task, in what words, oldest first.
-fn decisions<'a>(release: &'a Release, task: &'a TaskStatus) -> impl Iterator<Item = &'a HistoryEntry> {
-    let decided = |h: &&HistoryEntry| h.action.starts_with("approved") || h.action.starts_with("refused");
+fn decisions<'a>(
+    release: &'a Release,
+    task: &'a TaskStatus,
+) -> impl Iterator<Item = &'a HistoryEntry> {
+    let decided =
+        |h: &&HistoryEntry| h.action.starts_with("approved") || h.action.starts_with("refused");
     let history = release.status.iter().flat_map(|s| &s.history);
-    history.filter(move |h| h.by != "engine" && h.task.as_deref() == Some(task.name.as_str())).filter(decided)
+    history
+        .filter(move |h| h.by != "engine" && h.task.as_deref() == Some(task.name.as_str()))
+        .filter(decided)
 }
 
 /// What a task does and how far it is, the longest form first.
 fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<String>) {
     let arrow = model.options.glyphs.arrow;
     let environment = task.environment.as_deref().unwrap_or_default();
-    let attempt = if task.attempt > 1 { format!(", attempt {}", task.attempt) } else { String::new() };
-    let quiet = matches!(task.phase, TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped);
+    let attempt = if task.attempt > 1 {
+        format!(", attempt {}", task.attempt)
+    } else {
+        String::new()
+    };
+    let quiet = matches!(
+        task.phase,
+        TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
+    );
     let role = if quiet { Role::Muted } else { Role::Text };
     let forms = match task.kind.as_str() {
         "deploy" => {
-            let done = task.batches.iter().filter(|b| b.phase == BatchPhase::Done).count();
+            let done = task
+                .batches
+                .iter()
+                .filter(|b| b.phase == BatchPhase::Done)
+                .count();
             match task.batches.len() {
                 0 | 1 => vec![format!("{arrow} {environment}")],
                 n => vec![
@@ -61,12 +91,18 @@ fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<Stri
                 ],
             }
         }
-        "cleanUp" => vec![format!("take {environment} down"), format!("{environment} down")],
+        "cleanUp" => vec![
+            format!("take {environment} down"),
+            format!("{environment} down"),
+        ],
         "verify" => {
             let passed = task.probes.iter().filter(|p| p.passed).count();
             match task.probes.len() {
                 0 => vec!["probes".into()],
-                n => vec![format!("probes, {passed} of {n} right"), format!("{passed} of {n} right")],
+                n => vec![
+                    format!("probes, {passed} of {n} right"),
+                    format!("{passed} of {n} right"),
+                ],
             }
         }
         "build" => match task.new_images.values().next() {
@@ -74,8 +110,14 @@ fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<Stri
             None => vec!["image".into()],
         },
         "approval" => {
-            let by: Vec<String> = decisions(release, task).map(|h| format!("{} by {}", h.action, h.by)).collect();
-            if by.is_empty() { vec!["approval".into()] } else { vec![by.join(", ")] }
+            let by: Vec<String> = decisions(release, task)
+                .map(|h| format!("{} by {}", h.action, h.by))
+                .collect();
+            if by.is_empty() {
+                vec!["approval".into()]
+            } else {
+                vec![by.join(", ")]
+            }
         }
         "proceed" => vec!["go-ahead".into()],
         other => vec![other.to_owned()],
@@ -84,18 +126,42 @@ fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<Stri
         (Some(message), TaskPhase::Failed) => (Role::Bad, format!(": {message}")),
         _ => (role, String::new()),
     };
-    (role, forms.into_iter().map(|form| format!("{form}{attempt}{message}")).collect())
+    (
+        role,
+        forms
+            .into_iter()
+            .map(|form| format!("{form}{attempt}{message}"))
+            .collect(),
+    )
 }
 
 /// Batch by batch what is to be, and the pods as they are.
-pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width: usize) -> Vec<Rich> {
+pub(super) fn batches(
+    model: &Model,
+    release: &Release,
+    task: &TaskStatus,
+    width: usize,
+) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let environment = task.environment.as_deref().unwrap_or_default();
     let app = &release.spec.app;
     let workloads: Vec<_> = model.world.workloads_of(app, environment).collect();
-    let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, environment));
-    let total = task.batches.iter().map(|b| b.target).max().unwrap_or(0).max(now.wanted);
-    let bar = usize::try_from(total).unwrap_or(8).clamp(4, (width / 3).clamp(4, 24)) + 1;
+    let now = split(
+        Some(task),
+        &workloads,
+        facts::pods(&model.facts, &model.world, app, environment),
+    );
+    let total = task
+        .batches
+        .iter()
+        .map(|b| b.target)
+        .max()
+        .unwrap_or(0)
+        .max(now.wanted);
+    let bar = usize::try_from(total)
+        .unwrap_or(8)
+        .clamp(4, (width / 3).clamp(4, 24))
+        + 1;
     let coming = match way(&workloads) {
         Way::Beside => "new pods come up",
         Way::InPlace => "pods are replaced one by one",
@@ -107,22 +173,31 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
         let (role, sign, word) = match batch.phase {
             BatchPhase::Pending => (Role::Muted, glyphs.idle, ""),
             // Only what is at work turns.
-            BatchPhase::Surging | BatchPhase::Retiring if task.phase != TaskPhase::Running => match task.phase {
-                TaskPhase::Failed => (Role::Bad, glyphs.bad, "not done"),
-                TaskPhase::Waiting | TaskPhase::Paused => (Role::Warn, glyphs.held, "held"),
-                TaskPhase::Aborted => (Role::Muted, glyphs.gone, "rolled back"),
-                _ => (Role::Muted, glyphs.gone, "left"),
-            },
+            BatchPhase::Surging | BatchPhase::Retiring if task.phase != TaskPhase::Running => {
+                match task.phase {
+                    TaskPhase::Failed => (Role::Bad, glyphs.bad, "not done"),
+                    TaskPhase::Waiting | TaskPhase::Paused => (Role::Warn, glyphs.held, "held"),
+                    TaskPhase::Aborted => (Role::Muted, glyphs.gone, "rolled back"),
+                    _ => (Role::Muted, glyphs.gone, "left"),
+                }
+            }
             BatchPhase::Surging => (Role::Busy, glyphs.spinner(model.beat), coming),
             BatchPhase::Retiring => (Role::Busy, glyphs.spinner(model.beat), "old pods go"),
             BatchPhase::Done => (Role::Ok, glyphs.ok, ""),
         };
-        let line = Rich::of(role, format!("  {sign} ")).add(Role::Muted, format!("{:>2}  ", batch.number));
-        let line = line.join(words::bar(glyphs, batch.target, 0, old, bar - 1)).to(9 + bar);
+        let line =
+            Rich::of(role, format!("  {sign} ")).add(Role::Muted, format!("{:>2}  ", batch.number));
+        let line = line
+            .join(words::bar(glyphs, batch.target, 0, old, bar - 1))
+            .to(9 + bar);
         let counts = format!("{} new {} old", batch.target, old);
         let ended = batch.finished_at.as_ref().or(task.finished_at.as_ref());
         let spent = words::elapsed(model, batch.started_at.as_ref(), ended);
-        let text = if batch.phase == BatchPhase::Pending { Role::Muted } else { Role::Text };
+        let text = if batch.phase == BatchPhase::Pending {
+            Role::Muted
+        } else {
+            Role::Text
+        };
         let line = line.col(text, counts, 14);
         let room = width.saturating_sub(line.width() + 6);
         lines.push(line.col(role, word, room).right(Role::Muted, spent, 6));
@@ -131,9 +206,24 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
         lines.push(Rich::of(Role::Accent, "   now  ").add(Role::Warn, gap.words()));
     } else if now.wanted > 0 || now.new_ready + now.new_coming + now.old > 0 {
         let line = Rich::of(Role::Accent, "   now  ");
-        let line = line.join(words::bar(glyphs, now.new_ready, now.new_coming, now.old, bar)).to(9 + bar);
-        let coming = if now.new_coming > 0 { format!(", {} coming", now.new_coming) } else { String::new() };
-        lines.push(line.add(Role::Text, format!("{} new ready{coming}, {} old", now.new_ready, now.old)));
+        let line = line
+            .join(words::bar(
+                glyphs,
+                now.new_ready,
+                now.new_coming,
+                now.old,
+                bar,
+            ))
+            .to(9 + bar);
+        let coming = if now.new_coming > 0 {
+            format!(", {} coming", now.new_coming)
+        } else {
+            String::new()
+        };
+        lines.push(line.add(
+            Role::Text,
+            format!("{} new ready{coming}, {} old", now.new_ready, now.old),
+        ));
     }
     lines
 }
@@ -144,11 +234,18 @@ pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec
     let mut lines = vec![];
     let mut add = |label: &str, text: String| {
         for (i, part) in wrap(&text, width).into_iter().enumerate() {
-            lines.push(Rich::new().col(Role::Muted, if i == 0 { label } else { "" }, 16).add(Role::Text, part));
+            lines.push(
+                Rich::new()
+                    .col(Role::Muted, if i == 0 { label } else { "" }, 16)
+                    .add(Role::Text, part),
+            );
         }
     };
     add("kind", task.kind.clone());
-    add("phase", format!("{:?}, attempt {}", task.phase, task.attempt));
+    add(
+        "phase",
+        format!("{:?}, attempt {}", task.phase, task.attempt),
+    );
     if let Some(environment) = &task.environment {
         add("environment", environment.clone());
     }
@@ -170,16 +267,34 @@ pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec
         add(&format!("image {image}"), format!("{old} → {new}"));
     }
     for said in decisions(release, task) {
-        let at = words::time(Some(&said.at)).map_or_else(|| said.at.clone(), |at| at.strftime("%F %T").to_string());
-        let comment = said.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
+        let at = words::time(Some(&said.at))
+            .map_or_else(|| said.at.clone(), |at| at.strftime("%F %T").to_string());
+        let comment = said
+            .message
+            .as_ref()
+            .map(|m| format!(": {m}"))
+            .unwrap_or_default();
         add(&said.action, format!("by {} at {at}{comment}", said.by));
     }
     for probe in &task.probes {
-        let hops = probe.chain.iter().map(|h| chain::hop(model, &h.app, Some(h.served)));
+        let hops = probe
+            .chain
+            .iter()
+            .map(|h| chain::hop(model, &h.app, Some(h.served)));
         let chain = chain::joined(&model.options.glyphs, hops).text();
         let word = if probe.passed { "right" } else { "wrong" };
-        let message = probe.message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
-        add("probe", format!("{} {} {word}: {}{message}", probe.probe.path, probe.status, chain));
+        let message = probe
+            .message
+            .as_deref()
+            .map(|m| format!(": {m}"))
+            .unwrap_or_default();
+        add(
+            "probe",
+            format!(
+                "{} {} {word}: {}{message}",
+                probe.probe.path, probe.status, chain
+            ),
+        );
     }
     if !task.batches.is_empty() {
         lines.push(Rich::new());

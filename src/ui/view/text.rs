@@ -26,7 +26,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Te
     let first = text.first(lines.len(), height);
     let mut title = Rich::new();
     if text.loading {
-        title = title.add(Role::Busy, format!("{} ", model.options.glyphs.spinner(model.beat)));
+        title = title.add(
+            Role::Busy,
+            format!("{} ", model.options.glyphs.spinner(model.beat)),
+        );
     }
     title = title.add(Role::Title, &text.title);
     if !text.filter.is_empty() {
@@ -34,17 +37,31 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Te
     }
     let mut facts = Rich::new();
     if text.dropped > 0 {
-        facts = facts.add(Role::Warn, format!("{} older lines dropped  ", text.dropped));
+        facts = facts.add(
+            Role::Warn,
+            format!("{} older lines dropped  ", text.dropped),
+        );
     }
     if text.follow {
         facts = facts.add(Role::Ok, "following  ");
     }
     let last = (first + height).min(lines.len());
-    facts = facts.add(Role::Muted, format!("{}-{last} of {}", (first + 1).min(lines.len()), lines.len()));
-    let role = if footer::reads(model) { Role::Focus } else { Role::Border };
+    facts = facts.add(
+        Role::Muted,
+        format!("{}-{last} of {}", (first + 1).min(lines.len()), lines.len()),
+    );
+    let role = if footer::reads(model) {
+        Role::Focus
+    } else {
+        Role::Border
+    };
     canvas.clear(area);
     let inner = canvas.modal(area, &title, &facts, &Rich::new(), role);
-    let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    let body = Rect {
+        x: inner.x + 1,
+        width: inner.width.saturating_sub(2),
+        ..inner
+    };
     for (i, line) in lines.iter().skip(first).take(height).enumerate() {
         canvas.line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
     }
@@ -74,16 +91,26 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         }
         Source::Events(own) => events(model, own),
         Source::Logs(_) | Source::Yaml(_) => {
-            return text.lines.iter().filter(|l| matches(&text.filter, &l.text())).cloned().collect();
+            return text
+                .lines
+                .iter()
+                .filter(|l| matches(&text.filter, &l.text()))
+                .cloned()
+                .collect();
         }
     };
-    all.into_iter().filter(|l| matches(&text.filter, &l.text())).collect()
+    all.into_iter()
+        .filter(|l| matches(&text.filter, &l.text()))
+        .collect()
 }
 
 /// The same as they are seen: what is too long for the screen goes on in the next row.
 pub(crate) fn rows(model: &Model, text: &Text) -> Vec<Rich> {
     let width = usize::from(model.size.0).saturating_sub(4);
-    lines(model, text).into_iter().flat_map(|line| line.broken(width)).collect()
+    lines(model, text)
+        .into_iter()
+        .flat_map(|line| line.broken(width))
+        .collect()
 }
 
 fn task_lines(model: &Model, release: &str, name: &str) -> Vec<Rich> {
@@ -91,16 +118,30 @@ fn task_lines(model: &Model, release: &str, name: &str) -> Vec<Rich> {
     let status = found.and_then(|r| r.status.as_ref());
     match found.zip(status.and_then(|s| s.tasks.iter().find(|t| t.name == name))) {
         Some((release, found)) => task::detail(model, release, found),
-        None => vec![Rich::of(Role::Warn, format!("release {release} has no task {name} any more"))],
+        None => vec![Rich::of(
+            Role::Warn,
+            format!("release {release} has no task {name} any more"),
+        )],
     }
 }
 
 fn events(model: &Model, own: &[Key]) -> Vec<Rich> {
-    let about = |e: &Event| own.iter().any(|k| k.namespace == e.object.namespace && e.object.name.starts_with(&k.name));
+    let about = |e: &Event| {
+        own.iter()
+            .any(|k| k.namespace == e.object.namespace && e.object.name.starts_with(&k.name))
+    };
     let line = |event: &Event| {
-        let role = if event.warning { Role::Warn } else { Role::Muted };
+        let role = if event.warning {
+            Role::Warn
+        } else {
+            Role::Muted
+        };
         let time = event.time.map(|t| age(model.now, t)).unwrap_or_default();
-        let count = if event.count > 1 { format!(" (×{})", event.count) } else { String::new() };
+        let count = if event.count > 1 {
+            format!(" (×{})", event.count)
+        } else {
+            String::new()
+        };
         Rich::new()
             .right(Role::Muted, time, 6)
             .add(Role::Text, "  ")
@@ -108,8 +149,19 @@ fn events(model: &Model, own: &[Key]) -> Vec<Rich> {
             .add(Role::Accent, format!(" {} ", event.object.name))
             .add(Role::Text, format!("{}{count}", event.message))
     };
-    let lines: Vec<Rich> = model.world.events.iter().rev().filter(|e| about(e)).map(line).collect();
-    if lines.is_empty() { vec![Rich::of(Role::Muted, "no events are known")] } else { lines }
+    let lines: Vec<Rich> = model
+        .world
+        .events
+        .iter()
+        .rev()
+        .filter(|e| about(e))
+        .map(line)
+        .collect();
+    if lines.is_empty() {
+        vec![Rich::of(Role::Muted, "no events are known")]
+    } else {
+        lines
+    }
 }
 
 /// The keys that work beneath, then all others.
@@ -120,14 +172,28 @@ fn help(model: &Model) -> Vec<Rich> {
     let mut lines = vec![];
     for context in beneath.iter().copied().chain(others) {
         let here = beneath.contains(&context);
-        lines.push(Rich::of(if here { Role::Accent } else { Role::Muted }, context.title()));
-        for binding in model.options.keymap.bindings().iter().filter(|b| b.context == context) {
+        lines.push(Rich::of(
+            if here { Role::Accent } else { Role::Muted },
+            context.title(),
+        ));
+        for binding in model
+            .options
+            .keymap
+            .bindings()
+            .iter()
+            .filter(|b| b.context == context)
+        {
             let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
             let off = model.read_only && binding.action.danger() != Danger::Safe;
             let missing = forbidden(model, binding.action);
-            let role = if off || missing.is_some() { Role::Muted } else { Role::Text };
-            let mut line =
-                Rich::of(Role::Text, "  ").col(Role::Key, keys.join(" "), 18).add(role, binding.action.sentence());
+            let role = if off || missing.is_some() {
+                Role::Muted
+            } else {
+                Role::Text
+            };
+            let mut line = Rich::of(Role::Text, "  ")
+                .col(Role::Key, keys.join(" "), 18)
+                .add(role, binding.action.sentence());
             if binding.action.danger() == Danger::Dangerous {
                 line = line.add(Role::Warn, "  asks first");
             }
@@ -142,8 +208,16 @@ fn help(model: &Model) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     lines.push(Rich::of(Role::Muted, "Signs"));
     for (role, sign, words) in [
-        (Role::Lane, glyphs.full, "served by a gray version; an enabled lane"),
-        (Role::Text, glyphs.empty, "served by the baseline; a disabled lane"),
+        (
+            Role::Lane,
+            glyphs.full,
+            "served by a gray version; an enabled lane",
+        ),
+        (
+            Role::Text,
+            glyphs.empty,
+            "served by the baseline; a disabled lane",
+        ),
         (Role::Ok, glyphs.full, "running"),
         (Role::Busy, glyphs.half, "under way"),
         (Role::Warn, glyphs.wait, "a person must act"),
@@ -153,10 +227,18 @@ fn help(model: &Model) -> Vec<Rich> {
         (Role::Muted, glyphs.gone, "cleaned, skipped"),
         (Role::Warn, glyphs.lock, "locked"),
         (Role::Lane, glyphs.new, "a pod of the new version"),
-        (Role::Busy, glyphs.coming, "a pod of the new version, coming up"),
+        (
+            Role::Busy,
+            glyphs.coming,
+            "a pod of the new version, coming up",
+        ),
         (Role::Muted, glyphs.old, "a pod of the old version"),
     ] {
-        lines.push(Rich::of(Role::Text, "  ").col(role, sign, 18).add(Role::Text, words));
+        lines.push(
+            Rich::of(Role::Text, "  ")
+                .col(role, sign, 18)
+                .add(Role::Text, words),
+        );
     }
     lines
 }
@@ -176,8 +258,15 @@ impl Model {
             Pane::Trace => Some(Context::Trace),
         };
         let release = !matches!(self.pane, Pane::Lanes | Pane::Trace);
-        let rest = [release.then_some(Context::Release), Some(Context::Global), Some(Context::Move)];
-        first.into_iter().chain(rest.into_iter().flatten()).collect()
+        let rest = [
+            release.then_some(Context::Release),
+            Some(Context::Global),
+            Some(Context::Move),
+        ];
+        first
+            .into_iter()
+            .chain(rest.into_iter().flatten())
+            .collect()
     }
 }
 
@@ -187,11 +276,19 @@ fn notices(model: &Model) -> Vec<Rich> {
     for notice in &model.notices {
         let role = footer::level(notice.level);
         for (i, part) in wrap(&notice.text, width).into_iter().enumerate() {
-            let time = if i == 0 { words::hms(notice.time) } else { String::new() };
+            let time = if i == 0 {
+                words::hms(notice.time)
+            } else {
+                String::new()
+            };
             lines.push(Rich::new().col(Role::Muted, time, 10).add(role, part));
         }
         for detail in &notice.detail {
-            lines.extend(wrap(detail, width).into_iter().map(|d| Rich::of(Role::Muted, format!("          {d}"))));
+            lines.extend(
+                wrap(detail, width)
+                    .into_iter()
+                    .map(|d| Rich::of(Role::Muted, format!("          {d}"))),
+            );
         }
     }
     if lines.is_empty() {
@@ -206,16 +303,22 @@ type Results = [(String, Came)];
 fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let width = usize::from(model.size.0).saturating_sub(5);
-    let most = results.iter().map(|(_, r)| r.as_ref().and_then(|r| r.as_ref().ok()).map_or(1, Vec::len)).max();
+    let most = results
+        .iter()
+        .map(|(_, r)| r.as_ref().and_then(|r| r.as_ref().ok()).map_or(1, Vec::len))
+        .max();
     if results.len() == 1 && most.unwrap_or(1) > 1 {
         return many(model, results);
     }
     let label = 10;
     let column = width.saturating_sub(label) / results.len().max(1);
     let cell = column.saturating_sub(2);
-    let each: Vec<Option<&Result<Vec<Probed>, Fault>>> = results.iter().map(|(_, r)| r.as_ref()).collect();
-    let probes: Vec<Option<&Probed>> =
-        each.iter().map(|r| r.and_then(|r| r.as_ref().ok()).and_then(|p| p.first())).collect();
+    let each: Vec<Option<&Result<Vec<Probed>, Fault>>> =
+        results.iter().map(|(_, r)| r.as_ref()).collect();
+    let probes: Vec<Option<&Probed>> = each
+        .iter()
+        .map(|r| r.and_then(|r| r.as_ref().ok()).and_then(|p| p.first()))
+        .collect();
     let mut lines = vec![];
     let mut head = Rich::new().col(Role::Muted, "", label);
     for (name, _) in results {
@@ -227,8 +330,13 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
         for (i, probe) in probes.iter().enumerate() {
             let (role, text) = match (probe, each.get(i).copied().flatten()) {
                 (Some(probe), _) => of(probe),
-                (None, None) if name == "request" => (Role::Busy, format!("{} on its way", glyphs.spinner(model.beat))),
-                (None, Some(Err(_))) if name == "verdict" => (Role::Bad, format!("{} no answer", glyphs.bad)),
+                (None, None) if name == "request" => (
+                    Role::Busy,
+                    format!("{} on its way", glyphs.spinner(model.beat)),
+                ),
+                (None, Some(Err(_))) if name == "verdict" => {
+                    (Role::Bad, format!("{} no answer", glyphs.bad))
+                }
                 _ => (Role::Muted, String::new()),
             };
             line = line.col(role, text, cell).add(Role::Text, "  ");
@@ -237,7 +345,10 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     };
     lines.push(row("request", &|p| (Role::Text, p.path.clone())));
     lines.push(row("status", &|p| match p.status {
-        Some(s) => (if s < 400 { Role::Ok } else { Role::Bad }, format!("{s} in {:.1} ms", p.latency_ms)),
+        Some(s) => (
+            if s < 400 { Role::Ok } else { Role::Bad },
+            format!("{s} in {:.1} ms", p.latency_ms),
+        ),
         None => (Role::Bad, "no answer".into()),
     }));
     lines.push(row("lane", &|p| match &p.lane {
@@ -246,20 +357,31 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     }));
     let mut line = Rich::new().col(Role::Muted, "chain", label);
     for (i, probe) in probes.iter().enumerate() {
-        let chain = chain::chain(model, probe.iter().flat_map(|p| &p.chains).flat_map(|c| &c.steps));
+        let chain = chain::chain(
+            model,
+            probe.iter().flat_map(|p| &p.chains).flat_map(|c| &c.steps),
+        );
         line = line.join(chain.cut(cell)).to(label + (i + 1) * (cell + 2));
     }
     lines.extend([line, Rich::new()]);
-    let hops =
-        probes.iter().flatten().map(|p| p.chains.iter().map(|c| c.steps.len()).sum::<usize>()).max().unwrap_or(0);
+    let hops = probes
+        .iter()
+        .flatten()
+        .map(|p| p.chains.iter().map(|c| c.steps.len()).sum::<usize>())
+        .max()
+        .unwrap_or(0);
     for i in 0..hops {
         let mut line = Rich::new().col(Role::Muted, if i == 0 { "hops" } else { "" }, label);
         let mut under: Vec<Vec<String>> = vec![];
         for probe in &probes {
             let step = probe.and_then(|p| p.chains.iter().flat_map(|c| &c.steps).nth(i));
-            let (role, text) = step.map_or((Role::Muted, String::new()), |step| hop(model, step, i == 0, cell));
+            let (role, text) = step.map_or((Role::Muted, String::new()), |step| {
+                hop(model, step, i == 0, cell)
+            });
             line = line.col(role, text, cell).add(Role::Text, "  ");
-            let more = step.and_then(|s| s.cause.as_deref().or(s.pod.as_deref())).unwrap_or_default();
+            let more = step
+                .and_then(|s| s.cause.as_deref().or(s.pod.as_deref()))
+                .unwrap_or_default();
             under.push(wrap(more, cell.saturating_sub(3)));
         }
         lines.push(line);
@@ -267,7 +389,9 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
             let mut line = Rich::new().to(label);
             for each in &under {
                 let part = each.get(n).map(String::as_str).unwrap_or_default();
-                line = line.col(Role::Muted, format!("   {part}"), cell).add(Role::Text, "  ");
+                line = line
+                    .col(Role::Muted, format!("   {part}"), cell)
+                    .add(Role::Text, "  ");
             }
             lines.push(line);
         }
@@ -275,18 +399,43 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     lines.push(Rich::new());
     lines.push(row("verdict", &|p| verdict(model, p)));
     for (i, (name, _)) in results.iter().enumerate() {
-        let problems = probes.get(i).copied().flatten().map(|p| p.problems.as_slice()).unwrap_or_default();
-        lines.extend(problems.iter().map(|p| Rich::new().col(Role::Muted, name, label).add(Role::Bad, p)));
+        let problems = probes
+            .get(i)
+            .copied()
+            .flatten()
+            .map(|p| p.problems.as_slice())
+            .unwrap_or_default();
+        lines.extend(
+            problems
+                .iter()
+                .map(|p| Rich::new().col(Role::Muted, name, label).add(Role::Bad, p)),
+        );
         if let Some(Err(fault)) = each.get(i).copied().flatten() {
-            lines.push(Rich::new().col(Role::Muted, name, label).add(Role::Bad, &*fault.text));
-            lines.extend(fault.detail.iter().map(|d| Rich::new().to(label).add(Role::Muted, &**d)));
+            lines.push(
+                Rich::new()
+                    .col(Role::Muted, name, label)
+                    .add(Role::Bad, &*fault.text),
+            );
+            lines.extend(
+                fault
+                    .detail
+                    .iter()
+                    .map(|d| Rich::new().to(label).add(Role::Muted, &**d)),
+            );
         }
     }
     for (i, (name, _)) in results.iter().enumerate() {
         if let Some(probe) = probes.get(i).copied().flatten() {
             lines.push(Rich::new());
             lines.push(Rich::of(Role::Muted, format!("body, {name}")));
-            lines.extend(probe.body.lines().take(20).flat_map(|l| wrap(l, width)).map(|l| Rich::of(Role::Text, l)));
+            lines.extend(
+                probe
+                    .body
+                    .lines()
+                    .take(20)
+                    .flat_map(|l| wrap(l, width))
+                    .map(|l| Rich::of(Role::Text, l)),
+            );
         }
     }
     lines
@@ -296,14 +445,33 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
 fn hop(model: &Model, step: &Step, first: bool, width: usize) -> (Role, String) {
     let (role, sign) = words::served(&model.options.glyphs, step.served);
     let name = words::short(model, &step.app);
-    let branch = if first { String::new() } else { format!("{} ", model.options.glyphs.branch) };
+    let branch = if first {
+        String::new()
+    } else {
+        format!("{} ", model.options.glyphs.branch)
+    };
     let side = step.served.map_or("nobody", Served::word);
     let bad = step.verdict.is_bad();
-    let word = if bad { format!("  {}", step.verdict.word().to_uppercase()) } else { String::new() };
+    let word = if bad {
+        format!("  {}", step.verdict.word().to_uppercase())
+    } else {
+        String::new()
+    };
     let role = if bad { Role::Bad } else { role };
     let head = format!("{branch}{sign} {name} {side}");
-    let at = step.address.as_deref().map(|at| format!(" {at}")).unwrap_or_default();
-    (role, fitting(&[format!("{head}{at}{word}"), format!("{head}{word}")], width).into_owned())
+    let at = step
+        .address
+        .as_deref()
+        .map(|at| format!(" {at}"))
+        .unwrap_or_default();
+    (
+        role,
+        fitting(
+            &[format!("{head}{at}{word}"), format!("{head}{word}")],
+            width,
+        )
+        .into_owned(),
+    )
 }
 
 fn verdict(model: &Model, probe: &Probed) -> (Role, String) {
@@ -311,20 +479,34 @@ fn verdict(model: &Model, probe: &Probed) -> (Role, String) {
     if probe.passed {
         (Role::Ok, format!("{} {}", glyphs.ok, probe.verdict))
     } else {
-        (Role::Bad, format!("{} {}", glyphs.bad, probe.verdict.to_uppercase()))
+        (
+            Role::Bad,
+            format!("{} {}", glyphs.bad, probe.verdict.to_uppercase()),
+        )
     }
 }
 
 /// One request many times: a line each.
 fn many(model: &Model, results: &Results) -> Vec<Rich> {
     let mut lines = vec![];
-    for probe in results.iter().filter_map(|(_, r)| r.as_ref()?.as_ref().ok()).flatten() {
+    for probe in results
+        .iter()
+        .filter_map(|(_, r)| r.as_ref()?.as_ref().ok())
+        .flatten()
+    {
         let (role, word) = verdict(model, probe);
         let mut line = Rich::new().col(role, word, 14);
         let status = probe.status.map_or_else(|| "-".into(), |s| s.to_string());
-        line = line.right(Role::Text, status, 4).right(Role::Muted, format!("{:.1} ms", probe.latency_ms), 11);
+        line = line.right(Role::Text, status, 4).right(
+            Role::Muted,
+            format!("{:.1} ms", probe.latency_ms),
+            11,
+        );
         line = line.add(Role::Text, "  ");
-        line = line.join(chain::chain(model, probe.chains.iter().flat_map(|c| &c.steps)));
+        line = line.join(chain::chain(
+            model,
+            probe.chains.iter().flat_map(|c| &c.steps),
+        ));
         if let Some(problem) = probe.problems.first() {
             line = line.add(Role::Bad, format!("  {problem}"));
         }

@@ -22,9 +22,17 @@ use crate::{
 /// Why no request is seen, and what tells more.
 fn silence(model: &Model) -> Vec<String> {
     let world = &model.world;
-    let others = world.groups.iter().find(|(_, group)| Means::of(group).is_some());
-    let Some((name, _)) = others else { return vec!["no requests seen yet".into()] };
-    let ill = world.hop_sources.iter().filter_map(|s| Some(format!("{}: {}", s.name, s.problem.as_ref()?)));
+    let others = world
+        .groups
+        .iter()
+        .find(|(_, group)| Means::of(group).is_some());
+    let Some((name, _)) = others else {
+        return vec!["no requests seen yet".into()];
+    };
+    let ill = world
+        .hop_sources
+        .iter()
+        .filter_map(|s| Some(format!("{}: {}", s.name, s.problem.as_ref()?)));
     let mut words: Vec<String> = ill.collect();
     let doctor = CommandLine::graylane("doctor").option("--trace", name);
     words.push(match words.is_empty() {
@@ -38,9 +46,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let (rows, selected) = model.place(Pane::Trace);
     let mut head = title(model, Pane::Trace);
     if model.inside.is_some() {
-        let chain = model.selected_chain().map(|c| chain::chain(model, &c.steps)).unwrap_or_default();
+        let chain = model
+            .selected_chain()
+            .map(|c| chain::chain(model, &c.steps))
+            .unwrap_or_default();
         let key = model.key(Context::Global, Action::Back);
-        head = head.add(Role::Text, " ").join(chain).add(Role::Muted, format!(" {key} leaves it"));
+        head = head
+            .add(Role::Text, " ")
+            .join(chain)
+            .add(Role::Muted, format!(" {key} leaves it"));
     }
     if model.frozen.is_some() {
         head = head.add(Role::Badge, " frozen ");
@@ -48,11 +62,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     if model.only_wrong {
         head = head.add(Role::Warn, " only wrong");
     }
-    let inner = canvas.pane(area, &head, &counters(model, usize::from(area.width)), focused);
+    let inner = canvas.pane(
+        area,
+        &head,
+        &counters(model, usize::from(area.width)),
+        focused,
+    );
     if rows == 0 {
         if model.facts.chains.is_empty() {
             let width = usize::from(inner.width).saturating_sub(2);
-            let lines = silence(model).into_iter().flat_map(|words| wrap(&words, width));
+            let lines = silence(model)
+                .into_iter()
+                .flat_map(|words| wrap(&words, width));
             for (row, line) in (0..inner.height).zip(lines) {
                 canvas.line(inner, row, &Rich::of(Role::Muted, format!(" {line}")));
             }
@@ -73,9 +94,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         return;
     }
     let chains = model.chains();
-    let way = chains.iter().take(100).map(|c| chain::chain(model, &c.steps).width()).max().unwrap_or(0);
+    let way = chains
+        .iter()
+        .take(100)
+        .map(|c| chain::chain(model, &c.steps).width())
+        .max()
+        .unwrap_or(0);
     canvas.list(inner, rows, selected, focused, 1, |i, width| {
-        chains.get(i).map(|chain| vec![row(model, chain, width, way)]).unwrap_or_default()
+        chains
+            .get(i)
+            .map(|chain| vec![row(model, chain, width, way)])
+            .unwrap_or_default()
     });
 }
 
@@ -84,7 +113,11 @@ fn counters(model: &Model, width: usize) -> Rich {
     let mut line = Rich::new();
     if width > 50 {
         // Beside groups it is no newer than they are.
-        let hops = if model.is_grouped() { model.facts.shown.hops } else { world.hops_seen };
+        let hops = if model.is_grouped() {
+            model.facts.shown.hops
+        } else {
+            world.hops_seen
+        };
         line = line.add(Role::Muted, format!("{hops} hops"));
     }
     if world.hops_dropped > 0 {
@@ -99,11 +132,25 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
     let wide = width > 56;
     let mut line = Rich::of(Role::Muted, words::hms(chain.time)).add(Role::Text, " ");
     let tag = chain.tag.as_deref().unwrap_or("-");
-    line = line.col(if chain.tag.is_some() { Role::Lane } else { Role::Muted }, tag, if wide { 7 } else { 5 });
+    line = line.col(
+        if chain.tag.is_some() {
+            Role::Lane
+        } else {
+            Role::Muted
+        },
+        tag,
+        if wide { 7 } else { 5 },
+    );
     let way = chain::chain(model, &chain.steps);
-    let room = (width / 2).saturating_sub(if wide { 8 } else { 14 }).max(16).min(longest.max(12) + 1);
+    let room = (width / 2)
+        .saturating_sub(if wide { 8 } else { 14 })
+        .max(16)
+        .min(longest.max(12) + 1);
     let at = line.width() + room;
-    line = line.join(way).to(at).add(Role::Text, if wide { " " } else { "" });
+    line = line
+        .join(way)
+        .to(at)
+        .add(Role::Text, if wide { " " } else { "" });
     if chain.is_wrong() {
         // Where there is no room for the hop and the cause, at least what is wrong stands whole.
         let brief = line.width() + 22 > width;
@@ -125,10 +172,22 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
         line = line.col(role, chain.worst.word(), 10);
     }
     if line.width() + 3 <= width || wrong {
-        line = line.right(if wrong { Role::Warn } else { Role::Muted }, chain.status.to_string(), 3);
+        line = line.right(
+            if wrong { Role::Warn } else { Role::Muted },
+            chain.status.to_string(),
+            3,
+        );
     }
     if line.width() + 7 <= width {
-        line = line.right(Role::Muted, duration(std::time::Duration::from_micros(chain.micros)), 7);
+        line = line.right(
+            Role::Muted,
+            duration(std::time::Duration::from_micros(chain.micros)),
+            7,
+        );
     }
-    if wide { line.add(Role::Muted, format!("  {}", chain.path)) } else { line }
+    if wide {
+        line.add(Role::Muted, format!("  {}", chain.path))
+    } else {
+        line
+    }
 }

@@ -14,17 +14,31 @@ use crate::{
 /// Each value, and from where; then each group, and whom it reaches.
 pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Rich> {
     let world = &model.world;
-    let found = world.apps.get(name).and_then(|app| Some((app, app.spec.environment(environment)?)));
+    let found = world
+        .apps
+        .get(name)
+        .and_then(|app| Some((app, app.spec.environment(environment)?)));
     let Some((app, environment)) = found else {
-        return vec![Rich::of(Role::Warn, format!("app {name} has no environment {environment} any more"))];
+        return vec![Rich::of(
+            Role::Warn,
+            format!("app {name} has no environment {environment} any more"),
+        )];
     };
     let group_of = |group: &str| world.variables.get(group).map(|g| &**g);
     let mut lines = vec![];
     match variables::effective(name, &app.spec, environment, group_of) {
         Ok(values) => {
-            let most = values.iter().map(|v| crate::domain::text::width(&v.key)).max().unwrap_or(0);
+            let most = values
+                .iter()
+                .map(|v| crate::domain::text::width(&v.key))
+                .max()
+                .unwrap_or(0);
             for value in &values {
-                let role = if value.from == Origin::Environment { Role::Muted } else { Role::Accent };
+                let role = if value.from == Origin::Environment {
+                    Role::Muted
+                } else {
+                    Role::Accent
+                };
                 let mut line = Rich::new()
                     .col(Role::Title, &value.key, most + 2)
                     .add(Role::Text, variables::shown(&value.value))
@@ -35,45 +49,81 @@ pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Ric
                 }
                 lines.push(line);
             }
-            let last = variables::deployed_by(app, &environment.name).and_then(|r| world.releases.get(r));
+            let last =
+                variables::deployed_by(app, &environment.name).and_then(|r| world.releases.get(r));
             let pending = variables::pending(&values, last.map(|r| &**r), &environment.name);
             if !pending.is_empty() {
                 lines.push(Rich::new());
                 lines.push(Rich::of(Role::Warn, "The next release changes"));
-                lines.extend(pending.iter().map(|p| Rich::of(Role::Warn, format!("  {p}"))));
+                lines.extend(
+                    pending
+                        .iter()
+                        .map(|p| Rich::of(Role::Warn, format!("  {p}"))),
+                );
             }
         }
         Err(all) => {
-            lines.extend(all.iter().map(|wrong| Rich::of(Role::Bad, format!("{}: {}", wrong.path, wrong.why))));
-            lines.push(Rich::of(Role::Muted, "no release can deploy here before that is mended"));
+            lines.extend(
+                all.iter()
+                    .map(|wrong| Rich::of(Role::Bad, format!("{}: {}", wrong.path, wrong.why))),
+            );
+            lines.push(Rich::of(
+                Role::Muted,
+                "no release can deploy here before that is mended",
+            ));
         }
     }
     for group in &environment.variable_groups {
-        let Some(found) = group_of(group) else { continue };
+        let Some(found) = group_of(group) else {
+            continue;
+        };
         lines.push(Rich::new());
         lines.extend(reach(model, group, found));
     }
     if environment.variable_groups.is_empty() {
         lines.push(Rich::new());
-        lines.push(Rich::of(Role::Muted, "this environment names no variable group (variableGroups)"));
+        lines.push(Rich::of(
+            Role::Muted,
+            "this environment names no variable group (variableGroups)",
+        ));
     }
     lines
 }
 
 fn reach(model: &Model, name: &str, group: &VariableGroup) -> Vec<Rich> {
-    let of = group.spec.app.as_ref().map_or_else(|| "of the namespace".to_owned(), |app| format!("of app {app}"));
-    let described = group.spec.description.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
-    let mut lines = vec![Rich::of(Role::Title, format!("Group {name}")).add(Role::Muted, format!(" {of}{described}"))];
+    let of = group.spec.app.as_ref().map_or_else(
+        || "of the namespace".to_owned(),
+        |app| format!("of app {app}"),
+    );
+    let described = group
+        .spec
+        .description
+        .as_ref()
+        .map(|d| format!(": {d}"))
+        .unwrap_or_default();
+    let mut lines = vec![
+        Rich::of(Role::Title, format!("Group {name}"))
+            .add(Role::Muted, format!(" {of}{described}")),
+    ];
     let apps = model.world.apps.values().map(|app| &**app);
-    let reached = variables::reached(name, apps, |group| model.world.variables.get(group).map(|g| &**g));
+    let reached = variables::reached(name, apps, |group| {
+        model.world.variables.get(group).map(|g| &**g)
+    });
     let mut by_app: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for place in &reached {
-        let hidden =
-            if place.hidden.is_empty() { String::new() } else { format!(" (not its {})", place.hidden.join(", ")) };
-        by_app.entry(&place.app).or_default().push(format!("{}{hidden}", place.environment));
+        let hidden = if place.hidden.is_empty() {
+            String::new()
+        } else {
+            format!(" (not its {})", place.hidden.join(", "))
+        };
+        by_app
+            .entry(&place.app)
+            .or_default()
+            .push(format!("{}{hidden}", place.environment));
     }
     let line = |(app, places): (&str, Vec<String>)| {
-        Rich::of(Role::Muted, "  a change reaches ").add(Role::Text, format!("{app}: {}", places.join(", ")))
+        Rich::of(Role::Muted, "  a change reaches ")
+            .add(Role::Text, format!("{app}: {}", places.join(", ")))
     };
     lines.extend(by_app.into_iter().map(line));
     lines
@@ -92,20 +142,32 @@ pub(super) fn template(model: &Model, name: &str, template: &str) -> Vec<Rich> {
         Err(why) => return vec![Rich::of(Role::Bad, why)],
     };
     if changes.is_empty() {
-        return vec![Rich::of(Role::Ok, format!("{name} is as template {template} makes it"))];
+        return vec![Rich::of(
+            Role::Ok,
+            format!("{name} is as template {template} makes it"),
+        )];
     }
-    let mut lines = vec![Rich::of(Role::Muted, "- as the template makes it now, + as the app is")];
+    let mut lines = vec![Rich::of(
+        Role::Muted,
+        "- as the template makes it now, + as the app is",
+    )];
     for change in changes {
         lines.push(Rich::new());
         lines.push(Rich::of(Role::Title, change.path));
-        for (role, sign, value) in [(Role::Bad, '-', change.template), (Role::Ok, '+', change.app)] {
+        for (role, sign, value) in [
+            (Role::Bad, '-', change.template),
+            (Role::Ok, '+', change.app),
+        ] {
             let text = match &value {
                 // Several lines, as in a manifest.
                 Some(serde_json::Value::String(text)) => text.clone(),
                 Some(value) => variables::shown(value),
                 None => continue,
             };
-            lines.extend(text.lines().map(|line| Rich::of(role, format!("{sign} {line}"))));
+            lines.extend(
+                text.lines()
+                    .map(|line| Rich::of(role, format!("{sign} {line}"))),
+            );
         }
     }
     lines

@@ -11,7 +11,11 @@ use crate::{
 /// `0:42`, `12:03`, `1h02`.
 pub(super) fn clock(seconds: i64) -> String {
     let s = seconds.max(0);
-    if s < 3600 { format!("{}:{:02}", s / 60, s % 60) } else { format!("{}h{:02}", s / 3600, s % 3600 / 60) }
+    if s < 3600 {
+        format!("{}:{:02}", s / 60, s % 60)
+    } else {
+        format!("{}h{:02}", s / 3600, s % 3600 / 60)
+    }
 }
 
 /// An RFC 3339 time.
@@ -20,8 +24,14 @@ pub(super) fn time(text: Option<&String>) -> Option<Timestamp> {
 }
 
 /// How long a task took, or takes.
-pub(super) fn elapsed(model: &Model, started: Option<&String>, finished: Option<&String>) -> String {
-    let Some(from) = time(started) else { return String::new() };
+pub(super) fn elapsed(
+    model: &Model,
+    started: Option<&String>,
+    finished: Option<&String>,
+) -> String {
+    let Some(from) = time(started) else {
+        return String::new();
+    };
     let to = time(finished).unwrap_or(model.now);
     clock(to.duration_since(from).as_secs())
 }
@@ -66,7 +76,11 @@ pub(super) fn turn(glyphs: &Glyphs, beat: u64, turn: Turn<'_>) -> (Role, &'stati
 }
 
 /// An environment's sign; gray ones in the lane's colour.
-pub(super) fn environment(glyphs: &Glyphs, state: EnvironmentState, lane: bool) -> (Role, &'static str) {
+pub(super) fn environment(
+    glyphs: &Glyphs,
+    state: EnvironmentState,
+    lane: bool,
+) -> (Role, &'static str) {
     match state {
         EnvironmentState::New => (Role::Muted, glyphs.idle),
         EnvironmentState::Deploying => (Role::Busy, glyphs.half),
@@ -100,7 +114,9 @@ pub(super) fn served(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'static
 /// The last part of an image's reference: what tells versions apart.
 pub(super) fn tag(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
-    let (name, digest) = last.split_once('@').map_or((last, None), |(name, digest)| (name, Some(digest)));
+    let (name, digest) = last
+        .split_once('@')
+        .map_or((last, None), |(name, digest)| (name, Some(digest)));
     match (name.rsplit_once(':'), digest) {
         (Some((_, tag)), _) => tag,
         (None, Some(digest)) => digest.get(..digest.len().min(15)).unwrap_or(digest),
@@ -111,7 +127,10 @@ pub(super) fn tag(image: &str) -> &str {
 /// The name and tag of an image, without its registry.
 pub(super) fn image(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
-    last.split_once('@').map_or(last, |(name, _)| if name.contains(':') { name } else { last })
+    last.split_once('@').map_or(
+        last,
+        |(name, _)| if name.contains(':') { name } else { last },
+    )
 }
 
 /// So many pods of each version as signs: exact while they fit, in proportion beyond.
@@ -119,11 +138,19 @@ pub(super) fn bar(glyphs: &Glyphs, new: u32, coming: u32, old: u32, most: usize)
     let total = u64::from(new) + u64::from(coming) + u64::from(old);
     let scale = |n: u32| {
         let n = u64::from(n);
-        let cells = if total as usize <= most { n } else { (n * most as u64).div_ceil(total.max(1)) };
+        let cells = if total as usize <= most {
+            n
+        } else {
+            (n * most as u64).div_ceil(total.max(1))
+        };
         usize::try_from(cells).unwrap_or(most).min(most)
     };
     let (a, b) = (scale(new), scale(coming));
-    let c = if total as usize <= most { scale(old) } else { most.saturating_sub(a + b) };
+    let c = if total as usize <= most {
+        scale(old)
+    } else {
+        most.saturating_sub(a + b)
+    };
     Rich::new()
         .add(Role::Lane, glyphs.new.repeat(a))
         .add(Role::Busy, glyphs.coming.repeat(b))
@@ -166,7 +193,14 @@ mod tests {
 
     #[test]
     fn clocks_and_tags() {
-        assert_eq!((clock(42).as_str(), clock(723).as_str(), clock(3725).as_str()), ("0:42", "12:03", "1h02"));
+        assert_eq!(
+            (
+                clock(42).as_str(),
+                clock(723).as_str(),
+                clock(3725).as_str()
+            ),
+            ("0:42", "12:03", "1h02")
+        );
         assert_eq!(tag("registry:5000/team/app:1.2"), "1.2");
         assert_eq!(tag("app@sha256:0123456789abcdef"), "sha256:01234567");
         assert_eq!(tag("app"), "app");

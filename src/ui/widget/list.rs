@@ -8,7 +8,10 @@ use crate::ui::theme::Role;
 
 /// The first row to show: the selected one stays in the middle where it can.
 pub(crate) fn first(selected: Option<usize>, rows: usize, height: usize) -> usize {
-    selected.unwrap_or(0).saturating_sub(height / 2).min(rows.saturating_sub(height))
+    selected
+        .unwrap_or(0)
+        .saturating_sub(height / 2)
+        .min(rows.saturating_sub(height))
 }
 
 impl Canvas<'_> {
@@ -28,19 +31,31 @@ impl Canvas<'_> {
         let top = first(selected, rows, height);
         for (n, i) in (top..rows.min(top + height)).enumerate() {
             let y = u16::try_from(n).unwrap_or(u16::MAX).saturating_mul(each);
-            let body = Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area };
+            let body = Rect {
+                x: area.x + 1,
+                width: area.width.saturating_sub(1),
+                ..area
+            };
             for (k, rich) in row(i, width).iter().take(usize::from(each)).enumerate() {
                 self.line(body, y + u16::try_from(k).unwrap_or(0), rich);
             }
             if selected == Some(i) {
-                let whole = Rect { y: area.y + y, height: each.min(area.height - y), ..area };
+                let whole = Rect {
+                    y: area.y + y,
+                    height: each.min(area.height - y),
+                    ..area
+                };
                 // Only one row of the screen has the keys.
                 if focused {
                     self.paint(whole, Role::Selected);
                 }
                 let role = if focused { Role::Focus } else { Role::Muted };
                 for line in 0..whole.height {
-                    self.line(Rect { width: 1, ..area }, y + line, &Rich::of(role, self.glyphs.cursor));
+                    self.line(
+                        Rect { width: 1, ..area },
+                        y + line,
+                        &Rich::of(role, self.glyphs.cursor),
+                    );
                 }
             }
         }
@@ -57,7 +72,10 @@ mod tests {
             for height in 1..12 {
                 for selected in 0..rows {
                     let top = first(Some(selected), rows, height);
-                    assert!((top..top + height).contains(&selected), "{selected} of {rows} in {height}: {top}");
+                    assert!(
+                        (top..top + height).contains(&selected),
+                        "{selected} of {rows} in {height}: {top}"
+                    );
                 }
             }
         }

@@ -13,15 +13,34 @@ impl Canvas<'_> {
     }
 
     /// A box on top of everything, in the middle; answers its inside.
-    pub(crate) fn modal(&mut self, area: Rect, title: &Rich, facts: &Rich, foot: &Rich, role: Role) -> Rect {
+    pub(crate) fn modal(
+        &mut self,
+        area: Rect,
+        title: &Rich,
+        facts: &Rich,
+        foot: &Rich,
+        role: Role,
+    ) -> Rect {
         self.clear(area);
         self.frame(area, title, facts, foot, role, self.glyphs.strong)
     }
 
-    fn frame(&mut self, area: Rect, title: &Rich, facts: &Rich, foot: &Rich, role: Role, set: border::Set) -> Rect {
+    fn frame(
+        &mut self,
+        area: Rect,
+        title: &Rich,
+        facts: &Rich,
+        foot: &Rich,
+        role: Role,
+        set: border::Set,
+    ) -> Rect {
         let area = area.intersection(self.buf.area);
         if area.width < 2 || area.height < 2 {
-            return Rect { width: 0, height: 0, ..area };
+            return Rect {
+                width: 0,
+                height: 0,
+                ..area
+            };
         }
         let style = self.theme.style(role);
         let (right, bottom) = (area.right() - 1, area.bottom() - 1);
@@ -43,8 +62,18 @@ impl Canvas<'_> {
         put(area.x, bottom, set.bottom_left);
         put(right, bottom, set.bottom_right);
 
-        let inner = Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 2 };
-        let top = Rect { x: area.x + 2, y: area.y, width: area.width.saturating_sub(4), height: 1 };
+        let inner = Rect {
+            x: area.x + 1,
+            y: area.y + 1,
+            width: area.width - 2,
+            height: area.height - 2,
+        };
+        let top = Rect {
+            x: area.x + 2,
+            y: area.y,
+            width: area.width.saturating_sub(4),
+            height: 1,
+        };
         if !title.is_empty() {
             self.line(top, 0, &spaced(title));
         }
@@ -64,11 +93,18 @@ pub(crate) fn fits_a_frame(title: &Rich, facts: &Rich, width: u16) -> bool {
 }
 
 fn spaced(rich: &Rich) -> Rich {
-    Rich::of(Role::Text, " ").join(rich.clone()).add(Role::Text, " ")
+    Rich::of(Role::Text, " ")
+        .join(rich.clone())
+        .add(Role::Text, " ")
 }
 
 /// A box of that size in the middle.
 pub(crate) fn centred(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
-    Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
+    Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    }
 }

@@ -26,8 +26,14 @@ pub(crate) fn share(room: usize, needs: &[Need]) -> Vec<usize> {
         shares.push(got);
     }
     while left > 0 {
-        let wants = shares.iter().zip(needs).enumerate().filter(|(_, (got, need))| **got < need.most);
-        let Some(poorest) = wants.min_by_key(|(_, (got, _))| **got).map(|(i, _)| i) else { break };
+        let wants = shares
+            .iter()
+            .zip(needs)
+            .enumerate()
+            .filter(|(_, (got, need))| **got < need.most);
+        let Some(poorest) = wants.min_by_key(|(_, (got, _))| **got).map(|(i, _)| i) else {
+            break;
+        };
         if let Some(got) = shares.get_mut(poorest) {
             *got += 1;
             left -= 1;

@@ -7,7 +7,10 @@ use crate::domain::text::{middle_ellipsis, truncate, width as columns};
 
 /// The first form that fits; the last one, cut, where none does. The longest comes first.
 pub(crate) fn fitting<T: AsRef<str>>(forms: &[T], width: usize) -> Cow<'_, str> {
-    let fits = forms.iter().find(|form| columns(form.as_ref()) <= width).or(forms.last());
+    let fits = forms
+        .iter()
+        .find(|form| columns(form.as_ref()) <= width)
+        .or(forms.last());
     fits.map_or(Cow::Borrowed(""), |form| truncate(form.as_ref(), width))
 }
 
@@ -19,7 +22,11 @@ pub(crate) fn distinct(names: &[&str], width: usize) -> Vec<String> {
             let skip = name.chars().count().saturating_sub(width.saturating_sub(1));
             format!("…{}", name.chars().skip(skip).collect::<String>())
         };
-        let forms = [truncate(name, width).into_owned(), middle_ellipsis(name, width).into_owned(), end()];
+        let forms = [
+            truncate(name, width).into_owned(),
+            middle_ellipsis(name, width).into_owned(),
+            end(),
+        ];
         let free = |form: &&String| columns(form) <= width && !drawn.contains(form);
         drawn.push(forms.iter().find(free).unwrap_or(&forms[0]).clone());
     }
@@ -30,10 +37,20 @@ pub(crate) fn distinct(names: &[&str], width: usize) -> Vec<String> {
 /// are cut.
 pub(crate) fn ranked(mut parts: Vec<(u8, Rich)>, width: usize) -> Rich {
     while parts.iter().map(|(_, part)| part.width()).sum::<usize>() > width {
-        let Some(last) = parts.iter().map(|(rank, _)| *rank).max().filter(|rank| *rank > 0) else { break };
+        let Some(last) = parts
+            .iter()
+            .map(|(rank, _)| *rank)
+            .max()
+            .filter(|rank| *rank > 0)
+        else {
+            break;
+        };
         parts.retain(|(rank, _)| *rank != last);
     }
-    parts.into_iter().fold(Rich::new(), |line, (_, part)| line.join(part)).cut(width)
+    parts
+        .into_iter()
+        .fold(Rich::new(), |line, (_, part)| line.join(part))
+        .cut(width)
 }
 
 #[cfg(test)]
@@ -48,7 +65,9 @@ mod tests {
         let forms = ["1 of 3 batches", "1 of 3", "1/3"];
         assert_eq!(
             ["1 of 3 batches", "1 of 3", "1/3", "1…"],
-            [20, 8, 3, 2].map(|w| fitting(&forms, w)).map(|f| f.into_owned())[..]
+            [20, 8, 3, 2]
+                .map(|w| fitting(&forms, w))
+                .map(|f| f.into_owned())[..]
         );
     }
 
@@ -63,9 +82,26 @@ mod tests {
     fn what_matters_least_goes_first() {
         let line = |width| {
             let part = |rank, text: &str| (rank, Rich::of(Role::Text, text));
-            ranked(vec![part(0, "gray"), part(2, " #10"), part(1, " off"), part(0, " x == y")], width).text()
+            ranked(
+                vec![
+                    part(0, "gray"),
+                    part(2, " #10"),
+                    part(1, " off"),
+                    part(0, " x == y"),
+                ],
+                width,
+            )
+            .text()
         };
-        assert_eq!([19, 18, 14, 10].map(line), ["gray #10 off x == y", "gray off x == y", "gray x == y", "gray x ==…"]);
+        assert_eq!(
+            [19, 18, 14, 10].map(line),
+            [
+                "gray #10 off x == y",
+                "gray off x == y",
+                "gray x == y",
+                "gray x ==…"
+            ]
+        );
     }
 
     proptest! {

@@ -68,42 +68,69 @@ pub fn deployment(version: &str, replicas: u32, strategy: Value) -> Deployment {
 }
 
 fn is_old(pod: &Pod) -> bool {
-    pod.spec.as_ref().is_some_and(|s| s.containers[0].image.as_deref() == Some("web:v1"))
+    pod.spec
+        .as_ref()
+        .is_some_and(|s| s.containers[0].image.as_deref() == Some("web:v1"))
 }
 
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 impl Rollout {
     /// Version `v1` runs, all of it Ready; from now on every state is written down.
     pub async fn start(at: &Place, replicas: u32, strategy: Value) -> Self {
         let wanted = deployment("v1", replicas, strategy.clone());
-        at.create::<Deployment>(serde_json::to_value(&wanted).unwrap()).await;
+        at.create::<Deployment>(serde_json::to_value(&wanted).unwrap())
+            .await;
         let api = at.api::<Deployment>();
         let settled = async || {
             let status = api.get("web").await.unwrap().status.unwrap_or_default();
             (status.available_replicas == Some(replicas as i32)).then_some(())
         };
         eventually("v1 serves", settled).await;
-        let states = Seen { states: vec![], fewest_ready: usize::MAX, most: 0, mixed: 0, new_only_grew: true };
+        let states = Seen {
+            states: vec![],
+            fewest_ready: usize::MAX,
+            most: 0,
+            mixed: 0,
+            new_only_grew: true,
+        };
         let seen = Arc::new(Mutex::new(states));
         let (pods, into) = (at.api::<Pod>(), seen.clone());
         let first = pods.list(&ListParams::default()).await.unwrap();
         let version = first.metadata.resource_version.unwrap();
-        let mut known: HashMap<String, Pod> = first.items.into_iter().map(|p| (p.name_any(), p)).collect();
+        let mut known: HashMap<String, Pod> =
+            first.items.into_iter().map(|p| (p.name_any(), p)).collect();
         let watch = tokio::spawn(async move {
-            let mut events = pods.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+            let mut events = pods
+                .watch(&WatchParams::default(), &version)
+                .await
+                .unwrap()
+                .boxed();
             while let Ok(Some(event)) = events.try_next().await {
                 match event {
-                    WatchEvent::Added(p) | WatchEvent::Modified(p) => drop(known.insert(p.name_any(), p)),
+                    WatchEvent::Added(p) | WatchEvent::Modified(p) => {
+                        drop(known.insert(p.name_any(), p))
+                    }
                     WatchEvent::Deleted(p) => drop(known.remove(&p.name_any())),
                     _ => continue,
                 }
-                let active = || known.values().filter(|p| p.metadata.deletion_timestamp.is_none());
+                let active = || {
+                    known
+                        .values()
+                        .filter(|p| p.metadata.deletion_timestamp.is_none())
+                };
                 let old = active().filter(|p| is_old(p)).count();
-                let state = (active().count() - old, old, active().filter(|p| is_ready(p)).count());
+                let state = (
+                    active().count() - old,
+                    old,
+                    active().filter(|p| is_ready(p)).count(),
+                );
                 into.lock().unwrap().add(state);
             }
         });
@@ -160,9 +187,20 @@ impl Rollout {
     }
 
     async fn patch(&self, patch: &Value) -> bool {
-        assert!(patch.pointer("/metadata/resourceVersion").is_some(), "{patch}");
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match self.at.api::<Deployment>().patch("web", &params, &Patch::Merge(patch)).await {
+        assert!(
+            patch.pointer("/metadata/resourceVersion").is_some(),
+            "{patch}"
+        );
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        match self
+            .at
+            .api::<Deployment>()
+            .patch("web", &params, &Patch::Merge(patch))
+            .await
+        {
             Ok(_) => true,
             Err(kube::Error::Api(status)) if status.code == 409 => false,
             Err(why) => panic!("{why}: {patch}"),
@@ -176,7 +214,11 @@ impl Rollout {
             match self.next(&self.look().await, upto) {
                 Move::Patch(patch, _) => drop(self.patch(&patch).await),
                 Move::Wait(why, _) => {
-                    assert!(started.elapsed() < LIMIT, "it waits for ever: {why}; {:?}", self.seen.lock().unwrap());
+                    assert!(
+                        started.elapsed() < LIMIT,
+                        "it waits for ever: {why}; {:?}",
+                        self.seen.lock().unwrap()
+                    );
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }
                 end => return end,
@@ -191,7 +233,9 @@ impl Rollout {
             match self.next(&self.look().await, upto) {
                 Move::Patch(patch, _) => drop(self.patch(&patch).await),
                 Move::Wait(why, _) if why.contains("BackOff") => return why,
-                Move::Wait(..) if started.elapsed() < LIMIT => tokio::time::sleep(Duration::from_millis(40)).await,
+                Move::Wait(..) if started.elapsed() < LIMIT => {
+                    tokio::time::sleep(Duration::from_millis(40)).await
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -215,33 +259,59 @@ impl Rollout {
 
     /// (new, old), without those that are going.
     pub async fn counts(&self) -> (usize, usize) {
-        let pods = self.at.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
-        let active = || pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none());
+        let pods = self
+            .at
+            .api::<Pod>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
+        let active = || {
+            pods.iter()
+                .filter(|p| p.metadata.deletion_timestamp.is_none())
+        };
         let old = active().filter(|p| is_old(p)).count();
         (active().count() - old, old)
     }
 
     /// These counts, and after a moment in which the controllers could have moved on, these again.
     pub async fn settles(&self, new: usize, old: usize) {
-        eventually(&format!("{new} new and {old} old"), async || (self.counts().await == (new, old)).then_some(()))
-            .await;
+        eventually(&format!("{new} new and {old} old"), async || {
+            (self.counts().await == (new, old)).then_some(())
+        })
+        .await;
         let observed = async || {
             let live = self.live().await;
-            (live.status.and_then(|s| s.observed_generation) == live.metadata.generation).then_some(())
+            (live.status.and_then(|s| s.observed_generation) == live.metadata.generation)
+                .then_some(())
         };
         eventually("the controller has seen it", observed).await;
         assert_eq!(self.counts().await, (new, old));
     }
 
     pub async fn revisions(&self) -> usize {
-        self.at.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items.len()
+        self.at
+            .api::<ReplicaSet>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len()
     }
 
     /// All that was seen.
     pub async fn end(mut self) -> Seen {
         // What a list shows now the watch tells soon.
         let now = self.counts().await;
-        let told = async || self.seen.lock().unwrap().states.last().is_some_and(|s| (s.0, s.1) == now).then_some(());
+        let told = async || {
+            self.seen
+                .lock()
+                .unwrap()
+                .states
+                .last()
+                .is_some_and(|s| (s.0, s.1) == now)
+                .then_some(())
+        };
         eventually("the watch has told all", told).await;
         if let Some(watch) = self.watch.take() {
             watch.abort();

@@ -54,10 +54,17 @@ pub fn partition(at: u32) -> Value {
 
 fn seen(pod: &Pod) -> Seen {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let image = pod.spec.as_ref().and_then(|s| s.containers[0].image.clone()).unwrap();
+    let image = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.containers[0].image.clone())
+        .unwrap();
     Seen {
         version: image.trim_start_matches("web:").to_owned(),
-        ready: conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True"),
+        ready: conditions
+            .into_iter()
+            .flatten()
+            .any(|c| c.type_ == "Ready" && c.status == "True"),
         leaving: pod.metadata.deletion_timestamp.is_some(),
         uid: pod.uid().unwrap(),
     }
@@ -67,15 +74,27 @@ impl Set {
     /// From now on every state is written down.
     pub async fn start(at: &Place, replicas: u32, spec: Value) -> Self {
         let pods: Api<Pod> = at.api();
-        let version = pods.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+        let version = pods
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .metadata
+            .resource_version
+            .unwrap();
         let history = Arc::new(Mutex::new(vec![]));
         let into = history.clone();
         let watch = tokio::spawn(async move {
-            let mut events = pods.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+            let mut events = pods
+                .watch(&WatchParams::default(), &version)
+                .await
+                .unwrap()
+                .boxed();
             let mut known = State::new();
             while let Ok(Some(event)) = events.try_next().await {
                 match event {
-                    WatchEvent::Added(p) | WatchEvent::Modified(p) => drop(known.insert(p.name_any(), seen(&p))),
+                    WatchEvent::Added(p) | WatchEvent::Modified(p) => {
+                        drop(known.insert(p.name_any(), seen(&p)))
+                    }
                     WatchEvent::Deleted(p) => drop(known.remove(&p.name_any())),
                     _ => continue,
                 }
@@ -86,7 +105,11 @@ impl Set {
             }
         });
         at.create::<StatefulSet>(manifest(replicas, spec)).await;
-        Self { at: at.clone(), history, watch }
+        Self {
+            at: at.clone(),
+            history,
+            watch,
+        }
     }
 
     fn api(&self) -> Api<StatefulSet> {
@@ -98,7 +121,14 @@ impl Set {
     }
 
     pub async fn change(&self, spec: Value) {
-        self.api().patch("web", &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await.unwrap();
+        self.api()
+            .patch(
+                "web",
+                &PatchParams::default(),
+                &Patch::Merge(json!({"spec": spec})),
+            )
+            .await
+            .unwrap();
     }
 
     pub async fn release(&self, version: &str) {
@@ -106,7 +136,13 @@ impl Set {
     }
 
     pub async fn pods(&self) -> State {
-        let all = self.at.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+        let all = self
+            .at
+            .api::<Pod>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
         all.iter().map(|p| (p.name_any(), seen(p))).collect()
     }
 
@@ -122,7 +158,12 @@ impl Set {
             };
             format!("{}:{}{mark}", name.trim_start_matches("web-"), pod.version)
         };
-        self.pods().await.iter().map(one).collect::<Vec<_>>().join(" ")
+        self.pods()
+            .await
+            .iter()
+            .map(one)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// The pods are so and counted so; and after two more looks nothing has moved. What the status says then.
@@ -144,7 +185,10 @@ impl Set {
         let before = self.pods().await;
         for limit in [11, 10] {
             self.change(json!({"revisionHistoryLimit": limit})).await;
-            eventually("it looked again", async || self.numbers().await.seen.then_some(())).await;
+            eventually("it looked again", async || {
+                self.numbers().await.seen.then_some(())
+            })
+            .await;
         }
         assert_eq!(self.pods().await, before, "nothing moves");
         let numbers = self.numbers().await;
@@ -173,14 +217,24 @@ impl Set {
         let uid = pods.get(&name).await.unwrap().metadata.uid;
         pods.delete(&name, &DeleteParams::default()).await.unwrap();
         eventually("another pod of that name", async || {
-            pods.get_opt(&name).await.unwrap().filter(|p| p.metadata.uid != uid).map(drop)
+            pods.get_opt(&name)
+                .await
+                .unwrap()
+                .filter(|p| p.metadata.uid != uid)
+                .map(drop)
         })
         .await;
     }
 
     /// `(number, name)` of each, the newest last.
     pub async fn revisions(&self) -> Vec<(i64, String)> {
-        let all = self.at.api::<ControllerRevision>().list(&ListParams::default()).await.unwrap().items;
+        let all = self
+            .at
+            .api::<ControllerRevision>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
         let mut all: Vec<_> = all.iter().map(|r| (r.revision, r.name_any())).collect();
         all.sort();
         all
@@ -232,12 +286,23 @@ pub fn order(history: &[State], since: usize) -> Vec<String> {
             }
         }
     }
-    found.into_iter().skip(since).map(|(name, _)| name.trim_start_matches("web-").to_owned()).collect()
+    found
+        .into_iter()
+        .skip(since)
+        .map(|(name, _)| name.trim_start_matches("web-").to_owned())
+        .collect()
 }
 
 /// The most pods that were missing, leaving or not Ready at once, of states in which all had been there.
 pub fn most_missing(history: &[State], replicas: usize) -> usize {
     let whole = |s: &State| s.values().filter(|p| p.ready && !p.leaving).count();
-    let from = history.iter().position(|s| whole(s) == replicas).expect("all were there once");
-    history[from..].iter().map(|s| replicas - whole(s).min(replicas)).max().unwrap_or(0)
+    let from = history
+        .iter()
+        .position(|s| whole(s) == replicas)
+        .expect("all were there once");
+    history[from..]
+        .iter()
+        .map(|s| replicas - whole(s).min(replicas))
+        .max()
+        .unwrap_or(0)
 }

@@ -16,10 +16,16 @@ pub async fn stateful_sets(at: Place) {
         "updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}, "ordinals": {}, "minReadySeconds": 0,
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete"}, "template": template("v1")}});
     t.post("apps/v1 statefulsets?dryRun=All", bare).await;
-    for strategy in [json!({"type": "RollingUpdate"}), json!({"type": ""}), json!({"type": "OnDelete"}), json!(null)] {
+    for strategy in [
+        json!({"type": "RollingUpdate"}),
+        json!({"type": ""}),
+        json!({"type": "OnDelete"}),
+        json!(null),
+    ] {
         let body = manifest(1, json!({"updateStrategy": strategy})).to_string();
         let parts = Shown::Parts(&["/spec/updateStrategy"]);
-        t.ask("POST", "apps/v1 statefulsets?dryRun=All", "", &body, parts).await;
+        t.ask("POST", "apps/v1 statefulsets?dryRun=All", "", &body, parts)
+            .await;
     }
     t.say("what is refused");
     for spec in [
@@ -34,12 +40,26 @@ pub async fn stateful_sets(at: Place) {
         json!({"template": {"spec": {"restartPolicy": "Never", "activeDeadlineSeconds": 4}}}),
     ] {
         let body = manifest(1, spec).to_string();
-        t.ask("POST", "apps/v1 statefulsets?dryRun=All", "", &body, Shown::Nothing).await;
+        t.ask(
+            "POST",
+            "apps/v1 statefulsets?dryRun=All",
+            "",
+            &body,
+            Shown::Nothing,
+        )
+        .await;
     }
     for name in ["a.b", "A", &"a".repeat(64)] {
         let mut body = manifest(1, json!({}));
         body["metadata"]["name"] = name.into();
-        t.ask("POST", "apps/v1 statefulsets?dryRun=All", "", &body.to_string(), Shown::Nothing).await;
+        t.ask(
+            "POST",
+            "apps/v1 statefulsets?dryRun=All",
+            "",
+            &body.to_string(),
+            Shown::Nothing,
+        )
+        .await;
     }
     t.say("what may change and what may not");
     t.given(SETS, manifest(0, json!({}))).await;
@@ -63,25 +83,51 @@ pub async fn stateful_sets(at: Place) {
         t.patch("merge", web, json!({"spec": spec}), &parts).await;
     }
     t.say("other patches, and who owns what");
-    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:v2"}]}}}});
-    t.patch("strategic", web, image, &["/spec/template/spec/containers"]).await;
+    let image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:v2"}]}}}});
+    t.patch("strategic", web, image, &["/spec/template/spec/containers"])
+        .await;
     let back = json!({"spec": {"template": {"$patch": "replace", "metadata": {"labels": {"app": "web"}},
         "spec": {"containers": [{"name": "d", "image": "web:v3"}]}}}});
-    t.patch("strategic", web, back, &["/spec/template/spec/containers"]).await;
+    t.patch("strategic", web, back, &["/spec/template/spec/containers"])
+        .await;
     let applied = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "applied"}, "spec": {
         "replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "ordinals": {"start": 1},
         "updateStrategy": {"rollingUpdate": {"partition": 2}}, "template": template("v1")}});
     let place = "apps/v1 statefulsets/applied?fieldManager=one";
-    let parts = ["/spec/updateStrategy", "/metadata/generation", "/metadata/managedFields/0"];
+    let parts = [
+        "/spec/updateStrategy",
+        "/metadata/generation",
+        "/metadata/managedFields/0",
+    ];
     t.patch("apply", place, applied.clone(), &parts).await;
     let mut other = applied;
     other["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 0.into();
     other["spec"]["replicas"] = 1.into();
-    t.patch("apply", "apps/v1 statefulsets/applied?fieldManager=two", other, &parts).await;
+    t.patch(
+        "apply",
+        "apps/v1 statefulsets/applied?fieldManager=two",
+        other,
+        &parts,
+    )
+    .await;
     t.say("its scale");
     let parts = ["/kind", "/spec", "/status/selector"];
-    t.ask("GET", "apps/v1 statefulsets/web/scale", "", "", Shown::Parts(&parts)).await;
-    t.patch("merge", "apps/v1 statefulsets/web/scale", json!({"spec": {"replicas": 1}}), &parts).await;
+    t.ask(
+        "GET",
+        "apps/v1 statefulsets/web/scale",
+        "",
+        "",
+        Shown::Parts(&parts),
+    )
+    .await;
+    t.patch(
+        "merge",
+        "apps/v1 statefulsets/web/scale",
+        json!({"spec": {"replicas": 1}}),
+        &parts,
+    )
+    .await;
     t.say("revisions");
     for body in [
         json!({"metadata": {"name": "one"}, "revision": -1}),
@@ -89,8 +135,20 @@ pub async fn stateful_sets(at: Place) {
     ] {
         t.post(REVISIONS, body).await;
     }
-    t.patch("merge", "apps/v1 controllerrevisions/one", json!({"revision": 7}), &["/revision", "/data"]).await;
-    t.patch("merge", "apps/v1 controllerrevisions/one", json!({"data": {"b": 1}}), &["/data"]).await;
+    t.patch(
+        "merge",
+        "apps/v1 controllerrevisions/one",
+        json!({"revision": 7}),
+        &["/revision", "/data"],
+    )
+    .await;
+    t.patch(
+        "merge",
+        "apps/v1 controllerrevisions/one",
+        json!({"data": {"b": 1}}),
+        &["/data"],
+    )
+    .await;
     t.end("stateful_sets");
 }
 
@@ -102,7 +160,9 @@ pub async fn stateful_sets_in_tables(at: Place) {
     let table = "|application/json;as=Table;v=v1;g=meta.k8s.io";
     let mut parts = vec!["/kind".to_owned()];
     for at in 0..5 {
-        parts.extend(["name", "type", "format", "priority"].map(|f| format!("/columnDefinitions/{at}/{f}")));
+        parts.extend(
+            ["name", "type", "format", "priority"].map(|f| format!("/columnDefinitions/{at}/{f}")),
+        );
     }
     // All but the age.
     parts.extend([0, 1, 3, 4].map(|at| format!("/rows/0/cells/{at}")));
@@ -111,7 +171,13 @@ pub async fn stateful_sets_in_tables(at: Place) {
     parts.truncate(parts.len() - 4);
     parts.extend([0, 1, 2].map(|at| format!("/rows/0/cells/{at}")));
     let revisions: Vec<&str> = parts.iter().map(String::as_str).collect();
-    t.ask("GET", "apps/v1 controllerrevisions?fieldSelector=metadata.name=a", table, "", Shown::Parts(&revisions))
-        .await;
+    t.ask(
+        "GET",
+        "apps/v1 controllerrevisions?fieldSelector=metadata.name=a",
+        table,
+        "",
+        Shown::Parts(&revisions),
+    )
+    .await;
     t.end("stateful_sets_in_tables");
 }

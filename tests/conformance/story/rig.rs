@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 use graylane::{
     api::{
-        App, Decision, EnvironmentStatus, Lane, LaneGroup, ProbeResult, Release, ReleasePhase, TaskPhase,
-        gateway_api::HttpRoute,
+        App, Decision, EnvironmentStatus, Lane, LaneGroup, ProbeResult, Release, ReleasePhase,
+        TaskPhase, gateway_api::HttpRoute,
     },
     cluster::perform::perform,
     domain::intent::{Intent, ReleaseWish},
@@ -81,7 +81,11 @@ impl Rig {
     pub async fn new(at: &Place) -> Self {
         at.create::<App>(app(&at.namespace)).await;
         let stop = CancellationToken::new();
-        Self { at: at.clone(), stop: stop.clone(), _ends: stop.drop_guard() }
+        Self {
+            at: at.clone(),
+            stop: stop.clone(),
+            _ends: stop.drop_guard(),
+        }
     }
 
     pub fn engine(&self, identity: &str) -> CancellationToken {
@@ -100,16 +104,34 @@ impl Rig {
     }
 
     pub async fn start(&self, stage: &str, image: &str) -> String {
-        let images = [("a".to_owned(), [("backend".to_owned(), image.to_owned())].into())].into();
-        let intent =
-            Intent::StartRelease { apps: vec!["a".into()], stage: stage.into(), images, comment: None, window: None };
-        let done = perform(&self.at.client, &self.at.namespace, "admin", intent).await.unwrap();
+        let images = [(
+            "a".to_owned(),
+            [("backend".to_owned(), image.to_owned())].into(),
+        )]
+        .into();
+        let intent = Intent::StartRelease {
+            apps: vec!["a".into()],
+            stage: stage.into(),
+            images,
+            comment: None,
+            window: None,
+        };
+        let done = perform(&self.at.client, &self.at.namespace, "admin", intent)
+            .await
+            .unwrap();
         done.releases().next().unwrap().to_owned()
     }
 
     pub async fn wish(&self, name: &str, wish: ReleaseWish) {
-        let intent = Intent::Release { name: name.into(), seen: None, wish, comment: None };
-        perform(&self.at.client, &self.at.namespace, "admin", intent).await.unwrap();
+        let intent = Intent::Release {
+            name: name.into(),
+            seen: None,
+            wish,
+            comment: None,
+        };
+        perform(&self.at.client, &self.at.namespace, "admin", intent)
+            .await
+            .unwrap();
     }
 
     /// The release as soon as `fact` holds of it.
@@ -125,19 +147,28 @@ impl Rig {
         };
         match tokio::time::timeout(LIMIT, found).await {
             Ok(release) => release,
-            Err(_) => panic!("never {what}: {:#?}", self.at.api::<Release>().get(name).await.unwrap().status),
+            Err(_) => panic!(
+                "never {what}: {:#?}",
+                self.at.api::<Release>().get(name).await.unwrap().status
+            ),
         }
     }
 
     pub async fn phase(&self, name: &str, task: &str, phase: TaskPhase) -> Release {
         self.until(name, &format!("{task} {phase:?}"), |r| {
-            r.status.iter().flat_map(|s| &s.tasks).any(|t| t.name == task && t.phase == phase)
+            r.status
+                .iter()
+                .flat_map(|s| &s.tasks)
+                .any(|t| t.name == task && t.phase == phase)
         })
         .await
     }
 
     pub async fn ends(&self, name: &str, phase: ReleasePhase) -> Release {
-        self.until(name, &format!("{phase:?}"), |r| r.status.as_ref().is_some_and(|s| s.phase == phase)).await
+        self.until(name, &format!("{phase:?}"), |r| {
+            r.status.as_ref().is_some_and(|s| s.phase == phase)
+        })
+        .await
     }
 
     pub async fn baseline(&self) {
@@ -151,11 +182,23 @@ impl Rig {
         self.phase(&name, "gate", TaskPhase::Waiting).await;
         self.wish(
             &name,
-            ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass, digest: None },
+            ReleaseWish::Decide {
+                task: "gate".into(),
+                attempt: 1,
+                decision: Decision::Pass,
+                digest: None,
+            },
         )
         .await;
         self.phase(&name, "go", TaskPhase::Waiting).await;
-        self.wish(&name, ReleaseWish::Allow { task: "go".into(), batch: 1 }).await;
+        self.wish(
+            &name,
+            ReleaseWish::Allow {
+                task: "go".into(),
+                batch: 1,
+            },
+        )
+        .await;
         self.phase(&name, "deploy-prod", TaskPhase::Waiting).await;
         name
     }
@@ -165,19 +208,33 @@ impl Rig {
         let selector = ListParams::default().labels(&format!("app={deployment}"));
         let runs = |p: &&Pod| {
             p.metadata.deletion_timestamp.is_none()
-                && p.spec.as_ref().is_some_and(|s| s.containers[0].image.as_deref() == Some(image))
+                && p.spec
+                    .as_ref()
+                    .is_some_and(|s| s.containers[0].image.as_deref() == Some(image))
         };
-        self.at.api::<Pod>().list(&selector).await.unwrap().iter().filter(runs).count()
+        self.at
+            .api::<Pod>()
+            .list(&selector)
+            .await
+            .unwrap()
+            .iter()
+            .filter(runs)
+            .count()
     }
 
     /// Production's pods of v1 and of v2.
     pub async fn split(&self) -> (usize, usize) {
-        (self.pods("a-prod", "a:v1").await, self.pods("a-prod", "a:v2").await)
+        (
+            self.pods("a-prod", "a:v1").await,
+            self.pods("a-prod", "a:v2").await,
+        )
     }
 
     pub async fn environment(&self, name: &str) -> EnvironmentStatus {
         let app = self.at.api::<App>().get("a").await.unwrap();
-        app.status.and_then(|s| s.environments.get(name).cloned()).unwrap_or_default()
+        app.status
+            .and_then(|s| s.environments.get(name).cloned())
+            .unwrap_or_default()
     }
 
     pub async fn lanes(&self) {
@@ -198,7 +255,10 @@ impl Rig {
 async fn routed(at: &Place) -> bool {
     let routes: Api<HttpRoute> = at.api();
     let all = routes.list(&ListParams::default()).await.unwrap();
-    all.iter().flat_map(|r| &r.spec.rules).flat_map(|r| &r.backend_refs).any(|b| b.name == "a-gray")
+    all.iter()
+        .flat_map(|r| &r.spec.rules)
+        .flat_map(|r| &r.backend_refs)
+        .any(|b| b.name == "a-gray")
 }
 
 /// Passes when the lane's route is there: what a request would find.
@@ -209,7 +269,13 @@ fn prober(at: &Place) -> Prober {
         async move {
             let passed = routed(&at).await;
             let message = (!passed).then(|| "no route".to_owned());
-            Ok(vec![ProbeResult { probe, status: 200, chain: vec![], passed, message }])
+            Ok(vec![ProbeResult {
+                probe,
+                status: 200,
+                chain: vec![],
+                passed,
+                message,
+            }])
         }
         .boxed()
     })

@@ -25,9 +25,14 @@ pub struct Got {
 impl Got {
     /// Every value of a header.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        let of = |line: &'_ str| line.split_once(':').is_some_and(|(n, _)| n.eq_ignore_ascii_case(name));
+        let of = |line: &'_ str| {
+            line.split_once(':')
+                .is_some_and(|(n, _)| n.eq_ignore_ascii_case(name))
+        };
         let lines = self.headers.iter().map(String::as_str).filter(|l| of(l));
-        lines.map(|l| l.split_once(':').map_or("", |(_, v)| v.trim())).collect()
+        lines
+            .map(|l| l.split_once(':').map_or("", |(_, v)| v.trim()))
+            .collect()
     }
 }
 
@@ -35,7 +40,10 @@ pub type Seen = Arc<Mutex<Vec<Got>>>;
 
 /// A backend that answers a path with these bytes; any other is told back whole. An answer that ends with
 /// `<close>` or `<reset>` ends the connection so.
-pub async fn start(name: &str, answers: &'static [(&'static str, &'static [u8])]) -> (Upstream, Seen) {
+pub async fn start(
+    name: &str,
+    answers: &'static [(&'static str, &'static [u8])],
+) -> (Upstream, Seen) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, seen) = (listener.local_addr().unwrap(), Seen::default());
     let all = seen.clone();
@@ -74,11 +82,19 @@ async fn serve(
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut got = Got { line: line(&mut stream).await?, ..Got::default() };
+        let mut got = Got {
+            line: line(&mut stream).await?,
+            ..Got::default()
+        };
         got.headers = lines(&mut stream).await?;
         let path = got.line.split(' ').nth(1).unwrap_or_default().to_owned();
-        let (coded, length) = (got.all("transfer-encoding").concat(), got.all("content-length").join(","));
-        let found = answers.iter().find(|(p, _)| path.split('?').next() == Some(p));
+        let (coded, length) = (
+            got.all("transfer-encoding").concat(),
+            got.all("content-length").join(","),
+        );
+        let found = answers
+            .iter()
+            .find(|(p, _)| path.split('?').next() == Some(p));
         let body = body(&mut stream, &coded, &length, &mut got).await;
         if let Err(e) = &body {
             got.wrong = Some(e.to_string());
@@ -87,9 +103,21 @@ async fn serve(
         seen.lock().unwrap().push(got.clone());
         body?;
         let Some((_, answer)) = found else {
-            let text = format!("{head}\n{}\n\n{}", got.headers.join("\n"), String::from_utf8_lossy(&got.body));
-            let length = if head.starts_with("HEAD ") { 0 } else { text.len() };
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", text.len(), &text[..length]);
+            let text = format!(
+                "{head}\n{}\n\n{}",
+                got.headers.join("\n"),
+                String::from_utf8_lossy(&got.body)
+            );
+            let length = if head.starts_with("HEAD ") {
+                0
+            } else {
+                text.len()
+            };
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}",
+                text.len(),
+                &text[..length]
+            );
             stream.get_mut().write_all(answer.as_bytes()).await?;
             continue;
         };
@@ -98,7 +126,11 @@ async fn serve(
                 stream.get_mut().write_all(rest).await?;
                 if end == "<reset>" {
                     // What was written must be read before it is lost with the connection.
-                    let _ = tokio::time::timeout(std::time::Duration::from_millis(200), stream.read_u8()).await;
+                    let _ = tokio::time::timeout(
+                        std::time::Duration::from_millis(200),
+                        stream.read_u8(),
+                    )
+                    .await;
                     stream.get_ref().set_zero_linger()?;
                 }
                 return Ok(());
@@ -108,7 +140,12 @@ async fn serve(
     }
 }
 
-async fn body(stream: &mut BufReader<TcpStream>, coded: &str, length: &str, got: &mut Got) -> std::io::Result<()> {
+async fn body(
+    stream: &mut BufReader<TcpStream>,
+    coded: &str,
+    length: &str,
+    got: &mut Got,
+) -> std::io::Result<()> {
     let wrong = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
     match (coded, length) {
         ("", "") => {}
@@ -128,7 +165,11 @@ async fn body(stream: &mut BufReader<TcpStream>, coded: &str, length: &str, got:
             stream.read_exact(&mut chunk).await?;
             got.body.extend_from_slice(&chunk[..size]);
         },
-        _ => return Err(wrong("transfer-encoding beside content-length, or no chunked")),
+        _ => {
+            return Err(wrong(
+                "transfer-encoding beside content-length, or no chunked",
+            ));
+        }
     }
     Ok(())
 }

@@ -26,14 +26,21 @@ struct Pod {
 
 async fn pod(name: &str) -> Pod {
     let address = free();
-    let vars = HashMap::from([("PORT", address.port().to_string()), ("LAMEDUCK_MS", "30".into())]);
+    let vars = HashMap::from([
+        ("PORT", address.port().to_string()),
+        ("LAMEDUCK_MS", "30".into()),
+    ]);
     let config = Arc::new(Config::read("c", &|name| vars.get(name).cloned()).unwrap());
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(config, stop.clone()));
     while tokio::net::TcpStream::connect(address).await.is_err() {
         tokio::task::yield_now().await;
     }
-    Pod { upstream: Upstream::at(name, address), stop, task }
+    Pod {
+        upstream: Upstream::at(name, address),
+        stop,
+        task,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,14 +49,20 @@ async fn no_request_is_lost_while_pods_come_and_go() {
     let mut old = pod("pod-0").await;
     let address = rig.service("c", &[(&old.upstream, None)]);
     rig.apply();
-    let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (done, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let caller = || {
         let (done, asked) = (done.clone(), asked.clone());
         tokio::spawn(async move {
-            let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+            let client: Client<_, Empty<Bytes>> =
+                Client::builder(TokioExecutor::new()).build_http();
             let mut failed = vec![];
             while !done.load(SeqCst) {
-                let answer = client.get(format!("http://{address}/c").parse().unwrap()).await;
+                let answer = client
+                    .get(format!("http://{address}/c").parse().unwrap())
+                    .await;
                 asked.fetch_add(1, SeqCst);
                 match answer {
                     Err(e) => failed.push(e.to_string()),
@@ -89,7 +102,11 @@ async fn no_request_is_lost_while_pods_come_and_go() {
         old = new;
     }
     done.store(true, SeqCst);
-    let failed: Vec<String> = futures::future::join_all(callers).await.into_iter().flat_map(Result::unwrap).collect();
+    let failed: Vec<String> = futures::future::join_all(callers)
+        .await
+        .into_iter()
+        .flat_map(Result::unwrap)
+        .collect();
     assert_eq!(failed, [""; 0], "of {}", asked.load(SeqCst));
     assert!(asked.load(SeqCst) >= 600);
 }

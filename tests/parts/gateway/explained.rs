@@ -65,7 +65,14 @@ const HEADERS: &[&str] = &[
     "te: trailers",
     "expect: x",
 ];
-const HOSTS: &[&str] = &["shop.example", "SHOP.example:80", "x.shop.example", "other", "a b", ""];
+const HOSTS: &[&str] = &[
+    "shop.example",
+    "SHOP.example:80",
+    "x.shop.example",
+    "other",
+    "a b",
+    "",
+];
 const CONDITIONS: &[&str] = &[
     "parameter group == gray",
     "parameter group in a,b",
@@ -93,22 +100,46 @@ struct Case {
 
 fn lane() -> impl Strategy<Value = LaneSpec> {
     let conditions = || prop::collection::vec(prop::sample::select(CONDITIONS), 0..2);
-    let paths = prop::collection::vec(prop::sample::select(&["/A", "/A/deep", "/B", "/nope"][..]), 0..2);
+    let paths = prop::collection::vec(
+        prop::sample::select(&["/A", "/A/deep", "/B", "/nope"][..]),
+        0..2,
+    );
     let share = prop::option::weighted(0.3, prop::sample::select(&[0.0, 12.5, 50.0, 100.0][..]));
-    (conditions(), conditions(), paths, share, -1..2_i32, prop::bool::weighted(0.9)).prop_map(
-        |(all, any, paths, share, priority, enabled)| {
-            let read = |texts: Vec<&str>| texts.into_iter().map(|t| text::parse(t).unwrap()).collect();
-            let mut spec = LaneSpec { group: "g".into(), priority, enabled, share, ..LaneSpec::default() };
+    (
+        conditions(),
+        conditions(),
+        paths,
+        share,
+        -1..2_i32,
+        prop::bool::weighted(0.9),
+    )
+        .prop_map(|(all, any, paths, share, priority, enabled)| {
+            let read =
+                |texts: Vec<&str>| texts.into_iter().map(|t| text::parse(t).unwrap()).collect();
+            let mut spec = LaneSpec {
+                group: "g".into(),
+                priority,
+                enabled,
+                share,
+                ..LaneSpec::default()
+            };
             spec.rule.paths = paths.into_iter().map(Into::into).collect();
             (spec.rule.all, spec.rule.any) = (read(all), read(any));
             spec
-        },
-    )
+        })
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let query =
-        prop::sample::select(&["", "?group=gray", "?group=a&x", "?gr%6fup=gray", "?group=x&group=gray", "?"][..]);
+    let query = prop::sample::select(
+        &[
+            "",
+            "?group=gray",
+            "?group=a&x",
+            "?gr%6fup=gray",
+            "?group=x&group=gray",
+            "?",
+        ][..],
+    );
     let method = prop::sample::select(&["GET", "POST", "OPTIONS", "CONNECT", "M-SEARCH"][..]);
     let request = (
         method,
@@ -122,26 +153,48 @@ fn cases() -> impl Strategy<Value = Case> {
             headers.push(format!("host: {host}"));
             (format!("{method} {path}{query}"), headers)
         });
-    let host = prop::sample::select(&[None, None, Some("shop.example"), Some("*.shop.example")][..]);
-    (host, any::<bool>(), prop::collection::vec(lane(), 0..5), prop::collection::vec(request, 1..8)).prop_map(
-        |(host, may_tag, lanes, requests)| {
+    let host =
+        prop::sample::select(&[None, None, Some("shop.example"), Some("*.shop.example")][..]);
+    (
+        host,
+        any::<bool>(),
+        prop::collection::vec(lane(), 0..5),
+        prop::collection::vec(request, 1..8),
+    )
+        .prop_map(|(host, may_tag, lanes, requests)| {
             let named = |(i, mut spec): (usize, LaneSpec)| {
                 spec.tag = format!("t{i}");
                 let mut lane = Lane::new(&format!("l{i}"), spec);
                 lane.metadata.namespace = Some("ns".into());
                 lane
             };
-            Case { host, may_tag, lanes: lanes.into_iter().enumerate().map(named).collect(), requests }
-        },
-    )
+            Case {
+                host,
+                may_tag,
+                lanes: lanes.into_iter().enumerate().map(named).collect(),
+                requests,
+            }
+        })
 }
 
 fn group(host: Option<&str>, may_tag: bool, port: u16) -> LaneGroup {
-    let route = |path: &str| EntryRoute { path: path.into(), app: "a".into(), rewrite: None };
+    let route = |path: &str| EntryRoute {
+        path: path.into(),
+        app: "a".into(),
+        rewrite: None,
+    };
     let routes = ["/A", "/B/", "/A/deep"].map(route).into();
     let spec = LaneGroupSpec {
-        entry: Entry { gateway: "edge".into(), host: host.map(Into::into), routes },
-        apps: vec![LaneApp { app: "a".into(), service: None, port }],
+        entry: Entry {
+            gateway: "edge".into(),
+            host: host.map(Into::into),
+            routes,
+        },
+        apps: vec![LaneApp {
+            app: "a".into(),
+            service: None,
+            port,
+        }],
         client_may_tag: may_tag,
         ..LaneGroupSpec::default()
     };
@@ -151,15 +204,27 @@ fn group(host: Option<&str>, may_tag: bool, port: u16) -> LaneGroup {
 }
 
 /// Status and tag that the pod saw.
-async fn asked(rig: &Rig, entry: SocketAddr, seen: &Seen, line: &str, headers: &[String]) -> (u16, Option<String>) {
+async fn asked(
+    rig: &Rig,
+    entry: SocketAddr,
+    seen: &Seen,
+    line: &str,
+    headers: &[String],
+) -> (u16, Option<String>) {
     seen.lock().unwrap().clear();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let served = tokio::spawn(rig.gateway.serve(theirs, entry));
-    let bytes = format!("{line} HTTP/1.1\r\n{}\r\ncontent-length: 0\r\n\r\n", headers.join("\r\n"));
+    let bytes = format!(
+        "{line} HTTP/1.1\r\n{}\r\ncontent-length: 0\r\n\r\n",
+        headers.join("\r\n")
+    );
     let (statuses, ..) = answers(ours, bytes.as_bytes(), 1).await;
     served.abort();
     let got = seen.lock().unwrap().pop();
-    (statuses[0], got.and_then(|g| g.all("x-mse-tag").first().map(|t| (*t).to_owned())))
+    (
+        statuses[0],
+        got.and_then(|g| g.all("x-mse-tag").first().map(|t| (*t).to_owned())),
+    )
 }
 
 fn agree(told: &Explained, (status, tag): (u16, Option<String>)) -> bool {
@@ -173,12 +238,19 @@ fn agree(told: &Explained, (status, tag): (u16, Option<String>)) -> bool {
 
 #[test]
 fn what_is_explained_is_what_the_gateway_does() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (pod, seen) = runtime.block_on(backend::start("pod", &[]));
     let entry = free();
     let rig = Mutex::new(Rig::new());
     let port = rig.lock().unwrap().service("a", &[(&pod, None)]).port();
-    let config = Config { cases: 96, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 96,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let run = TestRunner::new(config).run(&cases(), |case| {
         let mut rig = rig.lock().unwrap();
         runtime.block_on(async {
@@ -187,7 +259,12 @@ fn what_is_explained_is_what_the_gateway_does() {
             rig.apply();
             for (line, headers) in &case.requests {
                 let request = parse(line, headers, &[]).unwrap();
-                let entrance = Entrance { group: &group, lanes: &case.lanes, routes: None, gateway: None };
+                let entrance = Entrance {
+                    group: &group,
+                    lanes: &case.lanes,
+                    routes: None,
+                    gateway: None,
+                };
                 let told = explain(&entrance, &request);
                 let got = asked(&rig, entry, &seen, line, headers).await;
                 prop_assert!(
@@ -214,21 +291,36 @@ async fn a_share_is_explained_by_the_trace_that_comes() {
                 {"type": "header", "op": "percent", "key": "X-Tag", "values": ["99.99"]}],
         "any": [{"type": "cookie", "op": "==", "key": "uid", "values": ["\"gray\""]}]}}"#;
     let rows: &[(&[&str], &str, &[&str], &str)] = &[
-        (&[PLAIN, NEVER], "PUT /C/c?=g&a+%62=0x", &["cookie:  ; uid = "], "b50c6c0d2f5b78b4c8c57b0f40f195ff"),
+        (
+            &[PLAIN, NEVER],
+            "PUT /C/c?=g&a+%62=0x",
+            &["cookie:  ; uid = "],
+            "b50c6c0d2f5b78b4c8c57b0f40f195ff",
+        ),
         (
             &[PLAIN, NEVER],
             "POST /C/./c?Group=g&%C3%A9&=1",
             &["X-USER: a+b", "COOKIE-X: ", "cookie: =gray", "cookie: ; "],
             "7627c482c02d0dfc8c3fd9d65a14577a",
         ),
-        (&[PLAIN, NEVER], "GET /C/cc?group=%62lue&&&uid", &["cookie: =\"\""], "8ee7fd37a65cc106051ad35ebee1180e"),
+        (
+            &[PLAIN, NEVER],
+            "GET /C/cc?group=%62lue&&&uid",
+            &["cookie: =\"\""],
+            "8ee7fd37a65cc106051ad35ebee1180e",
+        ),
         (
             &[PLAIN, NEVER],
             "PUT /C/c?Group=1&=a%2Bb&%67r%6fup",
             &["cookie: =gray ; g; ", "cookie: grp ; "],
             "5ad0e0a96e4e85baa0a0169b9246841f",
         ),
-        (&[PLAIN], "GET /C/c/?%C3%A9=&Group", &["X-TAG: a;b", "X-Tag: 1"], "05565383e1017a1375c8e4e49ca35921"),
+        (
+            &[PLAIN],
+            "GET /C/c/?%C3%A9=&Group",
+            &["X-TAG: a;b", "X-Tag: 1"],
+            "05565383e1017a1375c8e4e49ca35921",
+        ),
     ];
     let (pod, seen) = backend::start("pod", &[]).await;
     let entry = free();
@@ -239,7 +331,11 @@ async fn a_share_is_explained_by_the_trace_that_comes() {
     for (specs, line, headers, trace) in rows {
         let lanes = specs.iter().enumerate().map(|(i, text)| {
             let mut spec: serde_json::Value = serde_json::from_str(text).unwrap();
-            for (key, value) in [("group", "g".into()), ("tag", "gray".into()), ("enabled", true.into())] {
+            for (key, value) in [
+                ("group", "g".into()),
+                ("tag", "gray".into()),
+                ("enabled", true.into()),
+            ] {
                 spec[key] = value;
             }
             let mut lane = Lane::new(&format!("l{i}"), serde_json::from_value(spec).unwrap());
@@ -250,11 +346,25 @@ async fn a_share_is_explained_by_the_trace_that_comes() {
         rig.entry_of(entry, &group, &lanes);
         rig.apply();
         let mut headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
-        headers.extend([format!("host: {entry}"), format!("traceparent: 00-{trace}-b7ad6b7169203331-01")]);
+        headers.extend([
+            format!("host: {entry}"),
+            format!("traceparent: 00-{trace}-b7ad6b7169203331-01"),
+        ]);
         let request = parse(line, &headers, &[]).unwrap();
-        let told = explain(&Entrance { group: &group, lanes: &lanes, routes: None, gateway: None }, &request);
+        let told = explain(
+            &Entrance {
+                group: &group,
+                lanes: &lanes,
+                routes: None,
+                gateway: None,
+            },
+            &request,
+        );
         let got = asked(&rig, entry, &seen, line, &headers).await;
-        assert!(agree(&told, got.clone()), "{line}: {told:?}, and the gateway: {got:?}");
+        assert!(
+            agree(&told, got.clone()),
+            "{line}: {told:?}, and the gateway: {got:?}"
+        );
         assert_eq!(got, (200, Some("gray".to_owned())), "{line}");
     }
 }
@@ -265,21 +375,36 @@ async fn a_condition_on_the_host_holds_over_http_1_and_2() {
     let mut rig = Rig::new();
     let port = rig.service("a", &[(&pod, None)]).port();
     let entry = free();
-    let mut spec = LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, ..LaneSpec::default() };
+    let mut spec = LaneSpec {
+        group: "g".into(),
+        tag: "gray".into(),
+        enabled: true,
+        ..LaneSpec::default()
+    };
     spec.rule.all = vec![text::parse(&format!("header host == {entry}")).unwrap()];
     let mut lane = Lane::new("gray", spec);
     lane.metadata.namespace = Some("ns".into());
     rig.entry_of(entry, &group(None, false, port), &[lane]);
     rig.apply();
     for two in [false, true] {
-        let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-            .http2_only(two)
-            .build_http::<http_body_util::Empty<bytes::Bytes>>();
-        let request = http::Request::get(format!("http://{entry}/A/x")).header("cookie", "a=1").header("cookie", "b=2");
-        let answer = client.request(request.body(http_body_util::Empty::new()).unwrap()).await.unwrap();
+        let client =
+            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                .http2_only(two)
+                .build_http::<http_body_util::Empty<bytes::Bytes>>();
+        let request = http::Request::get(format!("http://{entry}/A/x"))
+            .header("cookie", "a=1")
+            .header("cookie", "b=2");
+        let answer = client
+            .request(request.body(http_body_util::Empty::new()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
         let got = seen.lock().unwrap().pop().unwrap();
         assert_eq!(got.all("x-mse-tag"), ["gray"], "{got:?}");
-        assert_eq!((got.all("host"), got.all("cookie")), (vec![&*entry.to_string()], vec!["a=1; b=2"]), "{got:?}");
+        assert_eq!(
+            (got.all("host"), got.all("cookie")),
+            (vec![&*entry.to_string()], vec!["a=1; b=2"]),
+            "{got:?}"
+        );
     }
 }

@@ -90,9 +90,18 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         8 => prop::sample::select(PIECES).prop_map(<[u8]>::to_vec),
         1 => prop::collection::vec(any::<u8>(), 0..24),
     ];
-    const HEADS: &[&[u8]] = &[b"", b"GET /A HTTP/1.1\r\nHost: h\r\n", b"POST /A HTTP/1.1\r\nHost: h\r\n"];
+    const HEADS: &[&[u8]] = &[
+        b"",
+        b"GET /A HTTP/1.1\r\nHost: h\r\n",
+        b"POST /A HTTP/1.1\r\nHost: h\r\n",
+    ];
     let head = prop::sample::select(HEADS);
-    (head, prop::collection::vec(piece, 0..10), any::<prop::sample::Index>(), prop::option::weighted(0.2, any::<u8>()))
+    (
+        head,
+        prop::collection::vec(piece, 0..10),
+        any::<prop::sample::Index>(),
+        prop::option::weighted(0.2, any::<u8>()),
+    )
         .prop_map(|(head, pieces, at, other)| {
             let mut bytes = [head, &pieces.concat()].concat();
             if let (Some(other), false) = (other, bytes.is_empty()) {
@@ -106,25 +115,58 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 /// What is wrong with a request that reached the pod.
 fn wrong(got: &Got) -> Option<&'static str> {
     let words: Vec<&str> = got.line.split(' ').collect();
-    let [_, target, "HTTP/1.1"] = words[..] else { return Some("the request line") };
+    let [_, target, "HTTP/1.1"] = words[..] else {
+        return Some("the request line");
+    };
     let path = target.split('?').next().unwrap_or_default();
-    let lane = graylane::domain::request::parse(&format!("GET {target}"), &[], &[])
-        .is_ok_and(|r| graylane::domain::request::Look::parameter(&r, "group").as_deref() == Some("gray"));
+    let lane =
+        graylane::domain::request::parse(&format!("GET {target}"), &[], &[]).is_ok_and(|r| {
+            graylane::domain::request::Look::parameter(&r, "group").as_deref() == Some("gray")
+        });
     let tag: &[&str] = if lane { &["gray"] } else { &[] };
     let tests = [
-        ("the path", path.starts_with('/') && without_dot_segments(path).ok().as_deref() == Some(path)),
-        ("the host", matches!(got.all("host")[..], [host] if host_of(host).is_some())),
-        ("the tag", got.all("x-mse-tag") == tag && got.all("x_mse_tag").is_empty()),
-        ("the tag in a trailer", !got.trailers.iter().any(|t| t.to_lowercase().starts_with("x-mse-tag"))),
-        ("the framing", got.all("content-length").len() + got.all("transfer-encoding").len() <= 1),
+        (
+            "the path",
+            path.starts_with('/') && without_dot_segments(path).ok().as_deref() == Some(path),
+        ),
+        (
+            "the host",
+            matches!(got.all("host")[..], [host] if host_of(host).is_some()),
+        ),
+        (
+            "the tag",
+            got.all("x-mse-tag") == tag && got.all("x_mse_tag").is_empty(),
+        ),
+        (
+            "the tag in a trailer",
+            !got.trailers
+                .iter()
+                .any(|t| t.to_lowercase().starts_with("x-mse-tag")),
+        ),
+        (
+            "the framing",
+            got.all("content-length").len() + got.all("transfer-encoding").len() <= 1,
+        ),
         ("the trace", got.all("traceparent").len() == 1),
-        ("the connection", got.all("connection").iter().all(|c| *c == "upgrade")),
-        ("the upgrade", got.all("upgrade").iter().all(|c| *c == "websocket")),
-        ("hop-by-hop fields", got.all("expect").is_empty() && got.all("te").is_empty()),
+        (
+            "the connection",
+            got.all("connection").iter().all(|c| *c == "upgrade"),
+        ),
+        (
+            "the upgrade",
+            got.all("upgrade").iter().all(|c| *c == "websocket"),
+        ),
+        (
+            "hop-by-hop fields",
+            got.all("expect").is_empty() && got.all("te").is_empty(),
+        ),
         (
             "the way",
             got.all("x-forwarded-for") == ["127.0.0.1"]
-                && matches!(got.all("via")[..], ["1.0 graylane" | "1.1 graylane" | "2 graylane"]),
+                && matches!(
+                    got.all("via")[..],
+                    ["1.0 graylane" | "1.1 graylane" | "2 graylane"]
+                ),
         ),
     ];
     tests.iter().find(|(_, good)| !good).map(|(what, _)| *what)
@@ -147,7 +189,11 @@ async fn connection(
     let _ = ours.write_all(&[bytes, LAST].concat()).await;
     let mut answer = vec![];
     let rest = async {
-        if quiet.run_until_cancelled(ours.read_to_end(&mut answer)).await.is_none() {
+        if quiet
+            .run_until_cancelled(ours.read_to_end(&mut answer))
+            .await
+            .is_none()
+        {
             let _ = ours.shutdown().await;
             let _ = ours.read_to_end(&mut answer).await;
         }
@@ -156,14 +202,22 @@ async fn connection(
     prop_assert!(ended.is_ok(), "no end: {}", bytes.escape_ascii());
     drop(ours);
     let ended = tokio::time::timeout(Duration::from_secs(60), served).await;
-    prop_assert!(matches!(ended, Ok(Ok(()))), "{:?}: {}", ended, bytes.escape_ascii());
+    prop_assert!(
+        matches!(ended, Ok(Ok(()))),
+        "{:?}: {}",
+        ended,
+        bytes.escape_ascii()
+    );
     Ok(())
 }
 
 /// Waits until all have ended, or for a moment none has.
 async fn all_or_quiet(mut ended: watch::Receiver<usize>, all: usize) {
     while *ended.borrow_and_update() < all {
-        if !matches!(tokio::time::timeout(Duration::from_millis(50), ended.changed()).await, Ok(Ok(()))) {
+        if !matches!(
+            tokio::time::timeout(Duration::from_millis(50), ended.changed()).await,
+            Ok(Ok(()))
+        ) {
             return;
         }
     }
@@ -171,7 +225,10 @@ async fn all_or_quiet(mut ended: watch::Receiver<usize>, all: usize) {
 
 #[test]
 fn any_bytes_are_answered_and_nothing_ill_formed_gets_through() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (pod, seen) = runtime.block_on(backend::start("pod", &[]));
     let mut rig = Rig::new();
     rig.service("a", &[(&pod, None)]);

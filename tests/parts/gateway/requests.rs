@@ -64,7 +64,9 @@ pub async fn answers(
             }
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(60), read).await.expect("an answer or the end");
+    let ended = tokio::time::timeout(Duration::from_secs(60), read)
+        .await
+        .expect("an answer or the end");
     (statuses, last, ended)
 }
 
@@ -77,9 +79,16 @@ fn whole(bytes: &[u8]) -> Option<(u16, String, usize)> {
         let (status, body, end) = whole(&bytes[at..])?;
         return Some((status, body, at + end));
     }
-    let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+    let length = head
+        .lines()
+        .find_map(|l| l.strip_prefix("content-length: "))
+        .map_or(0, |n| n.parse().unwrap());
     let body = bytes.get(at..at + length)?;
-    Some((status, String::from_utf8_lossy(body).into_owned(), at + length))
+    Some((
+        status,
+        String::from_utf8_lossy(body).into_owned(),
+        at + length,
+    ))
 }
 
 struct Case {
@@ -94,11 +103,23 @@ struct Case {
 }
 
 const fn refused(name: &'static str, bytes: &'static [u8], want: &'static [u16]) -> Case {
-    Case { name, bytes, want, ends: true, seen: |_| false }
+    Case {
+        name,
+        bytes,
+        want,
+        ends: true,
+        seen: |_| false,
+    }
 }
 
 const fn passed(name: &'static str, bytes: &'static [u8], seen: fn(&Got) -> bool) -> Case {
-    Case { name, bytes, want: &[200], ends: false, seen }
+    Case {
+        name,
+        bytes,
+        want: &[200],
+        ends: false,
+        seen,
+    }
 }
 
 fn line(got: &Got, line: &str) -> bool {
@@ -256,7 +277,11 @@ async fn each_request_has_its_right_answer() {
     let mut wrong = vec![];
     for case in CASES {
         seen.lock().unwrap().clear();
-        let most = if case.ends { usize::MAX } else { case.want.len() };
+        let most = if case.ends {
+            usize::MAX
+        } else {
+            case.want.len()
+        };
         let (statuses, body, ended) = ask(entry, case.bytes, most).await;
         let got = seen.lock().unwrap().clone();
         let seen = match case.want.last() {
@@ -265,7 +290,10 @@ async fn each_request_has_its_right_answer() {
             _ => got.iter().all(|g| g.wrong.is_some()),
         };
         if statuses != case.want || ended != case.ends || !seen {
-            wrong.push(format!("{}: {statuses:?}, ended {ended}: {body} {got:?}", case.name));
+            wrong.push(format!(
+                "{}: {statuses:?}, ended {ended}: {body} {got:?}",
+                case.name
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -279,12 +307,30 @@ async fn a_callers_fault_is_the_callers_in_the_hop_too() {
     assert_eq!(ask(entry, bad, 1).await.0, [400]);
     // It goes in the middle of its content, of a chunk, and while it waits: by an end, or broken off.
     let gone = [
-        (&b"POST /raw/gone1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc"[..], Going::SendsNoMore),
-        (b"POST /raw/gone2 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", Going::SendsNoMore),
-        (b"GET /raw/slow?closed HTTP/1.1\r\nHost: h\r\n\r\n", Going::Closes),
-        (b"GET /raw/slow?reset HTTP/1.1\r\nHost: h\r\n\r\n", Going::Resets),
-        (b"GET /raw/slow?later HTTP/1.1\r\nHost: h\r\n\r\n", Going::ClosesLater),
-        (b"PUT /raw/slow?put HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", Going::Closes),
+        (
+            &b"POST /raw/gone1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc"[..],
+            Going::SendsNoMore,
+        ),
+        (
+            b"POST /raw/gone2 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+            Going::SendsNoMore,
+        ),
+        (
+            b"GET /raw/slow?closed HTTP/1.1\r\nHost: h\r\n\r\n",
+            Going::Closes,
+        ),
+        (
+            b"GET /raw/slow?reset HTTP/1.1\r\nHost: h\r\n\r\n",
+            Going::Resets,
+        ),
+        (
+            b"GET /raw/slow?later HTTP/1.1\r\nHost: h\r\n\r\n",
+            Going::ClosesLater,
+        ),
+        (
+            b"PUT /raw/slow?put HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+            Going::Closes,
+        ),
         (b"GET /raw/slow?old HTTP/1.0\r\n\r\n", Going::Closes),
     ];
     for (begun, going) in gone {
@@ -312,10 +358,24 @@ async fn a_callers_fault_is_the_callers_in_the_hop_too() {
     let hops = rig.hops(1 + gone.len()).await;
     let mut told: Vec<(&str, u16)> = hops.iter().map(|h| (h.path.as_str(), h.status)).collect();
     told.sort_unstable();
-    let slow = ["?closed", "?later", "?old", "?put", "?reset"].map(|query| format!("/raw/slow{query}"));
-    let gone = ["/raw/gone1", "/raw/gone2"].into_iter().chain(slow.iter().map(String::as_str)).map(|path| (path, 499));
-    assert_eq!(told, [("/raw/bad", 400)].into_iter().chain(gone).collect::<Vec<_>>());
-    assert!(hops.iter().all(|h| h.error.as_deref().is_some_and(|e| e.contains("the caller"))), "{hops:?}");
+    let slow =
+        ["?closed", "?later", "?old", "?put", "?reset"].map(|query| format!("/raw/slow{query}"));
+    let gone = ["/raw/gone1", "/raw/gone2"]
+        .into_iter()
+        .chain(slow.iter().map(String::as_str))
+        .map(|path| (path, 499));
+    assert_eq!(
+        told,
+        [("/raw/bad", 400)]
+            .into_iter()
+            .chain(gone)
+            .collect::<Vec<_>>()
+    );
+    assert!(
+        hops.iter()
+            .all(|h| h.error.as_deref().is_some_and(|e| e.contains("the caller"))),
+        "{hops:?}"
+    );
 }
 
 /// How a caller goes away.
@@ -333,7 +393,9 @@ async fn until(fact: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the fact");
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("the fact");
 }
 
 /// Who sends no more may go on reading (as `nc -N` does): it gets its answers, and then the end.
@@ -366,12 +428,18 @@ async fn who_sends_no_more_may_wait_for_long() {
     let to = rig.service("a", &[(&pod, None)]);
     rig.apply();
     let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
     stream.shutdown().await.unwrap();
     pod.seen("/wait").await;
     // Longer than the gateway needs to find out who has gone: another one, who has, is known by then.
     let mut other = TcpStream::connect(to).await.unwrap();
-    other.write_all(b"GET /never HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    other
+        .write_all(b"GET /never HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
     pod.seen("/never").await;
     drop(other);
     assert_eq!(rig.hops(1).await[0].status, 499);
@@ -395,18 +463,33 @@ async fn a_long_path_goes_through_up_to_the_limit_of_a_head() {
     for (length, want) in [(8_000, 200), (60_000, 200), (66_000, 431)] {
         seen.lock().unwrap().clear();
         let path = format!("/raw/{}", "p".repeat(length));
-        let (statuses, body, _) = ask(entry, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes(), 1).await;
+        let (statuses, body, _) = ask(
+            entry,
+            format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes(),
+            1,
+        )
+        .await;
         assert_eq!(statuses, [want], "{length}: {body}");
         let came = seen.lock().unwrap().first().map(|g| g.line.len());
-        assert_eq!(came, (want == 200).then_some("GET  HTTP/1.1".len() + path.len()), "{length}");
+        assert_eq!(
+            came,
+            (want == 200).then_some("GET  HTTP/1.1".len() + path.len()),
+            "{length}"
+        );
     }
     let hops = rig.hops(2).await;
-    assert!(hops.iter().all(|h| h.path.starts_with("/raw/ppp") && h.path.len() < 4096), "{:?}", hops[0].path.len());
+    assert!(
+        hops.iter()
+            .all(|h| h.path.starts_with("/raw/ppp") && h.path.len() < 4096),
+        "{:?}",
+        hops[0].path.len()
+    );
 }
 
 #[tokio::test]
 async fn a_stranger_is_told_nothing_of_what_stands_behind_the_entry() {
-    let (pod, _seen) = backend::start("secretpod", &[("/drop", b"<close>"), ("/flood", FLOOD)]).await;
+    let (pod, _seen) =
+        backend::start("secretpod", &[("/drop", b"<close>"), ("/flood", FLOOD)]).await;
     let mut rig = Rig::new();
     let asked = rig.service("raw", &[(&pod, None)]);
     let none = rig.service("none", &[]);
@@ -416,20 +499,43 @@ async fn a_stranger_is_told_nothing_of_what_stands_behind_the_entry() {
         to("/drop", asked.port(), "raw"), to("/flood", asked.port(), "raw"), to("/none", none.port(), "none"),
         to("/missing", 1, "nobody")]}));
     rig.apply();
-    for (path, status) in [("/drop", 502), ("/flood", 502), ("/none", 503), ("/missing", 500), ("/nope", 404)] {
+    for (path, status) in [
+        ("/drop", 502),
+        ("/flood", 502),
+        ("/none", 503),
+        ("/missing", 500),
+        ("/nope", 404),
+    ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
         let (statuses, body, _) = ask(entry, request.as_bytes(), 1).await;
         assert_eq!(statuses, [status], "{path}: {body}");
-        for secret in ["secretpod", "127.0.0.1", "Service", "HTTPRoute", "Gateway", "nobody", "ns/", "edge"] {
+        for secret in [
+            "secretpod",
+            "127.0.0.1",
+            "Service",
+            "HTTPRoute",
+            "Gateway",
+            "nobody",
+            "ns/",
+            "edge",
+        ] {
             assert!(!body.contains(secret), "{path}: {body}");
         }
     }
     let hops = rig.hops(3).await;
     let errors: Vec<&str> = hops.iter().filter_map(|h| h.error.as_deref()).collect();
     assert!(errors[0].contains("pod secretpod"), "{errors:?}");
-    assert!(errors[1].contains("more than 32 informational"), "{errors:?}");
+    assert!(
+        errors[1].contains("more than 32 informational"),
+        "{errors:?}"
+    );
     // Whoever asks inside is told.
-    let (_, body, _) = ask(asked, b"GET /drop HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1).await;
+    let (_, body, _) = ask(
+        asked,
+        b"GET /drop HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        1,
+    )
+    .await;
     assert!(body.contains("pod secretpod"), "{body}");
 }
 

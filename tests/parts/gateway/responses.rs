@@ -109,7 +109,12 @@ const ZERO: Fields = &[("content-length", "0")];
 
 /// Of these, in order.
 fn told<'a>(head: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
-    const TOLD: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
+    const TOLD: [&str; 4] = [
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "upgrade",
+    ];
     let mut told: Vec<_> = head.filter(|(name, _)| TOLD.contains(name)).collect();
     told.sort_unstable();
     told
@@ -117,19 +122,26 @@ fn told<'a>(head: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, &'a
 
 #[tokio::test]
 async fn a_head_keeps_what_it_says_of_content_that_does_not_come() {
-    let answers: Vec<(&'static str, &'static [u8])> =
-        HEADS.iter().map(|(_, path, bytes, ..)| (*path, *bytes)).collect();
+    let answers: Vec<(&'static str, &'static [u8])> = HEADS
+        .iter()
+        .map(|(_, path, bytes, ..)| (*path, *bytes))
+        .collect();
     let (pod, _seen) = backend::start("pod", answers.leak()).await;
     let mut rig = Rig::new();
     let to = rig.service("raw", &[(&pod, None)]);
     rig.apply();
-    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Empty<Bytes>>();
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Empty<Bytes>>();
     let mut wrong = vec![];
     for (method, path, _, over1, over2) in HEADS {
         // The second answer shows that the first one ended where its head says.
         let mut stream = TcpStream::connect(to).await.unwrap();
         let ask = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n");
-        stream.write_all(format!("{ask}{ask}").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("{ask}{ask}").as_bytes())
+            .await
+            .unwrap();
         for nth in 1..=2 {
             let head = read_head(&mut stream).await;
             let got = told(head.lines().filter_map(|l| l.split_once(": ")));
@@ -137,11 +149,21 @@ async fn a_head_keeps_what_it_says_of_content_that_does_not_come() {
                 wrong.push(format!("{method} {path}, answer {nth}: {head}"));
             }
         }
-        let request = http::Request::builder().method(*method).uri(format!("http://{to}{path}"));
-        let answer = client.request(request.body(Empty::new()).unwrap()).await.unwrap();
+        let request = http::Request::builder()
+            .method(*method)
+            .uri(format!("http://{to}{path}"));
+        let answer = client
+            .request(request.body(Empty::new()).unwrap())
+            .await
+            .unwrap();
         let (parts, body) = answer.into_parts();
         let content = body.collect().await.map(|b| b.to_bytes().len());
-        let got = told(parts.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())));
+        let got = told(
+            parts
+                .headers
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.to_str().unwrap())),
+        );
         if got != *over2 || !matches!(content, Ok(0)) {
             wrong.push(format!("{method} {path} over HTTP/2: {got:?} {content:?}"));
         }
@@ -152,15 +174,22 @@ async fn a_head_keeps_what_it_says_of_content_that_does_not_come() {
 /// What a caller of HTTP/1 makes of it, with the head.
 async fn http1(to: SocketAddr, path: &str, version: &str) -> (Want, String) {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    let request = format!("GET {path} HTTP/{version}\r\nHost: h\r\nConnection: close\r\nTE: trailers\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/{version}\r\nHost: h\r\nConnection: close\r\nTE: trailers\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut all = vec![];
     let end = stream.read_to_end(&mut all).await;
     let text = String::from_utf8(all).unwrap();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return (Cut, text) };
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return (Cut, text);
+    };
     let head = head.to_lowercase();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map(|n| n.parse::<usize>().unwrap());
+    let length = head
+        .lines()
+        .find_map(|l| l.strip_prefix("content-length: "))
+        .map(|n| n.parse::<usize>().unwrap());
     let whole = if status == 204 || status == 304 {
         body.is_empty().then(String::new)
     } else if head.contains("transfer-encoding: chunked") {
@@ -187,13 +216,23 @@ fn dechunked(mut rest: &str) -> Option<String> {
     }
 }
 
-async fn http2(client: &Client<HttpConnector, Empty<Bytes>>, to: SocketAddr, path: &str) -> (Want, http::HeaderMap) {
-    let answer = client.get(format!("http://{to}{path}").parse().unwrap()).await.unwrap();
+async fn http2(
+    client: &Client<HttpConnector, Empty<Bytes>>,
+    to: SocketAddr,
+    path: &str,
+) -> (Want, http::HeaderMap) {
+    let answer = client
+        .get(format!("http://{to}{path}").parse().unwrap())
+        .await
+        .unwrap();
     let (parts, body) = answer.into_parts();
     let want = match body.collect().await {
         Ok(all) => {
             let text = String::from_utf8(all.to_bytes().to_vec()).unwrap();
-            Whole(parts.status.as_u16(), if parts.status == 502 { "" } else { text.leak() })
+            Whole(
+                parts.status.as_u16(),
+                if parts.status == 502 { "" } else { text.leak() },
+            )
         }
         Err(_) => Cut,
     };
@@ -202,18 +241,28 @@ async fn http2(client: &Client<HttpConnector, Empty<Bytes>>, to: SocketAddr, pat
 
 #[tokio::test]
 async fn what_is_not_whole_is_never_passed_on_as_if_it_were() {
-    let answers: Vec<(&'static str, &'static [u8])> = ANSWERS.iter().map(|(path, bytes, _)| (*path, *bytes)).collect();
+    let answers: Vec<(&'static str, &'static [u8])> = ANSWERS
+        .iter()
+        .map(|(path, bytes, _)| (*path, *bytes))
+        .collect();
     let (pod, seen) = backend::start("pod", answers.leak()).await;
     let mut rig = Rig::new();
     let to = rig.service("raw", &[(&pod, None)]);
     rig.apply();
-    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
     let mut wrong = vec![];
     for (path, _, want) in ANSWERS {
         for version in ["1.1", "1.0"] {
             let (got, head) = http1(to, path, version).await;
-            let one_way = !(head.contains("content-length: ") && head.contains("transfer-encoding: "));
-            if got != *want || head.contains("x-secret") || head.contains("keep-alive: ") || !one_way {
+            let one_way =
+                !(head.contains("content-length: ") && head.contains("transfer-encoding: "));
+            if got != *want
+                || head.contains("x-secret")
+                || head.contains("keep-alive: ")
+                || !one_way
+            {
                 wrong.push(format!("{path} over HTTP/{version}: {got:?} {head}"));
             }
         }
@@ -231,17 +280,28 @@ async fn what_is_not_whole_is_never_passed_on_as_if_it_were() {
     assert!(!seen.lock().unwrap().is_empty());
     // To HEAD a length is told, and no content.
     let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(b"HEAD /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut all = String::new();
-    stream.read_to_string(&mut all).await.unwrap();
-    assert!(all.contains("content-length: ") && all.ends_with("\r\n\r\n"), "{all}");
-    // Trailers reach whoever says so.
-    let mut stream = TcpStream::connect(to).await.unwrap();
     stream
-        .write_all(b"GET /trailers HTTP/1.1\r\nHost: h\r\nConnection: close, TE\r\nTE: trailers\r\n\r\n")
+        .write_all(b"HEAD /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         .await
         .unwrap();
     let mut all = String::new();
     stream.read_to_string(&mut all).await.unwrap();
-    assert!(all.to_lowercase().contains("0\r\nx-sum: 42\r\n\r\n"), "{all}");
+    assert!(
+        all.contains("content-length: ") && all.ends_with("\r\n\r\n"),
+        "{all}"
+    );
+    // Trailers reach whoever says so.
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream
+        .write_all(
+            b"GET /trailers HTTP/1.1\r\nHost: h\r\nConnection: close, TE\r\nTE: trailers\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let mut all = String::new();
+    stream.read_to_string(&mut all).await.unwrap();
+    assert!(
+        all.to_lowercase().contains("0\r\nx-sum: 42\r\n\r\n"),
+        "{all}"
+    );
 }

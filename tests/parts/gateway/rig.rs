@@ -35,7 +35,11 @@ pub struct Answer {
 }
 
 pub async fn get(to: SocketAddr, path: &str, headers: &str) -> Answer {
-    send(to, &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n")).await
+    send(
+        to,
+        &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"),
+    )
+    .await
 }
 
 pub async fn send(to: SocketAddr, request: &str) -> Answer {
@@ -48,7 +52,12 @@ pub async fn send(to: SocketAddr, request: &str) -> Answer {
 pub async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = vec![];
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap_or_else(|e| panic!("{e} after {:?}", String::from_utf8_lossy(&head))));
+        head.push(
+            stream
+                .read_u8()
+                .await
+                .unwrap_or_else(|e| panic!("{e} after {:?}", String::from_utf8_lossy(&head))),
+        );
     }
     String::from_utf8(head).unwrap().to_lowercase()
 }
@@ -57,14 +66,20 @@ pub async fn read_head(stream: &mut TcpStream) -> String {
 pub async fn read_answer(stream: &mut TcpStream) -> Answer {
     let head = read_head(stream).await;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let length =
-        head.lines().find_map(|l| l.strip_prefix("content-length: ")).map(|n| n.trim().parse::<usize>().unwrap());
+    let length = head
+        .lines()
+        .find_map(|l| l.strip_prefix("content-length: "))
+        .map(|n| n.trim().parse::<usize>().unwrap());
     let mut body = vec![0; length.unwrap_or(0)];
     match length {
         Some(_) => drop(stream.read_exact(&mut body).await.unwrap()),
         None => drop(stream.read_to_end(&mut body).await.unwrap()),
     }
-    Answer { status, head, body: String::from_utf8(body).unwrap() }
+    Answer {
+        status,
+        head,
+        body: String::from_utf8(body).unwrap(),
+    }
 }
 
 /// A server that tells its name and the request, and does what the path says.
@@ -100,12 +115,20 @@ impl Upstream {
                 });
             }
         });
-        Self { name: name.into(), address, state }
+        Self {
+            name: name.into(),
+            address,
+            state,
+        }
     }
 
     /// Somebody else at an address.
     pub fn at(name: &str, address: SocketAddr) -> Self {
-        Self { name: name.into(), address, state: Arc::default() }
+        Self {
+            name: name.into(),
+            address,
+            state: Arc::default(),
+        }
     }
 
     /// An address where nobody listens.
@@ -132,7 +155,8 @@ impl Upstream {
 
     /// A request for that path has come.
     pub async fn seen(&self, path: &str) {
-        self.until(|| self.state.paths.lock().unwrap().iter().any(|p| p == path)).await;
+        self.until(|| self.state.paths.lock().unwrap().iter().any(|p| p == path))
+            .await;
     }
 
     /// No connection is open.
@@ -147,7 +171,9 @@ impl Upstream {
                 let _ = tokio::time::timeout(Duration::from_millis(20), changed).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the fact");
+        tokio::time::timeout(Duration::from_secs(60), wait)
+            .await
+            .expect("the fact");
     }
 }
 
@@ -157,9 +183,14 @@ async fn serve(mut stream: TcpStream, name: &str, state: &State) -> std::io::Res
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await?);
         }
-        let head = String::from_utf8_lossy(&head).replace("\r\n", "\n").to_lowercase();
+        let head = String::from_utf8_lossy(&head)
+            .replace("\r\n", "\n")
+            .to_lowercase();
         let mut words = head.split(' ');
-        let (method, path) = (words.next().unwrap().to_uppercase(), words.next().unwrap().to_owned());
+        let (method, path) = (
+            words.next().unwrap().to_uppercase(),
+            words.next().unwrap().to_owned(),
+        );
         state.paths.lock().unwrap().push(path.clone());
         state.changed.notify_waiters();
         match path.as_str() {
@@ -174,7 +205,9 @@ async fn serve(mut stream: TcpStream, name: &str, state: &State) -> std::io::Res
                 return Ok(());
             }
             "/echo" => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                    .await?;
                 // Chunks in are chunks out.
                 let (mut read, mut write) = stream.split();
                 tokio::io::copy(&mut read, &mut write).await?;
@@ -182,8 +215,11 @@ async fn serve(mut stream: TcpStream, name: &str, state: &State) -> std::io::Res
             }
             _ => {}
         }
-        let length =
-            head.lines().find_map(|l| l.strip_prefix("content-length: ")).and_then(|n| n.parse().ok()).unwrap_or(0);
+        let length = head
+            .lines()
+            .find_map(|l| l.strip_prefix("content-length: "))
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
         let mut sent = vec![0; length];
         stream.read_exact(&mut sent).await?;
         if head.contains("transfer-encoding: chunked") {
@@ -192,8 +228,14 @@ async fn serve(mut stream: TcpStream, name: &str, state: &State) -> std::io::Res
                 end.push(stream.read_u8().await?);
             }
         }
-        let body = format!("{name} {method} {path} {head}\n{}", String::from_utf8_lossy(&sent));
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let body = format!(
+            "{name} {method} {path} {head}\n{}",
+            String::from_utf8_lossy(&sent)
+        );
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         stream.write_all(answer.as_bytes()).await?;
         if path == "/last" {
             return Ok(());
@@ -217,7 +259,11 @@ impl Rig {
         let into = hops.clone();
         let sink = HopSink::new(move |hop| into.lock().unwrap().push(hop.clone()));
         let gateway = Gateway::new("127.0.0.1".parse().unwrap(), limits, sink);
-        Self { gateway, objects: Objects::default(), hops }
+        Self {
+            gateway,
+            objects: Objects::default(),
+            hops,
+        }
     }
 
     pub fn apply(&mut self) -> Applied {
@@ -249,7 +295,12 @@ impl Rig {
     }
 
     /// The same with a named port.
-    pub fn service_of(&mut self, name: &str, port: &str, pods: &[(&Upstream, Option<&str>)]) -> SocketAddr {
+    pub fn service_of(
+        &mut self,
+        name: &str,
+        port: &str,
+        pods: &[(&Upstream, Option<&str>)],
+    ) -> SocketAddr {
         let address = self.service(name, pods);
         let service = Arc::make_mut(self.objects.services.last_mut().unwrap());
         service.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].name = Some(port.into());
@@ -265,23 +316,37 @@ impl Rig {
 
     /// What `lanes` made.
     pub fn lane_objects(&self) -> (LaneGroup, Lane) {
-        ((*self.objects.groups[0]).clone(), (*self.objects.lanes[0]).clone())
+        (
+            (*self.objects.groups[0]).clone(),
+            (*self.objects.lanes[0]).clone(),
+        )
     }
 
     pub fn has_hops(&self) -> bool {
         !self.hops.lock().unwrap().is_empty()
     }
 
-    pub fn service_at(&mut self, name: &str, pods: &[(&Upstream, Option<&str>)], address: SocketAddr) {
-        let spec = json!({"clusterIP": address.ip().to_string(), "ports": [{"port": address.port()}]});
-        self.objects.services.push(object(json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec})));
+    pub fn service_at(
+        &mut self,
+        name: &str,
+        pods: &[(&Upstream, Option<&str>)],
+        address: SocketAddr,
+    ) {
+        let spec =
+            json!({"clusterIP": address.ip().to_string(), "ports": [{"port": address.port()}]});
+        self.objects.services.push(object(
+            json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec}),
+        ));
         self.replace(name, pods);
     }
 
     /// Other pods behind a Service. Each gets a slice of its own, as they listen on ports of their own.
     pub fn replace(&mut self, name: &str, pods: &[(&Upstream, Option<&str>)]) {
         let of = |s: &k8s_openapi::api::discovery::v1::EndpointSlice| {
-            s.metadata.labels.as_ref().is_some_and(|l| l.get("kubernetes.io/service-name").is_some_and(|n| n == name))
+            s.metadata.labels.as_ref().is_some_and(|l| {
+                l.get("kubernetes.io/service-name")
+                    .is_some_and(|n| n == name)
+            })
         };
         self.objects.slices.retain(|s| !of(s));
         for (pod, tag) in pods {
@@ -297,22 +362,30 @@ impl Rig {
             if let Some(tag) = tag {
                 labels["alicloud.service.tag"] = json!(tag);
             }
-            self.objects
-                .pods
-                .push(object(json!({"metadata": {"name": pod.name, "namespace": "ns", "labels": labels}})));
+            self.objects.pods.push(object(
+                json!({"metadata": {"name": pod.name, "namespace": "ns", "labels": labels}}),
+            ));
         }
     }
 
     /// Sets an annotation of a Service.
     pub fn annotate(&mut self, name: &str, key: &str, value: &str) {
-        let of = |s: &&mut Arc<k8s_openapi::api::core::v1::Service>| s.metadata.name.as_deref() == Some(name);
+        let of = |s: &&mut Arc<k8s_openapi::api::core::v1::Service>| {
+            s.metadata.name.as_deref() == Some(name)
+        };
         let service = Arc::make_mut(self.objects.services.iter_mut().find(of).unwrap());
-        service.metadata.annotations.get_or_insert_default().insert(key.into(), value.into());
+        service
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(key.into(), value.into());
     }
 
     /// As if a Service had not been seen.
     pub fn forget(&mut self, name: &str) {
-        self.objects.services.retain(|s| s.metadata.name.as_deref() != Some(name));
+        self.objects
+            .services
+            .retain(|s| s.metadata.name.as_deref() != Some(name));
     }
 
     /// From now on the lane holds rather than falls back.
@@ -323,7 +396,9 @@ impl Rig {
     pub fn route(&mut self, spec: Value) {
         let n = self.objects.routes.len();
         let meta = json!({"name": format!("route-{n}"), "namespace": "ns"});
-        self.objects.routes.push(object(json!({"metadata": meta, "spec": spec})));
+        self.objects
+            .routes
+            .push(object(json!({"metadata": meta, "spec": spec})));
     }
 
     /// Nothing but this group and its lanes, at this entry.
@@ -337,7 +412,10 @@ impl Rig {
             "metadata": {"name": "edge", "namespace": "ns"},
             "spec": {"gatewayClassName": "pocket", "listeners": [listener], "addresses": [{"value": entry.ip()}]},
         }))];
-        objects.routes = entry_routes(group, lanes, &|_, _| false).into_iter().map(Arc::new).collect();
+        objects.routes = entry_routes(group, lanes, &|_, _| false)
+            .into_iter()
+            .map(Arc::new)
+            .collect();
         objects.groups = vec![Arc::new(group.clone())];
         objects.lanes = lanes.iter().cloned().map(Arc::new).collect();
     }
@@ -355,23 +433,62 @@ impl Rig {
             "spec": {"gatewayClassName": "pocket", "listeners": [listener]},
         })));
         let port = |app: &str| {
-            let found = self.objects.services.iter().find(|s| s.metadata.name.as_deref() == Some(app)).unwrap();
+            let found = self
+                .objects
+                .services
+                .iter()
+                .find(|s| s.metadata.name.as_deref() == Some(app))
+                .unwrap();
             u16::try_from(found.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].port).unwrap()
         };
-        let routes = vec![EntryRoute { path: "/A".into(), app: apps[0].into(), rewrite: Some("/".into()) }];
+        let routes = vec![EntryRoute {
+            path: "/A".into(),
+            app: apps[0].into(),
+            rewrite: Some("/".into()),
+        }];
         let spec = LaneGroupSpec {
-            entry: Entry { gateway: "edge".into(), host: None, routes },
-            apps: apps.iter().map(|a| LaneApp { app: (*a).into(), service: None, port: port(a) }).collect(),
+            entry: Entry {
+                gateway: "edge".into(),
+                host: None,
+                routes,
+            },
+            apps: apps
+                .iter()
+                .map(|a| LaneApp {
+                    app: (*a).into(),
+                    service: None,
+                    port: port(a),
+                })
+                .collect(),
             ..LaneGroupSpec::default()
         };
         let mut group = LaneGroup::new("demo", spec);
         group.metadata.namespace = Some("ns".into());
-        let rule = LaneMatch { all: vec![lanes::text::parse(condition).unwrap()], ..LaneMatch::default() };
-        let spec = LaneSpec { group: "demo".into(), tag: "gray".into(), enabled: true, rule, ..LaneSpec::default() };
+        let rule = LaneMatch {
+            all: vec![lanes::text::parse(condition).unwrap()],
+            ..LaneMatch::default()
+        };
+        let spec = LaneSpec {
+            group: "demo".into(),
+            tag: "gray".into(),
+            enabled: true,
+            rule,
+            ..LaneSpec::default()
+        };
         let mut lane = Lane::new("gray", spec);
         lane.metadata.namespace = Some("ns".into());
-        let up = LaneVersion { expected: true, service: true, ready: 1 };
-        let version = |app: &str, tag: &str| if gray.contains(&(app, tag)) { up } else { LaneVersion::default() };
+        let up = LaneVersion {
+            expected: true,
+            service: true,
+            ready: 1,
+        };
+        let version = |app: &str, tag: &str| {
+            if gray.contains(&(app, tag)) {
+                up
+            } else {
+                LaneVersion::default()
+            }
+        };
         let mut planned = plan(&Inputs {
             group: &group,
             lanes: std::slice::from_ref(&lane),
@@ -380,11 +497,18 @@ impl Rig {
         });
         // Gray Services listen on ports of their own here, which no real ones do.
         for route in &mut planned.routes {
-            for backend in route.spec.rules.iter_mut().flat_map(|r| &mut r.backend_refs) {
+            for backend in route
+                .spec
+                .rules
+                .iter_mut()
+                .flat_map(|r| &mut r.backend_refs)
+            {
                 backend.port = Some(port(&backend.name));
             }
         }
-        self.objects.routes.extend(planned.routes.into_iter().map(Arc::new));
+        self.objects
+            .routes
+            .extend(planned.routes.into_iter().map(Arc::new));
         self.objects.groups.push(Arc::new(group));
         self.objects.lanes.push(Arc::new(lane));
         entry

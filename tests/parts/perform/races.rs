@@ -28,7 +28,11 @@ fn behind_a_door(client: &Client) -> (Client, mpsc::UnboundedReceiver<Knock>) {
         let (client, door) = (client.clone(), door.clone());
         async move {
             // Who may do what does not change meanwhile, nor what a release was frozen to.
-            let fixed = ["authorization", "controllerrevisions", "graylane.dev/v1alpha1/namespaces/demo/apps/"];
+            let fixed = [
+                "authorization",
+                "controllerrevisions",
+                "graylane.dev/v1alpha1/namespaces/demo/apps/",
+            ];
             if fixed.iter().any(|part| request.uri().path().contains(part)) {
                 return client.send(request).await;
             }
@@ -52,7 +56,9 @@ async fn at_once(f: &Fixture, wishes: [(&str, Intent); 2], order: &[bool]) -> ([
         let (client, door) = behind_a_door(&f.client);
         doors.push(door);
         let by = by.to_owned();
-        told.push(tokio::spawn(async move { perform(&client, NS, &by, intent).await }));
+        told.push(tokio::spawn(async move {
+            perform(&client, NS, &by, intent).await
+        }));
     }
     let mut both = 0;
     let mut stand = [doors[0].recv().await, doors[1].recv().await];
@@ -104,17 +110,28 @@ async fn all_orders<T>(
 /// The n-th release, at its gates.
 async fn release(f: &Fixture, n: usize) -> String {
     let name = format!("a-{n}");
-    f.create("Release", &name, json!({"app": "a", "stage": "production", "requester": "ann"})).await;
+    f.create(
+        "Release",
+        &name,
+        json!({"app": "a", "stage": "production", "requester": "ann"}),
+    )
+    .await;
     f.status(&name, waiting()).await;
     name
 }
 
 fn about(name: &str, seen: Option<Seen>, wish: ReleaseWish) -> Intent {
-    Intent::Release { name: name.into(), seen, wish, comment: None }
+    Intent::Release {
+        name: name.into(),
+        seen,
+        wish,
+        comment: None,
+    }
 }
 
 fn moved_on(told: &Told, other: &str) -> bool {
-    matches!(told, Err(PerformError::Stale { .. })) && told.as_ref().unwrap_err().to_string().contains(other)
+    matches!(told, Err(PerformError::Stale { .. }))
+        && told.as_ref().unwrap_err().to_string().contains(other)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,18 +142,42 @@ async fn of_two_who_let_a_batch_go_one_does_and_the_other_is_told_by_whom() {
         let gate = async |n: usize| {
             let name = release(&f, n + if firm { 1 } else { 1000 }).await;
             let seen = f.release(&name).await;
-            let seen = Seen { uid: seen.uid().unwrap(), version: None, meaning: firm.then(|| meaning(&seen)) };
-            let allow = || about(&name, Some(seen.clone()), ReleaseWish::Allow { task: "prod".into(), batch: 2 });
+            let seen = Seen {
+                uid: seen.uid().unwrap(),
+                version: None,
+                meaning: firm.then(|| meaning(&seen)),
+            };
+            let allow = || {
+                about(
+                    &name,
+                    Some(seen.clone()),
+                    ReleaseWish::Allow {
+                        task: "prod".into(),
+                        batch: 2,
+                    },
+                )
+            };
             let wishes = [("ann", allow()), ("bob", allow())];
             (name, wishes)
         };
         let orders = all_orders(&f, gate, async |name: String, told, order: &[bool]| {
             let [ann, bob] = &told;
             assert!(ann.is_ok() != bob.is_ok(), "{order:?}: {told:?}");
-            let (lost, winner) = if ann.is_ok() { (bob, "ann") } else { (ann, "bob") };
-            assert!(moved_on(lost, &format!("let batch 2 of prod through by {winner}")), "{order:?}: {told:?}");
+            let (lost, winner) = if ann.is_ok() {
+                (bob, "ann")
+            } else {
+                (ann, "bob")
+            };
+            assert!(
+                moved_on(lost, &format!("let batch 2 of prod through by {winner}")),
+                "{order:?}: {told:?}"
+            );
             let control = f.release(&name).await.spec.control;
-            assert_eq!(control.allow, [("prod".to_owned(), 2)].into(), "one batch further, {order:?}");
+            assert_eq!(
+                control.allow,
+                [("prod".to_owned(), 2)].into(),
+                "one batch further, {order:?}"
+            );
             assert_eq!(control.last.unwrap().by, winner, "{order:?}");
         });
         assert!(orders.await >= 6, "both read, both write");
@@ -149,20 +190,44 @@ async fn of_one_who_lets_a_batch_go_and_one_who_rolls_back_nobody_is_overrun() {
     let gate = async |n: usize| {
         let name = release(&f, n).await;
         let seen = f.release(&name).await;
-        let seen = |meaning| Some(Seen { uid: seen.uid().unwrap(), version: None, meaning });
+        let seen = |meaning| {
+            Some(Seen {
+                uid: seen.uid().unwrap(),
+                version: None,
+                meaning,
+            })
+        };
         let now = meaning(&f.release(&name).await);
-        let allow = about(&name, seen(Some(now)), ReleaseWish::Allow { task: "prod".into(), batch: 2 });
+        let allow = about(
+            &name,
+            seen(Some(now)),
+            ReleaseWish::Allow {
+                task: "prod".into(),
+                batch: 2,
+            },
+        );
         let abort = about(&name, seen(None), ReleaseWish::Abort);
         (name, [("ann", allow), ("bob", abort)])
     };
-    let orders = all_orders(&f, gate, async |name: String, [ann, bob], order: &[bool]| {
-        // To roll back must always be possible.
-        bob.unwrap();
-        let control = f.release(&name).await.spec.control;
-        assert!(control.abort, "{order:?}");
-        assert_eq!(control.allow.contains_key("prod"), ann.is_ok(), "{order:?}: {ann:?}");
-        assert!(ann.is_ok() || moved_on(&ann, "abort by bob"), "{order:?}: {ann:?}");
-    });
+    let orders = all_orders(
+        &f,
+        gate,
+        async |name: String, [ann, bob], order: &[bool]| {
+            // To roll back must always be possible.
+            bob.unwrap();
+            let control = f.release(&name).await.spec.control;
+            assert!(control.abort, "{order:?}");
+            assert_eq!(
+                control.allow.contains_key("prod"),
+                ann.is_ok(),
+                "{order:?}: {ann:?}"
+            );
+            assert!(
+                ann.is_ok() || moved_on(&ann, "abort by bob"),
+                "{order:?}: {ann:?}"
+            );
+        },
+    );
     assert!(orders.await >= 6);
 }
 
@@ -173,23 +238,47 @@ async fn of_one_who_approves_and_one_who_refuses_at_least_one_hears_of_the_other
         let gate = async |i: usize| {
             let name = release(&f, i + n).await;
             let decide = |decision| {
-                about(&name, None, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision, digest: None })
+                about(
+                    &name,
+                    None,
+                    ReleaseWish::Decide {
+                        task: "gate".into(),
+                        attempt: 1,
+                        decision,
+                        digest: None,
+                    },
+                )
             };
             let wishes = [("ann", decide(Decision::Pass)), ("bob", decide(second))];
             (name, wishes)
         };
-        let orders = all_orders(&f, gate, async |name: String, [ann, bob], order: &[bool]| {
-            let words = |told: &Told| told.as_ref().map_or_else(ToString::to_string, |o| o.message.clone());
-            let heard = [words(&ann).contains("bob"), words(&bob).contains("ann")];
-            assert!(heard[0] || heard[1], "{order:?}: {ann:?} {bob:?}");
-            if second == Decision::Refuse {
-                // Whoever knows that a no outweighs his yes does not think that it counts.
-                assert_eq!(heard[0], matches!(ann, Err(PerformError::Outrun { .. })), "{order:?}: {ann:?}");
-            }
-            let approvals: Api<Approval> = Api::namespaced(f.client.clone(), NS);
-            let all = approvals.list(&ListParams::default()).await.unwrap().items;
-            assert_eq!(all.iter().filter(|a| a.spec.release == name).count(), 2, "both have spoken");
-        });
+        let orders = all_orders(
+            &f,
+            gate,
+            async |name: String, [ann, bob], order: &[bool]| {
+                let words = |told: &Told| {
+                    told.as_ref()
+                        .map_or_else(ToString::to_string, |o| o.message.clone())
+                };
+                let heard = [words(&ann).contains("bob"), words(&bob).contains("ann")];
+                assert!(heard[0] || heard[1], "{order:?}: {ann:?} {bob:?}");
+                if second == Decision::Refuse {
+                    // Whoever knows that a no outweighs his yes does not think that it counts.
+                    assert_eq!(
+                        heard[0],
+                        matches!(ann, Err(PerformError::Outrun { .. })),
+                        "{order:?}: {ann:?}"
+                    );
+                }
+                let approvals: Api<Approval> = Api::namespaced(f.client.clone(), NS);
+                let all = approvals.list(&ListParams::default()).await.unwrap().items;
+                assert_eq!(
+                    all.iter().filter(|a| a.spec.release == name).count(),
+                    2,
+                    "both have spoken"
+                );
+            },
+        );
         assert!(orders.await >= 6);
     }
 }
@@ -198,8 +287,18 @@ async fn of_one_who_approves_and_one_who_refuses_at_least_one_hears_of_the_other
 async fn a_refusal_that_comes_after_the_gate_has_opened_says_so() {
     let f = fixture().await;
     let name = release(&f, 1).await;
-    let decide =
-        |decision| about(&name, None, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision, digest: None });
+    let decide = |decision| {
+        about(
+            &name,
+            None,
+            ReleaseWish::Decide {
+                task: "gate".into(),
+                attempt: 1,
+                decision,
+                digest: None,
+            },
+        )
+    };
     let (late, mut door) = behind_a_door(&f.client);
     let intent = decide(Decision::Refuse);
     let bob = tokio::spawn(async move { perform(&late, NS, "bob", intent).await });
@@ -207,7 +306,9 @@ async fn a_refusal_that_comes_after_the_gate_has_opened_says_so() {
     while let Some(Knock(leave, done)) = door.recv().await {
         // It still waits; before he writes it, she is heard and the engine has looked.
         if request == 1 {
-            perform(&f.client, NS, "ann", decide(Decision::Pass)).await.unwrap();
+            perform(&f.client, NS, "ann", decide(Decision::Pass))
+                .await
+                .unwrap();
             let mut passed = waiting();
             passed["tasks"][0]["phase"] = json!("Succeeded");
             f.status(&name, passed).await;
@@ -219,7 +320,10 @@ async fn a_refusal_that_comes_after_the_gate_has_opened_says_so() {
     let told = bob.await.unwrap().unwrap_err();
     assert!(matches!(told, PerformError::Outrun { .. }), "{told}");
     let told = told.to_string();
-    assert!(told.contains("ann approved it") && told.contains("graylane abort a-1"), "{told}");
+    assert!(
+        told.contains("ann approved it") && told.contains("graylane abort a-1"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,18 +331,34 @@ async fn of_one_who_edits_a_lane_and_one_who_deletes_it_one_wins() {
     let f = fixture().await;
     let lanes: Api<Lane> = Api::namespaced(f.client.clone(), NS);
     let spec = |name: &str, value: &str| {
-        let mut spec = LaneSpec { group: "g".into(), tag: name.into(), enabled: true, ..LaneSpec::default() };
+        let mut spec = LaneSpec {
+            group: "g".into(),
+            tag: name.into(),
+            enabled: true,
+            ..LaneSpec::default()
+        };
         spec.rule.all = vec![text::parse(&format!("parameter {name} == {value}")).unwrap()];
         spec
     };
     let gate = async |n: usize| {
         let name = format!("l{n}");
-        let set = |seen, value: &str| Intent::SetLane { name: name.clone(), seen, spec: spec(&name, value) };
+        let set = |seen, value: &str| Intent::SetLane {
+            name: name.clone(),
+            seen,
+            spec: spec(&name, value),
+        };
         f.wish("ann", set(None, "gray")).await.unwrap();
         let lane = lanes.get(&name).await.unwrap();
-        let seen = Some(Seen { uid: lane.uid().unwrap(), version: lane.resource_version(), meaning: None });
+        let seen = Some(Seen {
+            uid: lane.uid().unwrap(),
+            version: lane.resource_version(),
+            meaning: None,
+        });
         let edit = set(seen.clone(), "red");
-        let delete = Intent::DeleteLane { name: name.clone(), seen };
+        let delete = Intent::DeleteLane {
+            name: name.clone(),
+            seen,
+        };
         (name, [("ann", edit), ("bob", delete)])
     };
     let orders = all_orders(&f, gate, async |name: String, told, order: &[bool]| {
@@ -246,11 +366,19 @@ async fn of_one_who_edits_a_lane_and_one_who_deletes_it_one_wins() {
         assert!(ann.is_ok() != bob.is_ok(), "{order:?}: {told:?}");
         let is = lanes.get_opt(&name).await.unwrap();
         assert_eq!(is.is_some(), ann.is_ok(), "{order:?}: {told:?}");
-        assert!(is.is_none_or(|l| l.spec.rule.all[0].values == ["red"]), "{order:?}");
-        assert!(moved_on(if ann.is_ok() { bob } else { ann }, &name), "{order:?}: {told:?}");
+        assert!(
+            is.is_none_or(|l| l.spec.rule.all[0].values == ["red"]),
+            "{order:?}"
+        );
+        assert!(
+            moved_on(if ann.is_ok() { bob } else { ann }, &name),
+            "{order:?}: {told:?}"
+        );
         // Not one more lane in the group: the next ones are tried in the same world.
         if ann.is_ok() {
-            f.wish("ann", Intent::DeleteLane { name, seen: None }).await.unwrap();
+            f.wish("ann", Intent::DeleteLane { name, seen: None })
+                .await
+                .unwrap();
         }
     });
     assert!(orders.await >= 6);

@@ -34,7 +34,10 @@ struct Wire(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no writer panics").push(bytes.to_vec());
+        self.0
+            .lock()
+            .expect("no writer panics")
+            .push(bytes.to_vec());
         Ok(bytes.len())
     }
 
@@ -57,7 +60,11 @@ impl Line {
         let wire = Wire::default();
         let backend = Lean::new(wire.clone(), Some(Size::new(SIZE.0, SIZE.1)));
         let terminal = Terminal::new(backend).expect("a terminal");
-        Self { wire, terminal, emulator: vt100::Parser::new(side(SIZE.1), side(SIZE.0), 0) }
+        Self {
+            wire,
+            terminal,
+            emulator: vt100::Parser::new(side(SIZE.1), side(SIZE.0), 0),
+        }
     }
 
     /// Draws a frame; what was drawn, and the writes that it took.
@@ -111,7 +118,11 @@ fn colour(colour: Color) -> vt100::Color {
 }
 
 fn same(drawn: &Cell, seen: &vt100::Cell) -> bool {
-    let text = if seen.contents().is_empty() { " " } else { seen.contents() };
+    let text = if seen.contents().is_empty() {
+        " "
+    } else {
+        seen.contents()
+    };
     let has = |modifier| drawn.modifier.contains(modifier);
     drawn.symbol() == text
         && colour(drawn.fg) == seen.fgcolor()
@@ -133,7 +144,11 @@ fn equal(name: &str, drawn: &Buffer, screen: &vt100::Screen) {
                 continue;
             }
             let cell = &drawn[(x, y)];
-            assert!(same(cell, seen), "{name} at {x},{y}: drawn {cell:?}, seen {seen:?}\n{}", screen.contents());
+            assert!(
+                same(cell, seen),
+                "{name} at {x},{y}: drawn {cell:?}, seen {seen:?}\n{}",
+                screen.contents()
+            );
         }
     }
 }
@@ -151,11 +166,22 @@ fn what_reaches_the_terminal_is_what_was_drawn() {
         let (drawn, writes) = line.frame(&mut model);
         equal(name, &drawn, line.emulator.screen());
         assert_eq!(writes.len(), 1, "{name} took {} writes", writes.len());
-        assert!(writes[0].starts_with(b"\x1b[?2026h") && writes[0].ends_with(b"\x1b[?2026l"), "{name} may tear");
+        assert!(
+            writes[0].starts_with(b"\x1b[?2026h") && writes[0].ends_with(b"\x1b[?2026l"),
+            "{name} may tear"
+        );
         let shown = view(&model, drawn.area, &mut drawn.clone());
-        assert_eq!(line.emulator.screen().hide_cursor(), shown.is_none(), "{name}: the cursor");
+        assert_eq!(
+            line.emulator.screen().hide_cursor(),
+            shown.is_none(),
+            "{name}: the cursor"
+        );
         if let Some((x, y)) = shown {
-            assert_eq!(line.emulator.screen().cursor_position(), (y, x), "{name}: the cursor");
+            assert_eq!(
+                line.emulator.screen().cursor_position(),
+                (y, x),
+                "{name}: the cursor"
+            );
         }
     }
 }
@@ -169,11 +195,30 @@ fn hostile_names_do_not_write_on_the_terminal() {
     model.noticed = true;
     let (_, writes) = line.frame(&mut model);
     let bytes = writes.concat();
-    assert!(!bytes.windows(4).any(|w| w == b"\x1b]0;"), "a title was set");
-    assert!(!bytes.contains(&7) && !bytes.windows(4).any(|w| w == b"\x1b[31"), "foreign sequences came through");
+    assert!(
+        !bytes.windows(4).any(|w| w == b"\x1b]0;"),
+        "a title was set"
+    );
+    assert!(
+        !bytes.contains(&7) && !bytes.windows(4).any(|w| w == b"\x1b[31"),
+        "foreign sequences came through"
+    );
     let screen = line.emulator.screen();
-    for (corner, sign) in [((2, 0), "╭"), ((28, 0), "╰"), ((2, SIZE.0 - 1), "╮"), ((28, SIZE.0 - 1), "╯")] {
-        assert_eq!(screen.cell(corner.0, corner.1).expect("on the screen").contents(), sign, "{}", screen.contents());
+    for (corner, sign) in [
+        ((2, 0), "╭"),
+        ((28, 0), "╰"),
+        ((2, SIZE.0 - 1), "╮"),
+        ((28, SIZE.0 - 1), "╯"),
+    ] {
+        assert_eq!(
+            screen
+                .cell(corner.0, corner.1)
+                .expect("on the screen")
+                .contents(),
+            sign,
+            "{}",
+            screen.contents()
+        );
     }
 }
 
@@ -184,9 +229,16 @@ fn a_busy_frame_is_small_and_an_unchanged_one_is_nothing() {
     let mut model = fixture::model();
     let first: usize = line.frame(&mut model).1.iter().map(Vec::len).sum();
     let (_, writes) = line.frame(&mut model);
-    assert!(writes.is_empty(), "an unchanged frame wrote {:?}", String::from_utf8_lossy(&writes.concat()));
+    assert!(
+        writes.is_empty(),
+        "an unchanged frame wrote {:?}",
+        String::from_utf8_lossy(&writes.concat())
+    );
     // A second later the spinner and the clocks have moved on.
-    let now = model.now.checked_add(SignedDuration::from_secs(1)).expect("a time");
+    let now = model
+        .now
+        .checked_add(SignedDuration::from_secs(1))
+        .expect("a time");
     update(&mut model, Msg::Tick(now));
     let (drawn, writes) = line.frame(&mut model);
     let busy: usize = writes.iter().map(Vec::len).sum();
@@ -202,10 +254,16 @@ fn an_idle_minute_writes_nothing() {
     let (_, first) = line.frame(&mut model);
     assert!(!first.is_empty() && !model.is_busy());
     for second in 1..=60 {
-        let now = fixture::now().checked_add(SignedDuration::from_secs(second)).expect("a time");
+        let now = fixture::now()
+            .checked_add(SignedDuration::from_secs(second))
+            .expect("a time");
         update(&mut model, Msg::Tick(now));
         let (_, writes) = line.frame(&mut model);
-        assert!(writes.is_empty(), "second {second} wrote {:?}", String::from_utf8_lossy(&writes.concat()));
+        assert!(
+            writes.is_empty(),
+            "second {second} wrote {:?}",
+            String::from_utf8_lossy(&writes.concat())
+        );
     }
 }
 
@@ -214,8 +272,17 @@ fn requested(world: &World, n: u32, time: Timestamp) -> World {
     let last = world.hops.last_chunk::<3>().expect("a chain");
     let hop = |(i, hop): (usize, &Arc<Hop>)| {
         let span = |i: usize| format!("{:08x}{i:08x}", 5000 + n);
-        let (trace, parent) = (format!("{:032x}", 5000 + n), (i > 0).then(|| span(i.wrapping_sub(1))));
-        Hop { trace, span: span(i), parent, time, ..Hop::clone(hop) }
+        let (trace, parent) = (
+            format!("{:032x}", 5000 + n),
+            (i > 0).then(|| span(i.wrapping_sub(1))),
+        );
+        Hop {
+            trace,
+            span: span(i),
+            parent,
+            time,
+            ..Hop::clone(hop)
+        }
     };
     let hops = last.iter().enumerate().map(hop).collect();
     fixture::with_hops(world.clone(), hops)
@@ -231,7 +298,9 @@ fn a_minute_of_requests_is_cheap_unless_each_is_shown() {
         line.frame(&mut model);
         let mut bytes = 0;
         for n in 0..300 {
-            let now = fixture::now().checked_add(SignedDuration::from_millis(200 * i64::from(n))).expect("a time");
+            let now = fixture::now()
+                .checked_add(SignedDuration::from_millis(200 * i64::from(n)))
+                .expect("a time");
             let world = requested(&model.world, n, now);
             update(&mut model, Msg::Tick(now));
             update(&mut model, Msg::World(Arc::new(world)));
@@ -241,7 +310,10 @@ fn a_minute_of_requests_is_cheap_unless_each_is_shown() {
     };
     let (grouped, each) = (cost("5z"), cost("5zv"));
     println!("{grouped} bytes a second in groups, {each} with every request");
-    assert!(grouped < 1000 && grouped < each, "{grouped} and {each} bytes a second");
+    assert!(
+        grouped < 1000 && grouped < each,
+        "{grouped} and {each} bytes a second"
+    );
 }
 
 /// After `Ctrl-l` (or a stop) every cell is written anew, whatever somebody else has left there.
@@ -250,7 +322,8 @@ fn a_repaint_heals_a_spoilt_screen() {
     let mut line = Line::new();
     let mut model = leaking("");
     line.frame(&mut model);
-    line.emulator.process(b"\x1b[5;5Hwall: the system is going down\x1b[31m");
+    line.emulator
+        .process(b"\x1b[5;5Hwall: the system is going down\x1b[31m");
     line.terminal.clear().expect("it is cleared");
     let (drawn, _) = line.frame(&mut model);
     equal("after a repaint", &drawn, line.emulator.screen());

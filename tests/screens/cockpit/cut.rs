@@ -13,28 +13,50 @@ use crate::{
 
 /// So large that everything stands there whole.
 const LARGE: (u16, u16) = (300, 100);
-const SIZES: [(u16, u16); 8] = [(60, 20), (72, 24), (80, 24), (90, 30), (100, 30), (120, 36), (160, 48), (200, 60)];
+const SIZES: [(u16, u16); 8] = [
+    (60, 20),
+    (72, 24),
+    (80, 24),
+    (90, 30),
+    (100, 30),
+    (120, 36),
+    (160, 48),
+    (200, 60),
+];
 
 fn rows(buffer: &Buffer) -> Vec<String> {
     let rows = buffer.content().chunks(usize::from(buffer.area.width));
-    rows.map(|row| row.iter().map(|c| c.symbol()).collect()).collect()
+    rows.map(|row| row.iter().map(|c| c.symbol()).collect())
+        .collect()
 }
 
 /// What stands between the frames; of a box that lies on top only its own rows, for what is beneath it is covered.
 fn pieces(buffer: &Buffer) -> Vec<String> {
     let rows = rows(buffer);
-    let on_top: Vec<String> = rows.iter().filter_map(|row| Some(row.split('┃').nth(1)?.to_owned())).collect();
-    if on_top.is_empty() { rows.iter().flat_map(|r| r.split('│').map(str::to_owned)).collect() } else { on_top }
+    let on_top: Vec<String> = rows
+        .iter()
+        .filter_map(|row| Some(row.split('┃').nth(1)?.to_owned()))
+        .collect();
+    if on_top.is_empty() {
+        rows.iter()
+            .flat_map(|r| r.split('│').map(str::to_owned))
+            .collect()
+    } else {
+        on_top
+    }
 }
 
 /// What is read as one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || "-_./@:=…".contains(c))).filter(|w| !w.is_empty())
+    text.split(|c: char| !(c.is_alphanumeric() || "-_./@:=…".contains(c)))
+        .filter(|w| !w.is_empty())
 }
 
 /// A long word that goes on in the next row is not cut.
 fn goes_on(word: &str, next: Option<&String>, known: &BTreeSet<&str>) -> bool {
-    next.is_some_and(|next| words(next).any(|rest| known.contains(format!("{word}{rest}").as_str())))
+    next.is_some_and(|next| {
+        words(next).any(|rest| known.contains(format!("{word}{rest}").as_str()))
+    })
 }
 
 #[test]
@@ -60,7 +82,11 @@ fn no_word_is_cut_without_a_sign() {
             }
         }
     }
-    assert!(faults.is_empty(), "{}", faults.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{}",
+        faults.into_iter().collect::<Vec<_>>().join("\n")
+    );
 }
 
 /// In ASCII the sign of a cut is the one of the table, at the same places.
@@ -73,7 +99,12 @@ fn in_ascii_a_cut_has_its_sign_too() {
             let whole = draw(&mut model, width, height).0;
             model.options.glyphs = ASCII;
             let plain = draw(&mut model, width, height).0;
-            for (a, b) in whole.content().iter().zip(plain.content()).filter(|(a, _)| a.symbol() == "…") {
+            for (a, b) in whole
+                .content()
+                .iter()
+                .zip(plain.content())
+                .filter(|(a, _)| a.symbol() == "…")
+            {
                 assert_eq!(b.symbol(), ASCII.more, "{name} at {width}x{height}: {a:?}");
             }
         }
@@ -85,7 +116,10 @@ fn at_80_columns_environments_tags_and_rules_are_told() {
     for keys in ["", "2", "3", "4", "5"] {
         let text = rows(&draw(&mut after(keys), 80, 24).0).join("\n");
         for wanted in ["test pre gray prod", "parameter group == gray ", "1.5.0"] {
-            assert!(text.contains(wanted), "after {keys:?} there is no {wanted:?}:\n{text}");
+            assert!(
+                text.contains(wanted),
+                "after {keys:?} there is no {wanted:?}:\n{text}"
+            );
         }
     }
 }
@@ -95,9 +129,15 @@ fn at_80_columns_environments_tags_and_rules_are_told() {
 fn on_a_large_screen_nothing_is_cut() {
     let mut faults = vec![];
     for name in NAMES {
-        let cut = rows(&draw(&mut scene(name).2, 200, 60).0).into_iter().skip(2);
-        let cause = ["LEAK DOWN at C: spring", "ring-cloud-c-prod-9c6d58-m4d9q answered"];
-        let cut = cut.filter(|row| row.contains('…') && !cause.iter().any(|part| row.contains(part)));
+        let cut = rows(&draw(&mut scene(name).2, 200, 60).0)
+            .into_iter()
+            .skip(2);
+        let cause = [
+            "LEAK DOWN at C: spring",
+            "ring-cloud-c-prod-9c6d58-m4d9q answered",
+        ];
+        let cut =
+            cut.filter(|row| row.contains('…') && !cause.iter().any(|part| row.contains(part)));
         faults.extend(cut.map(|row| format!("{name}: {row}")));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));

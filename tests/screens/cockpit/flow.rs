@@ -144,7 +144,10 @@ impl Outside for Held {
                 None => std::future::pending().await,
             }
             hands.finished.fetch_add(1, Ordering::SeqCst);
-            Ok(Done { text: Clean::from("the batch was let go"), ..Done::default() })
+            Ok(Done {
+                text: Clean::from("the batch was let go"),
+                ..Done::default()
+            })
         }
         .boxed()
     }
@@ -154,7 +157,10 @@ impl Outside for Held {
         let alive = Dropped(self.0.dropped.clone());
         let lines = stream::unfold((0, alive), |(n, alive)| async move {
             sleep(Duration::from_millis(20)).await;
-            Some((Answer::Lines(vec![Clean::from(format!("log line {n}"))]), (n + 1, alive)))
+            Some((
+                Answer::Lines(vec![Clean::from(format!("log line {n}"))]),
+                (n + 1, alive),
+            ))
         });
         lines.boxed()
     }
@@ -185,7 +191,9 @@ thread_local! {
 /// The time as tokio's clock tells it.
 fn clock() -> Timestamp {
     let spent = START.with(|start| Instant::now().duration_since(*start));
-    fixture::now().checked_add(SignedDuration::try_from(spent).expect("short")).expect("a time")
+    fixture::now()
+        .checked_add(SignedDuration::try_from(spent).expect("short"))
+        .expect("a time")
 }
 
 type Input = Pin<Box<dyn Stream<Item = io::Result<Event>>>>;
@@ -212,10 +220,16 @@ impl Rig {
     fn see(&mut self, text: &str) -> impl Future<Output = Seen> {
         let place = std::panic::Location::caller();
         async move {
-            let found = self.seen.wait_for(|seen| seen.text.contains(text)).map(|seen| seen.expect("it runs").clone());
+            let found = self
+                .seen
+                .wait_for(|seen| seen.text.contains(text))
+                .map(|seen| seen.expect("it runs").clone());
             match timeout(Duration::from_secs(30), found).await {
                 Ok(seen) => seen,
-                Err(_) => panic!("{place}: waited for {text:?}; the screen shows:\n{}", self.seen.borrow().text),
+                Err(_) => panic!(
+                    "{place}: waited for {text:?}; the screen shows:\n{}",
+                    self.seen.borrow().text
+                ),
             }
         }
     }
@@ -238,17 +252,39 @@ where
 {
     START.with(|_| {});
     let (events, input) = mpsc::unbounded_channel();
-    let input: Input =
-        Box::pin(stream::unfold(input, |mut input| async move { input.recv().await.map(|event| (Ok(event), input)) }));
+    let input: Input = Box::pin(stream::unfold(input, |mut input| async move {
+        input.recv().await.map(|event| (Ok(event), input))
+    }));
     let (sender, worlds) = watch::channel(world);
     let (seen, screen) = watch::channel(Seen::default());
-    let mut terminal = Terminal::new(Screen { inner: TestBackend::new(100, 30), seen }).expect("a terminal");
+    let mut terminal = Terminal::new(Screen {
+        inner: TestBackend::new(100, 30),
+        seen,
+    })
+    .expect("a terminal");
     let mut model = Model::new(fixture::options(), fixture::now());
-    let hands = Arc::new(Hands { takes, ..Hands::default() });
+    let hands = Arc::new(Hands {
+        takes,
+        ..Hands::default()
+    });
     let (stop, tty) = (CancellationToken::new(), Tty::default());
-    let rig =
-        Rig { events, worlds: Some(sender), seen: screen, stop: stop.clone(), hands: hands.clone(), tty: tty.clone() };
-    let ports = Ports { input, worlds, outside: Arc::new(Held(hands)), host: tty, stop, fps: FPS, clock };
+    let rig = Rig {
+        events,
+        worlds: Some(sender),
+        seen: screen,
+        stop: stop.clone(),
+        hands: hands.clone(),
+        tty: tty.clone(),
+    };
+    let ports = Ports {
+        input,
+        worlds,
+        outside: Arc::new(Held(hands)),
+        host: tty,
+        stop,
+        fps: FPS,
+        clock,
+    };
     let limit = Duration::from_secs(3600);
     let (ended, ()) = tokio::join!(
         timeout(limit, run(&mut terminal, ports, &mut model)),
@@ -265,12 +301,18 @@ async fn a_storm_draws_no_more_frames_than_the_cap() {
         let (before, begun) = (rig.drawn().0, Instant::now());
         while begun.elapsed() < Duration::from_secs(2) {
             rig.press("jk");
-            rig.worlds.as_ref().expect("kept").send_modify(|world| world.revision += 1);
+            rig.worlds
+                .as_ref()
+                .expect("kept")
+                .send_modify(|world| world.revision += 1);
             sleep(Duration::from_millis(2)).await;
         }
         let frames = rig.drawn().0 - before;
         let most = FPS as usize * 2 + 1;
-        assert!((most / 2..=most).contains(&frames), "{frames} frames in two seconds, {most} at most");
+        assert!(
+            (most / 2..=most).contains(&frames),
+            "{frames} frames in two seconds, {most} at most"
+        );
         rig.press("q");
     })
     .await;
@@ -301,8 +343,17 @@ async fn an_idle_cockpit_draws_nothing() {
         let (frames, cells) = rig.drawn();
         sleep(Duration::from_secs(600)).await;
         let (later, drawn) = rig.drawn();
-        assert_eq!(drawn, cells, "cells were drawn though nothing changed:\n{}", rig.seen.borrow().text);
-        assert!(later - frames <= 601, "{} looks in ten minutes", later - frames);
+        assert_eq!(
+            drawn,
+            cells,
+            "cells were drawn though nothing changed:\n{}",
+            rig.seen.borrow().text
+        );
+        assert!(
+            later - frames <= 601,
+            "{} looks in ten minutes",
+            later - frames
+        );
         rig.press("q");
     })
     .await;
@@ -330,13 +381,29 @@ async fn a_busy_cockpit_turns_its_spinner() {
 async fn a_key_is_seen_in_the_next_frame() {
     play(worlds::quiet(), None, |mut rig| async move {
         rig.see("succeeded").await;
-        for (key, words) in [("?", "Keys"), ("<esc>", "1 Apps"), ("4", "n new lane"), (":", "Do or go to")] {
+        for (key, words) in [
+            ("?", "Keys"),
+            ("<esc>", "1 Apps"),
+            ("4", "n new lane"),
+            (":", "Do or go to"),
+        ] {
             sleep(Duration::from_millis(700)).await;
             let (before, pressed) = (rig.drawn().0, Instant::now());
             rig.press(key);
-            rig.seen.wait_for(|seen| seen.frames > before).await.expect("it runs");
-            assert!(rig.seen.borrow().text.contains(words), "{key}:\n{}", rig.seen.borrow().text);
-            assert!(pressed.elapsed() <= Duration::from_secs(1) / FPS, "{key} took {:?}", pressed.elapsed());
+            rig.seen
+                .wait_for(|seen| seen.frames > before)
+                .await
+                .expect("it runs");
+            assert!(
+                rig.seen.borrow().text.contains(words),
+                "{key}:\n{}",
+                rig.seen.borrow().text
+            );
+            assert!(
+                pressed.elapsed() <= Duration::from_secs(1) / FPS,
+                "{key} took {:?}",
+                pressed.elapsed()
+            );
         }
         rig.stop.cancel();
     })
@@ -350,9 +417,19 @@ async fn a_lost_connection_is_shown_and_healed() {
         rig.see("● live").await;
         let worlds = rig.worlds.take().expect("kept");
         let why = Clean::from("connection refused");
-        worlds.send_modify(|world| world.link = Link::Stale { since: clock(), trouble: Trouble::Offline, why });
+        worlds.send_modify(|world| {
+            world.link = Link::Stale {
+                since: clock(),
+                trouble: Trouble::Offline,
+                why,
+            }
+        });
         let seen = rig.see("STALE").await;
-        assert!(seen.text.contains("connection refused") && seen.text.contains("spring-cloud-a"), "{}", seen.text);
+        assert!(
+            seen.text.contains("connection refused") && seen.text.contains("spring-cloud-a"),
+            "{}",
+            seen.text
+        );
         rig.see("STALE for 20s").await;
         worlds.send_modify(|world| world.link = Link::Live);
         let seen = rig.see("● live").await;
@@ -368,17 +445,24 @@ async fn a_lost_connection_is_shown_and_healed() {
 /// From the key to the cluster and back: asked, sent once, shown as sent, told when done.
 #[tokio::test(start_paused = true)]
 async fn a_wish_is_sent_once_and_its_end_is_told() {
-    play(fixture::world(), Some(Duration::from_secs(2)), |mut rig| async move {
-        rig.see("1 Apps").await;
-        rig.press("3c");
-        rig.see("Let batch 2 of 3 in prod through?").await;
-        rig.press("prod<enter><enter>");
-        rig.see("batch 2 sent").await;
-        rig.see("the batch was let go").await;
-        let done = rig.hands.done.lock().expect("no writer panics").clone();
-        assert!(matches!(&done[..], [Intent::Release { name, .. }] if name == worlds::RELEASE), "{done:?}");
-        rig.press("q");
-    })
+    play(
+        fixture::world(),
+        Some(Duration::from_secs(2)),
+        |mut rig| async move {
+            rig.see("1 Apps").await;
+            rig.press("3c");
+            rig.see("Let batch 2 of 3 in prod through?").await;
+            rig.press("prod<enter><enter>");
+            rig.see("batch 2 sent").await;
+            rig.see("the batch was let go").await;
+            let done = rig.hands.done.lock().expect("no writer panics").clone();
+            assert!(
+                matches!(&done[..], [Intent::Release { name, .. }] if name == worlds::RELEASE),
+                "{done:?}"
+            );
+            rig.press("q");
+        },
+    )
     .await;
 }
 
@@ -400,7 +484,11 @@ async fn quitting_waits_for_a_wish_that_is_under_way_but_not_for_ever() {
         assert_eq!(ended, Ended::Quit);
         let hands = hands.lock().expect("no writer panics").take().expect("set");
         assert_eq!(hands.finished.load(Ordering::SeqCst), finished);
-        assert!(begun.elapsed() < Duration::from_secs(10), "it hung for {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "it hung for {:?}",
+            begun.elapsed()
+        );
     }
 }
 
@@ -415,7 +503,10 @@ async fn a_log_is_followed_until_it_is_closed() {
         rig.press("<esc>");
         rig.see("1 Apps").await;
         sleep(Duration::from_millis(100)).await;
-        assert!(rig.hands.dropped.load(Ordering::SeqCst), "nobody reads it and it is followed still");
+        assert!(
+            rig.hands.dropped.load(Ordering::SeqCst),
+            "nobody reads it and it is followed still"
+        );
         assert_eq!(rig.hands.asked.load(Ordering::SeqCst), 1);
         rig.press("q");
     })
@@ -431,13 +522,23 @@ async fn a_stop_and_a_repaint_draw_everything_anew() {
             sleep(Duration::from_secs(1)).await;
             let before = rig.drawn();
             rig.press(keys);
-            rig.seen.wait_for(|seen| seen.cells > before.1).await.expect("it runs");
-            assert!(rig.drawn().1 - before.1 > 400, "{keys}: only {} cells", rig.drawn().1 - before.1);
+            rig.seen
+                .wait_for(|seen| seen.cells > before.1)
+                .await
+                .expect("it runs");
+            assert!(
+                rig.drawn().1 - before.1 > 400,
+                "{keys}: only {} cells",
+                rig.drawn().1 - before.1
+            );
             assert_eq!(rig.tty.stops.load(Ordering::SeqCst), stops);
         }
         rig.press("1y");
         rig.see("copied").await;
-        assert_eq!(*rig.tty.copied.lock().expect("no writer panics"), "spring-cloud-a");
+        assert_eq!(
+            *rig.tty.copied.lock().expect("no writer panics"),
+            "spring-cloud-a"
+        );
         rig.press("q");
     })
     .await;
@@ -448,5 +549,8 @@ async fn it_ends_by_key_by_signal_and_with_its_terminal() {
     let quit = play(worlds::quiet(), None, |rig| async move { rig.press("q") }).await;
     let stopped = play(worlds::quiet(), None, |rig| async move { Rig::stop(&rig) }).await;
     let gone = play(worlds::quiet(), None, |rig| async move { drop(rig) }).await;
-    assert_eq!((quit, stopped, gone), (Ended::Quit, Ended::Stopped, Ended::NoInput));
+    assert_eq!(
+        (quit, stopped, gone),
+        (Ended::Quit, Ended::Stopped, Ended::NoInput)
+    );
 }

@@ -29,10 +29,22 @@ pub fn world() -> World {
     let n = std::cell::Cell::new(0_usize);
     let evil = |text: &str| {
         n.set(n.get() + 1);
-        let long = if n.get().is_multiple_of(7) { "x灰".repeat(200) } else { String::new() };
-        format!("{}{text}{}{long}", EVIL[(n.get() + 4) % EVIL.len()], EVIL[n.get() % EVIL.len()])
+        let long = if n.get().is_multiple_of(7) {
+            "x灰".repeat(200)
+        } else {
+            String::new()
+        };
+        format!(
+            "{}{text}{}{long}",
+            EVIL[(n.get() + 4) % EVIL.len()],
+            EVIL[n.get() % EVIL.len()]
+        )
     };
-    let names: BTreeMap<String, String> = world.apps.keys().map(|name| (name.clone(), evil(name))).collect();
+    let names: BTreeMap<String, String> = world
+        .apps
+        .keys()
+        .map(|name| (name.clone(), evil(name)))
+        .collect();
     let named = |name: &String| names.get(name).unwrap_or(name).clone();
 
     let mut apps = BTreeMap::new();
@@ -59,7 +71,8 @@ pub fn world() -> World {
             task.new_images.values_mut().for_each(|i| *i = evil(i));
         }
         for entry in &mut status.history {
-            (entry.by, entry.action, entry.message) = (evil(&entry.by), evil("did"), Some(evil("so")));
+            (entry.by, entry.action, entry.message) =
+                (evil(&entry.by), evil("did"), Some(evil("so")));
         }
         releases.insert(evil(name), Arc::new(release));
     }
@@ -76,7 +89,11 @@ pub fn world() -> World {
         lanes.insert(evil(name), Arc::new(lane));
     }
     for group in Arc::make_mut(&mut world.groups).values_mut() {
-        Arc::make_mut(group).spec.apps.iter_mut().for_each(|a| a.app = named(&a.app));
+        Arc::make_mut(group)
+            .spec
+            .apps
+            .iter_mut()
+            .for_each(|a| a.app = named(&a.app));
     }
     let pods = world.pods.values().map(|pod| {
         let mut pod = pod.clone();
@@ -105,12 +122,19 @@ pub fn world() -> World {
     let events = world.events.iter().map(|event| {
         let mut event = event.clone();
         event.message = Clean::from(evil("message"));
-        event.object = Key { name: evil(&event.object.name), ..event.object };
+        event.object = Key {
+            name: evil(&event.object.name),
+            ..event.object
+        };
         event
     });
     let events = events.collect();
     World {
-        link: Link::Stale { since: fixture::now(), trouble: Trouble::Offline, why: Clean::from(evil("why")) },
+        link: Link::Stale {
+            since: fixture::now(),
+            trouble: Trouble::Offline,
+            why: Clean::from(evil("why")),
+        },
         apps: Arc::new(apps),
         releases: Arc::new(releases),
         lanes: Arc::new(lanes),

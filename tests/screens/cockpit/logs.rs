@@ -9,9 +9,16 @@ fn asked(effects: &[Effect], before: Option<Ticket>) -> (Ticket, String, bool) {
     let (dropped, asked) = effects.split_at(usize::from(before.is_some()));
     assert_eq!(dropped, before.map(Effect::Drop).as_slice());
     match asked {
-        [Effect::Ask(ticket, Ask::Logs { container: Some(container), previous, .. })] => {
-            (*ticket, container.clone(), *previous)
-        }
+        [
+            Effect::Ask(
+                ticket,
+                Ask::Logs {
+                    container: Some(container),
+                    previous,
+                    ..
+                },
+            ),
+        ] => (*ticket, container.clone(), *previous),
         other => panic!("{other:?}"),
     }
 }
@@ -28,12 +35,20 @@ fn every_container_and_the_run_before_can_be_read() {
     let mut model = after("2jjj<enter>");
     let (first, container, previous) = asked(&press(&mut model, "L"), None);
     assert_eq!((container.as_str(), previous), ("app", false));
-    assert!(title(&model).ends_with(", app (1 of 2)"), "{}", title(&model));
+    assert!(
+        title(&model).ends_with(", app (1 of 2)"),
+        "{}",
+        title(&model)
+    );
     let (second, container, _) = asked(&press(&mut model, "c"), Some(first));
     assert_eq!(container, "proxy");
     let (third, container, previous) = asked(&press(&mut model, "p"), Some(second));
     assert_eq!((container.as_str(), previous), ("proxy", true));
-    assert!(title(&model).ends_with(", proxy (2 of 2), the run before"), "{}", title(&model));
+    assert!(
+        title(&model).ends_with(", proxy (2 of 2), the run before"),
+        "{}",
+        title(&model)
+    );
     let (_, container, previous) = asked(&press(&mut model, "c"), Some(third));
     assert_eq!((container.as_str(), previous), ("app", true));
     press(&mut model, "<esc>");

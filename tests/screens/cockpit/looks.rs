@@ -42,9 +42,14 @@ fn rgb(colour: Option<Color>) -> (u8, u8, u8) {
 fn contrast(a: (u8, u8, u8), b: (u8, u8, u8)) -> f64 {
     let part = |v: u8| {
         let v = f64::from(v) / 255.0;
-        if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+        if v <= 0.040_45 {
+            v / 12.92
+        } else {
+            ((v + 0.055) / 1.055).powf(2.4)
+        }
     };
-    let luminance = |(r, g, b): (u8, u8, u8)| 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+    let luminance =
+        |(r, g, b): (u8, u8, u8)| 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
     let (a, b) = (luminance(a), luminance(b));
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
@@ -60,12 +65,23 @@ fn contrast_is_computed_as_the_standard_says() {
 fn every_theme_names_every_role() {
     for name in Theme::names() {
         let path = format!("{}/themes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-        let file: toml::Table = std::fs::read_to_string(&path).expect("a theme").parse().expect("TOML");
+        let file: toml::Table = std::fs::read_to_string(&path)
+            .expect("a theme")
+            .parse()
+            .expect("TOML");
         let named: Vec<&String> = file["role"].as_table().expect("roles").keys().collect();
         for role in Role::ALL {
-            assert!(named.iter().any(|n| *n == role.word()), "{name} has no {}", role.word());
+            assert!(
+                named.iter().any(|n| *n == role.word()),
+                "{name} has no {}",
+                role.word()
+            );
         }
-        assert_eq!(named.len(), Role::ALL.len(), "{name} names a role twice or one that is none");
+        assert_eq!(
+            named.len(),
+            Role::ALL.len(),
+            "{name} names a role twice or one that is none"
+        );
     }
 }
 
@@ -81,7 +97,12 @@ fn words_can_be_read_on_the_ground_and_on_a_selected_row() {
                 // A role with a ground of its own is read on that.
                 let behind = style.bg.map_or(ground_colour, |own| rgb(Some(own)));
                 let found = contrast(rgb(style.fg), behind);
-                assert!(found >= wanted, "{name}: {} on {}: {found:.2} of {wanted}", role.word(), ground.word());
+                assert!(
+                    found >= wanted,
+                    "{name}: {} on {}: {found:.2} of {wanted}",
+                    role.word(),
+                    ground.word()
+                );
             }
         }
         let alarm = theme.style(Role::Alarm);
@@ -98,7 +119,11 @@ fn states_are_told_apart() {
         let states = [Role::Ok, Role::Busy, Role::Warn, Role::Bad, Role::Lane];
         for (i, a) in states.iter().enumerate() {
             for b in &states[i + 1..] {
-                assert_ne!(theme.style(*a).fg, theme.style(*b).fg, "{name}: {a:?} and {b:?}");
+                assert_ne!(
+                    theme.style(*a).fg,
+                    theme.style(*b).fg,
+                    "{name}: {a:?} and {b:?}"
+                );
             }
         }
     }
@@ -109,7 +134,9 @@ fn allowed(depth: Depth, colour: Color) -> bool {
     match (depth, colour) {
         (_, Color::Reset) | (Depth::True, _) => true,
         (Depth::Indexed, Color::Indexed(_)) => true,
-        (Depth::Indexed | Depth::Sixteen, named) => !matches!(named, Color::Rgb(..) | Color::Indexed(_)),
+        (Depth::Indexed | Depth::Sixteen, named) => {
+            !matches!(named, Color::Rgb(..) | Color::Indexed(_))
+        }
         (Depth::Mono, _) => false,
     }
 }
@@ -124,7 +151,10 @@ fn a_depth_is_never_exceeded_on_any_screen() {
             model.options.theme = Theme::built_in(theme, depth).expect("built in");
             let (buffer, _) = draw(&mut model, 100, 28);
             for cell in buffer.content() {
-                assert!(allowed(depth, cell.fg) && allowed(depth, cell.bg), "{name}: {theme} {depth:?}: {cell:?}");
+                assert!(
+                    allowed(depth, cell.fg) && allowed(depth, cell.bg),
+                    "{name}: {theme} {depth:?}: {cell:?}"
+                );
             }
         }
     }
@@ -133,7 +163,10 @@ fn a_depth_is_never_exceeded_on_any_screen() {
 /// `NO_COLOR` takes all colour and nothing else: what is selected, what alarms is still told, by other means.
 #[test]
 fn without_colour_what_matters_is_still_told() {
-    let wanted = Wanted { theme: Some("light".into()), ..Wanted::default() };
+    let wanted = Wanted {
+        theme: Some("light".into()),
+        ..Wanted::default()
+    };
     let env = |name: &str| match name {
         "NO_COLOR" => Some("1".into()),
         "COLORTERM" => Some("truecolor".into()),
@@ -141,16 +174,33 @@ fn without_colour_what_matters_is_still_told() {
     };
     let options = Options::resolve(&wanted, env);
     let (_, _, mut model) = scene("cockpit_leaking");
-    model.options = Options { place: "here".into(), ..options };
+    model.options = Options {
+        place: "here".into(),
+        ..options
+    };
     let (buffer, _) = draw(&mut model, 120, 36);
     for cell in buffer.content() {
         assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "{cell:?}");
     }
-    let with = |modifier: Modifier| buffer.content().iter().filter(|c| c.modifier.contains(modifier)).count();
-    assert!(with(Modifier::REVERSED) > 0, "nothing is reversed: neither the selected row nor the alarm can be seen");
+    let with = |modifier: Modifier| {
+        buffer
+            .content()
+            .iter()
+            .filter(|c| c.modifier.contains(modifier))
+            .count()
+    };
+    assert!(
+        with(Modifier::REVERSED) > 0,
+        "nothing is reversed: neither the selected row nor the alarm can be seen"
+    );
     assert!(with(Modifier::BOLD) > 0);
-    let plain = Options::resolve(&wanted, |name| (name == "COLORTERM").then(|| "truecolor".into()));
-    assert_eq!(plain.theme, Theme::built_in("light", Depth::True).expect("built in"));
+    let plain = Options::resolve(&wanted, |name| {
+        (name == "COLORTERM").then(|| "truecolor".into())
+    });
+    assert_eq!(
+        plain.theme,
+        Theme::built_in("light", Depth::True).expect("built in")
+    );
 }
 
 fn signs(glyphs: &Glyphs) -> Vec<(&'static str, &'static str)> {

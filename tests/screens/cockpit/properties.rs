@@ -4,7 +4,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
+use crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind,
+};
 use graylane::{
     domain::{intent::Intent, text::Clean, world::World},
     ui::{
@@ -70,7 +72,11 @@ enum Op {
 
 fn keys() -> impl Strategy<Value = (KeyCode, KeyModifiers)> {
     let plain = |c: char| {
-        let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+        let shift = if c.is_uppercase() {
+            KeyModifiers::SHIFT
+        } else {
+            KeyModifiers::NONE
+        };
         (KeyCode::Char(c), shift)
     };
     let named = [
@@ -114,7 +120,18 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u16..=300, 0u16..=100),
     ];
     // Names that questions ask for, and other words.
-    let words = select(vec!["prod", "gray", "beta", "test", "lane-1", "header x in a,b", "10", "!", "", "production"]);
+    let words = select(vec![
+        "prod",
+        "gray",
+        "beta",
+        "test",
+        "lane-1",
+        "header x in a,b",
+        "10",
+        "!",
+        "",
+        "production",
+    ]);
     let evil = select(hostile::EVIL.to_vec());
     prop_oneof![
         24 => (keys(), kind).prop_map(|((code, modifiers), kind)| Op::Key(code, modifiers, kind)),
@@ -134,19 +151,30 @@ fn op() -> impl Strategy<Value = Op> {
 fn answer(kind: u8) -> Answer {
     match kind {
         0 => Answer::End,
-        1 => Answer::Failed(Fault { detail: hostile::EVIL.map(Clean::from).into(), ..Fault::new(hostile::EVIL[2]) }),
-        2 => Answer::Lines((0..300).map(|n| Clean::from(format!("line {n} of many"))).collect()),
+        1 => Answer::Failed(Fault {
+            detail: hostile::EVIL.map(Clean::from).into(),
+            ..Fault::new(hostile::EVIL[2])
+        }),
+        2 => Answer::Lines(
+            (0..300)
+                .map(|n| Clean::from(format!("line {n} of many")))
+                .collect(),
+        ),
         _ => Answer::Lines(hostile::EVIL.map(|e| Clean::from(e.repeat(30))).into()),
     }
 }
 
 fn messages(op: &Op, tickets: &[Ticket]) -> Vec<Msg> {
     let ticket = |n: &usize| tickets.iter().rev().nth(*n).copied().unwrap_or(Ticket(99));
-    let key = |code, modifiers, kind| Msg::Input(Event::Key(KeyEvent::new_with_kind(code, modifiers, kind)));
+    let key = |code, modifiers, kind| {
+        Msg::Input(Event::Key(KeyEvent::new_with_kind(code, modifiers, kind)))
+    };
     let one = match op {
         Op::Key(code, modifiers, kind) => key(*code, *modifiers, *kind),
         Op::Type(text) => {
-            let typed = text.chars().map(|c| key(KeyCode::Char(c), KeyModifiers::NONE, KeyEventKind::Press));
+            let typed = text
+                .chars()
+                .map(|c| key(KeyCode::Char(c), KeyModifiers::NONE, KeyEventKind::Press));
             return typed.collect();
         }
         Op::Paste(text) => Msg::Input(Event::Paste(text.clone())),
@@ -154,19 +182,33 @@ fn messages(op: &Op, tickets: &[Ticket]) -> Vec<Msg> {
         Op::Mouse(column, row) => {
             let kind = MouseEventKind::Down(crossterm::event::MouseButton::Left);
             let modifiers = KeyModifiers::NONE;
-            Msg::Input(Event::Mouse(MouseEvent { kind, column: *column, row: *row, modifiers }))
+            Msg::Input(Event::Mouse(MouseEvent {
+                kind,
+                column: *column,
+                row: *row,
+                modifiers,
+            }))
         }
         Op::Focus(true) => Msg::Input(Event::FocusGained),
         Op::Focus(false) => Msg::Resumed,
         Op::World(n) => Msg::World(WORLDS[*n].clone()),
         Op::Tick(seconds) => {
-            let now = fixture::now().checked_add(jiff::SignedDuration::from_secs(*seconds)).expect("a time");
+            let now = fixture::now()
+                .checked_add(jiff::SignedDuration::from_secs(*seconds))
+                .expect("a time");
             Msg::Tick(now)
         }
         Op::Settled(n, true) => {
             let text = Clean::from(hostile::EVIL[*n]);
             let releases = WORLDS[0].releases.keys().cloned().collect();
-            Msg::Settled(ticket(n), Ok(Done { text, releases, ..Done::default() }))
+            Msg::Settled(
+                ticket(n),
+                Ok(Done {
+                    text,
+                    releases,
+                    ..Done::default()
+                }),
+            )
         }
         Op::Settled(n, false) => Msg::Settled(ticket(n), Err(Fault::new(hostile::EVIL[*n]))),
         Op::Answer(n, kind) => Msg::Answer(ticket(n), answer(*kind)),
@@ -180,13 +222,26 @@ fn is_write(intent: &Intent) -> bool {
 }
 
 /// What may be sent: exactly what the question on the screen said, by a fresh press of the key for it.
-fn asked(before: Option<&Question>, action: Option<Action>, fresh: bool, intent: &Intent) -> Checked {
-    let Some(question) = before else { return Err(TestCaseError::fail(format!("{intent:?} was never asked"))) };
-    prop_assert!(question.may(), "{intent:?} was sent though its question could not be answered");
+fn asked(
+    before: Option<&Question>,
+    action: Option<Action>,
+    fresh: bool,
+    intent: &Intent,
+) -> Checked {
+    let Some(question) = before else {
+        return Err(TestCaseError::fail(format!("{intent:?} was never asked")));
+    };
+    prop_assert!(
+        question.may(),
+        "{intent:?} was sent though its question could not be answered"
+    );
     prop_assert!(fresh, "{intent:?} was sent by a held key or by none");
     match action {
         Some(Action::Yes) => {}
-        Some(Action::Press) => prop_assert!(question.focus != Focus::No, "the button that says no did {intent:?}"),
+        Some(Action::Press) => prop_assert!(
+            question.focus != Focus::No,
+            "the button that says no did {intent:?}"
+        ),
         other => return Err(TestCaseError::fail(format!("{other:?} did {intent:?}"))),
     }
     prop_assert_eq!(&question.clone().answer(), intent);
@@ -196,11 +251,22 @@ fn asked(before: Option<&Question>, action: Option<Action>, fresh: bool, intent:
 fn selected(model: &Model) -> Checked {
     let world = &model.world;
     if let Some(app) = &model.app {
-        prop_assert!(world.apps.contains_key(app), "app {app} is selected and gone");
+        prop_assert!(
+            world.apps.contains_key(app),
+            "app {app} is selected and gone"
+        );
     } else {
-        prop_assert!(world.apps.is_empty() || !model.filter(Pane::Apps).is_empty(), "no app is selected");
+        prop_assert!(
+            world.apps.is_empty() || !model.filter(Pane::Apps).is_empty(),
+            "no app is selected"
+        );
     }
-    prop_assert!(model.marked.iter().all(|name| world.apps.contains_key(name)));
+    prop_assert!(
+        model
+            .marked
+            .iter()
+            .all(|name| world.apps.contains_key(name))
+    );
     for pane in Pane::ALL {
         if let (rows, Some(at)) = model.place(pane) {
             prop_assert!(at < rows, "{pane:?}: {at} of {rows}");
@@ -211,9 +277,17 @@ fn selected(model: &Model) -> Checked {
         prop_assert_eq!(Some(&release.spec.app), model.app.as_ref());
     }
     if let (Some(pod), true) = (model.selected_pod(), model.drilled) {
-        prop_assert_eq!(pod.app.as_ref(), model.app.as_ref(), "a pod of another app is selected");
+        prop_assert_eq!(
+            pod.app.as_ref(),
+            model.app.as_ref(),
+            "a pod of another app is selected"
+        );
         let environment = model.selected_environment().map(|e| e.name.clone());
-        prop_assert_eq!(pod.environment.as_ref(), environment.as_ref(), "a pod of another environment");
+        prop_assert_eq!(
+            pod.environment.as_ref(),
+            environment.as_ref(),
+            "a pod of another environment"
+        );
     }
     Ok(())
 }
@@ -223,10 +297,15 @@ fn drawn(model: &Model) -> Checked {
     let area = Rect::new(0, 0, model.size.0, model.size.1);
     let mut buffer = Buffer::empty(area);
     if let Some(cursor) = view(model, area, &mut buffer) {
-        prop_assert!(area.contains(cursor.into()), "the cursor at {cursor:?} of {area:?}");
+        prop_assert!(
+            area.contains(cursor.into()),
+            "the cursor at {cursor:?} of {area:?}"
+        );
     }
-    let hidden =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}');
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}')
+    };
     let colourless = model.options.theme.name == "mono";
     for cell in buffer.content() {
         let symbol = cell.symbol();
@@ -234,8 +313,12 @@ fn drawn(model: &Model) -> Checked {
             continue;
         }
         prop_assert!(!symbol.chars().any(hidden), "{symbol:?} is on the screen");
-        prop_assert!(symbol.is_ascii() || !model.options.glyphs.ascii, "{symbol:?} in ASCII mode");
-        let plain = (cell.fg, cell.bg) == (ratatui::style::Color::Reset, ratatui::style::Color::Reset);
+        prop_assert!(
+            symbol.is_ascii() || !model.options.glyphs.ascii,
+            "{symbol:?} in ASCII mode"
+        );
+        let plain =
+            (cell.fg, cell.bg) == (ratatui::style::Color::Reset, ratatui::style::Color::Reset);
         prop_assert!(plain || !colourless, "a colour without colour: {cell:?}");
     }
     Ok(())
@@ -243,8 +326,9 @@ fn drawn(model: &Model) -> Checked {
 
 fn options(look: u8) -> Options {
     static PLAIN: LazyLock<Options> = LazyLock::new(fixture::options);
-    static MONO: LazyLock<graylane::ui::theme::Theme> =
-        LazyLock::new(|| graylane::ui::theme::Theme::built_in("default", Depth::Mono).expect("built in"));
+    static MONO: LazyLock<graylane::ui::theme::Theme> = LazyLock::new(|| {
+        graylane::ui::theme::Theme::built_in("default", Depth::Mono).expect("built in")
+    });
     let mut options = PLAIN.clone();
     if look & 1 == 1 {
         options.glyphs = ASCII;
@@ -268,10 +352,14 @@ fn run(ops: &[Op], start: usize, look: u8) -> Checked {
             };
             let read_only = model.read_only;
             let action = match &msg {
-                Msg::Input(Event::Key(key)) => model.options.keymap.action(&model.contexts(), (*key).into()),
+                Msg::Input(Event::Key(key)) => model
+                    .options
+                    .keymap
+                    .action(&model.contexts(), (*key).into()),
                 _ => None,
             };
-            let fresh = matches!(&msg, Msg::Input(Event::Key(key)) if key.kind == KeyEventKind::Press);
+            let fresh =
+                matches!(&msg, Msg::Input(Event::Key(key)) if key.kind == KeyEventKind::Press);
             let depth = model.overlays.len();
             let effects = update(&mut model, msg);
             for effect in &effects {
@@ -285,9 +373,15 @@ fn run(ops: &[Op], start: usize, look: u8) -> Checked {
                     tickets.push(*ticket);
                 }
             }
-            let opened = model.overlays.last().filter(|_| model.overlays.len() > depth);
+            let opened = model
+                .overlays
+                .last()
+                .filter(|_| model.overlays.len() > depth);
             if let (Some(Overlay::Confirm(question)), true) = (opened, read_only) {
-                return Err(TestCaseError::fail(format!("{} was asked when read-only", question.title)));
+                return Err(TestCaseError::fail(format!(
+                    "{} was asked when read-only",
+                    question.title
+                )));
             }
             selected(&model)?;
         }
@@ -325,7 +419,9 @@ pub(super) fn each_dangerous_key(mut visit: impl FnMut(Model, &Binding)) {
             let mut model = fixture::model_of((**world).clone());
             model.pane = pane;
             for binding in model.options.keymap.bindings() {
-                if binding.action.danger() == Danger::Dangerous && model.contexts().contains(&binding.context) {
+                if binding.action.danger() == Danger::Dangerous
+                    && model.contexts().contains(&binding.context)
+                {
                     visit(model.clone(), binding);
                 }
             }
@@ -341,9 +437,17 @@ fn a_dangerous_key_asks_and_an_answer_is_sent_once() {
         let key = |model: &mut Model, key: KeyEvent| update(model, Msg::Input(Event::Key(key)));
         let said = model.notices.len();
         let effects = key(&mut model, binding.keys[0].into());
-        assert!(effects.is_empty(), "{:?} acts on one key: {effects:?}", binding.action);
+        assert!(
+            effects.is_empty(),
+            "{:?} acts on one key: {effects:?}",
+            binding.action
+        );
         let Some(Overlay::Confirm(question)) = model.overlays.last() else {
-            assert!(model.notices.len() > said, "{:?} neither asks nor says why not", binding.action);
+            assert!(
+                model.notices.len() > said,
+                "{:?} neither asks nor says why not",
+                binding.action
+            );
             return;
         };
         asked.insert(binding.action.word());
@@ -354,21 +458,37 @@ fn a_dangerous_key_asks_and_an_answer_is_sent_once() {
         if let Some(name) = name {
             sent.extend(key(&mut model, enter));
             assert!(sent.is_empty(), "{:?} without its name", binding.action);
-            while !matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.focus == Focus::Typed) {
+            while !matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.focus == Focus::Typed)
+            {
                 key(&mut model, KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE));
             }
             update(&mut model, Msg::Input(Event::Paste(name)));
             sent.extend(key(&mut model, enter));
         } else {
             sent.extend(key(&mut model, enter));
-            assert!(sent.is_empty(), "the default button of {:?} does it", binding.action);
+            assert!(
+                sent.is_empty(),
+                "the default button of {:?} does it",
+                binding.action
+            );
             key(&mut model, binding.keys[0].into());
             sent.extend(key(&mut model, y));
         }
-        sent.extend(key(&mut model, enter).into_iter().filter(|e| matches!(e, Effect::Perform(..))));
+        sent.extend(
+            key(&mut model, enter)
+                .into_iter()
+                .filter(|e| matches!(e, Effect::Perform(..))),
+        );
         assert_eq!(sent.len(), 1, "{:?}: {sent:?}", binding.action);
     });
-    let dangerous: Vec<&str> =
-        Action::ALL.iter().filter(|a| a.danger() == Danger::Dangerous).map(|a| a.word()).collect();
-    assert_eq!(asked.len(), dangerous.len(), "asked {asked:?} of {dangerous:?}");
+    let dangerous: Vec<&str> = Action::ALL
+        .iter()
+        .filter(|a| a.danger() == Danger::Dangerous)
+        .map(|a| a.word())
+        .collect();
+    assert_eq!(
+        asked.len(),
+        dangerous.len(),
+        "asked {asked:?} of {dangerous:?}"
+    );
 }

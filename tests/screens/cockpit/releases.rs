@@ -25,11 +25,15 @@ fn after_an_abort() -> World {
     next.metadata.name = Some(NEXT.into());
     next.metadata.uid = Some("uid-next".into());
     let born = fixture::now();
-    next.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(born));
+    next.metadata.creation_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(born));
     let status = Arc::make_mut(old).status.as_mut().expect("it has begun");
     status.phase = ReleasePhase::Aborted;
     status.task = None;
-    status.tasks.iter_mut().for_each(|t| t.phase = TaskPhase::Aborted);
+    status
+        .tasks
+        .iter_mut()
+        .for_each(|t| t.phase = TaskPhase::Aborted);
     releases.insert(NEXT.into(), Arc::new(next));
     world.revision += 1;
     world
@@ -37,7 +41,12 @@ fn after_an_abort() -> World {
 
 fn shown(model: &mut Model) -> String {
     let (buffer, _) = draw(model, 120, 36);
-    let row = |y: u16| (0..120).map(|x| buffer[(x, y)].symbol()).collect::<String>() + "\n";
+    let row = |y: u16| {
+        (0..120)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect::<String>()
+            + "\n"
+    };
     (0..36).map(row).collect()
 }
 
@@ -46,13 +55,25 @@ fn shown(model: &mut Model) -> String {
 fn after_an_abort_the_next_release_is_taken_up() {
     let mut model = fixture::model();
     let sent = press(&mut model, "3A<ctrl-y>");
-    let [Effect::Perform(ticket, _)] = sent.as_slice() else { panic!("{sent:?}") };
-    let done = Done { text: Clean::from("aborting"), releases: vec![RELEASE.into()], ..Done::default() };
+    let [Effect::Perform(ticket, _)] = sent.as_slice() else {
+        panic!("{sent:?}")
+    };
+    let done = Done {
+        text: Clean::from("aborting"),
+        releases: vec![RELEASE.into()],
+        ..Done::default()
+    };
     update(&mut model, Msg::Settled(*ticket, Ok(done)));
     see(&mut model, after_an_abort());
-    assert_eq!(model.selected_release().map(|(name, _)| name.as_str()), Some(NEXT));
+    assert_eq!(
+        model.selected_release().map(|(name, _)| name.as_str()),
+        Some(NEXT)
+    );
     let screen = shown(&mut model);
-    assert!(screen.contains(&format!("3 Rollout {NEXT}")) && screen.contains("approve?"), "{screen}");
+    assert!(
+        screen.contains(&format!("3 Rollout {NEXT}")) && screen.contains("approve?"),
+        "{screen}"
+    );
     press(&mut model, "a");
     let screen = shown(&mut model);
     assert!(screen.contains(&format!("Approve {NEXT}?")), "{screen}");
@@ -63,18 +84,35 @@ fn after_an_abort_the_next_release_is_taken_up() {
 fn an_older_release_that_was_chosen_is_held_everywhere() {
     let mut model = fixture::model_of(after_an_abort());
     press(&mut model, "3[");
-    assert_eq!(model.selected_release().map(|(name, _)| name.as_str()), Some(RELEASE));
+    assert_eq!(
+        model.selected_release().map(|(name, _)| name.as_str()),
+        Some(RELEASE)
+    );
     see(&mut model, after_an_abort());
     assert_eq!(model.release_of(A).map(String::as_str), Some(RELEASE));
     let screen = shown(&mut model);
-    let apps = screen.lines().find(|l| l.starts_with('│') && l.contains("spring-cloud-a")).expect("its row");
+    let apps = screen
+        .lines()
+        .find(|l| l.starts_with('│') && l.contains("spring-cloud-a"))
+        .expect("its row");
     let row: String = apps.chars().take(50).collect();
-    assert!(row.contains("aborted") && screen.contains("older, Esc leaves it"), "{screen}");
+    assert!(
+        row.contains("aborted") && screen.contains("older, Esc leaves it"),
+        "{screen}"
+    );
     // Back to the newest by the key that leads there, or by Esc: nothing is held any more.
     for keys in ["]", "<esc>"] {
         let mut model = model.clone();
         press(&mut model, keys);
-        assert_eq!((model.release.as_deref(), model.is_held()), (None, false), "{keys}");
-        assert_eq!(model.selected_release().map(|(name, _)| name.as_str()), Some(NEXT), "{keys}");
+        assert_eq!(
+            (model.release.as_deref(), model.is_held()),
+            (None, false),
+            "{keys}"
+        );
+        assert_eq!(
+            model.selected_release().map(|(name, _)| name.as_str()),
+            Some(NEXT),
+            "{keys}"
+        );
     }
 }

@@ -29,14 +29,27 @@ use super::LIMIT;
 async fn kubelet(client: kube::Client) {
     let pods: Api<Pod> = Api::all(client.clone());
     loop {
-        for pod in pods.list(&ListParams::default()).await.map(|l| l.items).unwrap_or_default() {
+        for pod in pods
+            .list(&ListParams::default())
+            .await
+            .map(|l| l.items)
+            .unwrap_or_default()
+        {
             let own: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
             if pod.metadata.deletion_timestamp.is_some() {
-                let _ = own.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
+                let _ = own
+                    .delete(&pod.name_any(), &DeleteParams::default().grace_period(0))
+                    .await;
             } else if pod.status.as_ref().is_none_or(|s| s.pod_ip.is_none()) {
                 let status = json!({"status": {"phase": "Running", "podIP": "10.0.0.1",
                     "conditions": [{"type": "Ready", "status": "True"}]}});
-                let _ = own.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
+                let _ = own
+                    .patch_status(
+                        &pod.name_any(),
+                        &PatchParams::default(),
+                        &Patch::Merge(status),
+                    )
+                    .await;
             }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -45,7 +58,13 @@ async fn kubelet(client: kube::Client) {
 
 async fn deployments(door: &Door) -> Vec<String> {
     let api: Api<Deployment> = Api::all(door.behind.clone());
-    api.list(&ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect()
+    api.list(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect()
 }
 
 /// A release goes through two clusters; the one that cannot be reached holds up its own environment only.
@@ -81,10 +100,21 @@ spec:
         {"name": "deploy-prod", "deploy": {"environment": "prod"}},
     ]}]}}});
     let apps: Api<App> = Api::namespaced(home.behind.clone(), "demo");
-    apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+    apps.create(
+        &PostParams::default(),
+        &serde_json::from_value(app).unwrap(),
+    )
+    .await
+    .unwrap();
     far.cut(true);
     let file = far.kubeconfig("far", "", "{token: one}");
-    let clusters = Clusters::new(home.behind.clone(), None, Some(file), Arc::default(), Agent::Engine);
+    let clusters = Clusters::new(
+        home.behind.clone(),
+        None,
+        Some(file),
+        Arc::default(),
+        Agent::Engine,
+    );
     let options = engine::Options {
         client: home.behind.clone(),
         clusters: clusters.clone(),
@@ -98,50 +128,116 @@ spec:
     let mut worlds = watch::spawn(clusters, "demo", stop.clone());
     let mut until = async |what: &str, fact: &(dyn Fn(&World) -> bool + Sync)| {
         let found = tokio::time::timeout(LIMIT, worlds.wait_for(|w| fact(w))).await;
-        found.unwrap_or_else(|_| panic!("never: {what}")).unwrap().clone()
+        found
+            .unwrap_or_else(|_| panic!("never: {what}"))
+            .unwrap()
+            .clone()
     };
     let perform = async |intent| perform(&home.behind, "demo", "me", intent).await.unwrap();
-    let images = [("a".to_owned(), [("backend".to_owned(), "a:v1".to_owned())].into())].into();
-    let start =
-        Intent::StartRelease { apps: vec!["a".into()], stage: "go".into(), images, comment: None, window: None };
+    let images = [(
+        "a".to_owned(),
+        [("backend".to_owned(), "a:v1".to_owned())].into(),
+    )]
+    .into();
+    let start = Intent::StartRelease {
+        apps: vec!["a".into()],
+        stage: "go".into(),
+        images,
+        comment: None,
+        window: None,
+    };
     let done = perform(start).await;
     let release = done.releases().next().unwrap().to_owned();
     let told = |w: &World, words: &str| {
         let status = w.releases.get(&release).and_then(|r| r.status.as_ref());
-        status.is_some_and(|s| s.tasks.iter().any(|t| t.message.as_ref().is_some_and(|m| m.contains(words))))
+        status.is_some_and(|s| {
+            s.tasks
+                .iter()
+                .any(|t| t.message.as_ref().is_some_and(|m| m.contains(words)))
+        })
     };
-    let world = until("that the far one is waited for", &|w| told(w, "waits for context far")).await;
+    let world = until("that the far one is waited for", &|w| {
+        told(w, "waits for context far")
+    })
+    .await;
     assert_eq!(world.link, Link::Live, "home lives");
-    until("that the far one is offline", &|w| w.contexts.get("far").is_some_and(|l| l.stale().is_some())).await;
-    assert_eq!(deployments(&home).await, ["a-test"], "the environment at home went on");
+    until("that the far one is offline", &|w| {
+        w.contexts.get("far").is_some_and(|l| l.stale().is_some())
+    })
+    .await;
+    assert_eq!(
+        deployments(&home).await,
+        ["a-test"],
+        "the environment at home went on"
+    );
     far.calm();
     far.play("selfsubjectrulesreviews", Play::Tell(NOTHING));
-    let phase = |w: &World, name: &str| w.releases.get(name).and_then(|r| r.status.as_ref()).map(|s| s.phase);
-    until("its end", &|w| phase(w, &release) == Some(ReleasePhase::Succeeded)).await;
-    assert_eq!((deployments(&home).await, deployments(&far).await), (vec!["a-test".into()], vec!["a-prod".to_owned()]));
-    let world =
-        until("the far pod", &|w| w.pods_of("a", "prod").any(|p| p.ready) && w.contexts["far"] == Link::Live).await;
-    assert_eq!(world.pods_of("a", "prod").next().unwrap().key.place(), (Some("far"), "demo"));
+    let phase = |w: &World, name: &str| {
+        w.releases
+            .get(name)
+            .and_then(|r| r.status.as_ref())
+            .map(|s| s.phase)
+    };
+    until("its end", &|w| {
+        phase(w, &release) == Some(ReleasePhase::Succeeded)
+    })
+    .await;
+    assert_eq!(
+        (deployments(&home).await, deployments(&far).await),
+        (vec!["a-test".into()], vec!["a-prod".to_owned()])
+    );
+    let world = until("the far pod", &|w| {
+        w.pods_of("a", "prod").any(|p| p.ready) && w.contexts["far"] == Link::Live
+    })
+    .await;
+    assert_eq!(
+        world.pods_of("a", "prod").next().unwrap().key.place(),
+        (Some("far"), "demo")
+    );
     let inventory = &world.apps["a"].status.as_ref().unwrap().environments["prod"].inventory;
-    assert_eq!((inventory[0].namespace.as_str(), inventory[0].uid.is_empty()), ("far/demo", false));
+    assert_eq!(
+        (inventory[0].namespace.as_str(), inventory[0].uid.is_empty()),
+        ("far/demo", false)
+    );
 
     // Rights, logs, tables and what stands half-way are that cluster's too.
     let logs = |w: &World, namespace: &str| w.rights.missing(Right::Logs, namespace);
-    let world = until("that its logs are not permitted", &|w| logs(w, "far/demo").is_some()).await;
+    let world = until("that its logs are not permitted", &|w| {
+        logs(w, "far/demo").is_some()
+    })
+    .await;
     assert_eq!(logs(&world, "demo"), None, "at home they are");
-    assert_eq!(logs(&world, "far/demo").unwrap(), "not permitted: needs get pods/log in namespace demo of context far");
+    assert_eq!(
+        logs(&world, "far/demo").unwrap(),
+        "not permitted: needs get pods/log in namespace demo of context far"
+    );
     far.calm();
     far.play("/log?", Play::Tell("words from afar\n"));
     home.play("/log?", Play::Tell("words from home\n"));
     let pods = [("test", "words from home\n"), ("prod", "words from afar\n")];
-    let files = [home.kubeconfig("home", "", "{token: one}"), far.dir.path().join("far.yaml")];
+    let files = [
+        home.kubeconfig("home", "", "{token: one}"),
+        far.dir.path().join("far.yaml"),
+    ];
     let files = std::env::join_paths(files).unwrap();
     let run = async |args: &[&str]| {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"));
-        command.args(["--context", "home"]).args(args).env("KUBECONFIG", &files);
-        command.env("XDG_CONFIG_HOME", home.dir.path()).stdin(Stdio::null()).kill_on_drop(true);
-        let out = tokio::time::timeout(LIMIT, command.output()).await.unwrap().unwrap();
-        (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+        command
+            .args(["--context", "home"])
+            .args(args)
+            .env("KUBECONFIG", &files);
+        command
+            .env("XDG_CONFIG_HOME", home.dir.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let out = tokio::time::timeout(LIMIT, command.output())
+            .await
+            .unwrap()
+            .unwrap();
+        (
+            String::from_utf8(out.stdout).unwrap(),
+            String::from_utf8(out.stderr).unwrap(),
+        )
     };
     for (environment, words) in pods {
         let pod = world.pods_of("a", environment).next().unwrap().key.clone();
@@ -152,17 +248,29 @@ spec:
         }
     }
     let (out, told) = run(&["get", "environments", "a/prod", "-o", "json"]).await;
-    let row: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {told}"));
+    let row: serde_json::Value =
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {told}"));
     assert_eq!((&row["ready"], &row["replicas"]), (&json!(1), &json!(1)));
-    let latch: Latch = Latch { release: "gone".into(), release_uid: "u".into(), task: "t".into(), ..Latch::default() };
+    let latch: Latch = Latch {
+        release: "gone".into(),
+        release_uid: "u".into(),
+        task: "t".into(),
+        ..Latch::default()
+    };
     let mut latch = serde_json::to_value(latch).unwrap();
     latch["before"]["template"] = json!({"metadata": {"labels": {"app": "a"}}});
     let latched = json!({"metadata": {"annotations": {label::LATCH: latch.to_string()}}});
     let there: Api<Deployment> = Api::namespaced(far.behind.clone(), "demo");
-    there.patch("a-prod", &PatchParams::default(), &Patch::Merge(latched)).await.unwrap();
+    there
+        .patch("a-prod", &PatchParams::default(), &Patch::Merge(latched))
+        .await
+        .unwrap();
     let (out, told) = run(&["rescue"]).await;
     let way = "graylane rescue far/demo/a-prod --kind deployment --finish";
-    assert!(out.contains(way) && out.contains("kubectl --context far -n demo patch"), "{out}{told}");
+    assert!(
+        out.contains(way) && out.contains("kubectl --context far -n demo patch"),
+        "{out}{told}"
+    );
     let (out, told) = run(&["rescue", "far/demo/a-prod", "--finish"]).await;
     assert!(out.contains("goes on to its end"), "{out}{told}");
     assert_eq!(run(&["rescue"]).await.0, "no workload is half-way\n");
@@ -176,16 +284,29 @@ spec:
     std::fs::write(&file, lanes).unwrap();
     let (out, told) = run(&["apply", "-f", file.to_str().unwrap()]).await;
     const AWAY: &str = "environment gray of a is in context far";
-    assert!(out.contains("lane/gray created") && told.contains(AWAY), "{out}{told}");
+    assert!(
+        out.contains("lane/gray created") && told.contains(AWAY),
+        "{out}{told}"
+    );
     until("that the lane says so", &|w| {
         let status = w.lanes.get("gray").and_then(|l| l.status.as_ref());
         status.is_some_and(|s| s.problems.iter().any(|p| p.contains(AWAY)))
     })
     .await;
 
-    let down = Intent::Teardown { app: "a".into(), environment: "prod".into(), comment: None };
+    let down = Intent::Teardown {
+        app: "a".into(),
+        environment: "prod".into(),
+        comment: None,
+    };
     let down = perform(down).await;
     let down = down.releases().next().unwrap().to_owned();
-    until("the end of the teardown", &|w| phase(w, &down) == Some(ReleasePhase::Succeeded)).await;
-    assert_eq!((deployments(&home).await, deployments(&far).await), (vec!["a-test".to_owned()], vec![]));
+    until("the end of the teardown", &|w| {
+        phase(w, &down) == Some(ReleasePhase::Succeeded)
+    })
+    .await;
+    assert_eq!(
+        (deployments(&home).await, deployments(&far).await),
+        (vec!["a-test".to_owned()], vec![])
+    );
 }

@@ -24,7 +24,10 @@ impl Authority {
             rcgen::ExtendedKeyUsagePurpose::ClientAuth
         }];
         let key = rcgen::KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+        (
+            params.signed_by(&key, &self.0).unwrap().pem(),
+            key.serialize_pem(),
+        )
     }
 
     /// Of a server that asks nobody for a certificate.
@@ -34,7 +37,9 @@ impl Authority {
         let (certificate, key) = self.sign("127.0.0.1", 2200, true);
         let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
         Arc::new(config.unwrap()).into()
     }
 
@@ -42,12 +47,18 @@ impl Authority {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.1.as_bytes()).unwrap()).unwrap();
-        let clients = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(self.1.as_bytes()).unwrap())
+            .unwrap();
+        let clients = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots))
+            .build()
+            .unwrap();
         let (certificate, key) = self.sign("127.0.0.1", 2200, true);
         let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let config = rustls::ServerConfig::builder().with_client_cert_verifier(clients).with_single_cert(chain, key);
+        let config = rustls::ServerConfig::builder()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, key);
         Arc::new(config.unwrap()).into()
     }
 }

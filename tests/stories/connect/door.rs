@@ -71,12 +71,25 @@ impl Door {
         let server = ApiServer::open(&dir.path().join("state")).unwrap();
         let behind = server.client();
         install::definitions(&behind).await.unwrap();
-        let namespace = serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();
-        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(behind.clone());
-        namespaces.create(&kube::api::PostParams::default(), &namespace).await.unwrap();
+        let namespace =
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();
+        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =
+            kube::Api::all(behind.clone());
+        namespaces
+            .create(&kube::api::PostParams::default(), &namespace)
+            .await
+            .unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Self { dir, behind, script: Arc::default(), server, address, tls, listening: Mutex::default() };
+        let door = Self {
+            dir,
+            behind,
+            script: Arc::default(),
+            server,
+            address,
+            tls,
+            listening: Mutex::default(),
+        };
         door.listen(listener);
         door
     }
@@ -84,7 +97,11 @@ impl Door {
     fn listen(&self, listener: std::net::TcpListener) {
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let (server, script, tls) = (self.server.clone(), Arc::clone(&self.script), self.tls.clone());
+        let (server, script, tls) = (
+            self.server.clone(),
+            Arc::clone(&self.script),
+            self.tls.clone(),
+        );
         let stop = CancellationToken::new();
         *self.listening.lock().unwrap() = stop.clone();
         tokio::spawn(async move {
@@ -122,8 +139,14 @@ impl Door {
 
     /// From now on watches from before now are told that this is too long ago, by an HTTP status.
     pub async fn forget(&self) {
-        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(self.behind.clone());
-        let version = namespaces.list(&kube::api::ListParams::default()).await.unwrap().metadata.resource_version;
+        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =
+            kube::Api::all(self.behind.clone());
+        let version = namespaces
+            .list(&kube::api::ListParams::default())
+            .await
+            .unwrap()
+            .metadata
+            .resource_version;
         self.script.lock().unwrap().forgotten = version.unwrap().parse().unwrap();
     }
 
@@ -152,7 +175,11 @@ impl Door {
     /// nothing takes the door for what it is: credentials go only over TLS.
     pub fn kubeconfig(&self, context: &str, cluster: &str, user: &str) -> PathBuf {
         let file = self.dir.path().join(format!("{context}.yaml"));
-        let cluster = if cluster.is_empty() { ", insecure-skip-tls-verify: true" } else { cluster };
+        let cluster = if cluster.is_empty() {
+            ", insecure-skip-tls-verify: true"
+        } else {
+            cluster
+        };
         write_kubeconfig(&file, context, &self.server(), cluster, user);
         file
     }
@@ -178,7 +205,9 @@ where
         return;
     }
     let service = service_fn(move |request| answer(server.clone(), Arc::clone(&script), request));
-    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn answer(
@@ -186,19 +215,44 @@ async fn answer(
     script: Arc<Mutex<Script>>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let asked = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let asked = request
+        .uri()
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let play = {
         let mut script = script.lock().unwrap();
         script.asked.push(asked.clone());
-        let stranger = script.token.as_ref().is_some_and(|t| given != format!("Bearer {t}"));
-        let ruled = script.rules.iter().find(|(part, _)| asked.contains(part)).map(|(_, play)| *play);
-        let from = asked.split(['?', '&']).find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
-        let forgotten = asked.contains("watch=true") && from.is_some_and(|from: u64| from < script.forgotten);
-        if stranger { Some(Play::Say(401)) } else { ruled.or(forgotten.then_some(Play::Say(410))) }
+        let stranger = script
+            .token
+            .as_ref()
+            .is_some_and(|t| given != format!("Bearer {t}"));
+        let ruled = script
+            .rules
+            .iter()
+            .find(|(part, _)| asked.contains(part))
+            .map(|(_, play)| *play);
+        let from = asked
+            .split(['?', '&'])
+            .find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
+        let forgotten =
+            asked.contains("watch=true") && from.is_some_and(|from: u64| from < script.forgotten);
+        if stranger {
+            Some(Play::Say(401))
+        } else {
+            ruled.or(forgotten.then_some(Play::Say(410)))
+        }
     };
     match play {
-        None => Ok(server.handle(request).await.map(|body| body.map_err(Into::into).boxed_unsync())),
+        None => Ok(server
+            .handle(request)
+            .await
+            .map(|body| body.map_err(Into::into).boxed_unsync())),
         Some(Play::Hang) => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             Ok(said(500))
@@ -206,7 +260,10 @@ async fn answer(
         Some(Play::Say(code)) => Ok(said(code)),
         Some(Play::Tell(words)) => {
             let body = Full::from(words).map_err(|e| match e {}).boxed_unsync();
-            Ok(Response::builder().header(header::CONTENT_TYPE, "application/json").body(body).unwrap())
+            Ok(Response::builder()
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body)
+                .unwrap())
         }
     }
 }
@@ -216,9 +273,17 @@ fn said(code: u16) -> Response<Body> {
     let reason = status.canonical_reason().unwrap_or_default();
     let words = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
         "reason": reason.replace(' ', ""), "message": format!("the door says {code} {reason}")});
-    let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
+    let mut response = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, "application/json");
     if code == 429 {
         response = response.header(header::RETRY_AFTER, "1");
     }
-    response.body(Full::from(words.to_string()).map_err(|e| match e {}).boxed_unsync()).unwrap()
+    response
+        .body(
+            Full::from(words.to_string())
+                .map_err(|e| match e {})
+                .boxed_unsync(),
+        )
+        .unwrap()
 }

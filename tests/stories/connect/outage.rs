@@ -61,12 +61,18 @@ impl Flapping {
                 pause = pause.mul_f64(1.25);
             }
         }));
-        Self { times, _ends: stop.drop_guard() }
+        Self {
+            times,
+            _ends: stop.drop_guard(),
+        }
     }
 
     async fn more(&self, times: u32) {
         let until = self.times.load(Ordering::SeqCst) + times;
-        eventually("cuts", async || (self.times.load(Ordering::SeqCst) >= until).then_some(())).await;
+        eventually("cuts", async || {
+            (self.times.load(Ordering::SeqCst) >= until).then_some(())
+        })
+        .await;
     }
 }
 
@@ -81,7 +87,10 @@ async fn last_batch(rollout: &mut Rollout, cut: impl Fn() + Send + 'static) {
 }
 
 fn still_there(world: &World) {
-    assert!(world.apps.contains_key("a") && world.pods_of("a", "prod").count() >= 4, "what was known stays");
+    assert!(
+        world.apps.contains_key("a") && world.pods_of("a", "prod").count() >= 4,
+        "what was known stays"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +116,11 @@ async fn a_rollout_goes_on_whatever_happens_to_the_door() {
     door.play("/", Play::Hang);
     door.cut(false);
     rollout.view.retry();
-    let silent = |w: &World| w.link.stale().is_some_and(|(_, _, why)| why.contains("has not answered"));
+    let silent = |w: &World| {
+        w.link
+            .stale()
+            .is_some_and(|(_, _, why)| why.contains("has not answered"))
+    };
     still_there(&rollout.view.until("nobody answers", silent).await);
     door.calm();
     door.cut(false);
@@ -133,7 +146,10 @@ async fn a_rollout_goes_on_whatever_happens_to_the_door() {
     let cut = Arc::clone(&door);
     last_batch(&mut rollout, move || cut.cut(false)).await;
     let changes = rollout.once().await;
-    assert!(changes <= 1, "the Lease changed hands {changes} times in seconds");
+    assert!(
+        changes <= 1,
+        "the Lease changed hands {changes} times in seconds"
+    );
 }
 
 /// Through the pipe, as that user. Written at once: somebody may read it just now.
@@ -163,8 +179,12 @@ async fn grant(admin: &Client) {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]})
     };
-    let wide = serde_json::from_value(binding("ClusterRoleBinding", names::VIEWER, "engine")).unwrap();
-    Api::<ClusterRoleBinding>::all(admin.clone()).create(&PostParams::default(), &wide).await.unwrap();
+    let wide =
+        serde_json::from_value(binding("ClusterRoleBinding", names::VIEWER, "engine")).unwrap();
+    Api::<ClusterRoleBinding>::all(admin.clone())
+        .create(&PostParams::default(), &wide)
+        .await
+        .unwrap();
     let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), HOME);
     for (role, user) in [
         (names::ENGINE, "engine"),
@@ -173,14 +193,22 @@ async fn grant(admin: &Client) {
         (names::VIEWER, "operator"),
     ] {
         let binding = serde_json::from_value(binding("RoleBinding", role, user)).unwrap();
-        bindings.create(&PostParams::default(), &binding).await.unwrap();
+        bindings
+            .create(&PostParams::default(), &binding)
+            .await
+            .unwrap();
     }
 }
 
 /// The version that a server knows now.
 async fn version(admin: &Client) -> String {
     let api: Api<ConfigMap> = Api::namespaced(admin.clone(), HOME);
-    api.list(&Default::default()).await.unwrap().metadata.resource_version.unwrap()
+    api.list(&Default::default())
+        .await
+        .unwrap()
+        .metadata
+        .resource_version
+        .unwrap()
 }
 
 /// Whether a watch from there on is told that this is too long ago.
@@ -195,16 +223,37 @@ async fn is_forgotten(admin: &Client, version: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
-    let Some(mut plane) = ControlPlane::start().await else { return };
+    let Some(mut plane) = ControlPlane::start().await else {
+        return;
+    };
     let admin = plane.client("admin").await;
     let home = serde_json::from_value(json!({"metadata": {"name": HOME}})).unwrap();
-    Api::<Namespace>::all(admin.clone()).create(&PostParams::default(), &home).await.unwrap();
-    install::apply(&admin, &Wanted { namespace: HOME.into(), ..Wanted::default() }, false).await.unwrap();
+    Api::<Namespace>::all(admin.clone())
+        .create(&PostParams::default(), &home)
+        .await
+        .unwrap();
+    install::apply(
+        &admin,
+        &Wanted {
+            namespace: HOME.into(),
+            ..Wanted::default()
+        },
+        false,
+    )
+    .await
+    .unwrap();
     grant(&admin).await;
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), HOME);
-    eventually("the default account", async || accounts.get_opt("default").await.unwrap()).await;
-    let pipe = Arc::new(Pipe::to(plane.url().trim_start_matches("https://").parse().unwrap()).await);
-    let (engine, cockpit) = (through(&pipe, &plane, "engine"), through(&pipe, &plane, "operator"));
+    eventually("the default account", async || {
+        accounts.get_opt("default").await.unwrap()
+    })
+    .await;
+    let pipe =
+        Arc::new(Pipe::to(plane.url().trim_start_matches("https://").parse().unwrap()).await);
+    let (engine, cockpit) = (
+        through(&pipe, &plane, "engine"),
+        through(&pipe, &plane, "operator"),
+    );
     let mut rollout = Rollout::start(admin.clone(), engine, cockpit).await;
 
     // The server is killed, and comes back.
@@ -225,7 +274,10 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
     plane.forget_tokens(&["engine", "operator"]);
     certify(&pipe, &plane, SHORT_LIFE);
     plane.restart_api_server().await;
-    assert!(is_forgotten(&admin, &seen).await, "the server remembers {seen}");
+    assert!(
+        is_forgotten(&admin, &seen).await,
+        "the server remembers {seen}"
+    );
     pipe.cut(false);
     still_there(&rollout.view.lost(Trouble::Unauthorized).await);
     certify(&pipe, &plane, LONG_LIFE);
@@ -234,14 +286,18 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
     let cut = Arc::clone(&pipe);
     last_batch(&mut rollout, move || cut.cut(false)).await;
     let changes = rollout.once().await;
-    assert!(changes <= 2, "the Lease changed hands {changes} times in three outages");
+    assert!(
+        changes <= 2,
+        "the Lease changed hands {changes} times in three outages"
+    );
 }
 
 /// So that there are newer versions than those that were seen.
 async fn touch(admin: &Client) {
     let api: Api<ConfigMap> = Api::namespaced(admin.clone(), HOME);
     for n in 0..3 {
-        let map = serde_json::from_value(json!({"metadata": {"name": format!("newer-{n}")}})).unwrap();
+        let map =
+            serde_json::from_value(json!({"metadata": {"name": format!("newer-{n}")}})).unwrap();
         api.create(&PostParams::default(), &map).await.unwrap();
     }
 }

@@ -43,7 +43,11 @@ impl Pipe {
                 }));
             }
         }));
-        Self { address, state, _ends: stop.drop_guard() }
+        Self {
+            address,
+            state,
+            _ends: stop.drop_guard(),
+        }
     }
 
     /// Ends every connection; while `slammed` nobody gets in.

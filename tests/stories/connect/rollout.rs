@@ -78,7 +78,12 @@ impl Rollout {
             "rollout": {"batches": [1, "50%", "100%"], "pause": "every"}}],
         "workflow": {"stages": [{"name": "go", "tasks": [{"name": TASK, "deploy": {"environment": "prod"}}]}]}}});
         let apps: Api<App> = Api::namespaced(direct.clone(), HOME);
-        apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+        apps.create(
+            &PostParams::default(),
+            &serde_json::from_value(app).unwrap(),
+        )
+        .await
+        .unwrap();
         let stop = CancellationToken::new();
         let mut this = Self {
             view: View::of(cockpit),
@@ -95,7 +100,8 @@ impl Rollout {
         this.node();
         this.view.live().await;
         this.begin("a:v1").await;
-        this.status("the first version", |s| s.phase == ReleasePhase::Succeeded).await;
+        this.status("the first version", |s| s.phase == ReleasePhase::Succeeded)
+            .await;
         assert_eq!(this.split().await, (0, 4));
         this
     }
@@ -109,21 +115,27 @@ impl Rollout {
 
     fn look_on(&self) {
         let (pods, made) = (self.api::<Pod>(), Arc::clone(&self.made));
-        let seen = watcher(pods, watcher::Config::default()).default_backoff().applied_objects().for_each(move |pod| {
-            if let Ok(pod) = pod
-                && image(&pod) == "a:v2"
-            {
-                made.lock().unwrap().insert(pod.uid().unwrap());
-            }
-            std::future::ready(())
-        });
+        let seen = watcher(pods, watcher::Config::default())
+            .default_backoff()
+            .applied_objects()
+            .for_each(move |pod| {
+                if let Ok(pod) = pod
+                    && image(&pod) == "a:v2"
+                {
+                    made.lock().unwrap().insert(pod.uid().unwrap());
+                }
+                std::future::ready(())
+            });
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(seen).await });
     }
 
     /// Two, as in a cluster; and somebody who sees whether both act at once.
     fn engines(&self, file: PathBuf) {
-        let source = Source::Kubectl { kubeconfig: Some(file), context: None };
+        let source = Source::Kubectl {
+            kubeconfig: Some(file),
+            context: None,
+        };
         let told: [Telemetry; 2] = ["one", "two"].map(|identity| {
             let connected = prepare(&source, Some(HOME), Agent::Engine).unwrap();
             let telemetry = Telemetry::default();
@@ -141,7 +153,12 @@ impl Rollout {
             telemetry
         });
         let (both, stop) = (Arc::clone(&self.both), self.stop.clone());
-        let acts = move |n: usize| told[n].text().lines().any(|line| line == "graylane_lease_held 1");
+        let acts = move |n: usize| {
+            told[n]
+                .text()
+                .lines()
+                .any(|line| line == "graylane_lease_held 1")
+        };
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             loop {
                 // The first one asked again: between two looks it may have changed hands.
@@ -164,9 +181,19 @@ impl Rollout {
     }
 
     async fn begin(&mut self, image: &str) {
-        let images = [("a".to_owned(), [("backend".to_owned(), image.to_owned())].into())].into();
+        let images = [(
+            "a".to_owned(),
+            [("backend".to_owned(), image.to_owned())].into(),
+        )]
+        .into();
         let apps = vec!["a".into()];
-        let start = Intent::StartRelease { apps, stage: "go".into(), images, comment: None, window: None };
+        let start = Intent::StartRelease {
+            apps,
+            stage: "go".into(),
+            images,
+            comment: None,
+            window: None,
+        };
         let done = perform(&self.direct, HOME, "admin", start).await.unwrap();
         self.release = done.releases().next().unwrap().to_owned();
     }
@@ -179,13 +206,27 @@ impl Rollout {
         if batch == 1 {
             self.begin("a:v2").await;
         } else {
-            let wish = ReleaseWish::Allow { task: TASK.into(), batch };
-            let wish = Intent::Release { name: self.release.clone(), seen: None, wish, comment: None };
+            let wish = ReleaseWish::Allow {
+                task: TASK.into(),
+                batch,
+            };
+            let wish = Intent::Release {
+                name: self.release.clone(),
+                seen: None,
+                wish,
+                comment: None,
+            };
             perform(&self.direct, HOME, "admin", wish).await.unwrap();
         }
-        self.status(&format!("batch {batch} surges"), |s| phase(s, batch) == BatchPhase::Surging).await;
+        self.status(&format!("batch {batch} surges"), |s| {
+            phase(s, batch) == BatchPhase::Surging
+        })
+        .await;
         let before = batch.checked_sub(2).map_or(0, |i| EXACT[i as usize].0);
-        eventually("a new pod", async || (self.split().await.0 > before).then_some(())).await;
+        eventually("a new pod", async || {
+            (self.split().await.0 > before).then_some(())
+        })
+        .await;
     }
 
     /// The new pods start; the batch ends just where it should, and the cockpit shows that.
@@ -196,7 +237,11 @@ impl Rollout {
 
     /// The release says so.
     pub async fn told(&self, words: &str) {
-        let says = |s: &ReleaseStatus| s.tasks.iter().any(|t| t.message.as_ref().is_some_and(|m| m.contains(words)));
+        let says = |s: &ReleaseStatus| {
+            s.tasks
+                .iter()
+                .any(|t| t.message.as_ref().is_some_and(|m| m.contains(words)))
+        };
         self.status(words, says).await;
     }
 
@@ -205,10 +250,15 @@ impl Rollout {
         let last = batch as usize == EXACT.len();
         let stands = |s: &ReleaseStatus| {
             let waits = s.tasks.iter().any(|t| t.phase == TaskPhase::Waiting);
-            phase(s, batch) == BatchPhase::Done && (waits || last && s.phase == ReleasePhase::Succeeded)
+            phase(s, batch) == BatchPhase::Done
+                && (waits || last && s.phase == ReleasePhase::Succeeded)
         };
         let status = self.status(&format!("batch {batch} done"), stands).await;
-        assert_eq!(self.split().await, EXACT[batch as usize - 1], "batch {batch} is exact");
+        assert_eq!(
+            self.split().await,
+            EXACT[batch as usize - 1],
+            "batch {batch} is exact"
+        );
         for later in batch + 1..=3 {
             assert_eq!(phase(&status, later), BatchPhase::Pending, "{status:#?}");
         }
@@ -219,39 +269,84 @@ impl Rollout {
         let name = self.release.clone();
         let shown = |w: &World| {
             let known = w.releases.get(&name).and_then(|r| r.status.as_ref());
-            w.link == Link::Live && known == Some(status) && w.pods_of("a", "prod").filter(|p| p.ready).count() == 4
+            w.link == Link::Live
+                && known == Some(status)
+                && w.pods_of("a", "prod").filter(|p| p.ready).count() == 4
         };
-        self.view.until(&format!("batch {batch} is seen"), shown).await;
+        self.view
+            .until(&format!("batch {batch} is seen"), shown)
+            .await;
     }
 
     /// How often the Lease changed hands, when nothing was done twice.
     pub async fn once(self) -> i32 {
-        let status = self.api::<Release>().get(&self.release).await.unwrap().status.unwrap();
+        let status = self
+            .api::<Release>()
+            .get(&self.release)
+            .await
+            .unwrap()
+            .status
+            .unwrap();
         let history = &status.history;
         for (action, times) in [("succeeded", 1), ("failed", 0)]
             .map(|(action, times)| (action.to_owned(), times))
             .into_iter()
             .chain((1..=3).map(|n| (format!("batch {n} of 3 done"), 1)))
         {
-            let of_task = |h: &&graylane::api::HistoryEntry| h.task.as_deref() == Some(TASK) && h.action == action;
-            assert_eq!(history.iter().filter(of_task).count(), times, "{action}: {history:#?}");
+            let of_task = |h: &&graylane::api::HistoryEntry| {
+                h.task.as_deref() == Some(TASK) && h.action == action
+            };
+            assert_eq!(
+                history.iter().filter(of_task).count(),
+                times,
+                "{action}: {history:#?}"
+            );
         }
         assert_eq!(status.tasks[0].attempt, 1, "{status:#?}");
-        let sets = self.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items;
+        let sets = self
+            .api::<ReplicaSet>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
         assert_eq!(sets.len(), 2, "one revision a version");
         let deployment = self.api::<Deployment>().get("a").await.unwrap();
-        assert_eq!(deployment.annotations()["deployment.kubernetes.io/revision"], "2");
+        assert_eq!(
+            deployment.annotations()["deployment.kubernetes.io/revision"],
+            "2"
+        );
         let spec = deployment.spec.unwrap();
-        assert!(spec.paused != Some(true) && spec.min_ready_seconds.unwrap_or(0) == 0, "{spec:?}");
-        assert_eq!(self.made.lock().unwrap().len(), 4, "no pod was made that was not needed");
-        assert!(!self.both.load(Ordering::SeqCst), "two engines acted at once");
-        let lease = self.api::<Lease>().get(ENGINE_LEASE).await.unwrap().spec.unwrap();
+        assert!(
+            spec.paused != Some(true) && spec.min_ready_seconds.unwrap_or(0) == 0,
+            "{spec:?}"
+        );
+        assert_eq!(
+            self.made.lock().unwrap().len(),
+            4,
+            "no pod was made that was not needed"
+        );
+        assert!(
+            !self.both.load(Ordering::SeqCst),
+            "two engines acted at once"
+        );
+        let lease = self
+            .api::<Lease>()
+            .get(ENGINE_LEASE)
+            .await
+            .unwrap()
+            .spec
+            .unwrap();
         lease.lease_transitions.unwrap_or(0)
     }
 
     /// New and old pods that are to stay.
     async fn split(&self) -> (usize, usize) {
-        let mut pods = self.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+        let mut pods = self
+            .api::<Pod>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
         pods.retain(|p| p.metadata.deletion_timestamp.is_none());
         let new = pods.iter().filter(|p| image(p) == "a:v2").count();
         (new, pods.len() - new)
@@ -259,7 +354,12 @@ impl Rollout {
 
     async fn status(&self, what: &str, fact: impl Fn(&ReleaseStatus) -> bool) -> ReleaseStatus {
         let look = async || {
-            let status = self.api::<Release>().get(&self.release).await.unwrap().status?;
+            let status = self
+                .api::<Release>()
+                .get(&self.release)
+                .await
+                .unwrap()
+                .status?;
             assert_ne!(status.phase, ReleasePhase::Failed, "{what}: {status:#?}");
             Some(status)
         };
@@ -272,11 +372,18 @@ impl Rollout {
 }
 
 fn image(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|s| s.containers[0].image.as_deref()).unwrap_or_default()
+    pod.spec
+        .as_ref()
+        .and_then(|s| s.containers[0].image.as_deref())
+        .unwrap_or_default()
 }
 
 fn phase(status: &ReleaseStatus, batch: u32) -> BatchPhase {
-    let found = status.tasks.iter().flat_map(|t| &t.batches).find(|b| b.number == batch);
+    let found = status
+        .tasks
+        .iter()
+        .flat_map(|t| &t.batches)
+        .find(|b| b.number == batch);
     found.map_or(BatchPhase::Pending, |b| b.phase)
 }
 

@@ -64,9 +64,17 @@ impl Gateway {
     pub fn find(&self) -> Option<PathBuf> {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
         let name = self.program();
-        let standard = [peers.join("bin"), peers.join("usr/sbin"), "/usr/sbin".into()];
-        let on_path = std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
-        let mut all = standard.into_iter().chain(on_path.into_iter().flatten()).map(|dir| dir.join(name));
+        let standard = [
+            peers.join("bin"),
+            peers.join("usr/sbin"),
+            "/usr/sbin".into(),
+        ];
+        let on_path =
+            std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
+        let mut all = standard
+            .into_iter()
+            .chain(on_path.into_iter().flatten())
+            .map(|dir| dir.join(name));
         all.find(|file| file.is_file())
     }
 
@@ -96,7 +104,8 @@ impl Gateway {
 
 /// As for the header x-mse-tag.
 fn filled(text: &str) -> String {
-    text.replace("{header}", "x-mse-tag").replace("{variable}", "x_mse_tag")
+    text.replace("{header}", "x-mse-tag")
+        .replace("{variable}", "x_mse_tag")
 }
 
 fn write(places: &Places, name: &str, text: &str) -> String {
@@ -107,7 +116,10 @@ fn write(places: &Places, name: &str, text: &str) -> String {
 
 fn traefik(places: &Places) -> Vec<String> {
     let service = |pods: &[&str]| {
-        let servers: Vec<Value> = pods.iter().map(|p| json!({"url": format!("http://{}", places.at(p))})).collect();
+        let servers: Vec<Value> = pods
+            .iter()
+            .map(|p| json!({"url": format!("http://{}", places.at(p))}))
+            .collect();
         json!({"loadBalancer": {"servers": servers}})
     };
     let router = |rule: &str, at: &str, service: &str, priority: u8, with: &[&str]| json!({"rule": rule, "entryPoints": [at], "service": service, "priority": priority, "middlewares": with});
@@ -132,7 +144,11 @@ fn traefik(places: &Places) -> Vec<String> {
         format!("--entrypoints.entry.address={}", places.entry),
         format!("--entrypoints.inside.address={}", places.inside),
     ];
-    let rest = ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"];
+    let rest = [
+        "--global.checknewversion=false",
+        "--global.sendanonymoususage=false",
+        "--log.nocolor",
+    ];
     args.extend(rest.map(Into::into));
     if let Spans::Otlp(endpoint) = places.spans {
         args.push(format!("--tracing.otlp.grpc.endpoint={endpoint}"));
@@ -154,11 +170,12 @@ fn envoy(places: &Places) -> Vec<String> {
         json!({"name": name, "type": "STATIC", "connect_timeout": "3s",
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}})
     };
-    let of = |name: &str, pods: &[&str]| cluster(name, &pods.iter().map(|p| places.at(p)).collect::<Vec<_>>());
+    let of = |name: &str, pods: &[&str]| {
+        cluster(name, &pods.iter().map(|p| places.at(p)).collect::<Vec<_>>())
+    };
     let to = |cluster: &str| json!({"cluster": cluster});
     let tag = json!([{"name": "x-mse-tag", "string_match": {"exact": "gray"}}]);
-    let coloured =
-        json!([{"header": {"key": "x-mse-tag", "value": "gray"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]);
+    let coloured = json!([{"header": {"key": "x-mse-tag", "value": "gray"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]);
     let asked = json!([{"name": "group", "string_match": {"exact": "gray"}}]);
     let entry = json!([{"name": "entry", "domains": ["*"], "routes": [
         {"match": {"prefix": "/", "query_parameters": asked}, "route": to("a-gray"), "request_headers_to_add": coloured},
@@ -188,9 +205,16 @@ fn envoy(places: &Places) -> Vec<String> {
         Spans::Zipkin(_) => ("zipkin", "ZipkinConfig", zipkin),
         Spans::Otlp(_) | Spans::Nowhere => ("opentelemetry", "OpenTelemetryConfig", otlp),
     };
-    let (tracer, config) = (format!("envoy.tracers.{tracer}"), typed(&format!("config.trace.v3.{kind}"), config));
+    let (tracer, config) = (
+        format!("envoy.tracers.{tracer}"),
+        typed(&format!("config.trace.v3.{kind}"), config),
+    );
     let log = json!([{"name": "log", "typed_config": log}]);
-    let log = if matches!(places.spans, Spans::Nowhere) { log } else { json!([]) };
+    let log = if matches!(places.spans, Spans::Nowhere) {
+        log
+    } else {
+        json!([])
+    };
     let custom = json!([{"tag": "x-mse-tag", "request_header": {"name": "x-mse-tag", "default_value": "-"}}]);
     let listener = |name: &str, at: &SocketAddr, hosts: &Value| {
         let manager = typed(
@@ -213,8 +237,11 @@ fn envoy(places: &Places) -> Vec<String> {
         Spans::Otlp(at) | Spans::Zipkin(at) => at.to_string(),
     };
     let mut hops = cluster("hops", &[receives]);
-    let version =
-        if matches!(places.spans, Spans::Zipkin(_)) { "http_protocol_options" } else { "http2_protocol_options" };
+    let version = if matches!(places.spans, Spans::Zipkin(_)) {
+        "http_protocol_options"
+    } else {
+        "http2_protocol_options"
+    };
     hops["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
         typed("extensions.upstreams.http.v3.HttpProtocolOptions", json!({"explicit_http_config": {version: {}}}))});
     let config = json!({"static_resources": {
@@ -223,18 +250,30 @@ fn envoy(places: &Places) -> Vec<String> {
             of("c-gray", &["c-gray"]), of("c-base", &["c-base"]), hops],
     }});
     let file = write(places, "envoy.json", &config.to_string());
-    ["-c", &file, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(Into::into).into()
+    [
+        "-c",
+        &file,
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+    ]
+    .map(Into::into)
+    .into()
 }
 
 fn nginx(places: &Places) -> Vec<String> {
     let dir = places.dir.display();
     // The tag that the request is sent on with: nginx's own variable is the header as it came.
     let fields = NGINX_FIELDS.iter().copied().chain([("tag", "$lane_tag")]);
-    let log: Vec<String> = fields.map(|(key, value)| format!("\"{}\":\"{}\"", filled(key), filled(value))).collect();
+    let log: Vec<String> = fields
+        .map(|(key, value)| format!("\"{}\":\"{}\"", filled(key), filled(value)))
+        .collect();
     let (entry, inside) = (places.entry, places.inside);
     let at = |pod: &str| places.at(pod);
-    let temporary =
-        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|kind| format!("{kind}_temp_path {dir}/{kind};"));
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {dir}/{kind};"));
     let text = format!(
         "daemon off; pid {dir}/pid; error_log stderr; worker_processes 1; master_process off;\n\
          events {{}}\n\

@@ -89,7 +89,10 @@ impl Rig {
         apply::<Namespace>(&client, None, "demo", json!({})).await;
 
         let (entry, inside) = (free(), free());
-        let engine = Engine { otlp: free(), metrics: free() };
+        let engine = Engine {
+            otlp: free(),
+            metrics: free(),
+        };
         let zipkin = free();
         let images = Images::of(state.path()).unwrap();
         if way == Way::Zipkin {
@@ -102,7 +105,13 @@ impl Rig {
             Way::Otlp => Spans::Otlp(engine.otlp),
             Way::Zipkin => Spans::Zipkin(zipkin),
         };
-        let places = Places { entry, inside, spans, pods, dir: state.path().join("gateway") };
+        let places = Places {
+            entry,
+            inside,
+            spans,
+            pods,
+            dir: state.path().join("gateway"),
+        };
         std::fs::create_dir(&places.dir).unwrap();
         let args = gateway.args(&places);
         let manifest = Manifest {
@@ -112,12 +121,12 @@ impl Rig {
         };
         images.define("edge:v1", &manifest).unwrap();
         let container = json!({"name": "edge", "image": "edge:v1", "args": args});
-        let pod =
-            json!({"metadata": {"labels": {"app": "edge"}}, "spec": {"hostNetwork": true, "containers": [container]}});
+        let pod = json!({"metadata": {"labels": {"app": "edge"}}, "spec": {"hostNetwork": true, "containers": [container]}});
         apply::<Pod>(&client, Some("demo"), "edge-0", pod).await;
 
         let app = |letter: &str| json!({"app": format!("spring-cloud-{letter}"), "port": 80});
-        let log = json!({"accessLog": {"format": gateway.format(), "matchLabels": {"app": "edge"}}});
+        let log =
+            json!({"accessLog": {"format": gateway.format(), "matchLabels": {"app": "edge"}}});
         let group = json!({"spec": {
             "entry": {"gateway": "gw", "routes": [{"path": "/a", "app": "spring-cloud-a"}]},
             "apps": [app("a"), app("b"), app("c")],
@@ -129,22 +138,41 @@ impl Rig {
             },
         }});
         apply::<LaneGroup>(&client, Some("demo"), "shop", group).await;
-        let rule = json!({"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]});
-        let lane = json!({"spec": {"group": "shop", "tag": "gray", "enabled": true, "match": rule}});
+        let rule =
+            json!({"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]});
+        let lane =
+            json!({"spec": {"group": "shop", "tag": "gray", "enabled": true, "match": rule}});
         apply::<Lane>(&client, Some("demo"), "gray", lane).await;
         if matches!(way, Way::Log | Way::Zipkin) {
             // As an engine would tell it.
             let status = json!({"status": {"addresses": [entry.to_string()]}});
             let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
-            groups.patch_status("shop", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+            groups
+                .patch_status("shop", &PatchParams::default(), &Patch::Merge(&status))
+                .await
+                .unwrap();
         } else {
             let entrypoint = vec![env!("CARGO_BIN_EXE_graylane").to_owned()];
-            let env = BTreeMap::from([("XDG_CONFIG_HOME".to_owned(), state.path().display().to_string())]);
-            images.define("engine:v1", &Manifest { entrypoint, env, working_dir: None }).unwrap();
+            let env = BTreeMap::from([(
+                "XDG_CONFIG_HOME".to_owned(),
+                state.path().display().to_string(),
+            )]);
+            images
+                .define(
+                    "engine:v1",
+                    &Manifest {
+                        entrypoint,
+                        env,
+                        working_dir: None,
+                    },
+                )
+                .unwrap();
             start_engine(&client, "engine-0", state.path(), engine, way == Way::Otlp).await;
             // Whoever comes from now on leaves the gateway's log to the engine.
             let is_told = |status: &LaneGroupStatus| {
-                status.span_log.is_some() && status.hops.iter().all(|h| h.problem.is_none()) && !status.hops.is_empty()
+                status.span_log.is_some()
+                    && status.hops.iter().all(|h| h.problem.is_none())
+                    && !status.hops.is_empty()
             };
             let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
             let told = async || groups.get("shop").await.ok()?.status.filter(is_told);
@@ -152,18 +180,38 @@ impl Rig {
         }
         if way == Way::Zipkin {
             // Whoever finds that it does not answer asks again later and later.
-            let answers = async || reqwest::get(format!("http://{zipkin}/health")).await.ok()?.error_for_status().ok();
+            let answers = async || {
+                reqwest::get(format!("http://{zipkin}/health"))
+                    .await
+                    .ok()?
+                    .error_for_status()
+                    .ok()
+            };
             program::until("a Zipkin that answers", answers).await;
         }
         let load = tokio::spawn(ask(format!("http://{entry}/a")));
         let stop = CancellationToken::new();
         let worlds = watch::spawn(client.clone(), "demo", stop.clone());
         let (chains, _watch) = (Chains::new(1000), stop.drop_guard());
-        Self { state, serve, client, load, engine, zipkin, worlds, chains, _watch }
+        Self {
+            state,
+            serve,
+            client,
+            load,
+            engine,
+            zipkin,
+            worlds,
+            chains,
+            _watch,
+        }
     }
 
     /// The chains of requests since that time that a watcher sees, until each of these was seen some times.
-    pub async fn until_seen(&mut self, wanted: &[(Option<&str>, [Served; 3])], since: Timestamp) -> Vec<Arc<Chain>> {
+    pub async fn until_seen(
+        &mut self,
+        wanted: &[(Option<&str>, [Served; 3])],
+        since: Timestamp,
+    ) -> Vec<Arc<Chain>> {
         let Self { worlds, chains, .. } = self;
         let mut after: BTreeMap<String, i64> = BTreeMap::new();
         let seen = async {
@@ -173,14 +221,18 @@ impl Rig {
                 let now = Timestamp::now();
                 chains.follow(&world, now);
                 for chain in chains.list() {
-                    let end =
-                        chain.time + jiff::SignedDuration::from_micros(chain.micros.try_into().unwrap_or(i64::MAX));
+                    let end = chain.time
+                        + jiff::SignedDuration::from_micros(
+                            chain.micros.try_into().unwrap_or(i64::MAX),
+                        );
                     after
                         .entry(chain.id.clone())
                         .or_insert_with(|| now.duration_since(end).as_millis().try_into().unwrap());
                 }
                 let count = |(tag, wanted): &(Option<&str>, [Served; 3])| {
-                    let fits = |c: &&Arc<Chain>| c.tag.as_deref() == *tag && sides(c) == wanted && c.time >= since;
+                    let fits = |c: &&Arc<Chain>| {
+                        c.tag.as_deref() == *tag && sides(c) == wanted && c.time >= since
+                    };
                     chains.list().filter(fits).count()
                 };
                 if wanted.iter().all(|w| count(w) >= 3) {
@@ -193,12 +245,36 @@ impl Rig {
         // For whoever measures (--nocapture): the log's past, which is read first, is none of it.
         let mut late: Vec<i64> = after.values().copied().filter(|ms| *ms < 1000).collect();
         late.sort_unstable();
-        eprintln!("seen {:?} ms after the answer's end (median of {})", late.get(late.len() / 2), late.len());
-        let last: Vec<_> = all.iter().rev().take(4).map(|c| (&c.tag, &c.path, &c.steps)).collect();
-        assert!(told.is_ok(), "{last:#?}\n{}\n{}", self.printed("edge"), self.printed("engine"));
+        eprintln!(
+            "seen {:?} ms after the answer's end (median of {})",
+            late.get(late.len() / 2),
+            late.len()
+        );
+        let last: Vec<_> = all
+            .iter()
+            .rev()
+            .take(4)
+            .map(|c| (&c.tag, &c.path, &c.steps))
+            .collect();
+        assert!(
+            told.is_ok(),
+            "{last:#?}\n{}\n{}",
+            self.printed("edge"),
+            self.printed("engine")
+        );
         // The first ones are from before the gateway's own start, or before its log had told a tag.
-        let is_whole = |c: &&Arc<Chain>| wanted.iter().any(|(tag, w)| c.tag.as_deref() == *tag && sides(c) == w);
-        all.iter().rev().filter(|c| c.time >= since).filter(is_whole).take(20).cloned().collect()
+        let is_whole = |c: &&Arc<Chain>| {
+            wanted
+                .iter()
+                .any(|(tag, w)| c.tag.as_deref() == *tag && sides(c) == w)
+        };
+        all.iter()
+            .rev()
+            .filter(|c| c.time >= since)
+            .filter(is_whole)
+            .take(20)
+            .cloned()
+            .collect()
     }
 
     /// Every trace that was seen has one chain.
@@ -217,21 +293,37 @@ impl Rig {
             HopLog::Access(log) => log.word(),
             HopLog::Store(store) => store.word().to_owned(),
         };
-        for_cockpit(&self.worlds.borrow(), &BTreeSet::new()).iter().map(words).collect()
+        for_cockpit(&self.worlds.borrow(), &BTreeSet::new())
+            .iter()
+            .map(words)
+            .collect()
     }
 
     /// What the lane group tells of its sources: each with its pods.
     pub fn sources(&self) -> Vec<(String, u32)> {
         let world = self.worlds.borrow();
         let status = world.groups["shop"].status.clone().unwrap_or_default();
-        status.hops.into_iter().map(|h| (h.source, h.pods)).collect()
+        status
+            .hops
+            .into_iter()
+            .map(|h| (h.source, h.pods))
+            .collect()
     }
 
     /// Kills the engine's pod at once, and starts another.
     pub async fn replace_engine(&self) {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), "demo");
-        pods.delete("engine-0", &DeleteParams::default().grace_period(0)).await.unwrap();
-        start_engine(&self.client, "engine-1", self.state.path(), self.engine, false).await;
+        pods.delete("engine-0", &DeleteParams::default().grace_period(0))
+            .await
+            .unwrap();
+        start_engine(
+            &self.client,
+            "engine-1",
+            self.state.path(),
+            self.engine,
+            false,
+        )
+        .await;
     }
 
     /// What a command of this cluster says when all is well.
@@ -243,18 +335,31 @@ impl Rig {
 
     /// What the pods with that container have printed last.
     pub fn printed(&self, container: &str) -> String {
-        let folders = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-        let runs = folders(self.state.path().join("pods")).flat_map(|pod| folders(pod.join(container)));
-        let text: String = runs.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+        let folders = |dir: PathBuf| {
+            std::fs::read_dir(dir)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path())
+        };
+        let runs =
+            folders(self.state.path().join("pods")).flat_map(|pod| folders(pod.join(container)));
+        let text: String = runs
+            .filter_map(|file| std::fs::read_to_string(file).ok())
+            .collect();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
 
     pub async fn stop(mut self) {
         self.load.abort();
-        let pid = rustix::process::Pid::from_raw(self.serve.id().unwrap().try_into().unwrap()).unwrap();
+        let pid =
+            rustix::process::Pid::from_raw(self.serve.id().unwrap().try_into().unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        tokio::time::timeout(LIMIT, self.serve.wait()).await.expect("it ends").unwrap();
+        tokio::time::timeout(LIMIT, self.serve.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
     }
 }
 
@@ -262,7 +367,14 @@ impl Rig {
 async fn start_engine(client: &Client, name: &str, state: &Path, at: Engine, otlp: bool) {
     let state = state.display().to_string();
     let metrics = at.metrics.to_string();
-    let mut args = vec!["--state", &state, "--namespace", "demo", "engine", "--no-install"];
+    let mut args = vec![
+        "--state",
+        &state,
+        "--namespace",
+        "demo",
+        "engine",
+        "--no-install",
+    ];
     args.extend(["--write-spans", "demo", "--listen", &metrics]);
     let receives = at.otlp.to_string();
     if otlp {
@@ -292,8 +404,7 @@ async fn services(client: &Client, via: &str) -> BTreeMap<&'static str, IpAddr> 
             json!({"name": "PORT", "value": "20000"}),
             json!({"name": "NEXT_VIA", "value": via}),
         ];
-        let mut labels =
-            json!({"graylane.dev/app": format!("spring-cloud-{letter}"), "graylane.dev/environment": "prod"});
+        let mut labels = json!({"graylane.dev/app": format!("spring-cloud-{letter}"), "graylane.dev/environment": "prod"});
         if !tag.is_empty() {
             labels["alicloud.service.tag"] = tag.into();
             env.push(json!({"name": "SERVICE_TAG", "value": tag}));
@@ -315,7 +426,11 @@ async fn services(client: &Client, via: &str) -> BTreeMap<&'static str, IpAddr> 
     let pods: Api<Pod> = Api::namespaced(client.clone(), "demo");
     for (name, ..) in all {
         let runs = await_condition(pods.clone(), name, is_pod_running());
-        let pod = tokio::time::timeout(LIMIT, runs).await.expect("it runs").unwrap().unwrap();
+        let pod = tokio::time::timeout(LIMIT, runs)
+            .await
+            .expect("it runs")
+            .unwrap()
+            .unwrap();
         addresses.insert(name, pod.status.unwrap().pod_ip.unwrap().parse().unwrap());
     }
     addresses
@@ -333,17 +448,28 @@ where
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+    api.patch(
+        name,
+        &PatchParams::apply("test").force(),
+        &Patch::Apply(&object),
+    )
+    .await
+    .unwrap();
 }
 
 /// Tagged and untagged requests in turn, each with a trace of its own.
 async fn ask(url: String) {
     let client = reqwest::Client::new();
     for n in 0..MOST_REQUESTS {
-        let tagged = if n % 3 < 2 { "?group=gray&token=secret" } else { "" };
+        let tagged = if n % 3 < 2 {
+            "?group=gray&token=secret"
+        } else {
+            ""
+        };
         let trace = uuid::Uuid::new_v4().simple();
-        let sent =
-            client.get(format!("{url}{tagged}")).header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+        let sent = client
+            .get(format!("{url}{tagged}"))
+            .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
         let _ = sent.timeout(Duration::from_secs(5)).send().await;
         tokio::time::sleep(Duration::from_millis(30)).await;
     }

@@ -34,7 +34,10 @@ const KINDS: &str = "apps.graylane.dev,releases.graylane.dev,approvals.graylane.
                      lanes.graylane.dev,deployments.apps,pods,httproutes.gateway.networking.k8s.io,leases,events";
 
 fn cockpit() -> Model {
-    Model::new(Options::resolve(&Wanted::default(), |_| None), Timestamp::now())
+    Model::new(
+        Options::resolve(&Wanted::default(), |_| None),
+        Timestamp::now(),
+    )
 }
 
 struct Rig {
@@ -51,12 +54,21 @@ impl Rig {
         let kubectl = Kubectl::of(demo.state());
         let stop = CancellationToken::new();
         let worlds = watch::spawn(demo.client.clone(), "demo", stop.clone());
-        Self { demo, kubectl, worlds, model: cockpit(), _stop: stop.drop_guard() }
+        Self {
+            demo,
+            kubectl,
+            worlds,
+            model: cockpit(),
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// What kubectl says now.
     async fn objects(&self) -> Vec<Value> {
-        let text = self.kubectl.ok(&["-n", "demo", "get", KINDS, "-o", "json"]).await;
+        let text = self
+            .kubectl
+            .ok(&["-n", "demo", "get", KINDS, "-o", "json"])
+            .await;
         let list: Value = serde_json::from_str(&text).unwrap();
         list["items"].as_array().unwrap().clone()
     }
@@ -67,7 +79,11 @@ impl Rig {
         loop {
             let objects = self.objects().await;
             let world = self.worlds.borrow().clone();
-            assert!(objects.len() > 40, "{moment}: kubectl has only {} objects", objects.len());
+            assert!(
+                objects.len() > 40,
+                "{moment}: kubectl has only {} objects",
+                objects.len()
+            );
             let mut differs = facts::differ(&objects, &world);
             if differs.is_empty() {
                 let printed = printed::tables(&self.kubectl).await;
@@ -77,29 +93,54 @@ impl Rig {
             if differs.is_empty() {
                 return;
             }
-            assert!(tokio::time::Instant::now() < end, "{moment}: they differ:\n{}", differs.join("\n"));
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{moment}: they differ:\n{}",
+                differs.join("\n")
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
     fn pods(&self, environment: &str) -> Vec<String> {
         let world = self.worlds.borrow();
-        world.pods_of("spring-cloud-a", environment).map(|p| p.key.name.clone()).collect()
+        world
+            .pods_of("spring-cloud-a", environment)
+            .map(|p| p.key.name.clone())
+            .collect()
     }
 
     async fn may(&self) {
         let world = self.worlds.borrow().rights.clone();
         let asked = Right::HOME.map(async |right| {
             let (verb, group, resource, sub) = right.parts();
-            let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+            let resource = if group.is_empty() {
+                resource.to_owned()
+            } else {
+                format!("{resource}.{group}")
+            };
             let sub = format!("--subresource={sub}");
-            let said = self.kubectl.run(&["-n", "demo", "auth", "can-i", verb, &resource, &sub], "").await;
-            (right, String::from_utf8_lossy(&said.stdout).starts_with("yes"))
+            let said = self
+                .kubectl
+                .run(&["-n", "demo", "auth", "can-i", verb, &resource, &sub], "")
+                .await;
+            (
+                right,
+                String::from_utf8_lossy(&said.stdout).starts_with("yes"),
+            )
         });
         for (right, said) in futures::future::join_all(asked).await {
             assert_eq!(said, world.missing(right, "demo").is_none(), "{right}");
         }
-        let who = self.kubectl.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
+        let who = self
+            .kubectl
+            .ok(&[
+                "auth",
+                "whoami",
+                "-o",
+                "jsonpath={.status.userInfo.username}",
+            ])
+            .await;
         assert_eq!(world.who.as_deref(), Some(who.as_str()));
     }
 
@@ -108,14 +149,20 @@ impl Rig {
         for pod in self.pods("prod").iter().take(1) {
             let kubectl = self.kubectl.ok(&["-n", "demo", "logs", pod]).await;
             let own = self.demo.ok(&["logs", &format!("demo/{pod}")]).await;
-            assert!(!kubectl.is_empty() && own.starts_with(&kubectl), "{pod}: {kubectl}\n---\n{own}");
+            assert!(
+                !kubectl.is_empty() && own.starts_with(&kubectl),
+                "{pod}: {kubectl}\n---\n{own}"
+            );
         }
     }
 
     /// How a Deployment of production stands, in kubectl's own words and in the world.
     async fn status(&self, app: &str) -> (String, (u32, u32)) {
         let name = format!("deployment/{app}-prod");
-        let told = self.kubectl.ok(&["-n", "demo", "rollout", "status", &name, "--watch=false"]).await;
+        let told = self
+            .kubectl
+            .ok(&["-n", "demo", "rollout", "status", &name, "--watch=false"])
+            .await;
         let world = self.worlds.borrow();
         let workload = world.workloads_of(app, "prod").next().unwrap();
         (told, (workload.updated, workload.replicas))
@@ -134,9 +181,20 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
     rig.may().await;
     rig.logs().await;
 
-    let images =
-        ["--image", "spring-cloud-a/backend=spring-cloud-a:v2", "--image", "spring-cloud-c/backend=spring-cloud-c:v2"];
-    let start = ["release", "start", "spring-cloud-a", "spring-cloud-c", "--stage", "production"];
+    let images = [
+        "--image",
+        "spring-cloud-a/backend=spring-cloud-a:v2",
+        "--image",
+        "spring-cloud-c/backend=spring-cloud-c:v2",
+    ];
+    let start = [
+        "release",
+        "start",
+        "spring-cloud-a",
+        "spring-cloud-c",
+        "--stage",
+        "production",
+    ];
     let told = rig.demo.ok(&[&start[..], &images].concat()).await;
     let names: Vec<String> = told.lines().map(str::to_owned).collect();
     let (a, c) = (names[0].as_str(), names[1].as_str());
@@ -156,13 +214,20 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
     rig.agree("gray is up, its lane open, a batch held").await;
     let (told, split) = rig.status("spring-cloud-a").await;
     assert_eq!(split, (1, 4));
-    assert!(told.contains("1 out of 4 new replicas have been updated"), "{told}");
+    assert!(
+        told.contains("1 out of 4 new replicas have been updated"),
+        "{told}"
+    );
     rig.other_hands(c).await;
 
     rig.two_cockpits().await;
     rig.demo.wait_batch(a, "deploy-prod", 2).await;
     rig.demo.wait(a, Some("deploy-prod"), "Waiting").await;
-    assert_eq!(rig.demo.split("spring-cloud-a", "v2").await, (2, 2), "exactly one batch further");
+    assert_eq!(
+        rig.demo.split("spring-cloud-a", "v2").await,
+        (2, 2),
+        "exactly one batch further"
+    );
     rig.demo.ok(&["proceed", a]).await;
     for name in [a, c] {
         let phase = if name == a { "Succeeded" } else { "Aborted" };
@@ -186,32 +251,60 @@ impl Rig {
             ("Pod", "/status/podIP", json!("10.9.9.9")),
             ("Pod", "/metadata/name", json!("stranger")),
             ("Deployment", "/status/readyReplicas", json!(9)),
-            ("HTTPRoute", "/status/parents/0/conditions/0/status", json!("False")),
+            (
+                "HTTPRoute",
+                "/status/parents/0/conditions/0/status",
+                json!("False"),
+            ),
             ("Event", "/message", json!("something else")),
             ("Lease", "/spec/holderIdentity", json!("nobody")),
-            ("App", "/status/environments/prod/images/backend", json!("other:v9")),
+            (
+                "App",
+                "/status/environments/prod/images/backend",
+                json!("other:v9"),
+            ),
             ("LaneGroup", "/spec/entry/gateway", json!("other")),
             ("Lane", "/status/apps/0/served", json!("gray")),
             ("Release", "/status/tasks/0/phase", json!("Failed")),
         ] {
             let mut said = objects.clone();
             for objects in [&mut said, &mut drawn] {
-                let mine = |o: &Value| kind != "Pod" || o["metadata"]["labels"]["graylane.dev/app"].is_string();
+                let mine = |o: &Value| {
+                    kind != "Pod" || o["metadata"]["labels"]["graylane.dev/app"].is_string()
+                };
                 let mut all = objects.iter_mut().filter(|o| o["kind"] == kind && mine(o));
-                let at = all.find_map(|o| o.pointer_mut(place)).unwrap_or_else(|| panic!("no {kind} has {place}"));
+                let at = all
+                    .find_map(|o| o.pointer_mut(place))
+                    .unwrap_or_else(|| panic!("no {kind} has {place}"));
                 *at = other.clone();
             }
             assert!(!facts::differ(&said, &world).is_empty(), "{kind} {place}");
         }
         let seen = shown::differ(&mut self.model, &drawn, &printed, world.clone()).join("\n");
-        for part in ["stranger, it is not drawn", "/prod image: kubectl prints \"v9\"", "● is not drawn", "has Failed"]
-        {
+        for part in [
+            "stranger, it is not drawn",
+            "/prod image: kubectl prints \"v9\"",
+            "● is not drawn",
+            "has Failed",
+        ] {
             assert!(seen.contains(part), "{part}:\n{seen}");
         }
         let mut other = printed.clone();
-        other.iter_mut().flatten().filter(|(head, _)| head != "NAME").for_each(|(_, cell)| *cell = "other".into());
+        other
+            .iter_mut()
+            .flatten()
+            .filter(|(head, _)| head != "NAME")
+            .for_each(|(_, cell)| *cell = "other".into());
         let seen = shown::differ(&mut self.model, &objects, &other, world).join("\n");
-        for part in ["READY", "STATUS", "IP", "RESTARTS", "PRIORITY", "ENABLED", "kubectl prints other, drawn is"] {
+        for part in [
+            "READY",
+            "STATUS",
+            "IP",
+            "RESTARTS",
+            "PRIORITY",
+            "ENABLED",
+            "kubectl prints other, drawn is",
+        ] {
             assert!(seen.contains(part), "{part}:\n{seen}");
         }
     }
@@ -219,12 +312,22 @@ impl Rig {
     /// The same question in two cockpits, answered with yes in both at once: one lets the batch go, the other is told.
     async fn two_cockpits(&self) {
         let objects = self.objects().await;
-        let tag = |pod: &Value| facts::at(pod, "spec/containers/0/image").as_str().is_some_and(|i| i.ends_with(":v2"));
-        let mine = |o: &&Value| facts::at(o, "metadata/labels/graylane.dev~1app") == "spring-cloud-a";
+        let tag = |pod: &Value| {
+            facts::at(pod, "spec/containers/0/image")
+                .as_str()
+                .is_some_and(|i| i.ends_with(":v2"))
+        };
+        let mine =
+            |o: &&Value| facts::at(o, "metadata/labels/graylane.dev~1app") == "spring-cloud-a";
         let prod = |o: &&Value| facts::at(o, "metadata/labels/graylane.dev~1environment") == "prod";
-        let (new, old): (Vec<_>, Vec<_>) =
-            facts::of_kind(&objects, "Pod").filter(mine).filter(prod).partition(|p| tag(p));
-        let deployment = facts::of_kind(&objects, "Deployment").filter(mine).find(prod).unwrap();
+        let (new, old): (Vec<_>, Vec<_>) = facts::of_kind(&objects, "Pod")
+            .filter(mine)
+            .filter(prod)
+            .partition(|p| tag(p));
+        let deployment = facts::of_kind(&objects, "Deployment")
+            .filter(mine)
+            .find(prod)
+            .unwrap();
         let (new, old, wanted) = (new.len(), old.len(), facts::at(deployment, "spec/replicas"));
         let question = format!("{new} new ready, {old} old, {wanted} wanted");
 
@@ -232,12 +335,23 @@ impl Rig {
         for by in ["ann", "bob"] {
             let mut model = cockpit();
             update(&mut model, Msg::Tick(Timestamp::now()));
-            see(&mut model, World { me: Some(Clean::from(by)), ..self.worlds.borrow().clone() });
+            see(
+                &mut model,
+                World {
+                    me: Some(Clean::from(by)),
+                    ..self.worlds.borrow().clone()
+                },
+            );
             press(&mut model, "1gc");
             let drawn = shown::lines(&mut model).join("\n");
-            assert!(drawn.contains(&question), "kubectl has {question}:\n{drawn}");
+            assert!(
+                drawn.contains(&question),
+                "kubectl has {question}:\n{drawn}"
+            );
             let effects = press(&mut model, "prod<enter>");
-            let [Effect::Perform(ticket, intent)] = effects.as_slice() else { panic!("{effects:?}") };
+            let [Effect::Perform(ticket, intent)] = effects.as_slice() else {
+                panic!("{effects:?}")
+            };
             let (ticket, intent) = (*ticket, intent.clone());
             seats.push((by, model, ticket, intent));
         }
@@ -246,12 +360,24 @@ impl Rig {
         assert!(told.0.is_ok() != told.1.is_ok(), "{told:?}");
         for ((by, mut model, ticket, _), told) in seats.into_iter().zip([told.0, told.1]) {
             let moved_on = matches!(told, Err(PerformError::Stale { .. }));
-            let words =
-                if told.is_ok() { "let batch 2 of deploy-prod through" } else { "has changed since you looked" };
+            let words = if told.is_ok() {
+                "let batch 2 of deploy-prod through"
+            } else {
+                "has changed since you looked"
+            };
             assert!(told.is_ok() || moved_on, "{told:?}");
-            let done = |done: Outcome| Done { text: done.message.as_str().into(), ..Done::default() };
-            let fault = |why: PerformError| Fault { moved_on, ..Fault::new(&why.to_string()) };
-            update(&mut model, Msg::Settled(ticket, told.map(done).map_err(fault)));
+            let done = |done: Outcome| Done {
+                text: done.message.as_str().into(),
+                ..Done::default()
+            };
+            let fault = |why: PerformError| Fault {
+                moved_on,
+                ..Fault::new(&why.to_string())
+            };
+            update(
+                &mut model,
+                Msg::Settled(ticket, told.map(done).map_err(fault)),
+            );
             let drawn = shown::lines(&mut model).join("\n");
             assert!(drawn.contains(words), "{by}:\n{drawn}");
         }
@@ -260,25 +386,71 @@ impl Rig {
     /// Between batches other hands are kept off, and one that changes the image all the same is seen before the next.
     async fn other_hands(&self, release: &str) {
         let rollout = async |verb: &str| {
-            self.kubectl.refused(&["-n", "demo", "rollout", verb, "deployment/spring-cloud-c-prod"], "").await
+            self.kubectl
+                .refused(
+                    &[
+                        "-n",
+                        "demo",
+                        "rollout",
+                        verb,
+                        "deployment/spring-cloud-c-prod",
+                    ],
+                    "",
+                )
+                .await
         };
         let told = rollout("undo").await;
-        assert!(told.contains("cannot rollback a paused deployment"), "{told}");
+        assert!(
+            told.contains("cannot rollback a paused deployment"),
+            "{told}"
+        );
         let told = rollout("restart").await;
         assert!(told.contains("can't restart paused deployment"), "{told}");
         let path = "jsonpath={.spec.template.spec.containers[0].name}";
-        let container = self.kubectl.ok(&["-n", "demo", "get", "deployment", "spring-cloud-c-prod", "-o", path]).await;
+        let container = self
+            .kubectl
+            .ok(&[
+                "-n",
+                "demo",
+                "get",
+                "deployment",
+                "spring-cloud-c-prod",
+                "-o",
+                path,
+            ])
+            .await;
         let image = format!("{container}=spring-cloud-c:v1");
-        self.kubectl.ok(&["-n", "demo", "set", "image", "deployment/spring-cloud-c-prod", &image]).await;
+        self.kubectl
+            .ok(&[
+                "-n",
+                "demo",
+                "set",
+                "image",
+                "deployment/spring-cloud-c-prod",
+                &image,
+            ])
+            .await;
         self.demo.run(&["proceed", release]).await;
         let stopped = |w: &World| {
             let status = w.releases[release].status.clone().unwrap_or_default();
-            let told = status.tasks.iter().find(|t| t.name == "deploy-prod").and_then(|t| t.message.clone());
-            told.is_some_and(|m| m.contains("spec.template was changed") && m.contains("by kubectl-set"))
+            let told = status
+                .tasks
+                .iter()
+                .find(|t| t.name == "deploy-prod")
+                .and_then(|t| t.message.clone());
+            told.is_some_and(|m| {
+                m.contains("spec.template was changed") && m.contains("by kubectl-set")
+            })
         };
         let mut worlds = self.worlds.clone();
-        let seen = tokio::time::timeout(LIMIT, worlds.wait_for(stopped)).await.is_ok();
-        assert!(seen, "{}", self.demo.ok(&["release", "show", release]).await);
+        let seen = tokio::time::timeout(LIMIT, worlds.wait_for(stopped))
+            .await
+            .is_ok();
+        assert!(
+            seen,
+            "{}",
+            self.demo.ok(&["release", "show", release]).await
+        );
         self.demo.ok(&["abort", release]).await;
     }
 }

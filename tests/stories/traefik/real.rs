@@ -24,7 +24,9 @@ use kube::{
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ALL_BASE, LIMIT, apply_workspace, connected, node_logs, play, skipped, traefik, traefik_args};
+use super::{
+    ALL_BASE, LIMIT, apply_workspace, connected, node_logs, play, skipped, traefik, traefik_args,
+};
 use crate::{
     control_plane::{self, ControlPlane},
     support::{
@@ -45,14 +47,25 @@ const SET_UP: &str = "ip link set lo up && ip route add local 10.99.0.0/16 dev l
 /// A network of its own, and of whoever is started in it.
 fn unshare(script: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--net", "--kill-child", "sh", "-c", script, "sh"]);
+    command.args([
+        "--user",
+        "--map-root-user",
+        "--net",
+        "--kill-child",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ]);
     command.stdin(Stdio::null());
     command
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_through_traefik_on_a_real_api_server() {
-    let Some(program) = traefik() else { return skipped("no traefik at $TRAEFIK, in target/peers/bin, on PATH") };
+    let Some(program) = traefik() else {
+        return skipped("no traefik at $TRAEFIK, in target/peers/bin, on PATH");
+    };
     if control_plane::binaries().is_none() {
         return skipped("no real control plane");
     }
@@ -61,15 +74,26 @@ async fn the_story_through_traefik_on_a_real_api_server() {
     }
     let tried = unshare(SET_UP).output();
     if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
-        return skipped(&format!("a network of its own cannot be had here (unshare, ip): {tried:?}"));
+        return skipped(&format!(
+            "a network of its own cannot be had here (unshare, ip): {tried:?}"
+        ));
     }
     let again = move || {
         let mut command = unshare(&format!("{SET_UP} && exec \"$@\""));
-        command.arg(env::current_exe().unwrap()).args(["--exact", TEST, "--nocapture"]).env(INSIDE, "1").output()
+        command
+            .arg(env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
     };
     let played = tokio::task::spawn_blocking(again).await.unwrap().unwrap();
-    let told = [played.stdout, played.stderr].map(|t| String::from_utf8_lossy(&t).into_owned()).concat();
-    assert!(played.status.success() && told.contains("1 passed"), "{told}");
+    let told = [played.stdout, played.stderr]
+        .map(|t| String::from_utf8_lossy(&t).into_owned())
+        .concat();
+    assert!(
+        played.status.success() && told.contains("1 passed"),
+        "{told}"
+    );
 }
 
 async fn inside(program: &Path) {
@@ -83,9 +107,18 @@ async fn inside(program: &Path) {
     images::create_missing(&state).unwrap();
     namespaces(&client).await;
     // The engine has the rights that `install` gives it, and no others; its pods are this process's child.
-    let engine = Engine { image: "none".into(), replicas: 0, namespace: ENGINES.into(), otlp: false };
+    let engine = Engine {
+        image: "none".into(),
+        replicas: 0,
+        namespace: ENGINES.into(),
+        otlp: false,
+    };
     let deploy_to = vec!["demo-test".into(), "demo-pre".into()];
-    let wanted = Wanted { namespace: seed::NAMESPACE.into(), deploy_to, engine: Some(engine) };
+    let wanted = Wanted {
+        namespace: seed::NAMESPACE.into(),
+        deploy_to,
+        engine: Some(engine),
+    };
     rights(&client, &wanted).await;
 
     let network = Network::within(POD_NETWORK);
@@ -103,24 +136,40 @@ async fn inside(program: &Path) {
     let log = std::fs::File::create(state.join("engine.log")).unwrap();
     let its = dir.path().join("engine");
     std::fs::create_dir(&its).unwrap();
-    std::fs::copy(plane.certificate_user(ENGINE, "engines", 60 * LIMIT), its.join("kubeconfig")).unwrap();
-    let engine = command(&its).args(["engine", "--no-install"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    std::fs::copy(
+        plane.certificate_user(ENGINE, "engines", 60 * LIMIT),
+        its.join("kubeconfig"),
+    )
+    .unwrap();
+    let engine = command(&its)
+        .args(["engine", "--no-install"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
     let mut gateway = run_traefik(program, &state, network.node(), entry, between).await;
     let printed = state.join("logs/traefik/log");
     node_logs::show(&client, network.node(), "traefik", "traefik-0", &printed).await;
     let seeded = tokio::time::timeout(2 * LIMIT, seed::seed(&client, |_| {})).await;
     let told = || std::fs::read_to_string(state.join("engine.log")).unwrap_or_default();
-    seeded.unwrap_or_else(|_| panic!("the first versions never come: {}", told())).unwrap();
+    seeded
+        .unwrap_or_else(|_| panic!("the first versions never come: {}", told()))
+        .unwrap();
 
     let mut demo = Demo::around(dir, engine, connected(&state).await);
     serves(&demo).await;
-    play(&demo, between, || std::fs::read_to_string(state.join("logs/traefik/log")).unwrap_or_default()).await;
+    play(&demo, between, || {
+        std::fs::read_to_string(state.join("logs/traefik/log")).unwrap_or_default()
+    })
+    .await;
     assert!(gateway.try_wait().unwrap().is_none(), "Traefik ended");
     gateway.kill().await.unwrap();
     demo.stop().await;
     stop.cancel();
     tasks.close();
-    tokio::time::timeout(LIMIT, tasks.wait()).await.expect("the pods end");
+    tokio::time::timeout(LIMIT, tasks.wait())
+        .await
+        .expect("the pods end");
 }
 
 /// As a process: its output is what a kubelet would serve as its pod's log.
@@ -149,21 +198,42 @@ async fn run_traefik(
 async fn serves(demo: &Demo) {
     let ready = async {
         loop {
-            let group: Value = demo.ok(&["get", "lanegroups", "mse-demo", "-o", "json"]).await.parse().unwrap();
-            let routes = group["status"]["routes"].as_array().cloned().unwrap_or_default();
+            let group: Value = demo
+                .ok(&["get", "lanegroups", "mse-demo", "-o", "json"])
+                .await
+                .parse()
+                .unwrap();
+            let routes = group["status"]["routes"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
             let taken = routes.len() == 4 && routes.iter().all(|r| r["accepted"] == true);
-            if taken && demo.run(&["probe", "/A/a", "--expect", ALL_BASE]).await.status.success() {
+            if taken
+                && demo
+                    .run(&["probe", "/A/a", "--expect", ALL_BASE])
+                    .await
+                    .status
+                    .success()
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(LIMIT, ready).await.expect("production answers through Traefik");
+    tokio::time::timeout(LIMIT, ready)
+        .await
+        .expect("production answers through Traefik");
 }
 
 /// What `install` brings, but for its policies: the demo's first releases are requested by nobody who is a user here.
 async fn rights(client: &Client, wanted: &Wanted) {
-    let kinds = ["ClusterRole", "ClusterRoleBinding", "Namespace", "RoleBinding", "ServiceAccount"];
+    let kinds = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Namespace",
+        "RoleBinding",
+        "ServiceAccount",
+    ];
     installed::apply(client, wanted, &kinds).await;
 }
 
@@ -171,11 +241,24 @@ async fn rights(client: &Client, wanted: &Wanted) {
 async fn namespaces(client: &Client) {
     for name in ["demo", "demo-test", "demo-pre", "traefik"] {
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
-        let there = await_condition(accounts.clone(), "default", |found: Option<&ServiceAccount>| found.is_some());
-        tokio::time::timeout(LIMIT, there).await.expect("an account").unwrap();
+        let there = await_condition(
+            accounts.clone(),
+            "default",
+            |found: Option<&ServiceAccount>| found.is_some(),
+        );
+        tokio::time::timeout(LIMIT, there)
+            .await
+            .expect("an account")
+            .unwrap();
         let none = Patch::Merge(json!({"automountServiceAccountToken": false}));
-        accounts.patch("default", &PatchParams::default(), &none).await.unwrap();
+        accounts
+            .patch("default", &PatchParams::default(), &none)
+            .await
+            .unwrap();
     }
 }

@@ -23,10 +23,20 @@ impl Process {
 
     /// Its words go to `dir/NAME.log`; `gone` is a folder that ends with it.
     pub fn start(binaries: &Path, name: &str, args: &[String], dir: &Path, gone: &str) -> Self {
-        let log = fs::OpenOptions::new().create(true).append(true).open(dir.join(format!("{name}.log"))).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join(format!("{name}.log")))
+            .unwrap();
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", HOLDER, "holder", gone]).arg(binaries.join(name)).args(args);
-        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+            .args(["-c", HOLDER, "holder", gone])
+            .arg(binaries.join(name))
+            .args(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
         Self(Some(command.spawn().unwrap()))
     }
 }

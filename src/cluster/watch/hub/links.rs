@@ -38,24 +38,47 @@ pub(super) struct Server {
 impl Hub {
     /// How it stands with a cluster.
     pub(super) fn link(&mut self, context: &Option<String>) -> Link {
-        let Some(server) = self.servers.get_mut(context) else { return Link::Connecting };
-        let own = || self.sources.iter().filter(|(id, _)| id.context == *context).map(|(_, state)| state);
+        let Some(server) = self.servers.get_mut(context) else {
+            return Link::Connecting;
+        };
+        let own = || {
+            self.sources
+                .iter()
+                .filter(|(id, _)| id.context == *context)
+                .map(|(_, state)| state)
+        };
         let all_listed = own().all(|s| s.listed);
         if all_listed {
             server.anew = None;
         }
-        let broken = own().filter_map(|s| s.broken.as_ref()).chain(&server.lost).chain(&server.anew);
+        let broken = own()
+            .filter_map(|s| s.broken.as_ref())
+            .chain(&server.lost)
+            .chain(&server.anew);
         let since = broken.clone().map(|(since, _)| *since).min();
         // The most telling one: a refused credential makes a watch fail and a connection end.
-        if let (Some(since), Some((_, lost))) = (since, broken.min_by_key(|(_, lost)| rank(lost.trouble))) {
-            return Link::Stale { since, trouble: lost.trouble, why: Clean::from_untrusted(&lost.why) };
+        if let (Some(since), Some((_, lost))) =
+            (since, broken.min_by_key(|(_, lost)| rank(lost.trouble)))
+        {
+            return Link::Stale {
+                since,
+                trouble: lost.trouble,
+                why: Clean::from_untrusted(&lost.why),
+            };
         }
         server.was_live |= all_listed;
-        if server.was_live { Link::Live } else { Link::Connecting }
+        if server.was_live {
+            Link::Live
+        } else {
+            Link::Connecting
+        }
     }
 
     pub(super) fn gaps(&self) -> Arc<Vec<Gap>> {
-        let told = self.sources.iter().filter(|(id, _)| !(id.kind == Kind::Route || id.kind == Kind::Engine));
+        let told = self
+            .sources
+            .iter()
+            .filter(|(id, _)| !(id.kind == Kind::Route || id.kind == Kind::Engine));
         let gaps: Vec<Gap> = told
             .filter_map(|(id, state)| {
                 let (since, lost) = state.barred.as_ref()?;
@@ -70,7 +93,11 @@ impl Hub {
             })
             .collect();
         let old = &self.out.borrow().gaps;
-        if **old == gaps { Arc::clone(old) } else { Arc::new(gaps) }
+        if **old == gaps {
+            Arc::clone(old)
+        } else {
+            Arc::new(gaps)
+        }
     }
 }
 

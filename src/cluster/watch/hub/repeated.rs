@@ -15,7 +15,10 @@ pub(super) fn drop_repeated<'a>(
 ) {
     let is_old = |hop: &Arc<Hop>| !hop.amends && now.duration_since(hop.time) > REMEMBERED;
     if hops.iter().any(is_old) {
-        let told: HashSet<_> = told.into_iter().map(|hop| (hop.trace.as_str(), hop.span.as_str())).collect();
+        let told: HashSet<_> = told
+            .into_iter()
+            .map(|hop| (hop.trace.as_str(), hop.span.as_str()))
+            .collect();
         hops.retain(|hop| !is_old(hop) || !told.contains(&(hop.trace.as_str(), hop.span.as_str())));
     }
 }
@@ -29,12 +32,23 @@ mod tests {
         let now: Timestamp = "2026-11-29T02:36:00Z".parse().unwrap();
         let hop = |span: &str, ago: i64| {
             let time = now - jiff::SignedDuration::from_secs(ago);
-            Arc::new(Hop { trace: "t".into(), span: span.into(), time, ..Hop::default() })
+            Arc::new(Hop {
+                trace: "t".into(),
+                span: span.into(),
+                time,
+                ..Hop::default()
+            })
         };
         let told = [hop("1", 100), hop("2", 100)];
-        let amended = Arc::new(Hop { amends: true, ..(*told[1]).clone() });
+        let amended = Arc::new(Hop {
+            amends: true,
+            ..(*told[1]).clone()
+        });
         let mut hops = vec![hop("1", 100), amended, hop("3", 100), hop("4", 1)];
         drop_repeated(&mut hops, &told, now);
-        assert_eq!(hops.iter().map(|h| &*h.span).collect::<Vec<_>>(), ["2", "3", "4"]);
+        assert_eq!(
+            hops.iter().map(|h| &*h.span).collect::<Vec<_>>(),
+            ["2", "3", "4"]
+        );
     }
 }

@@ -14,7 +14,10 @@ pub(in crate::domain::batches) fn made(manifest: &Value, uid: &str) -> Value {
 }
 
 /// A merge patch as a client sends it: a stale one is refused.
-pub(in crate::domain::batches) fn merge(live: &mut Value, patch: &Value) -> Result<(), &'static str> {
+pub(in crate::domain::batches) fn merge(
+    live: &mut Value,
+    patch: &Value,
+) -> Result<(), &'static str> {
     if let Some(version) = patch.pointer("/metadata/resourceVersion")
         && version != &live["metadata"]["resourceVersion"]
     {
@@ -24,29 +27,50 @@ pub(in crate::domain::batches) fn merge(live: &mut Value, patch: &Value) -> Resu
     json_patch::merge(live, patch);
     bump(live);
     if before != live["spec"] {
-        live["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap() + 1).into();
+        live["metadata"]["generation"] =
+            (live["metadata"]["generation"].as_i64().unwrap() + 1).into();
     }
     Ok(())
 }
 
 /// Something was written.
 pub(in crate::domain::batches) fn bump(live: &mut Value) {
-    let version: u64 = live["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let version: u64 = live["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
 }
 
 /// For how long a pod has been Ready, by a watch that has seen it all.
 pub(in crate::domain::batches) fn lasted(pod: &Pod, now: i64) -> SignedDuration {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let since = conditions.filter_map(|c| c.last_transition_time.as_ref()).map(|t| t.0.as_second()).next();
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
+    let since = conditions
+        .filter_map(|c| c.last_transition_time.as_ref())
+        .map(|t| t.0.as_second())
+        .next();
     SignedDuration::from_secs(now - since.unwrap_or(now))
 }
 
 /// A pod's status: since when it is Ready, and why not.
 pub(in crate::domain::batches) fn pod_status(ready: Option<i64>, broken: bool) -> Value {
-    let since = Timestamp::from_second(ready.unwrap_or(0)).unwrap().to_string();
-    let reason = if broken { "CrashLoopBackOff" } else { "ContainerCreating" };
-    let state = if ready.is_some() { json!({"running": {}}) } else { json!({"waiting": {"reason": reason}}) };
+    let since = Timestamp::from_second(ready.unwrap_or(0))
+        .unwrap()
+        .to_string();
+    let reason = if broken {
+        "CrashLoopBackOff"
+    } else {
+        "ContainerCreating"
+    };
+    let state = if ready.is_some() {
+        json!({"running": {}})
+    } else {
+        json!({"waiting": {"reason": reason}})
+    };
     json!({"phase": "Running",
         "conditions": [{"type": "Ready", "lastTransitionTime": since, "status": if ready.is_some() { "True" } else { "False" }}],
         "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": ready.is_some(), "restartCount": 0, "state": state}]})

@@ -20,7 +20,11 @@ pub fn is_template(live: &StatefulSet, manifest: &StatefulSet) -> bool {
 }
 
 /// The first field that somebody else changed while the rollout was under way, in words.
-pub(super) fn hand(seen: &StatefulSeen, latch: &Latch<Written, Own>, manifest: &StatefulSet) -> Option<String> {
+pub(super) fn hand(
+    seen: &StatefulSeen,
+    latch: &Latch<Written, Own>,
+    manifest: &StatefulSet,
+) -> Option<String> {
     let (live, meta) = (&seen.live, &seen.live.metadata);
     let spec = live.spec.as_ref()?;
     let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash;
@@ -30,10 +34,18 @@ pub(super) fn hand(seen: &StatefulSeen, latch: &Latch<Written, Own>, manifest: &
     let strategy = Own::of(live).update_strategy.unwrap_or_default();
     let told = |field: &str, have: &Value, want: &Value| {
         let path: Vec<&str> = ["spec"].into_iter().chain(field.split('.')).collect();
-        Some(words(meta, &path, &format!("spec.{field} is {have}, not the {want} that graylane wrote")))
+        Some(words(
+            meta,
+            &path,
+            &format!("spec.{field} is {have}, not the {want} that graylane wrote"),
+        ))
     };
     if strategy["type"] != "RollingUpdate" {
-        return told("updateStrategy.type", &strategy["type"], &json!("RollingUpdate"));
+        return told(
+            "updateStrategy.type",
+            &strategy["type"],
+            &json!("RollingUpdate"),
+        );
     }
     let wanted = latch.after.stopping_at(latch.written.partition);
     // What an API server puts where nothing is said.
@@ -44,7 +56,11 @@ pub(super) fn hand(seen: &StatefulSeen, latch: &Latch<Written, Own>, manifest: &
         };
         let (have, want) = (of(&strategy), of(&wanted));
         if have != want {
-            return told(&format!("updateStrategy.rollingUpdate.{field}"), &have, &want);
+            return told(
+                &format!("updateStrategy.rollingUpdate.{field}"),
+                &have,
+                &want,
+            );
         }
     }
     let (have, want) = (Own::of(live).min_ready(), latch.after.min_ready());
@@ -55,7 +71,13 @@ pub(super) fn hand(seen: &StatefulSeen, latch: &Latch<Written, Own>, manifest: &
 pub(super) fn fixed(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
     let spec = |s: &StatefulSet| serde_json::to_value(&s.spec).unwrap_or_default();
     let (have, want) = (spec(live), spec(manifest));
-    let or = |value: &Value, default: &str| if value.is_null() { Value::from(default) } else { value.clone() };
+    let or = |value: &Value, default: &str| {
+        if value.is_null() {
+            Value::from(default)
+        } else {
+            value.clone()
+        }
+    };
     let mut differ = vec![];
     if have["selector"] != want["selector"] {
         differ.push("selector");
@@ -66,7 +88,10 @@ pub(super) fn fixed(live: &StatefulSet, manifest: &StatefulSet) -> Option<String
         }
     }
     let claims = |v: &Value| if v.is_null() { json!([]) } else { v.clone() };
-    if !template::covers(&claims(&have["volumeClaimTemplates"]), &claims(&want["volumeClaimTemplates"])) {
+    if !template::covers(
+        &claims(&have["volumeClaimTemplates"]),
+        &claims(&want["volumeClaimTemplates"]),
+    ) {
         differ.push("volumeClaimTemplates");
     }
     // Changeable, but it gives pods other names: no batch of it can be held.

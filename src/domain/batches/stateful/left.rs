@@ -29,10 +29,21 @@ use crate::{
 /// down of it may be a step behind: where any batch of it stops is its own.
 pub(super) fn is_on(live: &StatefulSet, latch: &Latch<Written, Own>) -> bool {
     let at = Own::of(live).partition();
-    let Written { partition, replicas } = latch.written;
-    let batches = targets(&latch.batches, replicas.saturating_sub(latch.after.partition()));
-    let mut stops = batches.iter().map(|new| replicas.saturating_sub(*new)).chain([partition]);
-    stops.any(|stop| stop == at) && at != latch.before.own.partition() && at != latch.after.partition()
+    let Written {
+        partition,
+        replicas,
+    } = latch.written;
+    let batches = targets(
+        &latch.batches,
+        replicas.saturating_sub(latch.after.partition()),
+    );
+    let mut stops = batches
+        .iter()
+        .map(|new| replicas.saturating_sub(*new))
+        .chain([partition]);
+    stops.any(|stop| stop == at)
+        && at != latch.before.own.partition()
+        && at != latch.after.partition()
 }
 
 /// Whether a StatefulSet shows the rollout that is only written down of it.
@@ -52,7 +63,10 @@ pub fn may_be_left(seen: &StatefulSeen) -> bool {
     Mark::of(meta) == Ok(None)
         && (1..seen.replicas()).contains(&at)
         && left != Some(at)
-        && is_by_us(live, &["spec", "updateStrategy", "rollingUpdate", "partition"])
+        && is_by_us(
+            live,
+            &["spec", "updateStrategy", "rollingUpdate", "partition"],
+        )
 }
 
 /// Whether it is, as far as that can be seen without a record: pods of two versions, by our own template.
@@ -66,7 +80,9 @@ pub(super) fn freed(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Option<Mov
     let live = &seen.live;
     let known = goal.records.latch::<Written, Own>();
     let Some(known) = known.filter(|k| is_on(live, k) && !has_ended(&live.metadata, k)) else {
-        let named = Own::of(goal.manifest).update_strategy.is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
+        let named = Own::of(goal.manifest)
+            .update_strategy
+            .is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
         // A manifest that names where it is to stop says whose that is.
         return (is_nobodys(seen) && !named && !goal.hold)
             .then(|| Move::Stop(format!("{}; then retry", nobodys(&seen.live))));
@@ -82,7 +98,10 @@ pub(super) fn freed(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Option<Mov
                 .into(),
         ));
     }
-    Some(patched(patch::free(live, &known.before.own), "the partition of a rollout that is over comes off"))
+    Some(patched(
+        patch::free(live, &known.before.own),
+        "the partition of a rollout that is over comes off",
+    ))
 }
 
 /// What it is, and both ways out, in words.
@@ -93,7 +112,9 @@ pub(super) fn nobodys(live: &StatefulSet) -> String {
         "its partition {} is that of a rollout that no annotation and no release tells of, with pods of two versions. To \
          finish it: `{}`. To go back: `{}`, and the same patch after it. Where it is your own, name it in the manifest",
         Own::of(live).partition(),
-        CommandLine::kubectl("patch statefulset").arg(name).json("-p", &patch),
+        CommandLine::kubectl("patch statefulset")
+            .arg(name)
+            .json("-p", &patch),
         CommandLine::kubectl("rollout undo statefulset").arg(name)
     )
 }

@@ -34,7 +34,8 @@ impl Own {
         let spec = live.spec.as_ref();
         Self {
             min_ready_seconds: spec.and_then(|s| s.min_ready_seconds),
-            update_strategy: spec.and_then(|s| serde_json::to_value(s.update_strategy.as_ref()?).ok()),
+            update_strategy: spec
+                .and_then(|s| serde_json::to_value(s.update_strategy.as_ref()?).ok()),
         }
     }
 
@@ -45,14 +46,21 @@ impl Own {
         let update_strategy = match (&self.update_strategy, other.update_strategy) {
             (Some(live), Some(named)) if named["type"] != "OnDelete" => {
                 let mut merged = json!({"type": "RollingUpdate"});
-                for rolling in [live, &named].map(|s| &s["rollingUpdate"]).into_iter().filter(|r| r.is_object()) {
+                for rolling in [live, &named]
+                    .map(|s| &s["rollingUpdate"])
+                    .into_iter()
+                    .filter(|r| r.is_object())
+                {
                     json_patch::merge(&mut merged, &json!({"rollingUpdate": rolling}));
                 }
                 Some(merged)
             }
             (live, named) => named.or_else(|| live.clone()),
         };
-        Self { min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds), update_strategy }
+        Self {
+            min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds),
+            update_strategy,
+        }
     }
 
     /// Seconds a pod must be Ready before it counts.
@@ -62,12 +70,18 @@ impl Own {
 
     /// Pods are replaced when somebody deletes them, and only then.
     pub fn on_delete(&self) -> bool {
-        self.update_strategy.as_ref().is_some_and(|s| s["type"] == "OnDelete")
+        self.update_strategy
+            .as_ref()
+            .is_some_and(|s| s["type"] == "OnDelete")
     }
 
     /// Places below it the user wants left alone.
     pub fn partition(&self) -> u32 {
-        if self.on_delete() { u32::MAX } else { self.update_strategy.as_ref().map_or(0, partition_of) }
+        if self.on_delete() {
+            u32::MAX
+        } else {
+            self.update_strategy.as_ref().map_or(0, partition_of)
+        }
     }
 
     /// The user's strategy, but for where it stops.
@@ -77,7 +91,9 @@ impl Own {
             _ => Map::new(),
         };
         strategy.insert("type".into(), "RollingUpdate".into());
-        let rolling = strategy.entry("rollingUpdate").or_insert_with(|| Value::Object(Map::new()));
+        let rolling = strategy
+            .entry("rollingUpdate")
+            .or_insert_with(|| Value::Object(Map::new()));
         if !rolling.is_object() {
             *rolling = Value::Object(Map::new());
         }

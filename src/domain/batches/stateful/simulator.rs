@@ -36,9 +36,18 @@ impl Sim {
     pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
         let mut live = object::made(manifest, uid);
         if live["spec"]["updateStrategy"].is_null() {
-            live["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+            live["spec"]["updateStrategy"] =
+                json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
         }
-        Self { live, pods: vec![], now, broken: vec![], replaced: 0, revisions: vec![], ids: 0 }
+        Self {
+            live,
+            pods: vec![],
+            now,
+            broken: vec![],
+            replaced: 0,
+            revisions: vec![],
+            ids: 0,
+        }
     }
 
     /// What another one of the same name left behind when it was deleted alone: pods, and the versions they are of.
@@ -55,22 +64,33 @@ impl Sim {
     }
 
     pub(crate) fn partition(&self) -> usize {
-        self.live["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0) as usize
+        self.live["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
+            .as_u64()
+            .unwrap_or(0) as usize
     }
 
     /// A merge patch as a client sends it: a stale one is refused.
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
         let before = self.live["spec"].clone();
         object::merge(&mut self.live, patch)?;
-        for fixed in ["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"] {
-            assert_eq!(before[fixed], self.live["spec"][fixed], "validation: {fixed} is immutable");
+        for fixed in [
+            "selector",
+            "serviceName",
+            "podManagementPolicy",
+            "volumeClaimTemplates",
+        ] {
+            assert_eq!(
+                before[fixed], self.live["spec"][fixed],
+                "validation: {fixed} is immutable"
+            );
         }
         Ok(())
     }
 
     /// Deletes a pod, if it still is the one that was seen.
     pub(crate) fn delete(&mut self, uid: &str, version: &str) -> Result<(), &'static str> {
-        let known = |p: &&mut SimPod| format!("pod-{}", p.id) == uid && p.version.to_string() == version;
+        let known =
+            |p: &&mut SimPod| format!("pod-{}", p.id) == uid && p.version.to_string() == version;
         let pod = self.pods.iter_mut().find(known).ok_or("409")?;
         pod.going = true;
         pod.version += 1;
@@ -99,26 +119,39 @@ impl Sim {
     /// Pods by image, and those of them that are Ready; without those that go.
     pub(crate) fn of(&self, image: &str) -> (u32, u32) {
         let own = self.pods.iter().filter(|p| p.image == image && !p.going);
-        (own.clone().count() as u32, own.filter(|p| p.ready.is_some()).count() as u32)
+        (
+            own.clone().count() as u32,
+            own.filter(|p| p.ready.is_some()).count() as u32,
+        )
     }
 
     /// Pods that serve.
     pub(crate) fn ready(&self) -> u32 {
-        self.pods.iter().filter(|p| p.ready.is_some() && !p.going).count() as u32
+        self.pods
+            .iter()
+            .filter(|p| p.ready.is_some() && !p.going)
+            .count() as u32
     }
 
     fn revision(&mut self) -> String {
         let wanted = template::normal(&self.live["spec"]["template"]);
-        let known = self.revisions.iter().position(|t| *t == wanted).unwrap_or_else(|| {
-            self.revisions.push(wanted);
-            self.revisions.len() - 1
-        });
+        let known = self
+            .revisions
+            .iter()
+            .position(|t| *t == wanted)
+            .unwrap_or_else(|| {
+                self.revisions.push(wanted);
+                self.revisions.len() - 1
+            });
         format!("s-{known}")
     }
 
     fn image_of(&self, revision: &str) -> String {
         let known: usize = revision.strip_prefix("s-").unwrap().parse().unwrap();
-        self.revisions[known]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+        self.revisions[known]["spec"]["containers"][0]["image"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     fn available(&self, pod: &SimPod) -> bool {
@@ -129,11 +162,20 @@ impl Sim {
     /// The StatefulSet controller looks once.
     pub(crate) fn sync(&mut self) {
         let update = self.revision();
-        let current = self.live["status"]["currentRevision"].as_str().unwrap_or(&update).to_owned();
+        let current = self.live["status"]["currentRevision"]
+            .as_str()
+            .unwrap_or(&update)
+            .to_owned();
         let all = self.replicas();
         self.act(&current, &update);
         let own = |p: &&SimPod| p.place < all && !p.going && p.revision == update;
-        let whole = self.pods.iter().filter(own).filter(|p| p.ready.is_some()).count() == all;
+        let whole = self
+            .pods
+            .iter()
+            .filter(own)
+            .filter(|p| p.ready.is_some())
+            .count()
+            == all;
         let current = if whole { update.clone() } else { current };
         self.live["status"] = json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.pods.len(),
             "currentRevision": current, "updateRevision": update});
@@ -148,7 +190,15 @@ impl Sim {
                 let revision = if place < partition { current } else { update }.to_owned();
                 self.ids += 1;
                 let image = self.image_of(&revision);
-                self.pods.push(SimPod { id: self.ids, place, revision, image, ready: None, going: false, version: 1 });
+                self.pods.push(SimPod {
+                    id: self.ids,
+                    place,
+                    revision,
+                    image,
+                    ready: None,
+                    going: false,
+                    version: 1,
+                });
                 if ordered {
                     return;
                 }
@@ -158,7 +208,12 @@ impl Sim {
                 return;
             }
         }
-        if let Some(extra) = self.pods.iter_mut().filter(|p| p.place >= all && !p.going).max_by_key(|p| p.place) {
+        if let Some(extra) = self
+            .pods
+            .iter_mut()
+            .filter(|p| p.place >= all && !p.going)
+            .max_by_key(|p| p.place)
+        {
             extra.going = true;
             extra.version += 1;
             return;
@@ -169,11 +224,17 @@ impl Sim {
         if self.live["spec"]["updateStrategy"]["type"] == "OnDelete" {
             return;
         }
-        let there = self.pods.iter().filter(|p| p.place < all && self.available(p)).count();
+        let there = self
+            .pods
+            .iter()
+            .filter(|p| p.place < all && self.available(p))
+            .count();
         if there < all {
             return;
         }
-        let old = |p: &&mut SimPod| p.place >= partition && p.place < all && p.revision != update && !p.going;
+        let old = |p: &&mut SimPod| {
+            p.place >= partition && p.place < all && p.revision != update && !p.going
+        };
         if let Some(next) = self.pods.iter_mut().filter(old).max_by_key(|p| p.place) {
             next.going = true;
             next.version += 1;
@@ -191,7 +252,9 @@ impl Sim {
         let (now, broken) = (self.now, self.broken.clone());
         let can = |p: &&mut SimPod| p.ready.is_none() && !p.going && !broken.contains(&p.image);
         let mut can: Vec<&mut SimPod> = self.pods.iter_mut().filter(can).collect();
-        let Some(i) = n.checked_rem(can.len()) else { return false };
+        let Some(i) = n.checked_rem(can.len()) else {
+            return false;
+        };
         can[i].ready = Some(now);
         can[i].version += 1;
         true

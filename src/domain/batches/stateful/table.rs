@@ -14,14 +14,25 @@ pub(super) struct Table<'a> {
 
 impl<'a> Table<'a> {
     pub(super) fn of(seen: &'a StatefulSeen, from: u32) -> Self {
-        let policy = seen.live.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref());
-        Self { places: seen.places(), from: from as usize, ordered: policy != Some("Parallel") }
+        let policy = seen
+            .live
+            .spec
+            .as_ref()
+            .and_then(|s| s.pod_management_policy.as_deref());
+        Self {
+            places: seen.places(),
+            from: from as usize,
+            ordered: policy != Some("Parallel"),
+        }
     }
 
     /// The lowest place from there on that the new version has reached, or that is empty: it will.
     pub(super) fn reached(&self) -> u32 {
         let all = self.places.iter().enumerate().skip(self.from);
-        let reached = all.filter(|(_, p)| !matches!(p, Place::Old(_))).map(|(i, _)| i).min();
+        let reached = all
+            .filter(|(_, p)| !matches!(p, Place::Old(_)))
+            .map(|(i, _)| i)
+            .min();
         u32::try_from(reached.unwrap_or(self.places.len())).unwrap_or(u32::MAX)
     }
 
@@ -33,7 +44,10 @@ impl<'a> Table<'a> {
 
     /// Some old pod is still to be replaced.
     pub(super) fn is_open(&self) -> bool {
-        self.places.iter().skip(self.from).any(|p| matches!(p, Place::Old(_)))
+        self.places
+            .iter()
+            .skip(self.from)
+            .any(|p| matches!(p, Place::Old(_)))
     }
 
     /// All from there on are new, and Ready for long enough.
@@ -47,7 +61,9 @@ impl<'a> Table<'a> {
     pub(super) fn in_the_way(&self, may: impl Fn(&PodSeen) -> bool) -> Option<&'a PodSeen> {
         for (i, place) in self.places.iter().enumerate() {
             match place {
-                Place::Old(pod) if pod.ready.is_none() && i >= self.from && may(pod) => return Some(pod),
+                Place::Old(pod) if pod.ready.is_none() && i >= self.from && may(pod) => {
+                    return Some(pod);
+                }
                 Place::Old(pod) | Place::New(pod) if pod.ready.is_some() => {}
                 _ if self.ordered => return None,
                 _ => {}
@@ -61,7 +77,10 @@ impl StatefulSeen {
     /// Every place has its pod, Ready for long enough, and those that the user wants new are.
     pub(super) fn settled(&self, own: &Own) -> Result<(), (String, Option<SignedDuration>)> {
         let (min_ready, all) = (own.min_ready(), self.replicas());
-        let ready = self.new.ready(min_ready).saturating_add(self.old.ready(min_ready));
+        let ready = self
+            .new
+            .ready(min_ready)
+            .saturating_add(self.old.ready(min_ready));
         let open = Table::of(self, own.partition()).is_open();
         if self.observed() && self.beyond == 0 && ready >= all && !open {
             return Ok(());
@@ -75,7 +94,12 @@ impl StatefulSeen {
             return ("waiting for the StatefulSet controller".into(), None);
         }
         let new = self.new.ready(min_ready);
-        let lame = self.new.laggard().is_none().then(|| self.old.laggard()).flatten();
+        let lame = self
+            .new
+            .laggard()
+            .is_none()
+            .then(|| self.old.laggard())
+            .flatten();
         let mut words = waiting(&self.new, want, min_ready);
         if let Some(pod) = lame.filter(|_| new >= want.min(self.new.active())) {
             words += &format!(", waiting for {}", pod.name);
@@ -85,6 +109,9 @@ impl StatefulSeen {
             words += &format!(", {} beyond the replicas to go", self.beyond);
         }
         let sides = [&self.new, &self.old];
-        (words, sides.iter().filter_map(|s| s.next_ready(min_ready)).min())
+        (
+            words,
+            sides.iter().filter_map(|s| s.next_ready(min_ready)).min(),
+        )
     }
 }

@@ -57,7 +57,14 @@ impl Run {
         assert_eq!(sim.of("v1").1 as usize, replicas);
         let wanted = manifest(replicas, "v2", more);
         let batches = batches(plan, &[size(Some(&sim.seen()), &typed(&wanted))]);
-        Self { sim, wanted, batches, upto: 1, hold: false, attempt: 1 }
+        Self {
+            sim,
+            wanted,
+            batches,
+            upto: 1,
+            hold: false,
+            attempt: 1,
+        }
     }
 
     fn goal<'a>(&'a self, manifest: &'a StatefulSet) -> Goal<'a, StatefulSet> {
@@ -90,11 +97,17 @@ impl Run {
         let next = self.look();
         match &next {
             Move::Patch(patch, _) => {
-                assert!(patch.pointer("/metadata/resourceVersion").is_some(), "{patch}");
+                assert!(
+                    patch.pointer("/metadata/resourceVersion").is_some(),
+                    "{patch}"
+                );
                 self.sim.patch(patch).unwrap();
             }
             Move::Delete(pod, _) => {
-                assert!(pod.ready.is_none(), "a pod that serves is not deleted: {pod:?}");
+                assert!(
+                    pod.ready.is_none(),
+                    "a pod that serves is not deleted: {pod:?}"
+                );
                 self.sim.delete(&pod.uid, &pod.version).unwrap();
             }
             _ => {}
@@ -129,7 +142,10 @@ impl Run {
                     self.sim.patch(&patch).unwrap();
                 }
                 Undo::Delete(pod, _) => {
-                    assert!(pod.ready.is_none(), "a pod that serves is not deleted: {pod:?}");
+                    assert!(
+                        pod.ready.is_none(),
+                        "a pod that serves is not deleted: {pod:?}"
+                    );
                     deleted += 1;
                     self.sim.delete(&pod.uid, &pod.version).unwrap();
                 }
@@ -138,7 +154,10 @@ impl Run {
             }
             self.sim.settle();
         }
-        panic!("never back: {:?}", undo(&self.sim.seen(), UID, &Records::default()));
+        panic!(
+            "never back: {:?}",
+            undo(&self.sim.seen(), UID, &Records::default())
+        );
     }
 
     /// Which places are new: `ooon`.
@@ -158,17 +177,30 @@ fn one_two_four_of_four_and_the_users_own_settings_after_it() {
     for (upto, want) in [(1, "ooon"), (2, "oonn")] {
         run.upto = upto;
         assert_eq!(run.run(), Move::Held);
-        assert_eq!((run.places().as_str(), run.sim.partition()), (want, 4 - upto));
+        assert_eq!(
+            (run.places().as_str(), run.sim.partition()),
+            (want, 4 - upto)
+        );
         let told = run.progress();
         let n = upto as u32;
-        assert_eq!((told.done, told.new, told.ready, told.old, told.phase), (upto, n, n, 4 - n, BatchPhase::Done));
+        assert_eq!(
+            (told.done, told.new, told.ready, told.old, told.phase),
+            (upto, n, n, 4 - n, BatchPhase::Done)
+        );
     }
     run.upto = 3;
     assert_eq!(run.run(), Move::Done);
     assert_eq!((run.places().as_str(), run.sim.replaced), ("nnnn", 4));
     let spec = &run.sim.live["spec"];
-    assert_eq!((&spec["updateStrategy"], &spec["minReadySeconds"]), (&own["updateStrategy"], &json!(3)));
-    assert!(run.sim.live["metadata"]["annotations"].get(label::LATCH).is_none());
+    assert_eq!(
+        (&spec["updateStrategy"], &spec["minReadySeconds"]),
+        (&own["updateStrategy"], &json!(3))
+    );
+    assert!(
+        run.sim.live["metadata"]["annotations"]
+            .get(label::LATCH)
+            .is_none()
+    );
     assert_eq!(run.progress().done, 3);
 }
 
@@ -181,11 +213,15 @@ fn a_version_that_never_comes_up_costs_one_pod_and_is_deleted_on_the_way_back() 
         assert!(matches!(told, Move::Patch(..)), "{told:?}");
         run.sim.settle();
         assert!(matches!(run.step(), Move::Patch(_, why) if why.contains("revision")));
-        assert!(matches!(run.look(), Move::Wait(why, None) if why.contains("0 of 2 new pods ready, waiting for s-3")
-            && why.contains("CrashLoopBackOff")));
+        assert!(
+            matches!(run.look(), Move::Wait(why, None) if why.contains("0 of 2 new pods ready, waiting for s-3")
+            && why.contains("CrashLoopBackOff"))
+        );
         assert_eq!((run.places().as_str(), run.sim.ready()), ("ooon", 3));
         // The template alone brings it not back.
-        let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else { panic!() };
+        let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else {
+            panic!()
+        };
         run.sim.patch(&patch).unwrap();
         run.sim.settle();
         assert_eq!(run.places(), "ooon");
@@ -216,7 +252,10 @@ fn a_hold_stops_after_the_pod_in_hand() {
     run.hold = true;
     assert!(matches!(run.step(), Move::Patch(_, why) if why.contains("in hand")));
     run.sim.settle();
-    assert_eq!((run.look(), run.places().as_str(), run.sim.partition()), (Move::Held, "ooon", 3));
+    assert_eq!(
+        (run.look(), run.places().as_str(), run.sim.partition()),
+        (Move::Held, "ooon", 3)
+    );
     run.hold = false;
     assert_eq!(run.run(), Move::Done);
     assert_eq!(run.places(), "nnnn");
@@ -234,13 +273,23 @@ fn a_pod_that_is_not_ready_for_a_while_takes_no_batch_back() {
     let flaps = run.sim.pods.iter().position(|p| p.place == 5).unwrap();
     run.sim.fail(flaps);
     run.sim.sync();
-    assert_eq!((run.progress().done, run.progress().ready, run.sim.partition()), (1, 0, 3));
+    assert_eq!(
+        (
+            run.progress().done,
+            run.progress().ready,
+            run.sim.partition()
+        ),
+        (1, 0, 3)
+    );
     assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
     // Nor does it where another workload is behind.
     run.upto = 1;
     assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
     run.upto = 2;
-    assert_eq!((run.run(), run.places().as_str(), run.progress().done), (Move::Held, "ooonnn", 2));
+    assert_eq!(
+        (run.run(), run.places().as_str(), run.progress().done),
+        (Move::Held, "ooonnn", 2)
+    );
     run.sim.fail(0);
     run.sim.lose(5);
     assert_eq!((run.progress().done, run.sim.partition()), (1, 3));
@@ -249,7 +298,10 @@ fn a_pod_that_is_not_ready_for_a_while_takes_no_batch_back() {
 #[test]
 fn scaling_in_the_middle_is_planned_anew_and_shrinks_no_batch() {
     let mut run = Run::new(6, &["50%", "100%"], json!({}));
-    run.wanted["spec"].as_object_mut().unwrap().shift_remove("replicas");
+    run.wanted["spec"]
+        .as_object_mut()
+        .unwrap()
+        .shift_remove("replicas");
     assert_eq!(run.run(), Move::Held);
     assert_eq!(run.places(), "ooonnn");
     // Those that come are at the top, and new.
@@ -269,8 +321,12 @@ fn rescue_finishes_or_aborts_without_the_release() {
     for (all, finishes) in [("nnnnnn", true), ("oooooo", false)] {
         let mut run = Run::new(6, &["50%"], json!({}));
         assert_eq!(run.run(), Move::Held);
-        let Ways { finish, abort, .. } = rescue(&run.sim.seen(), &Records::default()).unwrap().unwrap();
-        run.sim.patch(if finishes { &finish } else { &abort }).unwrap();
+        let Ways { finish, abort, .. } = rescue(&run.sim.seen(), &Records::default())
+            .unwrap()
+            .unwrap();
+        run.sim
+            .patch(if finishes { &finish } else { &abort })
+            .unwrap();
         run.sim.settle();
         assert_eq!(run.places(), all);
         assert_eq!(rescue(&run.sim.seen(), &Records::default()), Ok(None));

@@ -29,7 +29,10 @@ use crate::{
 pub fn undo(seen: &StatefulSeen, release_uid: &str, records: &Records) -> Undo {
     let live = &seen.live;
     let shows = |latch: &Latch<Written, Own>, _| shows(live, latch);
-    let before = Previous::before::<Written>(&live.metadata, release_uid, records, shows, |latch| is_on(live, latch));
+    let before =
+        Previous::before::<Written>(&live.metadata, release_uid, records, shows, |latch| {
+            is_on(live, latch)
+        });
     if before.is_none() && records.made_again(&live.metadata) {
         return Undo::Done;
     }
@@ -59,7 +62,10 @@ fn back(seen: &StatefulSeen, before: &Previous<Own>, release_uid: &str) -> (Opti
     let reached = Table::of(seen, 0).lowest_new().filter(|_| seen.observed());
     let down_to = reached.map_or(at, |reached| reached.min(at));
     if !went_back && down_to < kept {
-        return (patch::revert_down_to(live, before, release_uid, down_to), false);
+        return (
+            patch::revert_down_to(live, before, release_uid, down_to),
+            false,
+        );
     }
     let coming = went_back && at < kept && !live.annotations().contains_key(label::LATCH);
     (patch::revert(live, before), coming)
@@ -68,19 +74,26 @@ fn back(seen: &StatefulSeen, before: &Previous<Own>, release_uid: &str) -> (Opti
 /// Of a StatefulSet on its way back: the pod of the version that is not wanted, and why nothing moves before it is gone.
 pub fn in_the_way(seen: &StatefulSeen) -> Option<&PodSeen> {
     let from = Own::of(&seen.live).partition();
-    Table::of(seen, from).in_the_way(|_| true).filter(|_| seen.observed())
+    Table::of(seen, from)
+        .in_the_way(|_| true)
+        .filter(|_| seen.observed())
 }
 
 /// For a StatefulSet found half-way: the one patch that finishes it, and the one that aborts it. `Err` where nothing tells
 /// what either would be.
 pub fn rescue(seen: &StatefulSeen, records: &Records) -> Result<Option<Ways>, String> {
     let live = &seen.live;
-    let known = records.latch::<Written, Own>().filter(|l| !has_ended(&live.metadata, l));
+    let known = records
+        .latch::<Written, Own>()
+        .filter(|l| !has_ended(&live.metadata, l));
     let (latch, note) = match (Latch::<Written, Own>::of(&live.metadata), known) {
         (Ok(Some(latch)), _) => (latch, None),
-        (_, Some(known)) if is_on(live, &known) => {
-            (known, Some("another hand took its annotation away: what it kept is from the release's own record"))
-        }
+        (_, Some(known)) if is_on(live, &known) => (
+            known,
+            Some(
+                "another hand took its annotation away: what it kept is from the release's own record",
+            ),
+        ),
         (Err(why), _) => return Err(why),
         (Ok(None), _) if is_nobodys(seen) => return Err(nobodys(live)),
         (Ok(None), _) => return Ok(None),
@@ -94,5 +107,10 @@ pub fn rescue(seen: &StatefulSeen, records: &Records) -> Result<Option<Ways>, St
         patch::revert(live, &latch.before)
     };
     let patches = patch::finalize(live, &latch).zip(abort);
-    Ok(patches.map(|(finish, abort)| Ways { of: latch.mark(), finish, abort, note }))
+    Ok(patches.map(|(finish, abort)| Ways {
+        of: latch.mark(),
+        finish,
+        abort,
+        note,
+    }))
 }

@@ -35,7 +35,13 @@ pub(in crate::domain::batches) fn event() -> impl Strategy<Value = Event> {
 }
 
 pub(in crate::domain::batches) fn plan() -> impl Strategy<Value = Vec<Amount>> {
-    prop::collection::vec(prop_oneof![(0_u32..9).prop_map(Amount::Count), (0_u8..=100).prop_map(Amount::Percent)], 0..5)
+    prop::collection::vec(
+        prop_oneof![
+            (0_u32..9).prop_map(Amount::Count),
+            (0_u8..=100).prop_map(Amount::Percent)
+        ],
+        0..5,
+    )
 }
 
 fn user_strategy() -> impl Strategy<Value = Value> {

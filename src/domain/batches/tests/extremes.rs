@@ -17,13 +17,28 @@ fn count() -> impl Strategy<Value = u32> {
 }
 
 fn fence() -> impl Strategy<Value = Value> {
-    let texts = ["0%", "100%", "18446744073709551615%", "99999999999999999999%", "x"];
+    let texts = [
+        "0%",
+        "100%",
+        "18446744073709551615%",
+        "99999999999999999999%",
+        "x",
+    ];
     let numbers = [0_i32, 1, i32::MAX].map(Value::from);
-    prop::sample::select(texts.map(Value::from).into_iter().chain(numbers).collect::<Vec<_>>())
+    prop::sample::select(
+        texts
+            .map(Value::from)
+            .into_iter()
+            .chain(numbers)
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn amount() -> impl Strategy<Value = Amount> {
-    prop_oneof![count().prop_map(Amount::Count), (0..=100_u8).prop_map(Amount::Percent)]
+    prop_oneof![
+        count().prop_map(Amount::Count),
+        (0..=100_u8).prop_map(Amount::Percent)
+    ]
 }
 
 proptest! {

@@ -32,10 +32,17 @@ impl<'p, 's> Run<'p, 's> {
     }
 
     pub(super) fn assign(&mut self, at: usize, name: &str, value: Value) {
-        match self.vars[self.base..].iter_mut().rev().find(|(n, _)| *n == name) {
+        match self.vars[self.base..]
+            .iter_mut()
+            .rev()
+            .find(|(n, _)| *n == name)
+        {
             Some(slot) => slot.1 = value,
             None => {
-                self.note(Problem::new(at, format!("the variable `{name}` is not declared when this runs")));
+                self.note(Problem::new(
+                    at,
+                    format!("the variable `{name}` is not declared when this runs"),
+                ));
             }
         }
     }
@@ -55,16 +62,27 @@ impl<'p, 's> Run<'p, 's> {
             _ if last.is_some() || !command.args.is_empty() => {
                 let rest = &self.source[head.at..];
                 let written = &rest[..rest.find([' ', '\n', '|', ')', '}']).unwrap_or(rest.len())];
-                let problem = Problem::new(head.at, format!("`{written}` is no function, it takes no arguments"));
+                let problem = Problem::new(
+                    head.at,
+                    format!("`{written}` is no function, it takes no arguments"),
+                );
                 Ok(self.note(problem.help("is a function's name, or a `|`, missing?")))
             }
-            Kind::Nil => Ok(self.note(Problem::new(head.at, "`nil` is a value for functions, and nothing by itself"))),
+            Kind::Nil => Ok(self.note(Problem::new(
+                head.at,
+                "`nil` is a value for functions, and nothing by itself",
+            ))),
             _ => self.operand(head, dot, forgiving),
         }
     }
 
     /// The value of an operand where any is taken.
-    fn operand(&mut self, operand: &'p Operand<'s>, dot: &Value, forgiving: bool) -> Result<Value, Stop> {
+    fn operand(
+        &mut self,
+        operand: &'p Operand<'s>,
+        dot: &Value,
+        forgiving: bool,
+    ) -> Result<Value, Stop> {
         let at = operand.at;
         Ok(match &operand.kind {
             Kind::Dot => dot.clone(),
@@ -80,11 +98,16 @@ impl<'p, 's> Run<'p, 's> {
             Kind::Variable(name, fields) => {
                 let value = match self.vars[self.base..].iter().rev().find(|(n, _)| n == name) {
                     Some((_, value)) => value.clone(),
-                    None => {
-                        self.note(Problem::new(at, format!("the variable `{name}` is not declared when this runs")))
-                    }
+                    None => self.note(Problem::new(
+                        at,
+                        format!("the variable `{name}` is not declared when this runs"),
+                    )),
                 };
-                if fields.is_empty() { value } else { self.read(at, value, name, fields, forgiving) }
+                if fields.is_empty() {
+                    value
+                } else {
+                    self.read(at, value, name, fields, forgiving)
+                }
             }
             Kind::Function(function) => self.call(at, function, &[], None, dot)?,
             Kind::Pipe(pipe) => match &pipe.commands[..] {
@@ -113,7 +136,10 @@ impl<'p, 's> Run<'p, 's> {
         let count = args.len() + usize::from(last.is_some());
         let fixed = function.params.len();
         if count < fixed || (count > fixed && function.rest.is_none()) {
-            return Ok(self.note(Problem::new(at, format!("`{}`: {}", function.name(), function.takes()))));
+            return Ok(self.note(Problem::new(
+                at,
+                format!("`{}`: {}", function.name(), function.takes()),
+            )));
         }
         let forgiving = functions::forgives(function.name());
         let mut values = Vec::with_capacity(count);
@@ -135,12 +161,17 @@ impl<'p, 's> Run<'p, 's> {
         let Call::Plain(call) = function.call else {
             return Ok(values.pop().unwrap_or(Value::Nil));
         };
-        let size: usize = values.iter().map(Value::size).fold(0, usize::saturating_add);
+        let size: usize = values
+            .iter()
+            .map(Value::size)
+            .fold(0, usize::saturating_add);
         self.step(at, 1 + size / GRAIN)?;
         if values.iter().any(Value::is_unknown) {
             return Ok(Value::Unknown);
         }
-        Ok(call(&values).unwrap_or_else(|why| self.note(Problem::new(at, format!("`{}`: {why}", function.name())))))
+        Ok(call(&values).unwrap_or_else(|why| {
+            self.note(Problem::new(at, format!("`{}`: {why}", function.name())))
+        }))
     }
 
     /// A literal takes the type that is wanted, if it can; a value must have it.
@@ -153,7 +184,9 @@ impl<'p, 's> Run<'p, 's> {
         forgiving: bool,
     ) -> Result<Value, Stop> {
         if let (Kind::Number(number), Type::Int) = (&arg.kind, function.wants(i)) {
-            let int = number.int.map_or_else(|| Value::Float(f64::NAN), Value::Int);
+            let int = number
+                .int
+                .map_or_else(|| Value::Float(f64::NAN), Value::Int);
             return Ok(self.fitting(function, i, arg.at, int));
         }
         let value = self.operand(arg, dot, forgiving)?;
@@ -163,7 +196,9 @@ impl<'p, 's> Run<'p, 's> {
     fn fitting(&mut self, function: &Function, i: usize, at: usize, value: Value) -> Value {
         let wanted = match (function.wants(i), &value) {
             (_, Value::Unknown) | (Type::Any, _) => return value,
-            (Type::Text, Value::Text(_)) | (Type::Bool, Value::Bool(_)) | (Type::Map, Value::Map(_)) => return value,
+            (Type::Text, Value::Text(_))
+            | (Type::Bool, Value::Bool(_))
+            | (Type::Map, Value::Map(_)) => return value,
             (Type::Map, Value::Nil) => return Value::map(Default::default()).unwrap_or(Value::Nil),
             (Type::Int, number) if number.as_int().is_some() => return value,
             (Type::Text, _) => "a text",
@@ -172,7 +207,13 @@ impl<'p, 's> Run<'p, 's> {
             (Type::Int, _) => "a whole number",
         };
         let (name, is) = (function.name(), value.article());
-        let problem = Problem::new(at, format!("`{name}` needs {wanted} here, and this is {is}; {}", function.takes()));
+        let problem = Problem::new(
+            at,
+            format!(
+                "`{name}` needs {wanted} here, and this is {is}; {}",
+                function.takes()
+            ),
+        );
         let help = match (function.wants(i), &value) {
             (Type::Text, Value::Nil) => "give it a value, or write `default …`",
             (Type::Text, Value::Map(_) | Value::List(_)) => "write `toJson` or `toYaml` before it",

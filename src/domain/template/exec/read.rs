@@ -6,7 +6,14 @@ use super::Run;
 
 impl Run<'_, '_> {
     /// Follows keys from a value; `base` is how it is written. With `forgiving` a key that is missing is nothing.
-    pub(super) fn read(&mut self, at: usize, value: Value, base: &str, keys: &[&str], forgiving: bool) -> Value {
+    pub(super) fn read(
+        &mut self,
+        at: usize,
+        value: Value,
+        base: &str,
+        keys: &[&str],
+        forgiving: bool,
+    ) -> Value {
         let mut value = value;
         for (i, key) in keys.iter().enumerate() {
             let next = match &value {
@@ -14,7 +21,11 @@ impl Run<'_, '_> {
                 Value::Map(map) => map.entries.get(*key).cloned(),
                 Value::Nil => None,
                 other => {
-                    let what = format!("`{}`: there is no `{key}` in {}", written(base, keys), other.article());
+                    let what = format!(
+                        "`{}`: there is no `{key}` in {}",
+                        written(base, keys),
+                        other.article()
+                    );
                     return self.note(Problem::new(at, what));
                 }
             };
@@ -22,7 +33,8 @@ impl Run<'_, '_> {
                 Some(next) => value = next,
                 None if forgiving => return Value::Nil,
                 None => {
-                    let problem = missing(at, &written(base, keys), keys, i, &value, self.environment);
+                    let problem =
+                        missing(at, &written(base, keys), keys, i, &value, self.environment);
                     return self.note(problem);
                 }
             }
@@ -35,15 +47,31 @@ fn written(base: &str, keys: &[&str]) -> String {
     format!("{base}.{}", keys.join("."))
 }
 
-fn missing(at: usize, written: &str, keys: &[&str], i: usize, parent: &Value, environment: &str) -> Problem {
+fn missing(
+    at: usize,
+    written: &str,
+    keys: &[&str],
+    i: usize,
+    parent: &Value,
+    environment: &str,
+) -> Problem {
     let key = keys[i];
-    let problem = Problem::new(at, format!("nothing is known as `{written}`: `{key}` is missing"));
+    let problem = Problem::new(
+        at,
+        format!("nothing is known as `{written}`: `{key}` is missing"),
+    );
     let known: Vec<&str> = match parent {
         Value::Map(map) => map.entries.keys().map(|k| &**k).collect(),
         _ if i == 0 && !written.starts_with(['$', '(']) => {
-            return problem.help("this template was called without data: write `{{ template \"…\" . }}`");
+            return problem
+                .help("this template was called without data: write `{{ template \"…\" . }}`");
         }
-        _ => return problem.help(format!("`{}` has no value", keys[..i].last().copied().unwrap_or("."))),
+        _ => {
+            return problem.help(format!(
+                "`{}` has no value",
+                keys[..i].last().copied().unwrap_or(".")
+            ));
+        }
     };
     let near = functions::nearest(key, known.iter().copied());
     let there = match known.len() {

@@ -16,8 +16,16 @@ impl Decimal {
         };
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let digits = mantissa.replace('.', "").trim_end_matches('0').to_owned();
-        let point = if digits.is_empty() { 0 } else { exponent.parse::<i32>().unwrap_or(0) + 1 };
-        Decimal { negative: number.is_sign_negative(), digits, point }
+        let point = if digits.is_empty() {
+            0
+        } else {
+            exponent.parse::<i32>().unwrap_or(0) + 1
+        };
+        Decimal {
+            negative: number.is_sign_negative(),
+            digits,
+            point,
+        }
     }
 
     fn sign(&self) -> &'static str {
@@ -25,14 +33,22 @@ impl Decimal {
     }
 
     fn scientific(&self, precision: usize, e: char) -> String {
-        let (first, rest) = if self.digits.is_empty() { ("0", "") } else { self.digits.split_at(1) };
+        let (first, rest) = if self.digits.is_empty() {
+            ("0", "")
+        } else {
+            self.digits.split_at(1)
+        };
         let mut out = format!("{}{first}", self.sign());
         if precision > 0 {
             out.push('.');
             out.push_str(&rest[..rest.len().min(precision)]);
             out.push_str(&"0".repeat(precision.saturating_sub(rest.len())));
         }
-        let exponent = if self.digits.is_empty() { 0 } else { self.point - 1 };
+        let exponent = if self.digits.is_empty() {
+            0
+        } else {
+            self.point - 1
+        };
         let sign = if exponent < 0 { '-' } else { '+' };
         out.push_str(&format!("{e}{sign}{:02}", exponent.abs()));
         out
@@ -58,7 +74,8 @@ impl Decimal {
     }
 
     fn fraction(&self) -> usize {
-        usize::try_from(i32::try_from(self.digits.len()).unwrap_or(i32::MAX) - self.point).unwrap_or(0)
+        usize::try_from(i32::try_from(self.digits.len()).unwrap_or(i32::MAX) - self.point)
+            .unwrap_or(0)
     }
 }
 
@@ -74,7 +91,11 @@ pub(super) fn format(number: f64, verb: char, precision: Option<usize>, most: us
         return "NaN".into();
     }
     if number.is_infinite() {
-        return if number > 0.0 { "+Inf".into() } else { "-Inf".into() };
+        return if number > 0.0 {
+            "+Inf".into()
+        } else {
+            "-Inf".into()
+        };
     }
     let exact = precision.map(|p| p.min(most));
     match verb {
@@ -82,7 +103,10 @@ pub(super) fn format(number: f64, verb: char, precision: Option<usize>, most: us
         'x' | 'X' => hexadecimal(number, precision, verb),
         'e' | 'E' => {
             let decimal = Decimal::of(number, exact.map(|p| p + 1));
-            decimal.scientific(precision.unwrap_or(decimal.digits.len().saturating_sub(1)), verb)
+            decimal.scientific(
+                precision.unwrap_or(decimal.digits.len().saturating_sub(1)),
+                verb,
+            )
         }
         'f' => match precision {
             None => shortest_decimal(number),
@@ -110,7 +134,10 @@ fn general(number: f64, verb: char, precision: Option<usize>) -> String {
     let exponent = point - 1;
     if exponent < -4 || exponent >= limit {
         precision = precision.min(have);
-        return decimal.scientific(precision.saturating_sub(1), if verb == 'G' { 'E' } else { 'e' });
+        return decimal.scientific(
+            precision.saturating_sub(1),
+            if verb == 'G' { 'E' } else { 'e' },
+        );
     }
     if as_i32(precision) > point {
         precision = have;
@@ -181,14 +208,20 @@ fn hexadecimal(number: f64, precision: Option<usize>, verb: char) -> String {
     }
     let point = if digits.is_empty() { "" } else { "." };
     let power = if exponent < 0 { '-' } else { '+' };
-    let out = format!("{}0x{lead}{point}{digits}p{power}{:02}", sign(number), exponent.abs());
+    let out = format!(
+        "{}0x{lead}{point}{digits}p{power}{:02}",
+        sign(number),
+        exponent.abs()
+    );
     if verb == 'X' { out.to_uppercase() } else { out }
 }
 
 /// `#`: a point always, and as many digits as the precision says. The number has its sign.
 pub(super) fn with_point(text: &str, verb: char, precision: Option<usize>) -> String {
     let is_hex = matches!(verb, 'x' | 'X');
-    let tail_at = text[1..].find(if is_hex { ['p', 'P'] } else { ['e', 'E'] }).map_or(text.len(), |at| at + 1);
+    let tail_at = text[1..]
+        .find(if is_hex { ['p', 'P'] } else { ['e', 'E'] })
+        .map_or(text.len(), |at| at + 1);
     let (number, tail) = text.split_at(tail_at);
     let mut missing = match verb {
         'g' | 'G' | 'x' => i64::try_from(precision.unwrap_or(6)).unwrap_or(0),
@@ -206,6 +239,9 @@ pub(super) fn with_point(text: &str, verb: char, precision: Option<usize>) -> St
         }
         out.push('.');
     }
-    out.extend(std::iter::repeat_n('0', usize::try_from(missing).unwrap_or(0)));
+    out.extend(std::iter::repeat_n(
+        '0',
+        usize::try_from(missing).unwrap_or(0),
+    ));
     out + tail
 }

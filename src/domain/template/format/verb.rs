@@ -58,10 +58,18 @@ impl Printer {
     pub fn value(&mut self, value: &Value, verb: char) {
         match value {
             Value::Nil | Value::Unknown => {
-                self.out.push_str(if self.flags.sharp_v { "interface {}(nil)" } else { "<nil>" });
+                self.out.push_str(if self.flags.sharp_v {
+                    "interface {}(nil)"
+                } else {
+                    "<nil>"
+                });
             }
-            Value::Bool(b) if matches!(verb, 't' | 'v') => self.pad(if *b { "true" } else { "false" }),
-            Value::Int(i) | Value::Int64(i) => self.number(value, i.unsigned_abs(), *i < 0, true, verb),
+            Value::Bool(b) if matches!(verb, 't' | 'v') => {
+                self.pad(if *b { "true" } else { "false" })
+            }
+            Value::Int(i) | Value::Int64(i) => {
+                self.number(value, i.unsigned_abs(), *i < 0, true, verb)
+            }
             Value::Byte(b) => self.number(value, u64::from(*b), false, false, verb),
             Value::Uint(u) => self.number(value, *u, false, false, verb),
             Value::Float(f) => match verb {
@@ -114,7 +122,8 @@ impl Printer {
 
     fn between(&mut self, i: usize) {
         if i > 0 {
-            self.out.push_str(if self.flags.sharp_v { ", " } else { " " });
+            self.out
+                .push_str(if self.flags.sharp_v { ", " } else { " " });
         }
     }
 
@@ -123,12 +132,20 @@ impl Printer {
     }
 
     fn padding(&mut self, count: usize) {
-        let fill = if self.flags.zero && !self.flags.minus { '0' } else { ' ' };
+        let fill = if self.flags.zero && !self.flags.minus {
+            '0'
+        } else {
+            ' '
+        };
         self.out.extend(std::iter::repeat_n(fill, count));
     }
 
     fn pad(&mut self, text: &str) {
-        let missing = self.flags.width.unwrap_or(0).saturating_sub(text.chars().count());
+        let missing = self
+            .flags
+            .width
+            .unwrap_or(0)
+            .saturating_sub(text.chars().count());
         if self.flags.minus {
             self.out.push_str(text);
             self.padding(missing);
@@ -146,7 +163,10 @@ impl Printer {
     }
 
     fn truncated<'t>(&self, text: &'t str) -> &'t str {
-        let end = self.flags.precision.and_then(|p| text.char_indices().nth(p));
+        let end = self
+            .flags
+            .precision
+            .and_then(|p| text.char_indices().nth(p));
         end.map_or(text, |(at, _)| &text[..at])
     }
 
@@ -165,7 +185,10 @@ impl Printer {
 
     fn hex(&mut self, text: &str, digits: &str) {
         let digits = digits.as_bytes();
-        let length = self.flags.precision.map_or(text.len(), |p| p.min(text.len()));
+        let length = self
+            .flags
+            .precision
+            .map_or(text.len(), |p| p.min(text.len()));
         let Flags { space, sharp, .. } = self.flags;
         let mut out = String::new();
         for (i, byte) in text.bytes().take(length).enumerate() {
@@ -196,13 +219,26 @@ impl Printer {
             'x' | 'X' => self.digits(number, negative, 16, verb),
             'c' => self.pad(&character(code).to_string()),
             'q' => self.pad(&quoted_character(character(code), self.flags.plus)),
-            'U' => self.unicode(if negative { number.wrapping_neg() } else { number }),
+            'U' => self.unicode(if negative {
+                number.wrapping_neg()
+            } else {
+                number
+            }),
             _ => self.bad(value, verb),
         }
     }
 
     fn digits(&mut self, number: u64, negative: bool, base: u32, verb: char) {
-        let Flags { width, precision, minus, plus, sharp, space, zero, .. } = self.flags;
+        let Flags {
+            width,
+            precision,
+            minus,
+            plus,
+            sharp,
+            space,
+            zero,
+            ..
+        } = self.flags;
         let mut least = 0;
         if let Some(precision) = precision {
             if precision == 0 && number == 0 {
@@ -247,8 +283,10 @@ impl Printer {
     fn unicode(&mut self, code: u64) {
         let digits = self.flags.precision.unwrap_or(4).max(4);
         let mut text = format!("U+{code:0digits$X}");
-        let shown =
-            u32::try_from(code).ok().and_then(char::from_u32).filter(|c| super::super::characters::is_print(*c));
+        let shown = u32::try_from(code)
+            .ok()
+            .and_then(char::from_u32)
+            .filter(|c| super::super::characters::is_print(*c));
         if let Some(c) = shown.filter(|_| self.flags.sharp) {
             text.push_str(&format!(" '{c}'"));
         }
@@ -261,12 +299,24 @@ impl Printer {
         if !text.starts_with(['+', '-']) {
             text.insert(0, '+');
         }
-        let Flags { plus, space, sharp, zero, minus, width, .. } = self.flags;
+        let Flags {
+            plus,
+            space,
+            sharp,
+            zero,
+            minus,
+            width,
+            ..
+        } = self.flags;
         if space && text.starts_with('+') && !plus {
             text.replace_range(..1, " ");
         }
         if text[1..].starts_with(['I', 'N']) {
-            let shown = if text[1..].starts_with('N') && !space && !plus { &text[1..] } else { &text };
+            let shown = if text[1..].starts_with('N') && !space && !plus {
+                &text[1..]
+            } else {
+                &text
+            };
             self.pad_with_spaces(shown);
             return;
         }
@@ -289,5 +339,8 @@ impl Printer {
 }
 
 fn character(code: u64) -> char {
-    u32::try_from(code).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)
+    u32::try_from(code)
+        .ok()
+        .and_then(char::from_u32)
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
 }

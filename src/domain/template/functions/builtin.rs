@@ -6,8 +6,18 @@ use super::Type::{Any, Text};
 use super::{Call, Function, bounded, text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function { usage: "and X …", params: &[Any], rest: Some(Any), call: Call::And },
-    Function { usage: "or X …", params: &[Any], rest: Some(Any), call: Call::Or },
+    Function {
+        usage: "and X …",
+        params: &[Any],
+        rest: Some(Any),
+        call: Call::And,
+    },
+    Function {
+        usage: "or X …",
+        params: &[Any],
+        rest: Some(Any),
+        call: Call::Or,
+    },
     Function::new("not X", &[Any], |args| Ok(Value::Bool(!args[0].is_true()))),
     Function::new("len X", &[Any], |args| {
         let length = match &args[0] {
@@ -22,7 +32,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         if matches!(args[0], Value::Nil) {
             return Err("it is nothing, and has no keys".into());
         }
-        args[1..].iter().try_fold(args[0].clone(), |value, key| index(&value, key))
+        args[1..]
+            .iter()
+            .try_fold(args[0].clone(), |value, key| index(&value, key))
     })
     .more(Any),
     Function::new("slice X [FROM [TO]]", &[Any], slice).more(Any),
@@ -36,15 +48,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn index(value: &Value, key: &Value) -> Result<Value, String> {
     match (value, key) {
-        (Value::Map(map), Value::Text(key)) => Ok(map.entries.get(key).cloned().unwrap_or(Value::Nil)),
-        (Value::Map(_), key) => Err(format!("a map's key is a text, and this is {}", key.article())),
+        (Value::Map(map), Value::Text(key)) => {
+            Ok(map.entries.get(key).cloned().unwrap_or(Value::Nil))
+        }
+        (Value::Map(_), key) => Err(format!(
+            "a map's key is a text, and this is {}",
+            key.article()
+        )),
         (Value::List(list), key) => {
             let found = position(key, list.items.len())?;
-            list.items.get(found).cloned().ok_or_else(|| out_of_range(key))
+            list.items
+                .get(found)
+                .cloned()
+                .ok_or_else(|| out_of_range(key))
         }
         (Value::Text(text), key) => {
             let found = position(key, text.len())?;
-            text.as_bytes().get(found).map(|b| Value::Byte(*b)).ok_or_else(|| out_of_range(key))
+            text.as_bytes()
+                .get(found)
+                .map(|b| Value::Byte(*b))
+                .ok_or_else(|| out_of_range(key))
         }
         (other, _) => Err(format!("{} has no items", other.article())),
     }
@@ -52,8 +75,13 @@ fn index(value: &Value, key: &Value) -> Result<Value, String> {
 
 /// A place of an item, or the one behind the last.
 fn position(key: &Value, length: usize) -> Result<usize, String> {
-    let number = key.as_int().ok_or_else(|| format!("a place is a whole number, and this is {}", key.article()))?;
-    usize::try_from(number).ok().filter(|n| *n <= length).ok_or_else(|| out_of_range(key))
+    let number = key
+        .as_int()
+        .ok_or_else(|| format!("a place is a whole number, and this is {}", key.article()))?;
+    usize::try_from(number)
+        .ok()
+        .filter(|n| *n <= length)
+        .ok_or_else(|| out_of_range(key))
 }
 
 fn out_of_range(key: &Value) -> String {
@@ -68,7 +96,11 @@ fn slice(args: &[Value]) -> Result<Value, String> {
         other => return Err(format!("{} has no items", other.article())),
     };
     let mut places = [0, length, length];
-    let most = if matches!(args[0], Value::Text(_)) { 2 } else { 3 };
+    let most = if matches!(args[0], Value::Text(_)) {
+        2
+    } else {
+        3
+    };
     if args.len() - 1 > most {
         return Err("too many places".into());
     }
@@ -80,9 +112,10 @@ fn slice(args: &[Value]) -> Result<Value, String> {
         return Err(format!("the places {from}, {to} are the wrong way round"));
     }
     match &args[0] {
-        Value::Text(text) => {
-            text.get(from..to).map(Value::text).ok_or_else(|| "this would cut a character in two".into())
-        }
+        Value::Text(text) => text
+            .get(from..to)
+            .map(Value::text)
+            .ok_or_else(|| "this would cut a character in two".into()),
         Value::List(list) => Value::list_of(list.kind, list.items[from..to].to_vec()),
         _ => Ok(Value::Nil),
     }

@@ -18,11 +18,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Bool(false))
     })
     .more(Any),
-    Function::new("ne X Y", &[Any, Any], |args| Ok(Value::Bool(!equal(&args[0], &args[1])?))),
-    Function::new("lt X Y", &[Any, Any], |args| less(&args[0], &args[1]).map(Value::Bool)),
-    Function::new("le X Y", &[Any, Any], |args| less_or_equal(&args[0], &args[1]).map(Value::Bool)),
-    Function::new("gt X Y", &[Any, Any], |args| Ok(Value::Bool(!less_or_equal(&args[0], &args[1])?))),
-    Function::new("ge X Y", &[Any, Any], |args| Ok(Value::Bool(!less(&args[0], &args[1])?))),
+    Function::new("ne X Y", &[Any, Any], |args| {
+        Ok(Value::Bool(!equal(&args[0], &args[1])?))
+    }),
+    Function::new("lt X Y", &[Any, Any], |args| {
+        less(&args[0], &args[1]).map(Value::Bool)
+    }),
+    Function::new("le X Y", &[Any, Any], |args| {
+        less_or_equal(&args[0], &args[1]).map(Value::Bool)
+    }),
+    Function::new("gt X Y", &[Any, Any], |args| {
+        Ok(Value::Bool(!less_or_equal(&args[0], &args[1])?))
+    }),
+    Function::new("ge X Y", &[Any, Any], |args| {
+        Ok(Value::Bool(!less(&args[0], &args[1])?))
+    }),
 ];
 
 fn equal(a: &Value, b: &Value) -> Result<bool, String> {
@@ -34,7 +44,9 @@ fn equal(a: &Value, b: &Value) -> Result<bool, String> {
         (Value::List(_) | Value::Map(_), Value::List(_) | Value::Map(_)) => {
             Err(format!("{} cannot be compared", a.article()))
         }
-        (a, b) => integers(a, b).map(Ordering::is_eq).ok_or_else(|| incompatible(a, b)),
+        (a, b) => integers(a, b)
+            .map(Ordering::is_eq)
+            .ok_or_else(|| incompatible(a, b)),
     }
 }
 
@@ -42,7 +54,9 @@ fn less(a: &Value, b: &Value) -> Result<bool, String> {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => Ok(a < b),
         (Value::Text(a), Value::Text(b)) => Ok(a < b),
-        (a, b) => integers(a, b).map(Ordering::is_lt).ok_or_else(|| incompatible(a, b)),
+        (a, b) => integers(a, b)
+            .map(Ordering::is_lt)
+            .ok_or_else(|| incompatible(a, b)),
     }
 }
 
@@ -61,5 +75,9 @@ fn integers(a: &Value, b: &Value) -> Option<Ordering> {
 fn incompatible(a: &Value, b: &Value) -> String {
     let number = |v: &Value| matches!(v, Value::Float(_)) || v.as_int().is_some();
     let what = format!("{} and {} cannot be compared", a.type_name(), b.type_name());
-    if number(a) && number(b) { what + "; write the one as the other: 1.0 for 1, or `int` before it" } else { what }
+    if number(a) && number(b) {
+        what + "; write the one as the other: 1.0 for 1, or `int` before it"
+    } else {
+        what
+    }
 }

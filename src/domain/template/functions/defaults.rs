@@ -7,20 +7,38 @@ use super::{text, to_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("default VALUE X", &[Any], |args| {
-        Ok(args.get(1).filter(|given| given.is_true()).unwrap_or(&args[0]).clone())
+        Ok(args
+            .get(1)
+            .filter(|given| given.is_true())
+            .unwrap_or(&args[0])
+            .clone())
     })
     .more(Any),
-    Function::new("coalesce X …", &[], |args| Ok(args.iter().find(|v| v.is_true()).cloned().unwrap_or(Value::Nil)))
-        .more(Any),
-    Function::new("empty X", &[Any], |args| Ok(Value::Bool(!args[0].is_true()))),
+    Function::new("coalesce X …", &[], |args| {
+        Ok(args
+            .iter()
+            .find(|v| v.is_true())
+            .cloned()
+            .unwrap_or(Value::Nil))
+    })
+    .more(Any),
+    Function::new("empty X", &[Any], |args| {
+        Ok(Value::Bool(!args[0].is_true()))
+    }),
     Function::new("required MESSAGE X", &[Text, Any], |args| match &args[1] {
         Value::Nil => Err(text(args, 0).to_owned()),
         Value::Text(given) if given.is_empty() => Err(text(args, 0).to_owned()),
         given => Ok(given.clone()),
     }),
-    Function::new("fail MESSAGE", &[Text], |args| Err(text(args, 0).to_owned())),
+    Function::new(
+        "fail MESSAGE",
+        &[Text],
+        |args| Err(text(args, 0).to_owned()),
+    ),
     Function::new("ternary YES NO TEST", &[Any, Any, Bool], |args| {
         Ok(args[if args[2].is_true() { 0 } else { 1 }].clone())
     }),
-    Function::new("toString X", &[Any], |args| Ok(Value::text(to_text(&args[0])))),
+    Function::new("toString X", &[Any], |args| {
+        Ok(Value::text(to_text(&args[0])))
+    }),
 ];

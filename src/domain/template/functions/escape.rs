@@ -7,19 +7,34 @@ use super::Type::Any;
 use super::{Function, bounded};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b' ');
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("html X …", &[], |args| bounded(each(&text(args), html))).more(Any),
     Function::new("js X …", &[], |args| bounded(each(&text(args), js))).more(Any),
     Function::new("urlquery X …", &[], |args| {
-        bounded(utf8_percent_encode(&text(args), QUERY).to_string().replace(' ', "+"))
+        bounded(
+            utf8_percent_encode(&text(args), QUERY)
+                .to_string()
+                .replace(' ', "+"),
+        )
     })
     .more(Any),
 ];
 
 fn text(args: &[Value]) -> String {
-    let shown = |v: &Value| if matches!(v, Value::Nil) { Value::text("<no value>") } else { v.clone() };
+    let shown = |v: &Value| {
+        if matches!(v, Value::Nil) {
+            Value::text("<no value>")
+        } else {
+            v.clone()
+        }
+    };
     format::print(&args.iter().map(shown).collect::<Vec<_>>())
 }
 

@@ -9,12 +9,18 @@ use super::too_long;
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("toJson X", &[Any], |args| write(&args[0], None, true)),
     Function::new("toRawJson X", &[Any], |args| write(&args[0], None, false)),
-    Function::new("toPrettyJson X", &[Any], |args| write(&args[0], Some(0), true)),
+    Function::new("toPrettyJson X", &[Any], |args| {
+        write(&args[0], Some(0), true)
+    }),
 ];
 
 fn write(value: &Value, indent: Option<usize>, html: bool) -> Result<Value, String> {
     let mut out = String::new();
-    Writer { out: &mut out, html }.value(value, indent)?;
+    Writer {
+        out: &mut out,
+        html,
+    }
+    .value(value, indent)?;
     Ok(Value::text(out))
 }
 
@@ -85,8 +91,12 @@ impl Writer<'_> {
                 '\n' => self.out.push_str("\\n"),
                 '\r' => self.out.push_str("\\r"),
                 '\t' => self.out.push_str("\\t"),
-                '\0'..' ' | '\u{2028}' | '\u{2029}' => self.out.push_str(&format!("\\u{:04x}", u32::from(c))),
-                '<' | '>' | '&' if self.html => self.out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                '\0'..' ' | '\u{2028}' | '\u{2029}' => {
+                    self.out.push_str(&format!("\\u{:04x}", u32::from(c)))
+                }
+                '<' | '>' | '&' if self.html => {
+                    self.out.push_str(&format!("\\u{:04x}", u32::from(c)))
+                }
                 c => self.out.push(c),
             }
         }

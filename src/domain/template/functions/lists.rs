@@ -10,22 +10,43 @@ use std::rc::Rc;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("list X …", &[], |args| Value::list(args.to_vec())).more(Any),
-    Function::new("first LIST", &[Any], |args| Ok(items(&args[0])?.items.first().cloned().unwrap_or(Value::Nil))),
-    Function::new("last LIST", &[Any], |args| Ok(items(&args[0])?.items.last().cloned().unwrap_or(Value::Nil))),
+    Function::new("first LIST", &[Any], |args| {
+        Ok(items(&args[0])?
+            .items
+            .first()
+            .cloned()
+            .unwrap_or(Value::Nil))
+    }),
+    Function::new("last LIST", &[Any], |args| {
+        Ok(items(&args[0])?.items.last().cloned().unwrap_or(Value::Nil))
+    }),
     Function::new("has ITEM LIST", &[Any, Any], |args| {
-        Ok(Value::Bool(!matches!(args[1], Value::Nil) && items(&args[1])?.items.contains(&args[0])))
+        Ok(Value::Bool(
+            !matches!(args[1], Value::Nil) && items(&args[1])?.items.contains(&args[0]),
+        ))
     }),
     Function::new("until COUNT", &[Int], |args| {
         let count = int(args, 0);
-        let numbers: Box<dyn Iterator<Item = i64>> =
-            if count < 0 { Box::new((count + 1..=0).rev()) } else { Box::new(0..count) };
+        let numbers: Box<dyn Iterator<Item = i64>> = if count < 0 {
+            Box::new((count + 1..=0).rev())
+        } else {
+            Box::new(0..count)
+        };
         // One more than a list can hold is enough to be refused.
-        Value::list_of(Items::Ints, numbers.take(1_000_001).map(Value::Int).collect())
+        Value::list_of(
+            Items::Ints,
+            numbers.take(1_000_001).map(Value::Int).collect(),
+        )
     }),
     Function::new("join SEPARATOR LIST", &[Text, Any], |args| {
         let parts: Vec<String> = match &args[1] {
             Value::Nil => Vec::new(),
-            Value::List(list) => list.items.iter().filter(|v| !matches!(v, Value::Nil)).map(to_text).collect(),
+            Value::List(list) => list
+                .items
+                .iter()
+                .filter(|v| !matches!(v, Value::Nil))
+                .map(to_text)
+                .collect(),
             other => vec![to_text(other)],
         };
         let (separator, shown) = (text(args, 0), parts.iter().map(String::len).sum::<usize>());
@@ -39,18 +60,32 @@ pub(super) const FUNCTIONS: &[Function] = &[
         if args.len() % 2 == 1 {
             return Err("each key needs a value; it is used as `dict KEY VALUE …`".into());
         }
-        Value::map(args.chunks(2).map(|pair| (to_text(&pair[0]).into(), pair[1].clone())).collect())
+        Value::map(
+            args.chunks(2)
+                .map(|pair| (to_text(&pair[0]).into(), pair[1].clone()))
+                .collect(),
+        )
     })
     .more(Any),
     Function::new("get MAP KEY", &[Map, Text], |args| {
-        Ok(entries(args, 0).and_then(|m| m.get(text(args, 1))).cloned().unwrap_or_else(|| Value::text("")))
+        Ok(entries(args, 0)
+            .and_then(|m| m.get(text(args, 1)))
+            .cloned()
+            .unwrap_or_else(|| Value::text("")))
     }),
     Function::new("hasKey MAP KEY", &[Map, Text], |args| {
-        Ok(Value::Bool(entries(args, 0).is_some_and(|m| m.contains_key(text(args, 1)))))
+        Ok(Value::Bool(
+            entries(args, 0).is_some_and(|m| m.contains_key(text(args, 1))),
+        ))
     }),
     Function::new("keys MAP …", &[], |args| {
         let all = (0..args.len()).filter_map(|i| entries(args, i));
-        Value::list_of(Items::Texts, all.flat_map(BTreeMap::keys).map(|k| Value::Text(k.clone())).collect())
+        Value::list_of(
+            Items::Texts,
+            all.flat_map(BTreeMap::keys)
+                .map(|k| Value::Text(k.clone()))
+                .collect(),
+        )
     })
     .more(Map),
 ];

@@ -11,8 +11,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("int64 X", &[Any], |args| cut(&args[0]).map(Value::Int64)),
     Function::new("add N …", &[], |args| fold(0, args, i64::checked_add)).more(Any),
     Function::new("mul N …", &[Any], |args| fold(1, args, i64::checked_mul)).more(Any),
-    Function::new("max N …", &[Any], |args| fold(i64::MIN, args, |a, b| Some(a.max(b)))).more(Any),
-    Function::new("min N …", &[Any], |args| fold(i64::MAX, args, |a, b| Some(a.min(b)))).more(Any),
+    Function::new("max N …", &[Any], |args| {
+        fold(i64::MIN, args, |a, b| Some(a.max(b)))
+    })
+    .more(Any),
+    Function::new("min N …", &[Any], |args| {
+        fold(i64::MAX, args, |a, b| Some(a.min(b)))
+    })
+    .more(Any),
     Function::new("sub N M", &[Any, Any], |args| pair(args, i64::checked_sub)),
     Function::new("div N M", &[Any, Any], |args| pair(args, i64::checked_div)),
     Function::new("mod N M", &[Any, Any], |args| pair(args, i64::checked_rem)),
@@ -48,11 +54,15 @@ fn without_zeros(text: &str) -> &str {
 }
 
 fn fold(start: i64, args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
-    args.iter().try_fold(start, |a, b| f(a, whole(b)?).ok_or_else(out_of_range)).map(Value::Int64)
+    args.iter()
+        .try_fold(start, |a, b| f(a, whole(b)?).ok_or_else(out_of_range))
+        .map(Value::Int64)
 }
 
 fn pair(args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
-    f(whole(&args[0])?, whole(&args[1])?).map(Value::Int64).ok_or_else(out_of_range)
+    f(whole(&args[0])?, whole(&args[1])?)
+        .map(Value::Int64)
+        .ok_or_else(out_of_range)
 }
 
 fn out_of_range() -> String {

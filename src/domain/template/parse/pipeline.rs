@@ -20,7 +20,10 @@ impl From<Problem> for Stop {
 impl<'s> Parser<'s> {
     /// Up to `end`, which is taken. After an error the last token taken is the wrong one.
     pub(super) fn pipeline(&mut self, context: &str, end: Lexed) -> Result<Pipe<'s>, Stop> {
-        let mut pipe = Pipe { at: self.peek_word().at, ..Pipe::default() };
+        let mut pipe = Pipe {
+            at: self.peek_word().at,
+            ..Pipe::default()
+        };
         self.declarations(&mut pipe, context)?;
         loop {
             let token = self.peek_word();
@@ -69,12 +72,20 @@ impl<'s> Parser<'s> {
                     self.next += 1;
                     pipe.vars.push(variable.text);
                     if context != "range" || pipe.vars.len() > 1 {
-                        return Err(Problem::new(token.at, format!("too many variables for {context}")).into());
+                        return Err(Problem::new(
+                            token.at,
+                            format!("too many variables for {context}"),
+                        )
+                        .into());
                     }
                     // Then comes the other one.
                     if self.peek_word().kind != Lexed::Variable {
                         let token = self.take_word();
-                        return Err(Problem::new(token.at, "a variable is expected behind the comma").into());
+                        return Err(Problem::new(
+                            token.at,
+                            "a variable is expected behind the comma",
+                        )
+                        .into());
                     }
                 }
                 _ if pipe.vars.is_empty() => {
@@ -83,7 +94,11 @@ impl<'s> Parser<'s> {
                 }
                 _ => {
                     self.next += 1;
-                    return Err(Problem::new(token.at, "`:=` or `=` is expected behind the variables").into());
+                    return Err(Problem::new(
+                        token.at,
+                        "`:=` or `=` is expected behind the variables",
+                    )
+                    .into());
                 }
             }
         }
@@ -102,7 +117,9 @@ impl<'s> Parser<'s> {
     fn unknown_variable(&mut self, at: usize, name: &str, otherwise: &str) {
         let problem = Problem::new(at, format!("the variable `{name}` is not declared"));
         let near = functions::nearest(name, self.vars.iter().copied().filter(|v| *v != "$"));
-        let help = near.map_or(otherwise.to_owned(), |near| format!("did you mean `{near}`?"));
+        let help = near.map_or(otherwise.to_owned(), |near| {
+            format!("did you mean `{near}`?")
+        });
         self.unknown.push(problem.help(help));
     }
 
@@ -111,7 +128,10 @@ impl<'s> Parser<'s> {
             return Err(Problem::new(end.at, format!("a value is missing for {context}")).into());
         }
         for command in &pipe.commands[1..] {
-            if matches!(command.head.kind, Kind::Bool(_) | Kind::Dot | Kind::Nil | Kind::Number(_) | Kind::Text(_)) {
+            if matches!(
+                command.head.kind,
+                Kind::Bool(_) | Kind::Dot | Kind::Nil | Kind::Number(_) | Kind::Text(_)
+            ) {
                 return Err(Problem::new(command.head.at, "behind a `|` stands a function").into());
             }
         }
@@ -137,14 +157,19 @@ impl<'s> Parser<'s> {
         }
         let mut operands = operands.into_iter();
         match operands.next() {
-            Some(head) => Ok(Command { head, args: operands.collect() }),
+            Some(head) => Ok(Command {
+                head,
+                args: operands.collect(),
+            }),
             None => Err(Problem::new(start.at, "a command is missing here").into()),
         }
     }
 
     /// A term and the fields behind it; nothing when no operand comes.
     fn operand(&mut self) -> Result<Option<Operand<'s>>, Stop> {
-        let Some(term) = self.term()? else { return Ok(None) };
+        let Some(term) = self.term()? else {
+            return Ok(None);
+        };
         let mut fields = Vec::new();
         while self.peek().kind == Lexed::Field {
             fields.push(&self.take().text[1..]);
@@ -170,13 +195,16 @@ impl<'s> Parser<'s> {
     fn term(&mut self) -> Result<Option<Operand<'s>>, Stop> {
         let token = self.take_word();
         let at = token.at;
-        let wrong = |why: &str| Stop::Problem(Problem::new(at, format!("this is no Go template: {why}")));
+        let wrong =
+            |why: &str| Stop::Problem(Problem::new(at, format!("this is no Go template: {why}")));
         let kind = match token.kind {
             Lexed::Identifier => match functions::find(token.text) {
                 Some(function) => Kind::Function(function),
                 None => {
-                    let problem = Problem::new(at, format!("there is no function `{}`", token.text));
-                    self.unknown.push(problem.help(functions::instead(token.text)));
+                    let problem =
+                        Problem::new(at, format!("there is no function `{}`", token.text));
+                    self.unknown
+                        .push(problem.help(functions::instead(token.text)));
                     Kind::Unknown
                 }
             },
@@ -184,7 +212,11 @@ impl<'s> Parser<'s> {
             Lexed::Keyword if token.text == "nil" => Kind::Nil,
             Lexed::Variable => {
                 if !self.vars.contains(&token.text) {
-                    self.unknown_variable(at, token.text, "declare it with `:=` where it is to be known");
+                    self.unknown_variable(
+                        at,
+                        token.text,
+                        "declare it with `:=` where it is to be known",
+                    );
                 }
                 Kind::Variable(token.text, Vec::new())
             }
@@ -192,7 +224,9 @@ impl<'s> Parser<'s> {
             Lexed::Bool => Kind::Bool(token.text == "true"),
             Lexed::Number => Kind::Number(literal::number(token.text).map_err(wrong)?),
             Lexed::Character => Kind::Number(literal::character(token.text).map_err(wrong)?),
-            Lexed::Text2 | Lexed::Raw => Kind::Text(literal::unquote(token.text).map_err(wrong)?.into()),
+            Lexed::Text2 | Lexed::Raw => {
+                Kind::Text(literal::unquote(token.text).map_err(wrong)?.into())
+            }
             Lexed::LeftParen => {
                 self.depth_of_parens += 1;
                 if self.depth_of_parens > MAX_DEPTH {
@@ -216,9 +250,19 @@ fn unexpected(token: Token<'_>, context: &str) -> Problem {
         Lexed::Bad(why) => {
             let problem = bad(token.at, why);
             let dashed = why == "a character that no name holds" && token.text.starts_with('-');
-            if dashed { problem.help(r#"a key with a dash is read by `index .Values "the-key"`"#) } else { problem }
+            if dashed {
+                problem.help(r#"a key with a dash is read by `index .Values "the-key"`"#)
+            } else {
+                problem
+            }
         }
         Lexed::Close => Problem::new(token.at, format!("the action ends within {context}")),
-        _ => Problem::new(token.at, format!("this is no Go template: `{}` is not expected in {context}", token.text)),
+        _ => Problem::new(
+            token.at,
+            format!(
+                "this is no Go template: `{}` is not expected in {context}",
+                token.text
+            ),
+        ),
     }
 }

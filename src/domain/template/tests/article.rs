@@ -59,7 +59,10 @@ spec:
 "#;
 
 fn objects(environment: &str) -> Vec<Value> {
-    let context = Context { environment: environment.into(), ..context() };
+    let context = Context {
+        environment: environment.into(),
+        ..context()
+    };
     manifests("spring-cloud-a.yaml", MANIFEST, &context).unwrap()
 }
 
@@ -82,16 +85,30 @@ fn gray_carries_its_tag_and_prod_does_not() {
     assert_eq!(gray[1]["metadata"]["name"], "spring-cloud-a-gray");
 
     let prod = objects("prod");
-    assert_eq!(prod[0]["spec"]["template"]["metadata"]["labels"]["alicloud.service.tag"], Value::Null);
+    assert_eq!(
+        prod[0]["spec"]["template"]["metadata"]["labels"]["alicloud.service.tag"],
+        Value::Null
+    );
     assert_eq!(prod[1]["metadata"]["name"], "spring-cloud-a");
 }
 
 #[test]
 fn everything_missing_is_told_at_once_at_its_place() {
-    let bare = Context { app: "a".into(), environment: "gray".into(), namespace: "demo".into(), ..Context::default() };
+    let bare = Context {
+        app: "a".into(),
+        environment: "gray".into(),
+        namespace: "demo".into(),
+        ..Context::default()
+    };
     let errors = manifests("spring-cloud-a.yaml", MANIFEST, &bare).unwrap_err();
-    let places: Vec<(usize, usize)> = errors.iter().map(|e: &TemplateError| (e.line, e.column)).collect();
-    assert_eq!(places, [(9, 16), (27, 19), (30, 29), (36, 22), (51, 14), (52, 20)]);
+    let places: Vec<(usize, usize)> = errors
+        .iter()
+        .map(|e: &TemplateError| (e.line, e.column))
+        .collect();
+    assert_eq!(
+        places,
+        [(9, 16), (27, 19), (30, 29), (36, 22), (51, 14), (52, 20)]
+    );
     assert_eq!(
         errors[0].to_string(),
         "spring-cloud-a.yaml:9:16: nothing is known as `.Values.replicas`: `replicas` is missing; give environment \"gray\" \
@@ -108,7 +125,10 @@ fn everything_missing_is_told_at_once_at_its_place() {
 fn the_placeholders_are_what_the_template_needs() {
     let all = placeholders("spring-cloud-a.yaml", MANIFEST).unwrap();
     let mut paths: Vec<&str> = all.iter().map(|p| p.path.as_str()).collect();
-    assert_eq!((all[0].path.as_str(), all[0].line, all[0].column), (".AppStack.envName", 4, 27));
+    assert_eq!(
+        (all[0].path.as_str(), all[0].line, all[0].column),
+        (".AppStack.envName", 4, 27)
+    );
     paths.sort();
     paths.dedup();
     assert_eq!(
@@ -127,7 +147,10 @@ fn the_placeholders_are_what_the_template_needs() {
 
 #[test]
 fn the_scraped_form_without_spaces_gets_a_hint() {
-    let scraped = MANIFEST.replace(r#"{{- if eq .AppStack.envName "gray" }}"#, r#"{{-ifeq.AppStack.envName"gray"}}"#);
+    let scraped = MANIFEST.replace(
+        r#"{{- if eq .AppStack.envName "gray" }}"#,
+        r#"{{-ifeq.AppStack.envName"gray"}}"#,
+    );
     let scraped = scraped.replace("{{-ifeq", "{{ ifeq");
     let errors = manifests("a.yaml", &scraped, &context()).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:#?}");
@@ -139,26 +162,44 @@ fn the_scraped_form_without_spaces_gets_a_hint() {
 
 #[test]
 fn mistakes_in_the_yaml_are_told_at_the_templates_line() {
-    let twice = MANIFEST.replace("        imagePullPolicy: Always\n", "        image: {{ .AppStack.appName }}\n");
+    let twice = MANIFEST.replace(
+        "        imagePullPolicy: Always\n",
+        "        image: {{ .AppStack.appName }}\n",
+    );
     let errors = manifests("a.yaml", &twice, &context()).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:#?}");
     // One line fewer in the template: `{{- end }}` renders none.
-    assert_eq!((errors[0].line, errors[0].rendered_line), (28, Some(26)), "{}", errors[0]);
-    assert!(errors[0].to_string().contains("(line 26 of the rendered manifest)"), "{}", errors[0]);
+    assert_eq!(
+        (errors[0].line, errors[0].rendered_line),
+        (28, Some(26)),
+        "{}",
+        errors[0]
+    );
+    assert!(
+        errors[0]
+            .to_string()
+            .contains("(line 26 of the rendered manifest)"),
+        "{}",
+        errors[0]
+    );
 
-    let nameless =
-        MANIFEST.replace("  name: {{ .AppStack.appName }}{{ if eq .AppStack.envName \"gray\" }}-gray{{ end }}\n", "");
+    let nameless = MANIFEST.replace(
+        "  name: {{ .AppStack.appName }}{{ if eq .AppStack.envName \"gray\" }}-gray{{ end }}\n",
+        "",
+    );
     let errors = manifests("a.yaml", &nameless, &context()).unwrap_err();
     assert_eq!(errors.len(), 1);
-    assert_eq!((errors[0].line, errors[0].message.as_str()), (40, "Service has no metadata.name (a non-empty text)"));
+    assert_eq!(
+        (errors[0].line, errors[0].message.as_str()),
+        (40, "Service has no metadata.name (a non-empty text)")
+    );
 }
 
 #[test]
 fn a_build_job_knows_its_build() {
     let mut context = context();
     context.build.insert("image".into(), "r/a:2".into());
-    let job =
-        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: build}\nspec: {image: '{{ .Build.image }}', mode: 0644}\n";
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: build}\nspec: {image: '{{ .Build.image }}', mode: 0644}\n";
     let objects = manifests("job", job, &context).unwrap();
     assert_eq!(objects[0]["spec"], json!({"image": "r/a:2", "mode": 420}));
     assert!(manifests("job", job, &super::context()).is_err());

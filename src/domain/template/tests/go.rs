@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 fn answers_as_go_does() {
     let all: Value = serde_json::from_str(include_str!("go.json")).unwrap();
     let values: BTreeMap<String, Value> = serde_json::from_value(all["values"].clone()).unwrap();
-    let context = Context { values, ..super::context() };
+    let context = Context {
+        values,
+        ..super::context()
+    };
     let cases = all["cases"].as_array().unwrap();
     assert!(cases.len() > 300);
     let mut wrong = Vec::new();
@@ -22,5 +25,11 @@ fn answers_as_go_does() {
             (ours, go) => wrong.push(format!("{source:?}\n  ours {ours:?}\n  Go   {go:?}")),
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }

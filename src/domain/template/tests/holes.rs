@@ -7,13 +7,34 @@ use serde_json::json;
 #[test]
 fn unbalanced_blocks_are_errors() {
     for (source, says) in [
-        ("a: 1\n{{ end }}\nb: 2\n", "t:2:1: this `end` closes nothing; remove it, or open its block"),
-        ("a\n{{ if .Values.off }}x", "t:2:1: this `if` is never closed; add `{{ end }}` where it should end"),
-        ("{{ else }}x", "t:1:1: this `else` belongs to no `if`, `with` or `range`"),
-        ("{{ if .Values.off }}{{ else }}{{ else }}{{ end }}", "t:1:31: this `if` has an `else` already"),
-        ("{{ define \"x\" }}a{{ else }}b{{ end }}", "t:1:18: this `else` belongs to no `if`, `with` or `range`"),
-        ("{{ if .Values.off }}{{ endif }}", "t:1:21: there is no `endif`; every block ends with `{{ end }}`"),
-        ("a\nb {{ .Values.port", "t:2:3: this `{{` is never closed; add `}}`"),
+        (
+            "a: 1\n{{ end }}\nb: 2\n",
+            "t:2:1: this `end` closes nothing; remove it, or open its block",
+        ),
+        (
+            "a\n{{ if .Values.off }}x",
+            "t:2:1: this `if` is never closed; add `{{ end }}` where it should end",
+        ),
+        (
+            "{{ else }}x",
+            "t:1:1: this `else` belongs to no `if`, `with` or `range`",
+        ),
+        (
+            "{{ if .Values.off }}{{ else }}{{ else }}{{ end }}",
+            "t:1:31: this `if` has an `else` already",
+        ),
+        (
+            "{{ define \"x\" }}a{{ else }}b{{ end }}",
+            "t:1:18: this `else` belongs to no `if`, `with` or `range`",
+        ),
+        (
+            "{{ if .Values.off }}{{ endif }}",
+            "t:1:21: there is no `endif`; every block ends with `{{ end }}`",
+        ),
+        (
+            "a\nb {{ .Values.port",
+            "t:2:3: this `{{` is never closed; add `}}`",
+        ),
         ("{{/* no end", "t:1:1: this `{{` is never closed; add `}}`"),
         (
             "{{ if 1 }}{{ define \"x\" }}{{ end }}{{ end }}",
@@ -27,7 +48,10 @@ fn unbalanced_blocks_are_errors() {
 
 #[test]
 fn braces_in_quotes_and_comments_are_none() {
-    assert_eq!(ok("{{ \"}} {{ end }}\" }}{{/* {{ end }} */}}{{ `}}` }}|{{- /* x */ -}} |"), "}} {{ end }}}}||");
+    assert_eq!(
+        ok("{{ \"}} {{ end }}\" }}{{/* {{ end }} */}}{{ `}}` }}|{{- /* x */ -}} |"),
+        "}} {{ end }}}}||"
+    );
     assert_eq!(ok("a }} b {{ printf \"%s\" `\"` }}"), "a }} b \"");
 }
 
@@ -42,17 +66,37 @@ fn a_missing_key_names_itself_and_its_place() {
         "t:1:4: nothing is known as `.appName`: `appName` is missing; a template knows .AppStack and .Values"
     );
     assert!(shown("{{ .AppStack.version }}").contains("AppStack has appName, envName, namespace"));
-    assert!(shown("{{ range .Values.hosts }}{{ .wieght }}{{ break }}{{ end }}").contains("did you mean `weight`?"));
+    assert!(
+        shown("{{ range .Values.hosts }}{{ .wieght }}{{ break }}{{ end }}")
+            .contains("did you mean `weight`?")
+    );
     assert!(shown("{{ .Values.port.number }}").contains("there is no `number` in a number"));
-    assert!(shown("{{ with .Values.labels }}{{ .color }}{{ end }}").contains("there are team, tier"));
-    assert_eq!(wrong("{{ range .Values.hosts }}{{ .x }}{{ end }}").len(), 1, "the same mistake twice is one");
-    assert_eq!(wrong("{{ .Values.a }} {{ .Values.b }}\n{{ if .Values.c }}x{{ end }}").len(), 3);
+    assert!(
+        shown("{{ with .Values.labels }}{{ .color }}{{ end }}").contains("there are team, tier")
+    );
+    assert_eq!(
+        wrong("{{ range .Values.hosts }}{{ .x }}{{ end }}").len(),
+        1,
+        "the same mistake twice is one"
+    );
+    assert_eq!(
+        wrong("{{ .Values.a }} {{ .Values.b }}\n{{ if .Values.c }}x{{ end }}").len(),
+        3
+    );
 }
 
 #[test]
 fn only_branches_that_run_must_be_complete() {
-    assert_eq!(ok("{{ if .Values.off }}{{ .Values.missing }}{{ else }}fine{{ end }}"), "fine");
-    assert_eq!(ok("{{ if and .Values.off .Values.missing }}x{{ end }}{{ or .Values.port .Values.missing }}"), "20001");
+    assert_eq!(
+        ok("{{ if .Values.off }}{{ .Values.missing }}{{ else }}fine{{ end }}"),
+        "fine"
+    );
+    assert_eq!(
+        ok(
+            "{{ if and .Values.off .Values.missing }}x{{ end }}{{ or .Values.port .Values.missing }}"
+        ),
+        "20001"
+    );
 }
 
 #[test]
@@ -61,7 +105,10 @@ fn null_is_never_printed() {
         shown("{{ .Values.nothing }}"),
         "t:1:4: `.Values.nothing` has no value to print; give it one, or write `default …` behind it"
     );
-    assert_eq!(ok("{{ if .Values.nothing }}x{{ else }}none{{ end }}"), "none");
+    assert_eq!(
+        ok("{{ if .Values.nothing }}x{{ else }}none{{ end }}"),
+        "none"
+    );
     assert_eq!(ok("{{ .Values.nothing | default 3 }}"), "3");
     for source in [
         "{{ html nil }}",
@@ -79,15 +126,26 @@ fn null_is_never_printed() {
 #[test]
 fn default_is_for_missing_keys() {
     assert_eq!(
-        ok("{{ .Values.x | default \"y\" }}{{ default \"z\" .Values.x.y.z }}{{ (.Values.q | default 1) }}"),
+        ok(
+            "{{ .Values.x | default \"y\" }}{{ default \"z\" .Values.x.y.z }}{{ (.Values.q | default 1) }}"
+        ),
         "yz1"
     );
     assert_eq!(
-        ok("{{ .Values.port | default 1 }}{{ coalesce .Values.a .Values.b .Values.text }}{{ empty .Values.x }}"),
+        ok(
+            "{{ .Values.port | default 1 }}{{ coalesce .Values.a .Values.b .Values.text }}{{ empty .Values.x }}"
+        ),
         "20001hello worldtrue"
     );
-    assert_eq!(shown("a: {{ required \"set the key\" .Values.key }}"), "t:1:7: `required`: set the key");
-    assert_eq!(wrong("{{ .Values.x | upper | default \"y\" }}").len(), 1, "what is missing for `upper` is missing");
+    assert_eq!(
+        shown("a: {{ required \"set the key\" .Values.key }}"),
+        "t:1:7: `required`: set the key"
+    );
+    assert_eq!(
+        wrong("{{ .Values.x | upper | default \"y\" }}").len(),
+        1,
+        "what is missing for `upper` is missing"
+    );
 }
 
 #[test]
@@ -96,29 +154,54 @@ fn unknown_functions_are_found_before_they_run() {
         shown("{{ if .Values.off }}{{ .Values.x | qoute }}{{ end }}"),
         "t:1:36: there is no function `qoute`; did you mean `quote`?"
     );
-    assert!(shown("{{ include \"x\" . }}").contains("`include` is Helm's: write `{{ template \"name\" . }}`"));
+    assert!(
+        shown("{{ include \"x\" . }}")
+            .contains("`include` is Helm's: write `{{ template \"name\" . }}`")
+    );
     assert!(shown("{{ now }}").contains("must render the same each time"));
-    assert_eq!(wrong("{{ foobar 1 }}{{ .Values.missing }}").len(), 2, "with all else at once");
+    assert_eq!(
+        wrong("{{ foobar 1 }}{{ .Values.missing }}").len(),
+        2,
+        "with all else at once"
+    );
 }
 
 #[test]
 fn words_run_together_get_a_hint() {
     for (source, meant) in [
-        ("{{ ifeq.AppStack.envName\"gray\" }}x{{ end }}", "if eq .AppStack.envName \"gray\""),
+        (
+            "{{ ifeq.AppStack.envName\"gray\" }}x{{ end }}",
+            "if eq .AppStack.envName \"gray\"",
+        ),
         ("{{ifnot.Values.off}}x{{end}}", "if not .Values.off"),
-        ("{{ eq.AppStack.envName\"gray\" }}", "eq .AppStack.envName \"gray\""),
-        ("{{ if .Values.off }}{{ elseif .Values.port }}{{ end }}", "else if .Values.port"),
+        (
+            "{{ eq.AppStack.envName\"gray\" }}",
+            "eq .AppStack.envName \"gray\"",
+        ),
+        (
+            "{{ if .Values.off }}{{ elseif .Values.port }}{{ end }}",
+            "else if .Values.port",
+        ),
     ] {
         let error = shown(source);
-        assert!(error.contains(&format!("did you mean `{meant}`?")), "{error}");
+        assert!(
+            error.contains(&format!("did you mean `{meant}`?")),
+            "{error}"
+        );
     }
-    assert_eq!(ok("{{if.Values.port}}Go takes this{{end}}"), "Go takes this");
+    assert_eq!(
+        ok("{{if.Values.port}}Go takes this{{end}}"),
+        "Go takes this"
+    );
 }
 
 #[test]
 fn lists_and_maps_do_not_print_themselves() {
     assert!(shown("x: {{ .Values.labels }}").contains("write `{{ .Values.labels | toJson }}`"));
-    assert_eq!(ok("x: {{ .Values.hosts | toJson }}"), r#"x: [{"name":"a","weight":1},{"name":"b","weight":2}]"#);
+    assert_eq!(
+        ok("x: {{ .Values.hosts | toJson }}"),
+        r#"x: [{"name":"a","weight":1},{"name":"b","weight":2}]"#
+    );
 }
 
 #[test]
@@ -127,15 +210,22 @@ fn named_templates() {
         ok("{{ define \"l\" }}app: {{ .AppStack.appName }}{{ end }}{{ template \"l\" . }}"),
         "app: spring-cloud-a"
     );
-    assert_eq!(ok("{{ block \"l\" .Values.labels }}{{ .team }}{{ end }}"), "shop");
+    assert_eq!(
+        ok("{{ block \"l\" .Values.labels }}{{ .team }}{{ end }}"),
+        "shop"
+    );
     assert_eq!(
         shown("{{ define \"labels\" }}{{ end }}{{ template \"lables\" . }}"),
         "t:1:34: no template \"lables\" is defined; did you mean \"labels\"?"
     );
     assert!(
-        shown("{{ define \"l\" }}{{ .AppStack.appName }}{{ end }}{{ template \"l\" }}").contains("called without data")
+        shown("{{ define \"l\" }}{{ .AppStack.appName }}{{ end }}{{ template \"l\" }}")
+            .contains("called without data")
     );
-    assert!(shown("{{ define \"l\" }}{{ template \"l\" . }}{{ end }}{{ template \"l\" . }}").contains("without end"));
+    assert!(
+        shown("{{ define \"l\" }}{{ template \"l\" . }}{{ end }}{{ template \"l\" . }}")
+            .contains("without end")
+    );
     assert_eq!(
         shown("{{ define \"l\" }}a{{ end }}\n{{ define \"l\" }}b{{ end }}"),
         "t:2:4: the template \"l\" is defined twice"
@@ -168,9 +258,20 @@ fn names_that_nobody_knows_are_errors_also_where_nothing_runs() {
         shown("{{ if false }}{{ $nope = 1 }}{{ end }}ok"),
         "t:1:18: the variable `$nope` is not declared; write `:=` to declare it"
     );
-    assert_eq!(wrong("{{ $a }}{{ $b }}{{ foo }}{{ template `x` }}{{ .Values.missing }}").len(), 5, "all at once");
-    assert_eq!(wrong("{{ 08 }}{{ print 1 }}{{ \"\\d\" }}{{ (1 }}{{ `a }}").len(), 4, "what cannot be read too");
-    assert!(placeholders("t", "{{ if false }}{{ $nope }}{{ end }}").is_err(), "also where nothing is rendered");
+    assert_eq!(
+        wrong("{{ $a }}{{ $b }}{{ foo }}{{ template `x` }}{{ .Values.missing }}").len(),
+        5,
+        "all at once"
+    );
+    assert_eq!(
+        wrong("{{ 08 }}{{ print 1 }}{{ \"\\d\" }}{{ (1 }}{{ `a }}").len(),
+        4,
+        "what cannot be read too"
+    );
+    assert!(
+        placeholders("t", "{{ if false }}{{ $nope }}{{ end }}").is_err(),
+        "also where nothing is rendered"
+    );
 }
 
 #[test]
@@ -190,12 +291,27 @@ fn nothing_is_no_text() {
 fn better_than_go_and_sprig_on_purpose() {
     for (source, text) in [
         // Sprig tells whole numbers of two kinds apart; Helm users learn it the hard way.
-        ("{{ repeat (add 1 2) \"x\" }} {{ has 3 (list (add 1 2)) }} {{ trunc (int64 2) \"abc\" }}", "xxx true ab"),
+        (
+            "{{ repeat (add 1 2) \"x\" }} {{ has 3 (list (add 1 2)) }} {{ trunc (int64 2) \"abc\" }}",
+            "xxx true ab",
+        ),
         ("{{ squote \"it's\" }}", "'it''s'"),
-        ("{{ trunc 3 \"灰度\" }}|{{ trunc -4 \"灰度\" }}|{{ trunc 4 \"灰度\" }}", "灰|度|灰"),
-        ("{{ keys (dict \"b\" 1 \"a\" 2) (dict \"c\" 1) | join \",\" }}", "a,b,c"),
-        ("{{ slice (list 1 2 3) 1 2 | toJson }} {{ slice \"abc\" 1 }}", "[2] bc"),
-        ("{{ get .Values.nothing \"x\" }}{{ hasKey .Values.nothing \"x\" }}", "false"),
+        (
+            "{{ trunc 3 \"灰度\" }}|{{ trunc -4 \"灰度\" }}|{{ trunc 4 \"灰度\" }}",
+            "灰|度|灰",
+        ),
+        (
+            "{{ keys (dict \"b\" 1 \"a\" 2) (dict \"c\" 1) | join \",\" }}",
+            "a,b,c",
+        ),
+        (
+            "{{ slice (list 1 2 3) 1 2 | toJson }} {{ slice \"abc\" 1 }}",
+            "[2] bc",
+        ),
+        (
+            "{{ get .Values.nothing \"x\" }}{{ hasKey .Values.nothing \"x\" }}",
+            "false",
+        ),
         ("{{ toYaml (dict \"<<\" 1) }}", "\"<<\": 1"),
     ] {
         assert_eq!(ok(source), text, "{source}");
@@ -220,19 +336,55 @@ fn better_than_go_and_sprig_on_purpose() {
 #[test]
 fn what_go_can_this_can() {
     for (source, text) in [
-        ("{{ range $i, $h := .Values.hosts }}{{ if $i }},{{ end }}{{ $h.name }}={{ .weight }}{{ end }}", "a=1,b=2"),
-        ("{{ range $k, $v := .Values.labels }}{{ $k }}:{{ $v }} {{ end }}", "team:shop tier:web "),
-        ("{{ $x := 1 }}{{ range .Values.hosts }}{{ $x = .weight }}{{ end }}{{ $x }}", "2"),
-        ("{{ with .Values.labels }}{{ $.AppStack.envName }}-{{ .team }}{{ end }}", "gray-shop"),
-        ("{{ if and (eq .AppStack.envName \"gray\") (gt .Values.replicas 1) }}yes{{ else }}no{{ end }}", "yes"),
-        ("{{ if eq .AppStack.envName \"test\" \"gray\" }}one of{{ end }}", "one of"),
-        ("{{ range .Values.none | default list }}x{{ else }}none{{ end }}", "none"),
-        ("{{ index .Values \"port\" }} {{ (index .Values.hosts 1).name }} {{ len .Values.hosts }}", "20001 b 2"),
-        ("{{ printf \"%s-%03d\" .AppStack.appName 7 }}", "spring-cloud-a-007"),
-        ("{{ .AppStack.namespace }}/{{ .Values.namespace }}/{{ .AppStack.replicas }}", "demo/demo/2"),
+        (
+            "{{ range $i, $h := .Values.hosts }}{{ if $i }},{{ end }}{{ $h.name }}={{ .weight }}{{ end }}",
+            "a=1,b=2",
+        ),
+        (
+            "{{ range $k, $v := .Values.labels }}{{ $k }}:{{ $v }} {{ end }}",
+            "team:shop tier:web ",
+        ),
+        (
+            "{{ $x := 1 }}{{ range .Values.hosts }}{{ $x = .weight }}{{ end }}{{ $x }}",
+            "2",
+        ),
+        (
+            "{{ with .Values.labels }}{{ $.AppStack.envName }}-{{ .team }}{{ end }}",
+            "gray-shop",
+        ),
+        (
+            "{{ if and (eq .AppStack.envName \"gray\") (gt .Values.replicas 1) }}yes{{ else }}no{{ end }}",
+            "yes",
+        ),
+        (
+            "{{ if eq .AppStack.envName \"test\" \"gray\" }}one of{{ end }}",
+            "one of",
+        ),
+        (
+            "{{ range .Values.none | default list }}x{{ else }}none{{ end }}",
+            "none",
+        ),
+        (
+            "{{ index .Values \"port\" }} {{ (index .Values.hosts 1).name }} {{ len .Values.hosts }}",
+            "20001 b 2",
+        ),
+        (
+            "{{ printf \"%s-%03d\" .AppStack.appName 7 }}",
+            "spring-cloud-a-007",
+        ),
+        (
+            "{{ .AppStack.namespace }}/{{ .Values.namespace }}/{{ .AppStack.replicas }}",
+            "demo/demo/2",
+        ),
         ("a  {{- 1 -}}  b", "a1b"),
-        ("{{ if .Values.off }}a{{ else if .Values.port }}b{{ else }}c{{ end }}", "b"),
-        ("{{ range .Values.hosts }}{{ if eq .name \"a\" }}{{ continue }}{{ end }}{{ .name }}{{ end }}", "b"),
+        (
+            "{{ if .Values.off }}a{{ else if .Values.port }}b{{ else }}c{{ end }}",
+            "b",
+        ),
+        (
+            "{{ range .Values.hosts }}{{ if eq .name \"a\" }}{{ continue }}{{ end }}{{ .name }}{{ end }}",
+            "b",
+        ),
     ] {
         assert_eq!(ok(source), text, "{source}");
     }
@@ -242,7 +394,15 @@ fn what_go_can_this_can() {
 fn a_value_of_the_environment_overrides_the_namespace() {
     let mut context = context();
     context.values.insert("namespace".into(), json!("other"));
-    assert_eq!(render("t", "{{ .Values.namespace }} {{ .AppStack.namespace }}", &context).unwrap(), "other demo");
+    assert_eq!(
+        render(
+            "t",
+            "{{ .Values.namespace }} {{ .AppStack.namespace }}",
+            &context
+        )
+        .unwrap(),
+        "other demo"
+    );
     assert!(render("t", "{{ .Values.x }}", &Context::default()).is_err());
 }
 
@@ -251,7 +411,11 @@ fn placeholders_are_followed_into_blocks() {
     let source = "{{ with .Values.labels }}{{ .team }}{{ $.AppStack.envName }}{{ end }}\n\
         {{ range $i, $h := .Values.hosts }}{{ $h.name }}{{ .weight }}{{ end }}\n\
         {{ $a := .AppStack }}{{ $a.image.backend | quote }}{{ define \"x\" }}{{ .port }}{{ end }}{{ template \"x\" .Values }}";
-    let paths: Vec<String> = placeholders("t", source).unwrap().into_iter().map(|p| p.path).collect();
+    let paths: Vec<String> = placeholders("t", source)
+        .unwrap()
+        .into_iter()
+        .map(|p| p.path)
+        .collect();
     for path in [
         ".Values.labels.team",
         ".AppStack.envName",
@@ -267,30 +431,51 @@ fn placeholders_are_followed_into_blocks() {
 
 #[test]
 fn depth_is_bounded_without_a_crash() {
-    for open in ["{{ if 1 }}", "{{ range 1 }}", "{{ with 1 }}", "{{ block \"x\" . }}"] {
+    for open in [
+        "{{ if 1 }}",
+        "{{ range 1 }}",
+        "{{ with 1 }}",
+        "{{ block \"x\" . }}",
+    ] {
         for depth in [40, 41, 3000] {
             let source = format!("{}x{}", open.repeat(depth), "{{ end }}".repeat(depth));
             match render("t", &source, &context()) {
                 Ok(text) => assert!(depth == 40 && text == "x", "{open} {depth}"),
                 // The same name forty times over: not a matter of depth.
-                Err(errors) if depth == 40 => assert!(errors[0].message.contains("twice"), "{}", errors[0]),
-                Err(errors) => assert!(depth > 40 && errors[0].message.contains("depth"), "{}", errors[0]),
+                Err(errors) if depth == 40 => {
+                    assert!(errors[0].message.contains("twice"), "{}", errors[0])
+                }
+                Err(errors) => assert!(
+                    depth > 40 && errors[0].message.contains("depth"),
+                    "{}",
+                    errors[0]
+                ),
             }
         }
     }
-    let parentheses = |depth: usize| format!("{{{{ {}1{} }}}}", "(".repeat(depth), ")".repeat(depth));
+    let parentheses =
+        |depth: usize| format!("{{{{ {}1{} }}}}", "(".repeat(depth), ")".repeat(depth));
     assert_eq!(ok(&parentheses(40)), "1");
     assert!(shown(&parentheses(3000)).contains("depth"));
     let chain = |length: usize| {
-        format!("{{{{ if .Values.off }}}}a{}{{{{ end }}}}", "{{ else if .Values.off }}b".repeat(length))
+        format!(
+            "{{{{ if .Values.off }}}}a{}{{{{ end }}}}",
+            "{{ else if .Values.off }}b".repeat(length)
+        )
     };
     assert_eq!(ok(&chain(38)), "");
     assert!(shown(&chain(3000)).contains("depth"));
     // The deepest of all: a template that calls itself, deep inside blocks and parentheses.
-    let inside =
-        format!("{}{}{{{{ template \"x\" . }}}}{}", "{{ if 1 }}".repeat(38), parentheses(40), "{{ end }}".repeat(38));
+    let inside = format!(
+        "{}{}{{{{ template \"x\" . }}}}{}",
+        "{{ if 1 }}".repeat(38),
+        parentheses(40),
+        "{{ end }}".repeat(38)
+    );
     assert!(
-        shown(&format!("{{{{ define \"x\" }}}}{inside}{{{{ end }}}}{{{{ template \"x\" . }}}}"))
-            .contains("without end")
+        shown(&format!(
+            "{{{{ define \"x\" }}}}{inside}{{{{ end }}}}{{{{ template \"x\" . }}}}"
+        ))
+        .contains("without end")
     );
 }

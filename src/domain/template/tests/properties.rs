@@ -34,7 +34,11 @@ fn any_text_renders_or_says_where_it_is_wrong() {
             match render("t", &source, &context()) {
                 Ok(text) => {
                     let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-                    prop_assert!(!text.contains("<no value>") && !text.contains(odd), "{:?}", text);
+                    prop_assert!(
+                        !text.contains("<no value>") && !text.contains(odd),
+                        "{:?}",
+                        text
+                    );
                 }
                 Err(errors) => {
                     prop_assert!(!errors.is_empty());

@@ -20,11 +20,23 @@ use crate::{
 pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bool) {
     let at = run.at();
     let name = run.status.tasks[index].name.clone();
-    let Batches { all, amounts, progress, done, upto } = told;
+    let Batches {
+        all,
+        amounts,
+        progress,
+        done,
+        upto,
+    } = told;
     let (done, upto) = (*done, *upto);
-    let target = |r: &super::workloads::Rolled| batches::targets(amounts, r.manifest.size(run.workload(&r.item)));
+    let target = |r: &super::workloads::Rolled| {
+        batches::targets(amounts, r.manifest.size(run.workload(&r.item)))
+    };
     let targets: Vec<Vec<u32>> = all.iter().map(target).collect();
-    let sum = |i: usize| targets.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i]));
+    let sum = |i: usize| {
+        targets
+            .iter()
+            .fold(0, |sum: u32, t| sum.saturating_add(t[i]))
+    };
     let list = &mut run.status.tasks[index].batches;
     let begun = list.iter().any(|b| b.started_at.is_some());
     // Of another size before any was done: what an earlier rollout had left was taken off first.
@@ -41,7 +53,10 @@ pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bo
     } else {
         0
     };
-    let phase = progress.iter().map(|p| p.phase).find(|p| matches!(p, BatchPhase::Surging | BatchPhase::Retiring));
+    let phase = progress
+        .iter()
+        .map(|p| p.phase)
+        .find(|p| matches!(p, BatchPhase::Surging | BatchPhase::Retiring));
     let mut finished = vec![];
     for (i, batch) in list.iter_mut().enumerate() {
         if whole {
@@ -63,21 +78,36 @@ pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bo
     let n = list.len();
     for (number, target) in finished {
         let pods = if target == 1 { "pod" } else { "pods" };
-        run.history("engine", format!("batch {number} of {n} done"), Some(&name), Some(format!("{target} new {pods}")));
+        run.history(
+            "engine",
+            format!("batch {number} of {n} done"),
+            Some(&name),
+            Some(format!("{target} new {pods}")),
+        );
     }
 }
 
 /// The task's phase and words, and whether it took too long.
-pub(super) fn tell(deploy: &Deploy, run: &mut Run, waits: Vec<String>, acting: bool) -> Result<Flow, String> {
+pub(super) fn tell(
+    deploy: &Deploy,
+    run: &mut Run,
+    waits: Vec<String>,
+    acting: bool,
+) -> Result<Flow, String> {
     let task = &run.status.tasks[deploy.index];
     let n = task.batches.len();
-    let current = task.batches.iter().position(|b| b.phase != BatchPhase::Done);
+    let current = task
+        .batches
+        .iter()
+        .position(|b| b.phase != BatchPhase::Done);
     let trouble = run.o.trouble.map(|t| t.message.clone());
     if let (Some(i), true, true) = (current, waits.is_empty(), !acting) {
         let done = i.checked_sub(1).map_or(0, |i| task.batches[i].target);
         let total = task.batches.last().map_or(0, |b| b.target);
-        let words =
-            format!("batch {i} of {n} done, {done} of {total} pods new; batch {} waits to be let through", i + 1);
+        let words = format!(
+            "batch {i} of {n} done, {done} of {total} pods new; batch {} waits to be let through",
+            i + 1
+        );
         run.set_phase(deploy.index, TaskPhase::Waiting, Some(words));
         return Ok(Flow::Stay);
     }
@@ -88,7 +118,10 @@ pub(super) fn tell(deploy: &Deploy, run: &mut Run, waits: Vec<String>, acting: b
         if begun {
             let spent = run.spent(deploy.index, Lasting::Batch(i));
             if spent >= most {
-                return Err(format!("batch {} of {n} is not done within {most} s: {words}", i + 1));
+                return Err(format!(
+                    "batch {} of {n} is not done within {most} s: {words}",
+                    i + 1
+                ));
             }
             run.look_in(SignedDuration::from_secs(most - spent));
         }
@@ -109,12 +142,20 @@ pub(super) fn note_inventory(deploy: &Deploy, run: &mut Run, state: EnvironmentS
     let mut inventory = vec![];
     for object in &deploy.objects {
         let item = key(object);
-        let uid = run.o.objects.get(&item).map(|s| s.uid.clone()).unwrap_or_default();
+        let uid = run
+            .o
+            .objects
+            .get(&item)
+            .map(|s| s.uid.clone())
+            .unwrap_or_default();
         inventory.push(InventoryItem { uid, ..item });
     }
     // What an earlier deploy left and the manifests no longer name is kept until the clean-up.
     for item in &before.inventory {
-        let named = |i: &InventoryItem| InventoryItem { uid: String::new(), ..i.clone() };
+        let named = |i: &InventoryItem| InventoryItem {
+            uid: String::new(),
+            ..i.clone()
+        };
         let there = seen(run, name, item).is_some() || unseen(run, [item]).is_some();
         if !inventory.iter().any(|i| named(i) == named(item)) && there {
             inventory.push(item.clone());

@@ -46,7 +46,11 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
     let mut all = vec![];
     for object in deploy.objects.iter().filter(|o| is_rolled(&key(o))) {
         let object = marked(run, object, run.o.objects.get(&key(object)));
-        all.push(Rolled { item: key(&object), manifest: Manifest::of(&object)?, object });
+        all.push(Rolled {
+            item: key(&object),
+            manifest: Manifest::of(&object)?,
+            object,
+        });
     }
     let rollout = &deploy.environment.rollout;
     for Rolled { item, .. } in &all {
@@ -56,10 +60,19 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
     }
     let amounts = frozen(run, deploy.index, &all).unwrap_or_else(|| {
         let size = |r: &Rolled| Some(r.manifest.size(Some(run.workload(&r.item)?)));
-        batches::batches(&rollout.batches, &all.iter().filter_map(size).collect::<Vec<_>>())
+        batches::batches(
+            &rollout.batches,
+            &all.iter().filter_map(size).collect::<Vec<_>>(),
+        )
     });
     let task = run.status.tasks[deploy.index].clone();
-    let level = run.spec().control.allow.get(&task.name).copied().unwrap_or(0);
+    let level = run
+        .spec()
+        .control
+        .allow
+        .get(&task.name)
+        .copied()
+        .unwrap_or(0);
     let allowed_of = |all: usize| batches::allowed(rollout.pause, level, all);
     let allowed = allowed_of(amounts.len());
     let (release, release_uid) = (run.name(), run.uid());
@@ -77,41 +90,78 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
     };
     let progress = |r: &Rolled| {
         let known = run.known(deploy.index, &r.item);
-        Goal { records: known.records(), ..plan.of(&r.manifest) }.progress(run.workload(&r.item))
+        Goal {
+            records: known.records(),
+            ..plan.of(&r.manifest)
+        }
+        .progress(run.workload(&r.item))
     };
     let progress: Vec<Progress> = all.iter().map(progress).collect();
-    let done = progress.iter().map(|p| p.done).min().unwrap_or(amounts.len());
+    let done = progress
+        .iter()
+        .map(|p| p.done)
+        .min()
+        .unwrap_or(amounts.len());
     let upto = (done + 1).min(allowed);
-    let mut looked = Looked { waits: vec![], stops: vec![], acting: upto > done, all_done: true };
+    let mut looked = Looked {
+        waits: vec![],
+        stops: vec![],
+        acting: upto > done,
+        all_done: true,
+    };
     let mut again: Option<SignedDuration> = None;
     let mut steps = vec![];
     let mut begins_anew = false;
     for rolled in &all {
-        let Rolled { item, object, manifest } = rolled;
+        let Rolled {
+            item,
+            object,
+            manifest,
+        } = rolled;
         let InventoryItem { kind, name, .. } = item;
-        let told = |why: String| if all.len() == 1 { why } else { format!("{name}: {why}") };
+        let told = |why: String| {
+            if all.len() == 1 {
+                why
+            } else {
+                format!("{name}: {why}")
+            }
+        };
         let seen = run.workload(item);
         if run.o.objects.get(item).is_some_and(|o| o.terminating) {
             if let Some(why) = gone::going(run, deploy.index, rolled, seen) {
                 looked.stops.push(format!("{kind} {name}: {why}"));
             }
-            looked.waits.push(told(format!("waits for the old {kind} {name} to be gone")));
+            looked
+                .waits
+                .push(told(format!("waits for the old {kind} {name} to be gone")));
             looked.all_done = false;
             continue;
         }
         let by = Account::of(deploy.environment, item);
         let known = run.known(deploy.index, item);
-        let next = (Goal { upto, records: known.records(), ..plan.of(manifest) }).next(seen);
+        let next = (Goal {
+            upto,
+            records: known.records(),
+            ..plan.of(manifest)
+        })
+        .next(seen);
         looked.all_done &= next == Move::Done;
         match next {
             Move::Create => match gone::look(deploy, run, rolled, &|all| allowed_of(all) == all) {
                 Gone::Make => {
                     looked.waits.push(told(format!("makes {kind} {name}")));
-                    steps.push(Step::Apply { object: object.clone(), seen: None, force: false, by });
+                    steps.push(Step::Apply {
+                        object: object.clone(),
+                        seen: None,
+                        force: false,
+                        by,
+                    });
                 }
                 Gone::Again(step) => {
                     begins_anew = true;
-                    looked.waits.push(told(format!("makes {kind} {name} again, with its old version")));
+                    looked.waits.push(told(format!(
+                        "makes {kind} {name} again, with its old version"
+                    )));
                     steps.push(*step);
                 }
                 Gone::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
@@ -119,14 +169,26 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
             Move::Patch(patch, why) => {
                 run.keep_as_written(deploy.index, item, seen, &patch);
                 looked.waits.push(told(why.into()));
-                steps.push(Step::Patch { workload: item.clone(), patch, why, by });
+                steps.push(Step::Patch {
+                    workload: item.clone(),
+                    patch,
+                    why,
+                    by,
+                });
             }
             Move::Restore(patch, latch) => {
                 begins_anew = true;
                 run.keep_as_restored(deploy.index, item, seen, latch);
-                looked.waits.push(told(format!("brings {kind} {name} back with its old version")));
+                looked.waits.push(told(format!(
+                    "brings {kind} {name} back with its old version"
+                )));
                 let why = "back with its old version: nothing of it ran any more";
-                steps.push(Step::Patch { workload: item.clone(), patch, why, by });
+                steps.push(Step::Patch {
+                    workload: item.clone(),
+                    patch,
+                    why,
+                    by,
+                });
             }
             Move::Delete(pod, why) => {
                 looked.waits.push(told(why.clone()));
@@ -139,7 +201,9 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
             Move::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
             Move::Held if seen.is_none() => {
                 let gone = gone::held(run, deploy.index, item);
-                looked.stops.extend(gone.map(|why| format!("{kind} {name}: {why}")));
+                looked
+                    .stops
+                    .extend(gone.map(|why| format!("{kind} {name}: {why}")));
             }
             Move::Held | Move::Done => {}
         }
@@ -149,7 +213,13 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
         run.steps.extend(steps);
     }
     again.into_iter().for_each(|a| run.look_in(a));
-    let batches = Batches { all: &all, amounts: &amounts, progress, done, upto };
+    let batches = Batches {
+        all: &all,
+        amounts: &amounts,
+        progress,
+        done,
+        upto,
+    };
     tell::note_batches(run, deploy.index, &batches, hold);
     if begins_anew {
         // What is to be reached is known when it is there again.
@@ -160,6 +230,9 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
 
 /// The batches of a rollout under way.
 fn frozen(run: &Run, index: usize, all: &[Rolled]) -> Option<Vec<Amount>> {
-    let mark = |r: &Rolled| run.workload(&r.item)?.mark_of(run.uid(), &run.known(index, &r.item).records());
+    let mark = |r: &Rolled| {
+        run.workload(&r.item)?
+            .mark_of(run.uid(), &run.known(index, &r.item).records())
+    };
     all.iter().find_map(mark).map(|m| m.batches)
 }

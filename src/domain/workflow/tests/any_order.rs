@@ -54,32 +54,62 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// What a step may not do as things stand.
 fn check(c: &Cluster, step: &Step) {
-    let passed = |task: &str| c.status().tasks.iter().any(|t| t.name == task && t.phase.is_passed());
+    let passed = |task: &str| {
+        c.status()
+            .tasks
+            .iter()
+            .any(|t| t.name == task && t.phase.is_passed())
+    };
     let aborting = c.status().phase == ReleasePhase::Aborting;
-    let approved = c.approvals.iter().any(|a| a.spec.task == "gate" && a.spec.decision == Pass);
+    let approved = c
+        .approvals
+        .iter()
+        .any(|a| a.spec.task == "gate" && a.spec.decision == Pass);
     let ours = |item: &InventoryItem| item.name.starts_with(GRAY);
     match step {
         Step::Apply { object, .. } => {
-            assert!(passed("gate") && approved, "applied without approval: {object}");
-            if object["metadata"]["name"].as_str().is_some_and(|n| n.starts_with(PROD)) {
+            assert!(
+                passed("gate") && approved,
+                "applied without approval: {object}"
+            );
+            if object["metadata"]["name"]
+                .as_str()
+                .is_some_and(|n| n.starts_with(PROD))
+            {
                 assert!(passed("go"), "production before somebody said so");
             }
             if object["kind"] == "Service" && object["metadata"]["name"] == GRAY {
                 assert!(c.sims[&name(GRAY)].ready() > 0, "a Service before its pods");
             }
             let item = key(object);
-            let noted = &c.environment(if ours(&item) { "gray" } else { "prod" }).inventory;
-            assert!(noted.iter().any(|i| i.name == item.name && i.kind == item.kind), "made before it was noted");
+            let noted = &c
+                .environment(if ours(&item) { "gray" } else { "prod" })
+                .inventory;
+            assert!(
+                noted
+                    .iter()
+                    .any(|i| i.name == item.name && i.kind == item.kind),
+                "made before it was noted"
+            );
         }
-        Step::Patch { workload, patch, .. } if workload.name == PROD => {
-            let takes_new = patch.pointer("/spec/template/spec/containers/0/image") == Some(&Value::from("v2"));
-            assert!(!takes_new || (approved && passed("gate") && passed("go")), "production without its approval");
+        Step::Patch {
+            workload, patch, ..
+        } if workload.name == PROD => {
+            let takes_new =
+                patch.pointer("/spec/template/spec/containers/0/image") == Some(&Value::from("v2"));
+            assert!(
+                !takes_new || (approved && passed("gate") && passed("go")),
+                "production without its approval"
+            );
         }
         Step::Delete { item, .. } => {
             assert!(ours(item), "deleted {} {}", item.kind, item.name);
             let over = passed("deploy-prod");
             assert!(over || aborting, "cleaned up before production was done");
-            assert!(!c.routes.backends.contains(&name(GRAY)), "deleted under a lane that is open");
+            assert!(
+                !c.routes.backends.contains(&name(GRAY)),
+                "deleted under a lane that is open"
+            );
         }
         _ => {}
     }
@@ -92,16 +122,32 @@ fn act(c: &mut Cluster, decision: &Decision, most: usize) {
     c.take(decision, 1);
     for step in decision.steps.iter().take(most - 1) {
         check(c, step);
-        c.take(&Decision { status: decision.status.clone(), steps: vec![step.clone()], look_again: None }, 2);
+        c.take(
+            &Decision {
+                status: decision.status.clone(),
+                steps: vec![step.clone()],
+                look_again: None,
+            },
+            2,
+        );
     }
 }
 
 fn invariants(c: &Cluster) {
     let prod = &c.sims[&name(PROD)];
     // The way back goes by the user's own strategy: 25 % may be missing then, and only then.
-    let least =
-        if c.status().phase == ReleasePhase::Aborting || c.status().phase == ReleasePhase::Aborted { 3 } else { 4 };
-    assert!(prod.ready() >= least, "{} of 4 production pods ready", prod.ready());
+    let least = if c.status().phase == ReleasePhase::Aborting
+        || c.status().phase == ReleasePhase::Aborted
+    {
+        3
+    } else {
+        4
+    };
+    assert!(
+        prod.ready() >= least,
+        "{} of 4 production pods ready",
+        prod.ready()
+    );
     let allowed = match c.release.spec.control.allow.get("deploy-prod") {
         Some(n) if *n >= 2 => 4,
         _ => 1,
@@ -155,7 +201,11 @@ fn play(events: Vec<Event>) {
                 act(&mut c, &d, usize::MAX);
             }),
             Event::Approve => {
-                if c.status().tasks.iter().any(|t| t.phase == TaskPhase::Waiting) {
+                if c.status()
+                    .tasks
+                    .iter()
+                    .any(|t| t.phase == TaskPhase::Waiting)
+                {
                     c.approve("gate", "me", Pass);
                 }
             }
@@ -184,14 +234,23 @@ fn play(events: Vec<Event>) {
             }
             Event::Break => {
                 c.broken = vec!["v2".into()];
-                c.sims.values_mut().for_each(|s| s.broken = vec!["v2".into()]);
+                c.sims
+                    .values_mut()
+                    .for_each(|s| s.broken = vec!["v2".into()]);
             }
             Event::Mend => {
                 c.broken.clear();
                 c.sims.values_mut().for_each(|s| s.broken.clear());
             }
             Event::Trouble(permanent) => {
-                c.trouble = if c.trouble.is_some() { None } else { Some(Trouble { message: "no".into(), permanent }) };
+                c.trouble = if c.trouble.is_some() {
+                    None
+                } else {
+                    Some(Trouble {
+                        message: "no".into(),
+                        permanent,
+                    })
+                };
             }
         }
         invariants(&c);
@@ -226,14 +285,27 @@ fn play(events: Vec<Event>) {
     }
     let status = c.status();
     assert!(status.phase.is_final(), "{status:#?}");
-    let skipped = |n: &str| status.tasks.iter().any(|t| t.name == n && t.phase == TaskPhase::Skipped);
+    let skipped = |n: &str| {
+        status
+            .tasks
+            .iter()
+            .any(|t| t.name == n && t.phase == TaskPhase::Skipped)
+    };
     if status.phase == ReleasePhase::Succeeded {
-        assert_eq!(c.prod(), if skipped("deploy-prod") { (0, 4) } else { (4, 0) });
+        assert_eq!(
+            c.prod(),
+            if skipped("deploy-prod") {
+                (0, 4)
+            } else {
+                (4, 0)
+            }
+        );
     } else {
         assert_eq!(c.prod(), (0, 4));
     }
     // What an abort could not take down in time is told.
-    let late = status.phase == ReleasePhase::Aborted && c.environment("gray").state == EnvironmentState::Error;
+    let late = status.phase == ReleasePhase::Aborted
+        && c.environment("gray").state == EnvironmentState::Error;
     if !skipped("clean") && !skipped("deploy-gray") && !late {
         assert!(!c.has_gray(), "gray left behind: {:?}", c.objects.keys());
     }
@@ -252,7 +324,9 @@ proptest! {
 #[test]
 fn an_abort_goes_on_after_a_long_absence() {
     use Event::*;
-    play(vec![Look, Approve, Look, Look, Look, Look, Look, Look, Look, Look, Abort, Look, Gap]);
+    play(vec![
+        Look, Approve, Look, Look, Look, Look, Look, Look, Look, Look, Abort, Look, Gap,
+    ]);
 }
 
 /// Found once: the hold of a new attempt allowed no pod above the replicas, so the paused controller took an old

@@ -98,7 +98,8 @@ pub fn production() -> Value {
 }
 
 pub fn release(name: &str, image: &str) -> Release {
-    let spec = json!({"app": "a", "stage": "production", "requester": "me", "images": {"backend": image}});
+    let spec =
+        json!({"app": "a", "stage": "production", "requester": "me", "images": {"backend": image}});
     let mut release = Release::new(name, serde_json::from_value(spec).unwrap());
     release.metadata.uid = Some(format!("uid-{name}"));
     release.metadata.namespace = Some("demo".into());
@@ -115,7 +116,8 @@ impl Cluster {
     pub fn with_stateful(tasks: Value) -> Self {
         let mut app = app(tasks);
         let template = &mut app.spec.manifests[0].template;
-        let kind = "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
+        let kind =
+            "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
         *template = template.replace("kind: Deployment", kind);
         Self::of(app)
     }
@@ -155,7 +157,10 @@ impl Cluster {
         let mut inventory = vec![];
         for object in &objects {
             cluster.apply(object);
-            inventory.push(InventoryItem { uid: cluster.objects[&key(object)].uid.clone(), ..key(object) });
+            inventory.push(InventoryItem {
+                uid: cluster.objects[&key(object)].uid.clone(),
+                ..key(object)
+            });
         }
         cluster.settle_sims();
         let status = EnvironmentStatus {
@@ -165,23 +170,50 @@ impl Cluster {
             inventory,
             ..EnvironmentStatus::default()
         };
-        cluster.app.status.as_mut().unwrap().environments.insert("prod".into(), status);
+        cluster
+            .app
+            .status
+            .as_mut()
+            .unwrap()
+            .environments
+            .insert("prod".into(), status);
         cluster.made.clear();
         cluster
     }
 
     pub fn look(&self) -> Decision {
-        let seen = |sim: &Sim| (key(&sim.live), WorkloadSeen::Deployment(Box::new(sim.seen())));
-        let of_set = |sim: &StatefulSim| (key(&sim.live), WorkloadSeen::StatefulSet(Box::new(sim.seen())));
-        let workloads = self.sims.values().map(seen).chain(self.sets.values().map(of_set)).collect();
+        let seen = |sim: &Sim| {
+            (
+                key(&sim.live),
+                WorkloadSeen::Deployment(Box::new(sim.seen())),
+            )
+        };
+        let of_set = |sim: &StatefulSim| {
+            (
+                key(&sim.live),
+                WorkloadSeen::StatefulSet(Box::new(sim.seen())),
+            )
+        };
+        let workloads = self
+            .sims
+            .values()
+            .map(seen)
+            .chain(self.sets.values().map(of_set))
+            .collect();
         let pods = ["gray", "prod"].map(|e| {
             let name = name(&format!("a-{e}"));
             let of_set = self.sets.get(&name).map_or(0, |s| s.pods.len());
-            (e.to_owned(), (self.sims.get(&name).map_or(0, |s| s.pods.len()) + of_set) as u32)
+            (
+                e.to_owned(),
+                (self.sims.get(&name).map_or(0, |s| s.pods.len()) + of_set) as u32,
+            )
         });
         let mut objects = self.objects.clone();
         objects.retain(|item, _| !self.unseen.contains_key(item));
-        let (clock, now) = (Duration::from_secs(self.clock), Timestamp::from_second(self.now).unwrap());
+        let (clock, now) = (
+            Duration::from_secs(self.clock),
+            Timestamp::from_second(self.now).unwrap(),
+        );
         let mut timers = self.timers.borrow_mut();
         timers.follow(&self.status(), clock, now);
         let app = self.frozen();
@@ -209,23 +241,42 @@ impl Cluster {
         });
         timers.follow(&decision.status, clock, now);
         if let (Ok(app), Some(name)) = (&app, &decision.status.revision) {
-            self.revisions.borrow_mut().entry(name.clone()).or_insert_with(|| Arc::clone(app.revision()));
+            self.revisions
+                .borrow_mut()
+                .entry(name.clone())
+                .or_insert_with(|| Arc::clone(app.revision()));
         }
         let rolled_at_once = decision.steps.iter().find(|step| match step {
-            Step::Apply { object, .. } => object["kind"] == "Deployment" && self.objects.contains_key(&key(object)),
+            Step::Apply { object, .. } => {
+                object["kind"] == "Deployment" && self.objects.contains_key(&key(object))
+            }
             _ => false,
         });
-        assert_eq!(rolled_at_once, None, "a Deployment that exists is patched, not applied");
+        assert_eq!(
+            rolled_at_once, None,
+            "a Deployment that exists is patched, not applied"
+        );
         for step in &decision.steps {
             let (item, by) = match step {
                 Step::Apply { object, by, .. } => (key(object), by),
-                Step::Patch { workload: item, by, .. } | Step::DeletePod { pod: item, by, .. } => (item.clone(), by),
+                Step::Patch {
+                    workload: item, by, ..
+                }
+                | Step::DeletePod { pod: item, by, .. } => (item.clone(), by),
                 Step::Delete { item, by } => (item.clone(), by),
                 _ => continue,
             };
-            let name = if item.name.starts_with(GRAY) { GRAYS } else { DEPLOYER };
+            let name = if item.name.starts_with(GRAY) {
+                GRAYS
+            } else {
+                DEPLOYER
+            };
             let (context, namespace) = place(&item.namespace);
-            let is = (by.context.as_deref(), by.namespace.as_str(), by.name.as_str());
+            let is = (
+                by.context.as_deref(),
+                by.namespace.as_str(),
+                by.name.as_str(),
+            );
             assert_eq!(is, (context, namespace, name), "as whom: {step:?}");
         }
         decision
@@ -233,9 +284,13 @@ impl Cluster {
 
     /// The App as this release has it.
     pub fn frozen(&self) -> Result<FrozenApp, String> {
-        let Some(name) = self.status().revision else { return Ok(FrozenApp::beginning(&self.app)) };
+        let Some(name) = self.status().revision else {
+            return Ok(FrozenApp::beginning(&self.app));
+        };
         let known = self.revisions.borrow().get(&name).cloned();
-        known.map(|revision| FrozenApp::of(&self.app, &revision)).ok_or_else(|| format!("{name} is gone"))
+        known
+            .map(|revision| FrozenApp::of(&self.app, &revision))
+            .ok_or_else(|| format!("{name} is gone"))
     }
 
     /// Takes a decision's first `most` actions: the status is one, each step another.
@@ -251,12 +306,17 @@ impl Cluster {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::SetEnvironment { environment, status } => {
+            Step::SetEnvironment {
+                environment,
+                status,
+            } => {
                 let all = &mut self.app.status.as_mut().unwrap().environments;
                 all.insert(environment.clone(), (**status).clone());
             }
             Step::Apply { object, .. } => self.apply(object),
-            Step::Patch { workload, patch, .. } => {
+            Step::Patch {
+                workload, patch, ..
+            } => {
                 let name = (workload.namespace.clone(), workload.name.clone());
                 let (done, live) = if workload.kind == "StatefulSet" {
                     let sim = self.sets.get_mut(&name).expect("patched what is not there");
@@ -266,12 +326,17 @@ impl Cluster {
                     (sim.patch(patch), &sim.live)
                 };
                 if done.is_ok() {
-                    let applied = live["metadata"]["annotations"][label::APPLIED].as_str().map(str::to_owned);
+                    let applied = live["metadata"]["annotations"][label::APPLIED]
+                        .as_str()
+                        .map(str::to_owned);
                     self.objects.get_mut(&key(live)).unwrap().applied = applied;
                 }
             }
             Step::Delete { item, .. } => {
-                let found = InventoryItem { uid: String::new(), ..item.clone() };
+                let found = InventoryItem {
+                    uid: String::new(),
+                    ..item.clone()
+                };
                 if self.objects.get(&found).is_some_and(|o| o.uid == item.uid) {
                     self.objects.remove(&found);
                     let name = (item.namespace.clone(), item.name.clone());
@@ -283,7 +348,10 @@ impl Cluster {
                 }
             }
             Step::DeletePod { pod, version, .. } => {
-                assert!(!self.sets.is_empty(), "a Deployment's pods are its controllers'");
+                assert!(
+                    !self.sets.is_empty(),
+                    "a Deployment's pods are its controllers'"
+                );
                 // A stale one is refused.
                 for sim in self.sets.values_mut() {
                     let _ = sim.delete(&pod.uid, version);
@@ -295,7 +363,12 @@ impl Cluster {
                 self.jobs.entry(name).or_default();
             }
             Step::RunProbes { task, attempt, .. } => {
-                self.probes = Some(ProbesSeen { task: task.clone(), attempt: *attempt, running: true, last: None });
+                self.probes = Some(ProbesSeen {
+                    task: task.clone(),
+                    attempt: *attempt,
+                    running: true,
+                    last: None,
+                });
             }
             Step::RemoveEnvironment(name) => self.app.spec.environments.retain(|e| e.name != *name),
         }
@@ -303,7 +376,11 @@ impl Cluster {
 
     fn apply(&mut self, object: &Value) {
         let item = key(object);
-        let told = |k: &str| object["metadata"]["annotations"][k].as_str().map(str::to_owned);
+        let told = |k: &str| {
+            object["metadata"]["annotations"][k]
+                .as_str()
+                .map(str::to_owned)
+        };
         let labelled = |k: &str| object["metadata"]["labels"][k].as_str().unwrap().to_owned();
         self.ids += 1;
         let new = !self.objects.contains_key(&item);
@@ -326,13 +403,19 @@ impl Cluster {
             "Deployment" => {
                 let mut sim = Sim::create(object, &seen.uid, self.now);
                 sim.broken.clone_from(&self.broken);
-                self.orphans.remove(&name).into_iter().for_each(|left| sim.adopt(left));
+                self.orphans
+                    .remove(&name)
+                    .into_iter()
+                    .for_each(|left| sim.adopt(left));
                 self.sims.insert(name, sim);
             }
             "StatefulSet" => {
                 let mut sim = StatefulSim::create(object, &seen.uid, self.now);
                 sim.broken.clone_from(&self.broken);
-                self.orphans_of_sets.remove(&name).into_iter().for_each(|left| sim.adopt(left));
+                self.orphans_of_sets
+                    .remove(&name)
+                    .into_iter()
+                    .for_each(|left| sim.adopt(left));
                 self.sets.insert(name, sim);
             }
             _ => {}
@@ -363,7 +446,10 @@ impl Cluster {
     pub fn make_prod(&mut self, object: &Value) {
         let mut object = object.clone();
         for field in ["uid", "resourceVersion", "generation"] {
-            object["metadata"].as_object_mut().unwrap().shift_remove(field);
+            object["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .shift_remove(field);
         }
         object.as_object_mut().unwrap().shift_remove("status");
         self.apply(&object);
@@ -374,7 +460,10 @@ impl Cluster {
         let app_of = |name: &str| (name == "a").then_some(&self.app);
         let all: Vec<&Release> = self.others.iter().chain([&self.release]).collect();
         let open = lane_open("a", "gray", &app_of, &all).is_ok();
-        let service = self.objects.keys().any(|i| i.kind == "Service" && i.name == GRAY);
+        let service = self
+            .objects
+            .keys()
+            .any(|i| i.kind == "Service" && i.name == GRAY);
         let ready = self.sims.get(&name(GRAY)).is_some_and(|s| s.ready() > 0);
         self.routes.backends.clear();
         if open && service && ready {
@@ -391,7 +480,11 @@ impl Cluster {
     }
 
     pub fn task(&self, name: &str) -> crate::api::TaskStatus {
-        self.status().tasks.into_iter().find(|t| t.name == name).unwrap()
+        self.status()
+            .tasks
+            .into_iter()
+            .find(|t| t.name == name)
+            .unwrap()
     }
 
     pub fn approve(&mut self, task: &str, by: &str, decision: crate::api::Decision) {
@@ -399,15 +492,26 @@ impl Cluster {
             release: self.release.name_any(),
             release_uid: self.release.uid().unwrap(),
             task: task.into(),
-            attempt: self.status().tasks.iter().find(|t| t.name == task).map_or(1, |t| t.attempt),
+            attempt: self
+                .status()
+                .tasks
+                .iter()
+                .find(|t| t.name == task)
+                .map_or(1, |t| t.attempt),
             decision,
             approver: by.into(),
             comment: None,
             images: crate::domain::workflow::bound_images(&self.status()),
             revision: self.status().revision,
-            digest: self.status().tasks.iter().find(|t| t.name == task).and_then(|t| t.digest.clone()),
+            digest: self
+                .status()
+                .tasks
+                .iter()
+                .find(|t| t.name == task)
+                .and_then(|t| t.digest.clone()),
         };
-        self.approvals.push(Approval::new(&format!("{task}-{by}"), spec));
+        self.approvals
+            .push(Approval::new(&format!("{task}-{by}"), spec));
     }
 
     /// Everything goes on until nothing does any more.
@@ -419,9 +523,14 @@ impl Cluster {
             self.tick();
             self.settle_sims();
             self.route();
-            let now =
-                (self.release.status.clone(), self.app.status.clone(), decision.steps.is_empty(), self.routes.clone());
-            let still = decision.look_again.is_none_or(|a| a.as_secs() > 10) && decision.steps.is_empty();
+            let now = (
+                self.release.status.clone(),
+                self.app.status.clone(),
+                decision.steps.is_empty(),
+                self.routes.clone(),
+            );
+            let still =
+                decision.look_again.is_none_or(|a| a.as_secs() > 10) && decision.steps.is_empty();
             if still && before.as_ref() == Some(&now) {
                 return;
             }
@@ -438,21 +547,38 @@ impl Cluster {
     pub fn pass(&mut self, seconds: u64) {
         self.now += seconds.cast_signed();
         self.clock += seconds;
-        self.sims.values_mut().for_each(|s| s.now += seconds.cast_signed());
-        self.sets.values_mut().for_each(|s| s.now += seconds.cast_signed());
+        self.sims
+            .values_mut()
+            .for_each(|s| s.now += seconds.cast_signed());
+        self.sets
+            .values_mut()
+            .for_each(|s| s.now += seconds.cast_signed());
     }
 
     pub fn environment(&self, name: &str) -> EnvironmentStatus {
-        self.app.status.as_ref().unwrap().environments.get(name).cloned().unwrap_or_default()
+        self.app
+            .status
+            .as_ref()
+            .unwrap()
+            .environments
+            .get(name)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// What was made for an environment and stands in no inventory: nobody would ever clean it up.
     pub fn unnoted(&self) -> Vec<&InventoryItem> {
         let noted = |item: &InventoryItem, environment: &str| {
-            self.environment(environment).inventory.iter().any(|i| i.kind == item.kind && i.name == item.name)
+            self.environment(environment)
+                .inventory
+                .iter()
+                .any(|i| i.kind == item.kind && i.name == item.name)
         };
         let ours = |seen: &ObjectSeen| seen.marks.environment.clone();
-        let all = self.objects.iter().filter(|(item, seen)| ours(seen).is_some_and(|e| !noted(item, &e)));
+        let all = self
+            .objects
+            .iter()
+            .filter(|(item, seen)| ours(seen).is_some_and(|e| !noted(item, &e)));
         all.map(|(item, _)| item).collect()
     }
 

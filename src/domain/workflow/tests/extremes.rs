@@ -8,7 +8,8 @@ use crate::api::{HistoryEntry, MOST_RETRIES, TaskPhase, Wish};
 
 #[test]
 fn a_number_of_retries_is_no_loop() {
-    let verify = json!([{"name": "look", "verify": {"laneGroup": "g", "probes": [], "timeoutSeconds": 0}}]);
+    let verify =
+        json!([{"name": "look", "verify": {"laneGroup": "g", "probes": [], "timeoutSeconds": 0}}]);
     for retries in [1, MOST_RETRIES, u32::MAX - 1, u32::MAX] {
         let mut c = Cluster::new(verify.clone());
         c.control().retry.insert("look".into(), retries);
@@ -20,7 +21,11 @@ fn a_number_of_retries_is_no_loop() {
             attempts.push(c.task("look").attempt);
         }
         attempts.dedup();
-        assert_eq!(attempts, [1, retries.min(MOST_RETRIES) + 1], "each once, upwards");
+        assert_eq!(
+            attempts,
+            [1, retries.min(MOST_RETRIES) + 1],
+            "each once, upwards"
+        );
         assert!(
             c.task("look").phase == TaskPhase::Failed && c.status().history.len() < 12,
             "{:#?}",
@@ -32,7 +37,12 @@ fn a_number_of_retries_is_no_loop() {
 /// A wish is told once, whatever whoever wrote it says of its time, and however its text is cleaned.
 #[test]
 fn a_wish_is_told_once_and_at_a_time_that_can_be() {
-    let wish = |at: &str, action: &str| Wish { by: "ann".into(), action: action.into(), at: at.into(), comment: None };
+    let wish = |at: &str, action: &str| Wish {
+        by: "ann".into(),
+        action: action.into(),
+        at: at.into(),
+        comment: None,
+    };
     for (at, action) in [
         ("2099-01-01T00:00:00Z", "pause"),
         ("1970-01-01T00:00:00Z", "pause"),
@@ -56,14 +66,27 @@ fn a_wish_is_told_once_and_at_a_time_that_can_be() {
             c.take(&decision, usize::MAX);
             c.tick();
         }
-        let told: Vec<HistoryEntry> = c.status().history.into_iter().filter(|h| h.by == "ann").collect();
+        let told: Vec<HistoryEntry> = c
+            .status()
+            .history
+            .into_iter()
+            .filter(|h| h.by == "ann")
+            .collect();
         assert_eq!(told.len(), 1, "{at} {action:?}: {told:#?}");
         let time: jiff::Timestamp = told[0].at.parse().unwrap();
-        assert!((time.as_second() - before).abs() < 400 && told[0].action.chars().all(|c| !c.is_control()), "{told:?}");
+        assert!(
+            (time.as_second() - before).abs() < 400
+                && told[0].action.chars().all(|c| !c.is_control()),
+            "{told:?}"
+        );
         c.control().last = Some(wish(at, "resume"));
         let decision = c.look();
         c.take(&decision, usize::MAX);
-        assert_eq!(c.status().history.iter().filter(|h| h.by == "ann").count(), 2, "another one is");
+        assert_eq!(
+            c.status().history.iter().filter(|h| h.by == "ann").count(),
+            2,
+            "another one is"
+        );
     }
 }
 

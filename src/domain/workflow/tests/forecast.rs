@@ -18,7 +18,11 @@ use crate::{
 
 /// A workload as a watch tells of it.
 fn told(live: &Value) -> Workload {
-    let annotation = |key: &str| live["metadata"]["annotations"][key].as_str().map(str::to_owned);
+    let annotation = |key: &str| {
+        live["metadata"]["annotations"][key]
+            .as_str()
+            .map(str::to_owned)
+    };
     let replicas = live["spec"]["replicas"].as_u64().map_or(1, |n| n as u32);
     let row = Workload {
         replicas,
@@ -28,16 +32,24 @@ fn told(live: &Value) -> Workload {
     };
     if live["kind"] == "StatefulSet" {
         let live: StatefulSet = serde_json::from_value(live.clone()).unwrap();
-        return Workload { kind: WorkloadKind::StatefulSet, left_alone: left_alone(&live), ..row };
+        return Workload {
+            kind: WorkloadKind::StatefulSet,
+            left_alone: left_alone(&live),
+            ..row
+        };
     }
     let live: Deployment = serde_json::from_value(live.clone()).unwrap();
-    Workload { recreates: Own::of(&live).recreates(), ..row }
+    Workload {
+        recreates: Own::of(&live).recreates(),
+        ..row
+    }
 }
 
 fn forecast_of(c: &Cluster, wished: &Release, decided: &[&Approval]) -> Forecast {
     let of = |live: &Value| (key(live), told(live));
     let sims = c.sims.values().map(|s| of(&s.live));
-    let workloads: BTreeMap<InventoryItem, Workload> = sims.chain(c.sets.values().map(|s| of(&s.live))).collect();
+    let workloads: BTreeMap<InventoryItem, Workload> =
+        sims.chain(c.sets.values().map(|s| of(&s.live))).collect();
     let frozen = c.frozen().unwrap();
     let approvals: Vec<&Approval> = c.approvals.iter().chain(decided.iter().copied()).collect();
     let others: Vec<&Release> = c.others.iter().collect();
@@ -63,9 +75,19 @@ fn run(c: &mut Cluster, passed: bool) {
         c.jobs.values_mut().for_each(|j| j.succeeded = true);
         if let Some(probes) = c.probes.as_mut().filter(|p| p.running) {
             probes.running = false;
-            probes.last = Some((Duration::ZERO, Ok(vec![ProbeResult { passed, ..ProbeResult::default() }])));
+            probes.last = Some((
+                Duration::ZERO,
+                Ok(vec![ProbeResult {
+                    passed,
+                    ..ProbeResult::default()
+                }]),
+            ));
         }
-        still = if decision.steps.is_empty() && c.release.status == before { still + 1 } else { 0 };
+        still = if decision.steps.is_empty() && c.release.status == before {
+            still + 1
+        } else {
+            0
+        };
         if still > 3 {
             return;
         }
@@ -82,7 +104,12 @@ fn done(c: &Cluster, since: usize) -> Vec<(String, String, Option<String>)> {
         let shown = h.action != "succeeded" || !matches!(&*kind, "approval" | "proceed");
         (ends && shown).then(|| (task, h.action.clone(), h.message.clone()))
     };
-    c.status().history.iter().skip(since).filter_map(entry).collect()
+    c.status()
+        .history
+        .iter()
+        .skip(since)
+        .filter_map(entry)
+        .collect()
 }
 
 /// Plays from where it stands; what was shown must be what comes.
@@ -96,7 +123,12 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
     let pods = |n: u32| format!("{n} new {}", if n == 1 { "pod" } else { "pods" });
     let ends = |left: &mut std::iter::Peekable<std::slice::Iter<'_, _>>, task: &str, how: &str| {
         let next: Option<&(String, String, Option<String>)> = left.next();
-        assert_eq!(next.map(|(t, a, _)| (t.as_str(), a.as_str())), Some((task, how)), "{}", context());
+        assert_eq!(
+            next.map(|(t, a, _)| (t.as_str(), a.as_str())),
+            Some((task, how)),
+            "{}",
+            context()
+        );
     };
     for step in &shown.steps {
         let deploys = match step {
@@ -108,19 +140,38 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
             open = None;
         }
         match step {
-            ForecastStep::Batch { task, numbers, of, pods: (_, after), .. } => {
+            ForecastStep::Batch {
+                task,
+                numbers,
+                of,
+                pods: (_, after),
+                ..
+            } => {
                 open = Some(task);
                 for number in numbers.0..=numbers.1 {
                     let next = left.next();
                     let found = next.map(|(t, a, _)| (t.as_str(), a.clone()));
-                    assert_eq!(found, Some((task.as_str(), format!("batch {number} of {of} done"))), "{}", context());
+                    assert_eq!(
+                        found,
+                        Some((task.as_str(), format!("batch {number} of {of} done"))),
+                        "{}",
+                        context()
+                    );
                     if number == numbers.1 {
-                        assert_eq!(next.unwrap().2.as_ref(), Some(&pods(*after)), "{}", context());
+                        assert_eq!(
+                            next.unwrap().2.as_ref(),
+                            Some(&pods(*after)),
+                            "{}",
+                            context()
+                        );
                     }
                 }
             }
             ForecastStep::Same { task, .. } => {
-                while left.next_if(|(t, action, _)| t == task && action.starts_with("batch ")).is_some() {}
+                while left
+                    .next_if(|(t, action, _)| t == task && action.starts_with("batch "))
+                    .is_some()
+                {}
                 ends(&mut left, task, "succeeded");
             }
             ForecastStep::Skip { task } => ends(&mut left, task, "skipped"),
@@ -131,7 +182,9 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
             ForecastStep::Wait { .. } => {}
         }
     }
-    if let Some(task) = open.filter(|task| !matches!(&shown.stop, Stop::Batch { task: at, .. } if at == task)) {
+    if let Some(task) =
+        open.filter(|task| !matches!(&shown.stop, Stop::Batch { task: at, .. } if at == task))
+    {
         ends(&mut left, task, "succeeded");
     }
     assert_eq!(left.next(), None, "{}", context());
@@ -141,15 +194,36 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
         Stop::End => assert_eq!(status.phase, ReleasePhase::Succeeded, "{}", context()),
         Stop::Held => assert_eq!(status.phase, ReleasePhase::Paused, "{}", context()),
         Stop::Failed { task, .. } => {
-            assert_eq!((status.phase, at), (ReleasePhase::Failed, Some(task.as_str())), "{}", context());
+            assert_eq!(
+                (status.phase, at),
+                (ReleasePhase::Failed, Some(task.as_str())),
+                "{}",
+                context()
+            );
         }
         Stop::Approval { task, .. } | Stop::Proceed { task, .. } | Stop::Locked { task, .. } => {
-            assert_eq!((status.phase, at), (ReleasePhase::Waiting, Some(task.as_str())), "{}", context());
+            assert_eq!(
+                (status.phase, at),
+                (ReleasePhase::Waiting, Some(task.as_str())),
+                "{}",
+                context()
+            );
         }
-        Stop::Batch { task, number, of, .. } => {
-            assert_eq!((status.phase, at), (ReleasePhase::Waiting, Some(task.as_str())), "{}", context());
+        Stop::Batch {
+            task, number, of, ..
+        } => {
+            assert_eq!(
+                (status.phase, at),
+                (ReleasePhase::Waiting, Some(task.as_str())),
+                "{}",
+                context()
+            );
             let words = format!("batch {} of {of} done", number - 1);
-            assert!(c.task(task).message.unwrap_or_default().starts_with(&words), "{}", context());
+            assert!(
+                c.task(task).message.unwrap_or_default().starts_with(&words),
+                "{}",
+                context()
+            );
         }
     }
 }
@@ -183,22 +257,37 @@ fn setting() -> impl Strategy<Value = Setting> {
         json!({"name": "go-on", "proceed": {}}),
         json!({"name": "clean", "cleanUp": {"environment": "gray"}}),
     ];
-    let amount = prop_oneof![(1_u32..5).prop_map(Value::from), (1_u32..100).prop_map(|n| json!(format!("{n}%")))];
-    let tasks = prop::collection::vec(prop::bool::weighted(0.7), all.len()).prop_filter_map("no task", move |kept| {
-        let mut tasks: Vec<Value> = all.iter().zip(&kept).filter(|(_, k)| **k).map(|(t, _)| t.clone()).collect();
-        // Nothing is verified or cleaned that was not brought.
-        if !kept[3] {
-            tasks.retain(|t| t["name"] != "clean" && t["name"] != "verify");
-        }
-        (!tasks.is_empty()).then_some(tasks)
-    });
+    let amount = prop_oneof![
+        (1_u32..5).prop_map(Value::from),
+        (1_u32..100).prop_map(|n| json!(format!("{n}%")))
+    ];
+    let tasks = prop::collection::vec(prop::bool::weighted(0.7), all.len()).prop_filter_map(
+        "no task",
+        move |kept| {
+            let mut tasks: Vec<Value> = all
+                .iter()
+                .zip(&kept)
+                .filter(|(_, k)| **k)
+                .map(|(t, _)| t.clone())
+                .collect();
+            // Nothing is verified or cleaned that was not brought.
+            if !kept[3] {
+                tasks.retain(|t| t["name"] != "clean" && t["name"] != "verify");
+            }
+            (!tasks.is_empty()).then_some(tasks)
+        },
+    );
     let plan = (
         0_u32..7,
         any::<bool>(),
         prop::collection::vec(amount, 0..4),
         prop::sample::select(vec!["first", "every", "never"]),
     );
-    let kind = (any::<bool>(), prop::bool::weighted(0.2), prop::sample::select(vec!["v2", "v2", "v2", "v1"]));
+    let kind = (
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+        prop::sample::select(vec!["v2", "v2", "v2", "v1"]),
+    );
     let wishes = (
         prop::bool::weighted(0.1),
         any::<bool>(),
@@ -225,7 +314,8 @@ fn cluster(s: &Setting) -> Cluster {
     let mut app = app(Value::Array(s.tasks.clone()));
     let template = &mut app.spec.manifests[0].template;
     if s.stateful {
-        let kind = "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
+        let kind =
+            "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
         *template = template.replace("kind: Deployment", kind);
     }
     if s.recreate {
@@ -235,17 +325,29 @@ fn cluster(s: &Setting) -> Cluster {
         // Whoever scales it does so by hand.
         *template = template.replace("  replicas: {{ .Values.replicas }}\n", "");
     }
-    let prod = app.spec.environments.iter_mut().find(|e| e.name == "prod").unwrap();
+    let prod = app
+        .spec
+        .environments
+        .iter_mut()
+        .find(|e| e.name == "prod")
+        .unwrap();
     prod.values.insert("replicas".into(), s.replicas.into());
     prod.rollout.batches = serde_json::from_value(Value::Array(s.batches.clone())).unwrap();
     prod.rollout.pause = serde_json::from_value(s.pause.into()).unwrap();
     if s.locked {
-        prod.lock = Some(crate::api::EnvironmentLock { by: "noah".into(), reason: "tests".into() });
+        prod.lock = Some(crate::api::EnvironmentLock {
+            by: "noah".into(),
+            reason: "tests".into(),
+        });
     }
     let mut c = Cluster::of(app);
     if !s.asked {
-        c.sims.values_mut().for_each(|sim| sim.live["spec"]["replicas"] = s.replicas.into());
-        c.sets.values_mut().for_each(|sim| sim.live["spec"]["replicas"] = s.replicas.into());
+        c.sims
+            .values_mut()
+            .for_each(|sim| sim.live["spec"]["replicas"] = s.replicas.into());
+        c.sets
+            .values_mut()
+            .for_each(|sim| sim.live["spec"]["replicas"] = s.replicas.into());
         c.settle_sims();
     }
     c.release = release("a-7", s.image);
@@ -260,7 +362,10 @@ fn play(s: &Setting) {
     let mut c = cluster(s);
     let (mut levels, mut skips) = (s.levels.iter(), s.skips.iter());
     let planned = plan(&c.app, &c.release.spec, |_| None, "2026-01-01T00:00:00Z").expect("a plan");
-    let started = Release { status: Some(planned.status()), ..c.release.clone() };
+    let started = Release {
+        status: Some(planned.status()),
+        ..c.release.clone()
+    };
     let shown = forecast_of(&c, &started, &[]);
     holds(&mut c, &shown);
     for asked in 0..12 {
@@ -272,20 +377,42 @@ fn play(s: &Setting) {
         if task.phase == TaskPhase::Failed && task.kind == "verify" {
             let name = task.name.clone();
             let again = skips.next() == Some(&true);
-            let wish =
-                if again { ReleaseWish::Retry { task: name, force: false } } else { ReleaseWish::Skip { task: name } };
+            let wish = if again {
+                ReleaseWish::Retry {
+                    task: name,
+                    force: false,
+                }
+            } else {
+                ReleaseWish::Skip { task: name }
+            };
             let wanted = wished(&c.release, &wish).unwrap_or_else(|e| panic!("{e:?}"));
             let shown = forecast_of(&c, &wanted, &[]);
             c.release = wanted;
             holds(&mut c, &shown);
             continue;
         }
-        assert_eq!(task.phase, TaskPhase::Waiting, "nobody is asked: {status:#?}");
-        if let Some(lock) = c.app.spec.environment("prod").and_then(|e| e.lock.clone()).filter(|_| {
-            task.kind != "approval" && task.kind != "proceed" && task.environment.as_deref() == Some("prod")
-        }) {
+        assert_eq!(
+            task.phase,
+            TaskPhase::Waiting,
+            "nobody is asked: {status:#?}"
+        );
+        if let Some(lock) = c
+            .app
+            .spec
+            .environment("prod")
+            .and_then(|e| e.lock.clone())
+            .filter(|_| {
+                task.kind != "approval"
+                    && task.kind != "proceed"
+                    && task.environment.as_deref() == Some("prod")
+            })
+        {
             drop(lock);
-            c.app.spec.environments.iter_mut().for_each(|e| e.lock = None);
+            c.app
+                .spec
+                .environments
+                .iter_mut()
+                .for_each(|e| e.lock = None);
             let shown = forecast_of(&c, &c.release, &[]);
             holds(&mut c, &shown);
             continue;
@@ -293,26 +420,45 @@ fn play(s: &Setting) {
         let name = task.name.clone();
         if task.kind == "approval" {
             let by = format!("person-{asked}");
-            let decided = decision(&c.release, (&name, task.attempt), &by, Pass, task.digest.clone());
+            let decided = decision(
+                &c.release,
+                (&name, task.attempt),
+                &by,
+                Pass,
+                task.digest.clone(),
+            );
             let approval = Approval::new(&by, decided);
             let shown = forecast_of(&c, &c.release, &[&approval]);
             c.approvals.push(approval);
-            if s.fails && shown.steps.iter().any(|d| matches!(d, ForecastStep::Verify { .. })) {
+            if s.fails
+                && shown
+                    .steps
+                    .iter()
+                    .any(|d| matches!(d, ForecastStep::Verify { .. }))
+            {
                 run(&mut c, false);
                 continue;
             }
             holds(&mut c, &shown);
             continue;
         }
-        let next = task.batches.iter().find(|b| b.finished_at.is_none()).map_or(1, |b| b.number);
+        let next = task
+            .batches
+            .iter()
+            .find(|b| b.finished_at.is_none())
+            .map_or(1, |b| b.number);
         let most = u32::try_from(task.batches.len()).unwrap_or(1).max(1);
         let skips = skips.next() == Some(&true) && task.kind == "proceed";
         let wish = if skips {
             ReleaseWish::Skip { task: name }
         } else {
-            ReleaseWish::Allow { task: name, batch: (next + levels.next().copied().unwrap_or(0)).min(most) }
+            ReleaseWish::Allow {
+                task: name,
+                batch: (next + levels.next().copied().unwrap_or(0)).min(most),
+            }
         };
-        let wanted = wished(&c.release, &wish).unwrap_or_else(|e| panic!("{e:?} of {:?}", c.release.name_any()));
+        let wanted = wished(&c.release, &wish)
+            .unwrap_or_else(|e| panic!("{e:?} of {:?}", c.release.name_any()));
         let shown = forecast_of(&c, &wanted, &[]);
         c.release = wanted;
         holds(&mut c, &shown);
@@ -337,7 +483,10 @@ fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
     c.approve("gate", "me", Pass);
     c.control().allow.insert("go".into(), 1);
     c.settle();
-    let wish = ReleaseWish::Allow { task: "deploy-prod".into(), batch: 2 };
+    let wish = ReleaseWish::Allow {
+        task: "deploy-prod".into(),
+        batch: 2,
+    };
     let wanted = wished(&c.release, &wish).unwrap();
     let shown = forecast_of(&c, &wanted, &[]);
     let batch = |numbers, pods| ForecastStep::Batch {
@@ -348,9 +497,16 @@ fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
         pods,
         size: 4,
     };
-    let down = ForecastStep::TakeDown { task: "clean".into(), environment: "gray".into(), removes: false };
+    let down = ForecastStep::TakeDown {
+        task: "clean".into(),
+        environment: "gray".into(),
+        removes: false,
+    };
     assert_eq!(shown.steps, [batch(2, (1, 2)), batch(3, (2, 4)), down]);
-    assert_eq!((&shown.stop, shown.moves("prod"), shown.deploys()), (&Stop::End, true, vec!["prod"]));
+    assert_eq!(
+        (&shown.stop, shown.moves("prod"), shown.deploys()),
+        (&Stop::End, true, vec!["prod"])
+    );
     c.release = wanted;
     holds(&mut c, &shown);
 }

@@ -7,9 +7,16 @@ use crate::api::{Decision::Pass, ReleasePhase, TaskPhase, TaskStatus};
 
 fn done(c: &mut Cluster) -> Vec<String> {
     c.control().paused = false;
-    c.control().allow.extend([("go".to_owned(), 1), ("deploy-prod".to_owned(), 3)]);
+    c.control()
+        .allow
+        .extend([("go".to_owned(), 1), ("deploy-prod".to_owned(), 3)]);
     c.settle();
-    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
+    assert_eq!(
+        c.status().phase,
+        ReleasePhase::Succeeded,
+        "{:#?}",
+        c.status()
+    );
     c.sims[&name(PROD)].live["spec"]["template"]["spec"]["containers"]
         .as_array()
         .unwrap()
@@ -28,10 +35,22 @@ fn an_edit_after_the_beginning_touches_later_releases_only() {
     type Edit = fn(&mut Cluster);
     let edits: [(&str, Edit); 5] = [
         ("the manifest", evil),
-        ("the approval", |c| c.app.spec.workflow.stages[0].tasks.retain(|t| t.name != "gate")),
+        ("the approval", |c| {
+            c.app.spec.workflow.stages[0]
+                .tasks
+                .retain(|t| t.name != "gate")
+        }),
         ("all tasks", |c| c.app.spec.workflow.stages.clear()),
-        ("the environments", |c| c.app.spec.environments.iter_mut().for_each(|e| e.namespace = "evil".into())),
-        ("the values", |c| c.app.spec.environments[1].values = [("replicas".to_owned(), json!(9))].into()),
+        ("the environments", |c| {
+            c.app
+                .spec
+                .environments
+                .iter_mut()
+                .for_each(|e| e.namespace = "evil".into())
+        }),
+        ("the values", |c| {
+            c.app.spec.environments[1].values = [("replicas".to_owned(), json!(9))].into()
+        }),
     ];
     for (what, edit) in edits {
         for approved_first in [true, false] {
@@ -46,7 +65,11 @@ fn an_edit_after_the_beginning_touches_later_releases_only() {
             c.control().paused = false;
             c.settle();
             if !approved_first {
-                assert_eq!(c.status().task.as_deref(), Some("gate"), "{what}: it still waits for a yes");
+                assert_eq!(
+                    c.status().task.as_deref(),
+                    Some("gate"),
+                    "{what}: it still waits for a yes"
+                );
                 assert!(c.made.is_empty(), "{what}: {:?}", c.made);
                 c.approve("gate", "me", Pass);
             }
@@ -60,7 +83,10 @@ fn an_edit_after_the_beginning_touches_later_releases_only() {
 fn a_lock_of_now_holds_a_release_of_before() {
     let mut c = Cluster::new(production());
     c.settle();
-    c.app.spec.environments[0].lock = Some(crate::api::EnvironmentLock { by: "ann".into(), reason: "audit".into() });
+    c.app.spec.environments[0].lock = Some(crate::api::EnvironmentLock {
+        by: "ann".into(),
+        reason: "audit".into(),
+    });
     c.approve("gate", "me", Pass);
     c.settle();
     assert!(c.made.is_empty() && c.status().message.unwrap().contains("locked by ann"));
@@ -82,7 +108,10 @@ fn a_revision_that_is_gone_is_told_and_nothing_else_takes_its_place() {
     c.control().retry.insert("gate".into(), 1);
     c.settle();
     // It is another attempt, for which nobody has said yes.
-    assert_eq!((c.status().phase, c.task("gate").attempt), (ReleasePhase::Waiting, 2));
+    assert_eq!(
+        (c.status().phase, c.task("gate").attempt),
+        (ReleasePhase::Waiting, 2)
+    );
 }
 
 #[test]
@@ -101,12 +130,20 @@ fn older(c: &mut Cluster) {
     let status = c.release.status.as_mut().unwrap();
     status.revision = None;
     status.tasks.iter_mut().for_each(|t| t.digest = None);
-    c.approvals.iter_mut().for_each(|a| (a.spec.revision, a.spec.digest) = (None, None));
+    c.approvals
+        .iter_mut()
+        .for_each(|a| (a.spec.revision, a.spec.digest) = (None, None));
 }
 
 #[test]
 fn a_release_of_an_older_version_is_frozen_at_the_first_look_and_approved_again() {
-    let told = |c: &Cluster, action: &str| c.status().history.iter().filter(|h| h.action == action).count();
+    let told = |c: &Cluster, action: &str| {
+        c.status()
+            .history
+            .iter()
+            .filter(|h| h.action == action)
+            .count()
+    };
     // It waited with one yes; or it had passed its gate, and no deploy had begun or stood half-way.
     let stops: [fn(&mut Cluster); 2] = [
         |c| {
@@ -125,10 +162,21 @@ fn a_release_of_an_older_version_is_frozen_at_the_first_look_and_approved_again(
         stop(&mut c);
         older(&mut c);
         c.settle();
-        assert_eq!((c.status().phase, c.status().task.as_deref()), (ReleasePhase::Waiting, Some("gate")), "case {n}");
+        assert_eq!(
+            (c.status().phase, c.status().task.as_deref()),
+            (ReleasePhase::Waiting, Some("gate")),
+            "case {n}"
+        );
         let words = c.status().message.unwrap();
-        assert!(words.contains("me decided without naming what is applied"), "case {n}: {words}");
-        assert_eq!((told(&c, "freeze"), told(&c, "asked again")), (1, n), "case {n}");
+        assert!(
+            words.contains("me decided without naming what is applied"),
+            "case {n}: {words}"
+        );
+        assert_eq!(
+            (told(&c, "freeze"), told(&c, "asked again")),
+            (1, n),
+            "case {n}"
+        );
         assert!(c.status().revision.is_some());
         // From then on it is as any other.
         evil(&mut c);
@@ -148,7 +196,10 @@ fn a_deploy_of_an_older_version_that_stands_half_way_goes_on() {
     assert_eq!(c.prod(), (1, 3));
     older(&mut c);
     c.settle();
-    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Waiting, (1, 3)));
+    assert_eq!(
+        (c.status().phase, c.prod()),
+        (ReleasePhase::Waiting, (1, 3))
+    );
     assert_eq!(c.status().task.as_deref(), Some("deploy-prod"));
     assert_eq!(done(&mut c), ["v2"]);
 }
@@ -161,8 +212,15 @@ fn a_proposal_is_of_the_deploys_after_its_task_and_its_digest_tells_every_change
         c
     };
     let app = c.frozen().unwrap();
-    let of = |status: &ReleaseStatus, after: Option<&str>| proposal(&app, &c.release.spec, status, after).unwrap();
-    let names = |p: &Proposal| p.environments.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let of = |status: &ReleaseStatus, after: Option<&str>| {
+        proposal(&app, &c.release.spec, status, after).unwrap()
+    };
+    let names = |p: &Proposal| {
+        p.environments
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<_>>()
+    };
     let status = c.status();
     let whole = of(&status, Some("gate"));
     assert_eq!(names(&whole), ["gray", "prod"]);
@@ -174,18 +232,31 @@ fn a_proposal_is_of_the_deploys_after_its_task_and_its_digest_tells_every_change
     changed.images.insert("backend".into(), "v3".into());
     assert_ne!(of(&changed, Some("gate")).digest, whole.digest);
     let mut changed = status.clone();
-    changed.variables.insert("prod".into(), [("replicas".to_owned(), json!(1))].into());
-    assert_eq!(of(&changed, Some("gate")).digest, whole.digest, "hidden by the environment's own");
+    changed
+        .variables
+        .insert("prod".into(), [("replicas".to_owned(), json!(1))].into());
+    assert_eq!(
+        of(&changed, Some("gate")).digest,
+        whole.digest,
+        "hidden by the environment's own"
+    );
 
     // What it changes: gray is new, of what production runs nothing is known before a frozen release was there.
     let revisions = c.revisions.borrow().clone();
     let find = |name: &str| revisions.get(name).cloned();
     let none = changes(&app, &whole, [].into_iter(), find);
-    assert_eq!(none.iter().map(|c| c.before.as_deref()).collect::<Vec<_>>(), [Some(""), None]);
+    assert_eq!(
+        none.iter().map(|c| c.before.as_deref()).collect::<Vec<_>>(),
+        [Some(""), None]
+    );
     let mut before = c.release.clone();
     let old = before.status.as_mut().unwrap();
     old.phase = ReleasePhase::Succeeded;
-    let task = old.tasks.iter_mut().find(|t| t.name == "deploy-prod").unwrap();
+    let task = old
+        .tasks
+        .iter_mut()
+        .find(|t| t.name == "deploy-prod")
+        .unwrap();
     *task = TaskStatus {
         phase: TaskPhase::Succeeded,
         new_images: [("backend".to_owned(), "v1".to_owned())].into(),
@@ -213,12 +284,22 @@ fn what_was_built_is_deployed_by_its_digest_whatever_its_tag_comes_to_mean() {
         c.settle();
         let unbuilt = |c: &Cluster, task: &str| {
             let app = c.frozen().unwrap();
-            built_after(&app, &c.release.spec, &c.status(), task).iter().map(|i| (*i).to_owned()).collect::<Vec<_>>()
+            built_after(&app, &c.release.spec, &c.status(), task)
+                .iter()
+                .map(|i| (*i).to_owned())
+                .collect::<Vec<_>>()
         };
-        assert_eq!((unbuilt(&c, "early"), unbuilt(&c, "gate")), (vec!["backend".to_owned()], vec![]));
+        assert_eq!(
+            (unbuilt(&c, "early"), unbuilt(&c, "gate")),
+            (vec!["backend".to_owned()], vec![])
+        );
         c.approve("early", "me", Pass);
         c.settle();
-        assert!(unbuilt(&c, "early").len() == 1 && c.jobs.len() == 1, "{:#?}", c.status());
+        assert!(
+            unbuilt(&c, "early").len() == 1 && c.jobs.len() == 1,
+            "{:#?}",
+            c.status()
+        );
         for job in c.jobs.values_mut() {
             (job.succeeded, job.digest) = (true, known.clone());
         }
@@ -228,6 +309,11 @@ fn what_was_built_is_deployed_by_its_digest_whatever_its_tag_comes_to_mean() {
         c.settle();
         let wanted = known.map_or("reg/a:v9".to_owned(), |digest| format!("reg/a:v9@{digest}"));
         let live = &c.sims[&name("a-prod")].live;
-        assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], wanted.as_str(), "{:#?}", c.status());
+        assert_eq!(
+            live["spec"]["template"]["spec"]["containers"][0]["image"],
+            wanted.as_str(),
+            "{:#?}",
+            c.status()
+        );
     }
 }

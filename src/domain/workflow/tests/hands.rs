@@ -21,7 +21,12 @@ fn own() -> Value {
 fn settings(sim: &Sim) -> Value {
     let spec = &sim.live["spec"];
     let mut told = json!({});
-    for key in ["minReadySeconds", "progressDeadlineSeconds", "strategy", "paused"] {
+    for key in [
+        "minReadySeconds",
+        "progressDeadlineSeconds",
+        "strategy",
+        "paused",
+    ] {
         if let Some(value) = spec.get(key) {
             told[key] = value.clone();
         }
@@ -46,7 +51,10 @@ fn ready() -> Cluster {
 fn at_batch_one() -> Cluster {
     let mut c = ready();
     c.settle();
-    assert_eq!((c.prod(), c.status().phase), ((1, 3), ReleasePhase::Waiting));
+    assert_eq!(
+        (c.prod(), c.status().phase),
+        ((1, 3), ReleasePhase::Waiting)
+    );
     c
 }
 
@@ -85,13 +93,22 @@ pub(super) fn annotation(value: Value) -> Value {
 }
 
 pub(super) fn no_annotations(live: &Value) -> Value {
-    let all = live["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-    let none: Value = all.keys().map(|k| (k.clone(), Value::Null)).collect::<serde_json::Map<_, _>>().into();
+    let all = live["metadata"]["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    let none: Value = all
+        .keys()
+        .map(|k| (k.clone(), Value::Null))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     json!({"metadata": {"annotations": none}})
 }
 
 fn do_it(c: &mut Cluster, hand: Hand) {
-    let Some(sim) = c.sims.get_mut(&name(PROD)) else { return };
+    let Some(sim) = c.sims.get_mut(&name(PROD)) else {
+        return;
+    };
     let spec = |spec: Value| json!({"spec": spec});
     let template = |image: &str| json!({"template": {"spec": {"containers": [{"name": "c", "image": image}]}}});
     let patch = match hand {
@@ -162,7 +179,11 @@ fn do_it(c: &mut Cluster, hand: Hand) {
 /// What the other hand has itself rolled out, or made: 0 where the batches stand as they were let through.
 fn rolled_by(hand: Hand) -> u32 {
     // A paused Deployment is scaled all the same: to what maxSurge allows.
-    if matches!(hand, AllOfItOff | MakeNew | MaxSurge) { 4 } else { 0 }
+    if matches!(hand, AllOfItOff | MakeNew | MaxSurge) {
+        4
+    } else {
+        0
+    }
 }
 
 /// Paused, and without any ReplicaSet: nothing of it runs, and nobody makes it run.
@@ -178,29 +199,50 @@ fn a_failed_task_tells_the_last_hand_and_not_the_first() {
     do_it(&mut c, Delete);
     c.settle();
     let first = c.task("deploy-prod");
-    assert!(first.message.as_deref().unwrap().contains("it is gone"), "{first:?}");
+    assert!(
+        first.message.as_deref().unwrap().contains("it is gone"),
+        "{first:?}"
+    );
     c.pass(3600);
     c.settle();
-    assert_eq!(c.task("deploy-prod").message, first.message, "since when does not change");
+    assert_eq!(
+        c.task("deploy-prod").message,
+        first.message,
+        "since when does not change"
+    );
     assert!(c.environment("prod").message == first.message);
     c.make_prod(&object);
     c.settle();
     let second = c.task("deploy-prod");
     let told = second.message.clone().unwrap();
-    assert!(second.phase == TaskPhase::Failed && !told.contains("it is gone"), "{told}");
-    assert!(told.contains("another hand deleted it and made it again"), "{told}");
+    assert!(
+        second.phase == TaskPhase::Failed && !told.contains("it is gone"),
+        "{told}"
+    );
+    assert!(
+        told.contains("another hand deleted it and made it again"),
+        "{told}"
+    );
     assert_eq!(c.environment("prod").message, second.message);
     assert_eq!(c.status().message, second.message);
     do_it(&mut c, Delete);
     c.settle();
     let third = c.task("deploy-prod").message.unwrap();
-    assert!(third.contains("it is gone in the middle of its rollout"), "{third}");
+    assert!(
+        third.contains("it is gone in the middle of its rollout"),
+        "{third}"
+    );
     c.pass(3600);
     c.settle();
     assert_eq!(c.task("deploy-prod").message, Some(third));
     c.control().retry.insert("deploy-prod".into(), 1);
     c.settle();
-    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Waiting, (1, 3)), "{:#?}", c.status());
+    assert_eq!(
+        (c.status().phase, c.prod()),
+        (ReleasePhase::Waiting, (1, 3)),
+        "{:#?}",
+        c.status()
+    );
 }
 
 #[test]
@@ -215,14 +257,32 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             assert!(told.contains(PROD), "{hand:?}: {told}");
             if matches!(
                 hand,
-                Delete | Orphan | NoSets | MakeOld | MakeNew | MakeAsSaved | ResumeAndUndo | NoAnnotations | AllOfItOff
+                Delete
+                    | Orphan
+                    | NoSets
+                    | MakeOld
+                    | MakeNew
+                    | MakeAsSaved
+                    | ResumeAndUndo
+                    | NoAnnotations
+                    | AllOfItOff
             ) {
-                assert!(told.contains("graylane retry a-7") && told.contains("graylane abort a-7"), "{hand:?}: {told}");
+                assert!(
+                    told.contains("graylane retry a-7") && told.contains("graylane abort a-7"),
+                    "{hand:?}: {told}"
+                );
             }
             if let Some(sim) = c.sims.get(&name(PROD)) {
-                assert!(sim.of("v2").0 <= rolled_by(hand).max(1), "{hand:?}: {} new", sim.of("v2").0);
+                assert!(
+                    sim.of("v2").0 <= rolled_by(hand).max(1),
+                    "{hand:?}: {} new",
+                    sim.of("v2").0
+                );
             } else {
-                assert!(matches!(hand, Delete | Orphan), "nothing is made again before somebody asks for it");
+                assert!(
+                    matches!(hand, Delete | Orphan),
+                    "nothing is made again before somebody asks for it"
+                );
             }
             // Letting more through changes nothing while the gate is closed.
             c.control().allow.insert("deploy-prod".into(), 2);
@@ -232,15 +292,38 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             if abort {
                 c.control().abort = true;
                 c.settle();
-                assert_eq!(c.status().phase, ReleasePhase::Aborted, "{hand:?}: {:#?}", c.status());
+                assert_eq!(
+                    c.status().phase,
+                    ReleasePhase::Aborted,
+                    "{hand:?}: {:#?}",
+                    c.status()
+                );
                 let theirs = matches!(hand, MakeOld | MakeNew);
                 let want = if hand == MakeNew { (4, 0) } else { (0, 4) };
                 assert_eq!(c.prod(), want, "{hand:?}");
-                assert_eq!(settings(prod(&mut c)), if theirs { json!({}) } else { own() }, "{hand:?}");
+                assert_eq!(
+                    settings(prod(&mut c)),
+                    if theirs { json!({}) } else { own() },
+                    "{hand:?}"
+                );
                 let again = theirs || matches!(hand, MakeAsSaved | MakeAsSavedOverOrphans);
-                let state = if again { EnvironmentState::Error } else { EnvironmentState::Running };
-                assert_eq!(c.environment("prod").state, state, "{hand:?}: {:?}", c.environment("prod").message);
-                assert!(c.sims[&name(PROD)].live["metadata"]["annotations"].get(label::LATCH).is_none(), "{hand:?}");
+                let state = if again {
+                    EnvironmentState::Error
+                } else {
+                    EnvironmentState::Running
+                };
+                assert_eq!(
+                    c.environment("prod").state,
+                    state,
+                    "{hand:?}: {:?}",
+                    c.environment("prod").message
+                );
+                assert!(
+                    c.sims[&name(PROD)].live["metadata"]["annotations"]
+                        .get(label::LATCH)
+                        .is_none(),
+                    "{hand:?}"
+                );
                 continue;
             }
             if runs_nothing(hand) {
@@ -248,14 +331,30 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             }
             c.control().retry.insert("deploy-prod".into(), 1);
             c.settle();
-            assert_eq!(c.status().phase, ReleasePhase::Waiting, "{hand:?}: {:#?}", c.status());
+            assert_eq!(
+                c.status().phase,
+                ReleasePhase::Waiting,
+                "{hand:?}: {:#?}",
+                c.status()
+            );
             let new = c.prod().0;
-            assert!(new <= rolled_by(hand).max(1) && new > 0, "{hand:?}: {new} new after a retry");
+            assert!(
+                new <= rolled_by(hand).max(1) && new > 0,
+                "{hand:?}: {new} new after a retry"
+            );
             c.control().allow.insert("deploy-prod".into(), 2);
             c.settle();
-            assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Succeeded, (4, 0)), "{hand:?}: {:#?}", c.status());
+            assert_eq!(
+                (c.status().phase, c.prod()),
+                (ReleasePhase::Succeeded, (4, 0)),
+                "{hand:?}: {:#?}",
+                c.status()
+            );
             let left = settings(prod(&mut c));
-            assert!(left["minReadySeconds"] != NEVER && left.get("paused").is_none(), "{hand:?}: {left}");
+            assert!(
+                left["minReadySeconds"] != NEVER && left.get("paused").is_none(),
+                "{hand:?}: {left}"
+            );
             if !matches!(hand, MakeOld | MakeNew) {
                 assert_eq!(left, own(), "{hand:?}");
             }
@@ -272,8 +371,14 @@ fn who_was_at_it_is_told_as_far_as_the_server_knows() {
         "time": "2026-01-01T00:00:00Z", "fieldsV1": fields}]);
     c.settle();
     let told = c.status().message.unwrap();
-    assert!(told.contains("taken off, last written by kubectl-rollout at 2026-01-01T00:00:00Z"), "{told}");
-    assert!(told.contains("spec.template was changed (image now v1)"), "{told}");
+    assert!(
+        told.contains("taken off, last written by kubectl-rollout at 2026-01-01T00:00:00Z"),
+        "{told}"
+    );
+    assert!(
+        told.contains("spec.template was changed (image now v1)"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -282,17 +387,30 @@ fn what_is_gone_before_its_first_batch_is_made_whole_only_when_somebody_says_so(
     c.delete_prod();
     c.settle();
     let told = c.status().message.unwrap_or_default();
-    assert!(c.status().phase == ReleasePhase::Failed && told.contains("it is gone"), "{told}");
+    assert!(
+        c.status().phase == ReleasePhase::Failed && told.contains("it is gone"),
+        "{told}"
+    );
     assert!(!c.sims.contains_key(&name(PROD)));
     c.control().retry.insert("deploy-prod".into(), 1);
     c.settle();
-    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Succeeded, (4, 0)), "{:#?}", c.status());
+    assert_eq!(
+        (c.status().phase, c.prod()),
+        (ReleasePhase::Succeeded, (4, 0)),
+        "{:#?}",
+        c.status()
+    );
     // Where every batch is let through there is no gate.
     let mut c = ready();
     c.delete_prod();
     c.control().allow.insert("deploy-prod".into(), 2);
     c.settle();
-    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Succeeded, (4, 0)), "{:#?}", c.status());
+    assert_eq!(
+        (c.status().phase, c.prod()),
+        (ReleasePhase::Succeeded, (4, 0)),
+        "{:#?}",
+        c.status()
+    );
     // An abort ends.
     let mut c = ready();
     c.delete_prod();
@@ -308,12 +426,22 @@ fn the_next_release_frees_what_an_earlier_one_left() {
     for (known, undone) in [(true, true), (false, true), (true, false), (false, false)] {
         let mut c = at_batch_one();
         do_it(&mut c, if undone { ResumeAndUndo } else { NoAnnotations });
-        let by = if undone { "kubectl-rollout" } else { crate::api::FIELD_MANAGER };
+        let by = if undone {
+            "kubectl-rollout"
+        } else {
+            crate::api::FIELD_MANAGER
+        };
         prod(&mut c).live["metadata"]["managedFields"] = json!([{"manager": by, "operation": "Update",
             "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:template": {}}}}]);
         if known {
             let record = c.task("deploy-prod").rollouts[0].clone();
-            c.records.insert(InventoryItem { uid: String::new(), ..record.workload.clone() }, record);
+            c.records.insert(
+                InventoryItem {
+                    uid: String::new(),
+                    ..record.workload.clone()
+                },
+                record,
+            );
         }
         c.release = release("a-8", "v3");
         c.approvals.clear();
@@ -324,14 +452,20 @@ fn the_next_release_frees_what_an_earlier_one_left() {
         let told = c.status().message.unwrap_or_default();
         if !undone {
             // Of two versions nobody knows which one is to stay.
-            assert!(c.status().phase == ReleasePhase::Failed && told.contains("graylane rescue"), "{told}");
+            assert!(
+                c.status().phase == ReleasePhase::Failed && told.contains("graylane rescue"),
+                "{told}"
+            );
             continue;
         }
         assert_eq!(c.status().phase, ReleasePhase::Waiting, "{:#?}", c.status());
         assert_eq!(prod(&mut c).of("v3").0, 1);
         c.control().abort = true;
         c.settle();
-        assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Aborted, (0, 4)));
+        assert_eq!(
+            (c.status().phase, c.prod()),
+            (ReleasePhase::Aborted, (0, 4))
+        );
         let left = settings(prod(&mut c));
         assert_eq!(left, if known { own() } else { json!({}) });
     }
@@ -339,26 +473,47 @@ fn the_next_release_frees_what_an_earlier_one_left() {
 
 /// No rollout of production has begun by this release.
 pub(super) fn unbegun(c: &Cluster) -> bool {
-    c.task("deploy-prod").rollouts.iter().all(|r| r.state == crate::api::RolloutState::Gone)
+    c.task("deploy-prod")
+        .rollouts
+        .iter()
+        .all(|r| r.state == crate::api::RolloutState::Gone)
 }
 
 /// No patch of ours opens more than was let through, but what another hand has rolled out already.
 fn check(c: &Cluster, step: &Step) {
-    let all = c.release.spec.control.allow.get("deploy-prod").is_some_and(|n| *n >= 2);
+    let all = c
+        .release
+        .spec
+        .control
+        .allow
+        .get("deploy-prod")
+        .is_some_and(|n| *n >= 2);
     let live = |sim: &Sim| sim.live["spec"]["template"]["spec"]["containers"][0]["image"] == "v2";
     match step {
-        Step::Apply { object, .. } if object["metadata"]["name"] == PROD && object["kind"] == "Deployment" => {
+        Step::Apply { object, .. }
+            if object["metadata"]["name"] == PROD && object["kind"] == "Deployment" =>
+        {
             let made = &object["spec"]["template"]["spec"]["containers"][0]["image"];
             // Where nothing was known of it any more, a person has said so to just that.
-            let told = c.task("deploy-prod").rollouts.iter().any(|r| r.state == crate::api::RolloutState::Gone);
+            let told = c
+                .task("deploy-prod")
+                .rollouts
+                .iter()
+                .any(|r| r.state == crate::api::RolloutState::Gone);
             // Else the old version, which may be another hand's by then.
-            assert!(all || told || made != "v2", "made whole with the new version");
+            assert!(
+                all || told || made != "v2",
+                "made whole with the new version"
+            );
         }
-        Step::Patch { workload, patch, .. } if workload.name == PROD => {
+        Step::Patch {
+            workload, patch, ..
+        } if workload.name == PROD => {
             let mut after = Sim::create(&c.sims[&name(PROD)].live, "x", 0);
             let sim = &c.sims[&name(PROD)];
-            let new =
-                |s: &&crate::domain::batches::simulator::Set| s.template["spec"]["containers"][0]["image"] == "v2";
+            let new = |s: &&crate::domain::batches::simulator::Set| {
+                s.template["spec"]["containers"][0]["image"] == "v2"
+            };
             let asked: u32 = sim.sets.iter().filter(new).map(|s| s.replicas).sum();
             let before = sim.of("v2").0.max(asked);
             // Recreate is one batch.
@@ -371,7 +526,9 @@ fn check(c: &Cluster, step: &Step) {
             if after.patch(patch).is_err() || !live(&after) || native(sim) || native(&after) {
                 return;
             }
-            let latch = after.live["metadata"]["annotations"].get(label::LATCH).and_then(Value::as_str);
+            let latch = after.live["metadata"]["annotations"]
+                .get(label::LATCH)
+                .and_then(Value::as_str);
             match latch.map(|text| serde_json::from_str::<Value>(text).unwrap()) {
                 Some(latch) => {
                     let to = latch["written"]["to"].as_u64().unwrap() as u32;
@@ -379,7 +536,10 @@ fn check(c: &Cluster, step: &Step) {
                 }
                 // New by another hand, or because a person said so where it was gone: what no rollout of ours has begun
                 // none of our patches finishes, and its controller is at all of it already.
-                None => assert!(all || before >= 4 || (live(sim) && unbegun(c)), "finished unasked"),
+                None => assert!(
+                    all || before >= 4 || (live(sim) && unbegun(c)),
+                    "finished unasked"
+                ),
             }
         }
         _ => {}
@@ -417,7 +577,14 @@ pub(super) fn look(c: &mut Cluster, most: usize, check: impl Fn(&Cluster, &Step)
     c.take(&decision, 1);
     for step in decision.steps.iter().take(most - 1) {
         check(c, step);
-        c.take(&Decision { status: decision.status.clone(), steps: vec![step.clone()], look_again: None }, 2);
+        c.take(
+            &Decision {
+                status: decision.status.clone(),
+                steps: vec![step.clone()],
+                look_again: None,
+            },
+            2,
+        );
     }
 }
 
@@ -451,7 +618,12 @@ pub(super) fn play_to_the_end(c: &mut Cluster, abort: bool) {
 fn play(events: Vec<Event>, abort: bool) {
     let mut c = ready();
     // The way back of production is over while gray still drains.
-    let over = |c: &Cluster| c.status().tasks.iter().any(|t| t.name == "deploy-prod" && t.phase == TaskPhase::Aborted);
+    let over = |c: &Cluster| {
+        c.status()
+            .tasks
+            .iter()
+            .any(|t| t.name == "deploy-prod" && t.phase == TaskPhase::Aborted)
+    };
     let mut late = false;
     for event in events {
         match event {
@@ -477,12 +649,19 @@ fn play(events: Vec<Event>, abort: bool) {
         c.route();
     }
     play_to_the_end(&mut c, abort);
-    let Some(sim) = c.sims.get(&name(PROD)) else { return };
+    let Some(sim) = c.sims.get(&name(PROD)) else {
+        return;
+    };
     let left = settings(sim);
     assert!(left["minReadySeconds"] != NEVER, "{left}");
     // What another hand has put there while nothing was in hand is not this release's to take away.
-    let latch = sim.live["metadata"]["annotations"].get(label::LATCH).and_then(Value::as_str);
-    assert!(late || latch.is_none_or(|l| l.contains("a-1") || l == "nonsense"), "{latch:?}");
+    let latch = sim.live["metadata"]["annotations"]
+        .get(label::LATCH)
+        .and_then(Value::as_str);
+    assert!(
+        late || latch.is_none_or(|l| l.contains("a-1") || l == "nonsense"),
+        "{latch:?}"
+    );
 }
 
 /// Found by the property below, each as it is written: the play itself judges it.
@@ -493,8 +672,28 @@ mod found {
     /// rollout any more, no retry got past its pause, and the abort waited for pods that could never come.
     #[test]
     fn what_was_to_be_brought_back_is_when_the_patch_never_came() {
-        let begun = [Look, Controllers, Hand(MakeOld), Ready(0), Look, Look, Look, Controllers, Ready(0), Look];
-        let hands = [Controllers, Look, Hand(NoMinReady), Hand(OldTemplateBare), Look, Retry, Hand(NoSets), Crash(1)];
+        let begun = [
+            Look,
+            Controllers,
+            Hand(MakeOld),
+            Ready(0),
+            Look,
+            Look,
+            Look,
+            Controllers,
+            Ready(0),
+            Look,
+        ];
+        let hands = [
+            Controllers,
+            Look,
+            Hand(NoMinReady),
+            Hand(OldTemplateBare),
+            Look,
+            Retry,
+            Hand(NoSets),
+            Crash(1),
+        ];
         for abort in [false, true] {
             play(begun.iter().chain(&hands).cloned().collect(), abort);
         }
@@ -505,18 +704,59 @@ mod found {
     #[test]
     fn what_was_new_before_its_rollout_is_marked() {
         for hand in [AllOfItOff, NoAnnotations] {
-            let gone = [Look, Hand(Delete), Controllers, Ready(0), Look, Look, Look, Retry, Look];
+            let gone = [
+                Look,
+                Hand(Delete),
+                Controllers,
+                Ready(0),
+                Look,
+                Look,
+                Look,
+                Retry,
+                Look,
+            ];
             play(gone.into_iter().chain([Hand(hand), Look]).collect(), false);
         }
-        play(vec![Hand(MakeNew), Look, Controllers, Ready(0), Look, Hand(NoSets), Look, Look], false);
+        play(
+            vec![
+                Hand(MakeNew),
+                Look,
+                Controllers,
+                Ready(0),
+                Look,
+                Hand(NoSets),
+                Look,
+                Look,
+            ],
+            false,
+        );
     }
 
     /// An undo of the abort, after that was done with production, brings an annotation of this release from the new
     /// version's ReplicaSet.
     #[test]
     fn what_is_undone_after_the_way_back_is_in_nobodys_hands() {
-        let begun = [Look, Controllers, Ready(0), Look, Look, Look, Abort, Look, Controllers, Look, Controllers, Look];
-        play(begun.into_iter().chain([Look, Hand(ResumeAndUndo), Look, Look, Look, Look]).collect(), false);
+        let begun = [
+            Look,
+            Controllers,
+            Ready(0),
+            Look,
+            Look,
+            Look,
+            Abort,
+            Look,
+            Controllers,
+            Look,
+            Controllers,
+            Look,
+        ];
+        play(
+            begun
+                .into_iter()
+                .chain([Look, Hand(ResumeAndUndo), Look, Look, Look, Look])
+                .collect(),
+            false,
+        );
     }
 }
 

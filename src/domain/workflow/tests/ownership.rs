@@ -7,7 +7,11 @@ use super::{
 use crate::api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase};
 
 fn item(kind: &str, name: &str) -> InventoryItem {
-    let api_version = if kind == "Deployment" { "apps/v1" } else { "v1" };
+    let api_version = if kind == "Deployment" {
+        "apps/v1"
+    } else {
+        "v1"
+    };
     InventoryItem {
         api_version: api_version.into(),
         kind: kind.into(),
@@ -18,7 +22,12 @@ fn item(kind: &str, name: &str) -> InventoryItem {
 }
 
 fn marked(app: &str, environment: &str) -> Marks {
-    Marks { app: Some(app.into()), environment: Some(environment.into()), by_us: true, ..Marks::default() }
+    Marks {
+        app: Some(app.into()),
+        environment: Some(environment.into()),
+        by_us: true,
+        ..Marks::default()
+    }
 }
 
 /// A release of gray and production that waits to begin.
@@ -31,30 +40,68 @@ fn waiting() -> Cluster {
 
 #[test]
 fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
-    let by = |name: &str| Marks { managers: vec![name.into()], ..Marks::default() };
+    let by = |name: &str| Marks {
+        managers: vec![name.into()],
+        ..Marks::default()
+    };
     let table = [
-        ("Service", "a-gray", marked("b", "prod"), "Service demo/a-gray belongs to environment prod of app b,"),
-        ("Service", "a-gray", marked("a", "prod"), "Service demo/a-gray belongs to environment prod of app a,"),
+        (
+            "Service",
+            "a-gray",
+            marked("b", "prod"),
+            "Service demo/a-gray belongs to environment prod of app b,",
+        ),
+        (
+            "Service",
+            "a-gray",
+            marked("a", "prod"),
+            "Service demo/a-gray belongs to environment prod of app a,",
+        ),
         (
             "ConfigMap",
             "a-gray-conf",
             by("kubectl-create"),
             "ConfigMap demo/a-gray-conf is there already and belongs to no App (written by kubectl-create)",
         ),
-        ("Deployment", "a-gray", by("kubectl"), "Deployment demo/a-gray is there already and belongs to no App"),
-        ("Service", "a-gray", Marks { lane_group: Some("g".into()), ..Marks::default() }, "made by lane group g"),
+        (
+            "Deployment",
+            "a-gray",
+            by("kubectl"),
+            "Deployment demo/a-gray is there already and belongs to no App",
+        ),
+        (
+            "Service",
+            "a-gray",
+            Marks {
+                lane_group: Some("g".into()),
+                ..Marks::default()
+            },
+            "made by lane group g",
+        ),
     ];
     for (kind, name, marks, want) in table {
         let mut c = waiting();
-        let theirs = ObjectSeen { uid: "theirs".into(), marks, ..ObjectSeen::default() };
+        let theirs = ObjectSeen {
+            uid: "theirs".into(),
+            marks,
+            ..ObjectSeen::default()
+        };
         c.objects.insert(item(kind, name), theirs.clone());
         c.settle();
         let task = c.task("deploy-gray");
-        assert_eq!((task.phase, task.started_at.is_none()), (TaskPhase::Failed, true), "{want}: {task:?}");
+        assert_eq!(
+            (task.phase, task.started_at.is_none()),
+            (TaskPhase::Failed, true),
+            "{want}: {task:?}"
+        );
         let told = task.message.unwrap();
         assert!(told.contains(want), "{told}");
         assert!(c.made.is_empty(), "{want}: {:?}", c.made);
-        assert_eq!(c.environment("gray"), EnvironmentStatus::default(), "{want}: it was not touched");
+        assert_eq!(
+            c.environment("gray"),
+            EnvironmentStatus::default(),
+            "{want}: it was not touched"
+        );
         // The way back takes nothing of theirs with it.
         c.control().abort = true;
         c.settle();
@@ -62,11 +109,18 @@ fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
         assert_eq!(c.objects.get(&item(kind, name)), Some(&theirs), "{want}");
         // Going or gone it is in nobody's way.
         let mut c = waiting();
-        let going = ObjectSeen { terminating: true, ..theirs };
+        let going = ObjectSeen {
+            terminating: true,
+            ..theirs
+        };
         c.objects.insert(item(kind, name), going);
         let decision = c.look();
         c.take(&decision, usize::MAX);
-        assert_ne!(c.task("deploy-gray").phase, TaskPhase::Failed, "{want}: waits for it to be gone");
+        assert_ne!(
+            c.task("deploy-gray").phase,
+            TaskPhase::Failed,
+            "{want}: waits for it to be gone"
+        );
     }
 }
 
@@ -74,11 +128,20 @@ fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
 fn all_that_is_not_ours_is_named_at_once() {
     let mut c = waiting();
     for (kind, name) in [("Service", "a-gray"), ("ConfigMap", "a-gray-conf")] {
-        c.objects.insert(item(kind, name), ObjectSeen { uid: "x".into(), ..ObjectSeen::default() });
+        c.objects.insert(
+            item(kind, name),
+            ObjectSeen {
+                uid: "x".into(),
+                ..ObjectSeen::default()
+            },
+        );
     }
     c.settle();
     let told = c.task("deploy-gray").message.unwrap();
-    assert!(told.contains("Service demo/a-gray ") && told.contains("ConfigMap demo/a-gray-conf "), "{told}");
+    assert!(
+        told.contains("Service demo/a-gray ") && told.contains("ConfigMap demo/a-gray-conf "),
+        "{told}"
+    );
 }
 
 #[test]
@@ -86,7 +149,10 @@ fn what_was_applied_before_there_were_marks_is_ours_by_the_inventory() {
     for by_us in [true, false] {
         let mut c = waiting();
         for seen in c.objects.values_mut() {
-            seen.marks = Marks { by_us, ..Marks::default() };
+            seen.marks = Marks {
+                by_us,
+                ..Marks::default()
+            };
         }
         c.settle();
         c.control().allow.insert("go".into(), 1);
@@ -102,14 +168,27 @@ fn what_was_applied_before_there_were_marks_is_ours_by_the_inventory() {
     // Another App's inventory is as good as its mark.
     let mut c = waiting();
     let service = item("Service", "a-gray");
-    let theirs = Owner { home: Some("demo".into()), app: "b".into(), environment: "prod".into() };
-    let seen =
-        ObjectSeen { uid: "u".into(), marks: Marks { by_us: true, ..Marks::default() }, ..ObjectSeen::default() };
+    let theirs = Owner {
+        home: Some("demo".into()),
+        app: "b".into(),
+        environment: "prod".into(),
+    };
+    let seen = ObjectSeen {
+        uid: "u".into(),
+        marks: Marks {
+            by_us: true,
+            ..Marks::default()
+        },
+        ..ObjectSeen::default()
+    };
     c.objects.insert(service.clone(), seen);
     c.claims.insert(service, theirs);
     c.settle();
     let told = c.task("deploy-gray").message.unwrap();
-    assert!(told.contains("belongs to environment prod of app b"), "{told}");
+    assert!(
+        told.contains("belongs to environment prod of app b"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -124,9 +203,17 @@ fn what_another_has_taken_meanwhile_is_not_fought_for_nor_deleted() {
     c.settle();
     assert_eq!(c.status().phase, ReleasePhase::Aborted, "{:#?}", c.status());
     assert_eq!(c.objects.get(&service), Some(&theirs), "left alone");
-    assert!(!c.objects.contains_key(&item("Deployment", "a-gray")), "its own goes");
+    assert!(
+        !c.objects.contains_key(&item("Deployment", "a-gray")),
+        "its own goes"
+    );
     let told = c.status().message.unwrap();
-    assert!(told.contains("left alone: Service demo/a-gray, which belongs to environment prod of app b"), "{told}");
+    assert!(
+        told.contains(
+            "left alone: Service demo/a-gray, which belongs to environment prod of app b"
+        ),
+        "{told}"
+    );
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     // In the middle of a rollout: it stops, and says who has it.
     let mut c = waiting();
@@ -140,8 +227,16 @@ fn what_another_has_taken_meanwhile_is_not_fought_for_nor_deleted() {
     c.settle();
     let task = c.task("deploy-prod");
     assert_eq!(task.phase, TaskPhase::Failed);
-    assert!(task.message.unwrap().contains("belongs to environment prod of app b"));
-    assert_eq!(c.objects[&conf].applied.as_deref(), Some("theirs"), "not written over");
+    assert!(
+        task.message
+            .unwrap()
+            .contains("belongs to environment prod of app b")
+    );
+    assert_eq!(
+        c.objects[&conf].applied.as_deref(),
+        Some("theirs"),
+        "not written over"
+    );
 }
 
 #[test]
@@ -152,11 +247,21 @@ fn a_clean_up_leaves_what_has_become_anothers_and_says_so() {
     c.objects.get_mut(&service).unwrap().marks = marked("b", "prod");
     let mut release = super::cluster::release("a-8", "v3");
     release.spec.stage.clear();
-    release.spec.teardown = Some(crate::api::CleanUpTask { environment: "gray".into(), remove_environment: false });
+    release.spec.teardown = Some(crate::api::CleanUpTask {
+        environment: "gray".into(),
+        remove_environment: false,
+    });
     c.release = release;
     c.settle();
-    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
-    assert!(c.objects.contains_key(&service) && !c.objects.contains_key(&item("Deployment", "a-gray")));
+    assert_eq!(
+        c.status().phase,
+        ReleasePhase::Succeeded,
+        "{:#?}",
+        c.status()
+    );
+    assert!(
+        c.objects.contains_key(&service) && !c.objects.contains_key(&item("Deployment", "a-gray"))
+    );
     let told = c.task("teardown").message.unwrap();
     assert!(told.contains("left alone: Service demo/a-gray"), "{told}");
 }
@@ -164,8 +269,14 @@ fn a_clean_up_leaves_what_has_become_anothers_and_says_so() {
 #[test]
 fn what_is_graylanes_own_is_no_manifests_to_write() {
     for (manifest, want) in [
-        ("apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: graylane-engine}", "Lease graylane-engine"),
-        ("apiVersion: graylane.dev/v1alpha1\nkind: Release\nmetadata: {name: r}", "graylane's own kinds"),
+        (
+            "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: graylane-engine}",
+            "Lease graylane-engine",
+        ),
+        (
+            "apiVersion: graylane.dev/v1alpha1\nkind: Release\nmetadata: {name: r}",
+            "graylane's own kinds",
+        ),
         (
             "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {template: {spec: {serviceAccountName: deploys-gray}}}",
             "would run as deploys-gray",

@@ -79,14 +79,22 @@ fn ready() -> Cluster {
 fn at_batch_one() -> Cluster {
     let mut c = ready();
     c.settle();
-    assert_eq!((pods(&c), c.status().phase), ((1, 3), ReleasePhase::Waiting), "{:#?}", c.status());
+    assert_eq!(
+        (pods(&c), c.status().phase),
+        ((1, 3), ReleasePhase::Waiting),
+        "{:#?}",
+        c.status()
+    );
     c
 }
 
 fn do_it(c: &mut Cluster, hand: Hand) {
-    let Some(sim) = c.sets.get_mut(&name(PROD)) else { return };
+    let Some(sim) = c.sets.get_mut(&name(PROD)) else {
+        return;
+    };
     let spec = |spec: Value| json!({"spec": spec});
-    let partition = |at: usize| spec(json!({"updateStrategy": {"rollingUpdate": {"partition": at}}}));
+    let partition =
+        |at: usize| spec(json!({"updateStrategy": {"rollingUpdate": {"partition": at}}}));
     let template = |image: &str| json!({"template": {"spec": {"containers": [{"name": "c", "image": image}]}}});
     let off = json!({"updateStrategy": {"rollingUpdate": null}, "minReadySeconds": null});
     let patch = match hand {
@@ -167,12 +175,23 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             let told = c.status().message.unwrap_or_default();
             // Scaling is nobody's but the user's: it is planned around.
             let scales = matches!(hand, ReplicasUp | ReplicasDown);
-            let stands = if scales { ReleasePhase::Waiting } else { ReleasePhase::Failed };
+            let stands = if scales {
+                ReleasePhase::Waiting
+            } else {
+                ReleasePhase::Failed
+            };
             assert_eq!(c.status().phase, stands, "{hand:?}: {told}");
             assert!(scales || told.contains(PROD), "{hand:?}: {told}");
             match c.sets.get(&name(PROD)) {
-                Some(sim) => assert!(sim.of("v2").0 <= rolled_by(hand).max(1), "{hand:?}: {} new", sim.of("v2").0),
-                None => assert!(matches!(hand, Delete | Orphan), "nothing is made again before somebody asks for it"),
+                Some(sim) => assert!(
+                    sim.of("v2").0 <= rolled_by(hand).max(1),
+                    "{hand:?}: {} new",
+                    sim.of("v2").0
+                ),
+                None => assert!(
+                    matches!(hand, Delete | Orphan),
+                    "nothing is made again before somebody asks for it"
+                ),
             }
             let size = match hand {
                 ReplicasUp => 6,
@@ -182,18 +201,43 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             if abort {
                 c.control().abort = true;
                 c.settle();
-                assert_eq!(c.status().phase, ReleasePhase::Aborted, "{hand:?}: {:#?}", c.status());
+                assert_eq!(
+                    c.status().phase,
+                    ReleasePhase::Aborted,
+                    "{hand:?}: {:#?}",
+                    c.status()
+                );
                 let theirs = matches!(hand, MakeOld | MakeNew);
-                assert_eq!(pods(&c), if hand == MakeNew { (4, 0) } else { (0, size) }, "{hand:?}");
+                assert_eq!(
+                    pods(&c),
+                    if hand == MakeNew { (4, 0) } else { (0, size) },
+                    "{hand:?}"
+                );
                 let mut want = own();
                 if theirs {
-                    want.as_object_mut().unwrap().shift_remove("minReadySeconds");
+                    want.as_object_mut()
+                        .unwrap()
+                        .shift_remove("minReadySeconds");
                 }
                 assert_eq!(settings(prod(&mut c)), want, "{hand:?}");
                 let again = theirs || matches!(hand, MakeAsSaved | MakeAsSavedOverOrphans);
-                let state = if again { EnvironmentState::Error } else { EnvironmentState::Running };
-                assert_eq!(c.environment("prod").state, state, "{hand:?}: {:?}", c.environment("prod").message);
-                assert!(prod(&mut c).live["metadata"]["annotations"].get(label::LATCH).is_none(), "{hand:?}");
+                let state = if again {
+                    EnvironmentState::Error
+                } else {
+                    EnvironmentState::Running
+                };
+                assert_eq!(
+                    c.environment("prod").state,
+                    state,
+                    "{hand:?}: {:?}",
+                    c.environment("prod").message
+                );
+                assert!(
+                    prod(&mut c).live["metadata"]["annotations"]
+                        .get(label::LATCH)
+                        .is_none(),
+                    "{hand:?}"
+                );
                 continue;
             }
             if !scales {
@@ -205,9 +249,17 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
                 c.control().retry.insert("deploy-prod".into(), 1);
                 c.settle();
             }
-            assert_eq!(c.status().phase, ReleasePhase::Waiting, "{hand:?}: {:#?}", c.status());
+            assert_eq!(
+                c.status().phase,
+                ReleasePhase::Waiting,
+                "{hand:?}: {:#?}",
+                c.status()
+            );
             let new = pods(&c).0;
-            assert!(new <= rolled_by(hand).max(1) && new > 0, "{hand:?}: {new} new after a retry");
+            assert!(
+                new <= rolled_by(hand).max(1) && new > 0,
+                "{hand:?}: {new} new after a retry"
+            );
             c.control().allow.insert("deploy-prod".into(), 2);
             c.settle();
             assert_eq!(
@@ -218,7 +270,10 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             );
             let left = settings(prod(&mut c));
             assert_eq!(left["updateStrategy"], own()["updateStrategy"], "{hand:?}");
-            assert!(matches!(hand, MakeOld | MakeNew) || left == own(), "{hand:?}: {left}");
+            assert!(
+                matches!(hand, MakeOld | MakeNew) || left == own(),
+                "{hand:?}: {left}"
+            );
         }
     }
 }
@@ -236,11 +291,19 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
             prod(&mut c).settle();
         }
         let template = if undone { "kubectl" } else { FIELD_MANAGER };
-        prod(&mut c).live["metadata"]["managedFields"] =
-            json!([by(template, json!({"f:template": {}})), by(FIELD_MANAGER, partition())]);
+        prod(&mut c).live["metadata"]["managedFields"] = json!([
+            by(template, json!({"f:template": {}})),
+            by(FIELD_MANAGER, partition())
+        ]);
         if known {
             let record = c.task("deploy-prod").rollouts[0].clone();
-            c.records.insert(InventoryItem { uid: String::new(), ..record.workload.clone() }, record);
+            c.records.insert(
+                InventoryItem {
+                    uid: String::new(),
+                    ..record.workload.clone()
+                },
+                record,
+            );
         }
         c.release = release("a-8", "v3");
         c.approvals.clear();
@@ -251,21 +314,37 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
         let told = c.status().message.unwrap_or_default();
         if !undone {
             // Of two versions nobody knows which one is to stay.
-            let way = if known { "graylane rescue" } else { "kubectl rollout undo statefulset a-prod" };
-            assert!(c.status().phase == ReleasePhase::Failed && told.contains(way), "{told}");
+            let way = if known {
+                "graylane rescue"
+            } else {
+                "kubectl rollout undo statefulset a-prod"
+            };
+            assert!(
+                c.status().phase == ReleasePhase::Failed && told.contains(way),
+                "{told}"
+            );
             continue;
         }
-        let own_of = |c: &mut Cluster| prod(c).live["spec"]["updateStrategy"]["rollingUpdate"]["partition"].clone();
+        let own_of = |c: &mut Cluster| {
+            prod(c).live["spec"]["updateStrategy"]["rollingUpdate"]["partition"].clone()
+        };
         if known {
             assert_eq!(c.status().phase, ReleasePhase::Waiting, "{:#?}", c.status());
             assert_eq!(prod(&mut c).of("v3").0, 1);
             c.control().abort = true;
             c.settle();
-            assert_eq!((c.status().phase, own_of(&mut c)), (ReleasePhase::Aborted, json!(0)));
+            assert_eq!(
+                (c.status().phase, own_of(&mut c)),
+                (ReleasePhase::Aborted, json!(0))
+            );
         } else {
             // One version, and a partition that may be anybody's: it is kept, and told.
-            let warned =
-                c.status().history.iter().filter_map(|h| h.message.clone()).any(|m| m.contains("leaves 3 pods"));
+            let warned = c
+                .status()
+                .history
+                .iter()
+                .filter_map(|h| h.message.clone())
+                .any(|m| m.contains("leaves 3 pods"));
             assert!(warned, "{:#?}", c.status().history);
             assert_eq!((prod(&mut c).of("v3").0, own_of(&mut c)), (1, json!(3)));
         }
@@ -279,35 +358,68 @@ fn what_a_finished_rollout_left_is_nobodys_leftover() {
     c.control().allow.insert("deploy-prod".into(), 2);
     c.settle();
     assert_eq!(c.status().phase, ReleasePhase::Succeeded);
-    let told = prod(&mut c).live["metadata"]["annotations"][label::PREVIOUS].as_str().unwrap().to_owned();
+    let told = prod(&mut c).live["metadata"]["annotations"][label::PREVIOUS]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["left"], own());
 }
 
 /// No patch of ours lets more be new than was let through, but what another hand has rolled out already.
 fn check(c: &Cluster, step: &Step) {
-    let all = c.release.spec.control.allow.get("deploy-prod").is_some_and(|n| *n >= 2);
+    let all = c
+        .release
+        .spec
+        .control
+        .allow
+        .get("deploy-prod")
+        .is_some_and(|n| *n >= 2);
     let is_new = |live: &Value| live["spec"]["template"]["spec"]["containers"][0]["image"] == "v2";
     // The old version may be another hand's, of the new image: what it has put beside that tells.
     let theirs = |live: &Value| live["spec"]["template"]["metadata"]["annotations"].is_object();
     match step {
-        Step::Apply { object, .. } if object["metadata"]["name"] == PROD && object["kind"] == "StatefulSet" => {
-            let told = c.task("deploy-prod").rollouts.iter().any(|r| r.state == crate::api::RolloutState::Gone);
-            assert!(all || told || theirs(object) || !is_new(object), "made whole with the new version");
+        Step::Apply { object, .. }
+            if object["metadata"]["name"] == PROD && object["kind"] == "StatefulSet" =>
+        {
+            let told = c
+                .task("deploy-prod")
+                .rollouts
+                .iter()
+                .any(|r| r.state == crate::api::RolloutState::Gone);
+            assert!(
+                all || told || theirs(object) || !is_new(object),
+                "made whole with the new version"
+            );
         }
-        Step::Patch { workload, patch, .. } if workload.name == PROD => {
+        Step::Patch {
+            workload, patch, ..
+        } if workload.name == PROD => {
             let sim = &c.sets[&name(PROD)];
             let mut after = sim.clone();
             if after.patch(patch).is_err() || !is_new(&after.live) || theirs(&after.live) {
                 return;
             }
             let opened = |sim: &Sim| sim.replicas().saturating_sub(sim.partition());
-            let new = sim.pods.iter().filter(|p| p.image == "v2").map(|p| p.place).min();
+            let new = sim
+                .pods
+                .iter()
+                .filter(|p| p.image == "v2")
+                .map(|p| p.place)
+                .min();
             let there = new.map_or(0, |lowest| sim.replicas().saturating_sub(lowest));
             // What another hand has let be new as a whole is so at any size: the manifest's replicas come new.
             let whole = is_new(&sim.live) && sim.partition() == 0 && unbegun(c);
             let asked = if is_new(&sim.live) { opened(sim) } else { 0 };
-            let most = if whole { after.replicas() } else { 1.max(there).max(asked) };
-            assert!(all || opened(&after) <= most, "opens {} of {most}: {patch}", opened(&after));
+            let most = if whole {
+                after.replicas()
+            } else {
+                1.max(there).max(asked)
+            };
+            assert!(
+                all || opened(&after) <= most,
+                "opens {} of {most}: {patch}",
+                opened(&after)
+            );
         }
         _ => {}
     }
@@ -354,15 +466,28 @@ fn play(events: Vec<Event>, abort: bool) {
             Event::Allow => drop(c.control().allow.insert("deploy-prod".into(), 2)),
             Event::Abort => c.control().abort = true,
         }
-        c.sims.values_mut().for_each(crate::domain::batches::simulator::Sim::settle);
+        c.sims
+            .values_mut()
+            .for_each(crate::domain::batches::simulator::Sim::settle);
         c.route();
     }
     play_to_the_end(&mut c, abort);
-    let Some(sim) = c.sets.get(&name(PROD)) else { return };
+    let Some(sim) = c.sets.get(&name(PROD)) else {
+        return;
+    };
     // No value of the rollout's own stays: only what was before, or what another hand has put.
-    assert!([0, LOWERED, RAISED].contains(&sim.partition()), "{}", sim.live["spec"]["updateStrategy"]);
-    let latch = sim.live["metadata"]["annotations"].get(label::LATCH).and_then(Value::as_str);
-    assert!(latch.is_none_or(|l| l.contains("a-1") || l == "nonsense"), "{latch:?}");
+    assert!(
+        [0, LOWERED, RAISED].contains(&sim.partition()),
+        "{}",
+        sim.live["spec"]["updateStrategy"]
+    );
+    let latch = sim.live["metadata"]["annotations"]
+        .get(label::LATCH)
+        .and_then(Value::as_str);
+    assert!(
+        latch.is_none_or(|l| l.contains("a-1") || l == "nonsense"),
+        "{latch:?}"
+    );
 }
 
 /// Found by the property below: made whole by the release, and then rolled by it for another hand had undone that.
@@ -370,16 +495,45 @@ fn play(events: Vec<Event>, abort: bool) {
 fn what_a_release_made_itself_is_freed_by_its_abort() {
     let looks = std::iter::repeat_n(Event::Look, 4);
     let events = [Event::Allow, Event::Hand(Delete)].into_iter().chain(looks);
-    play(events.chain([Event::Hand(Undo), Event::Sync, Event::Look]).collect(), true);
+    play(
+        events
+            .chain([Event::Hand(Undo), Event::Sync, Event::Look])
+            .collect(),
+        true,
+    );
 }
 
 /// Found by the property below: a restart's mark beside the new image makes another version of it, which is the old one.
 #[test]
 fn what_is_made_again_is_the_old_version_though_its_image_is_new() {
     use Event::*;
-    let begun = [Hand(Restart), Hand(MakeNew), Look, Look, Look, Look, Hand(PartitionRaised), Look];
-    play(begun.into_iter().chain([Hand(Delete), Retry, Look]).collect(), false);
-    let scaled = [Look, Hand(Restart), Look, Look, Hand(MakeNew), Crash(1), Hand(ReplicasDown), Look];
+    let begun = [
+        Hand(Restart),
+        Hand(MakeNew),
+        Look,
+        Look,
+        Look,
+        Look,
+        Hand(PartitionRaised),
+        Look,
+    ];
+    play(
+        begun
+            .into_iter()
+            .chain([Hand(Delete), Retry, Look])
+            .collect(),
+        false,
+    );
+    let scaled = [
+        Look,
+        Hand(Restart),
+        Look,
+        Look,
+        Hand(MakeNew),
+        Crash(1),
+        Hand(ReplicasDown),
+        Look,
+    ];
     play(scaled.to_vec(), false);
 }
 
@@ -387,9 +541,24 @@ fn what_is_made_again_is_the_old_version_though_its_image_is_new() {
 #[test]
 fn what_is_made_again_on_delete_is_not_taken_in_hand() {
     let begun = || std::iter::repeat_n(Event::Look, 5);
-    let after = [Event::Look, Event::Retry, Event::Look, Event::Hand(NoAnnotations), Event::Look];
-    for hands in [&[MakeOld, OnDelete][..], &[OnDelete, NoAnnotations, MakeAsSaved]] {
-        play(begun().chain(hands.iter().map(|h| Event::Hand(*h))).chain(after.clone()).collect(), false);
+    let after = [
+        Event::Look,
+        Event::Retry,
+        Event::Look,
+        Event::Hand(NoAnnotations),
+        Event::Look,
+    ];
+    for hands in [
+        &[MakeOld, OnDelete][..],
+        &[OnDelete, NoAnnotations, MakeAsSaved],
+    ] {
+        play(
+            begun()
+                .chain(hands.iter().map(|h| Event::Hand(*h)))
+                .chain(after.clone())
+                .collect(),
+            false,
+        );
     }
     let mut c = at_batch_one();
     do_it(&mut c, MakeOld);
@@ -398,12 +567,22 @@ fn what_is_made_again_on_delete_is_not_taken_in_hand() {
     c.control().retry.insert("deploy-prod".into(), 1);
     c.settle();
     let told = c.status().message.unwrap_or_default();
-    assert!(c.status().phase == ReleasePhase::Failed && told.contains("its updateStrategy is OnDelete"), "{told}");
+    assert!(
+        c.status().phase == ReleasePhase::Failed && told.contains("its updateStrategy is OnDelete"),
+        "{told}"
+    );
     do_it(&mut c, PartitionRemoved);
-    prod(&mut c).patch(&json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}})).unwrap();
+    prod(&mut c)
+        .patch(&json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}}))
+        .unwrap();
     c.control().retry.insert("deploy-prod".into(), 2);
     c.settle();
-    assert_eq!((c.status().phase, pods(&c)), (ReleasePhase::Waiting, (1, 3)), "{:#?}", c.status());
+    assert_eq!(
+        (c.status().phase, pods(&c)),
+        (ReleasePhase::Waiting, (1, 3)),
+        "{:#?}",
+        c.status()
+    );
 }
 
 /// Found by the property below: what was written down was a batch behind, so the rollout's own partition passed for the
@@ -412,9 +591,24 @@ fn what_is_made_again_on_delete_is_not_taken_in_hand() {
 fn what_is_made_again_as_saved_brings_the_partition_of_any_batch() {
     use Event::*;
     let lowered = [Hand(PartitionLowered), Sync, Obey, Sync, Look, Retry, Look];
-    let second = [Ready(0), Tick(3), Allow, Sync, Look, Look, Hand(MakeAsSaved), Hand(NoAnnotations)];
+    let second = [
+        Ready(0),
+        Tick(3),
+        Allow,
+        Sync,
+        Look,
+        Look,
+        Hand(MakeAsSaved),
+        Hand(NoAnnotations),
+    ];
     for abort in [false, true] {
-        play(std::iter::repeat_n(Look, 4).chain(lowered.clone()).chain(second.clone()).collect(), abort);
+        play(
+            std::iter::repeat_n(Look, 4)
+                .chain(lowered.clone())
+                .chain(second.clone())
+                .collect(),
+            abort,
+        );
     }
 }
 
@@ -423,7 +617,13 @@ fn what_is_made_again_as_saved_brings_the_partition_of_any_batch() {
 #[test]
 fn what_is_made_again_old_opens_for_no_more_than_the_batch() {
     let looks = std::iter::repeat_n(Event::Look, 4);
-    let grown = [Event::Hand(PartitionLowered), Event::Hand(ReplicasUp), Event::Look, Event::Retry, Event::Sync];
+    let grown = [
+        Event::Hand(PartitionLowered),
+        Event::Hand(ReplicasUp),
+        Event::Look,
+        Event::Retry,
+        Event::Sync,
+    ];
     let again = [Event::Look, Event::Hand(MakeOld), Event::Look];
     play(looks.chain(grown).chain(again).collect(), false);
 }

@@ -2,7 +2,8 @@
 
 use super::{super::*, cluster::*};
 use crate::api::{
-    ApprovalSpec, BatchPhase, Decision::Pass, EnvironmentState, HistoryEntry, ReleasePhase, TaskPhase, Wish,
+    ApprovalSpec, BatchPhase, Decision::Pass, EnvironmentState, HistoryEntry, ReleasePhase,
+    TaskPhase, Wish,
 };
 
 fn at_batch_one() -> Cluster {
@@ -35,11 +36,18 @@ fn an_approval_counts_for_its_release_attempt_task_and_images_only() {
         c.approve("gate", "me", Pass);
         other(&mut c.approvals[0].spec);
         c.settle();
-        assert_eq!((c.status().phase, c.status().task.as_deref()), (ReleasePhase::Waiting, Some("gate")), "case {n}");
+        assert_eq!(
+            (c.status().phase, c.status().task.as_deref()),
+            (ReleasePhase::Waiting, Some("gate")),
+            "case {n}"
+        );
         assert!(c.made.is_empty(), "case {n}: {:?}", c.made);
         c.approve("gate", "me", Pass);
         c.settle();
-        assert!(!c.made.is_empty(), "case {n}: the same, rightly said, counts");
+        assert!(
+            !c.made.is_empty(),
+            "case {n}: the same, rightly said, counts"
+        );
     }
 }
 
@@ -47,40 +55,77 @@ fn an_approval_counts_for_its_release_attempt_task_and_images_only() {
 fn approval_gray_lane_proceed_batches_and_clean_up() {
     let mut c = Cluster::new(production());
     c.settle();
-    assert_eq!((c.status().phase, c.status().task.as_deref()), (ReleasePhase::Waiting, Some("gate")));
+    assert_eq!(
+        (c.status().phase, c.status().task.as_deref()),
+        (ReleasePhase::Waiting, Some("gate"))
+    );
     assert!(c.made.is_empty(), "{:?}", c.made);
     c.approve("gate", "me", Pass);
     c.settle();
     assert_eq!(c.status().task.as_deref(), Some("go"));
     assert_eq!(
         c.made,
-        ["ConfigMap a-gray-conf", "Deployment a-gray", "Service a-gray"],
+        [
+            "ConfigMap a-gray-conf",
+            "Deployment a-gray",
+            "Service a-gray"
+        ],
         "pods first, then their Service"
     );
     assert_eq!(c.environment("gray").state, EnvironmentState::Running);
-    assert!(c.environment("gray").inventory.iter().all(|i| !i.uid.is_empty()));
+    assert!(
+        c.environment("gray")
+            .inventory
+            .iter()
+            .all(|i| !i.uid.is_empty())
+    );
     assert!(c.routes.backends.contains(&name(GRAY)));
     assert_eq!(c.prod(), (0, 4));
     c.control().allow.insert("go".into(), 1);
     c.settle();
     assert_eq!(c.prod(), (1, 3));
     let task = c.task("deploy-prod");
-    assert_eq!(task.message.as_deref(), Some("batch 1 of 3 done, 1 of 4 pods new; batch 2 waits to be let through"));
     assert_eq!(
-        task.batches.iter().map(|b| (b.target, b.phase)).collect::<Vec<_>>(),
-        [(1, BatchPhase::Done), (2, BatchPhase::Pending), (4, BatchPhase::Pending)]
+        task.message.as_deref(),
+        Some("batch 1 of 3 done, 1 of 4 pods new; batch 2 waits to be let through")
     );
-    assert_eq!((task.old_images["backend"].as_str(), task.new_images["backend"].as_str()), ("v1", "v2"));
+    assert_eq!(
+        task.batches
+            .iter()
+            .map(|b| (b.target, b.phase))
+            .collect::<Vec<_>>(),
+        [
+            (1, BatchPhase::Done),
+            (2, BatchPhase::Pending),
+            (4, BatchPhase::Pending)
+        ]
+    );
+    assert_eq!(
+        (
+            task.old_images["backend"].as_str(),
+            task.new_images["backend"].as_str()
+        ),
+        ("v1", "v2")
+    );
     assert!(task.new_version.unwrap().ends_with("-007"));
     c.control().allow.insert("deploy-prod".into(), 2);
     c.settle();
-    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
+    assert_eq!(
+        c.status().phase,
+        ReleasePhase::Succeeded,
+        "{:#?}",
+        c.status()
+    );
     assert_eq!(c.prod(), (4, 0));
     assert!(!c.has_gray() && c.routes.backends.is_empty());
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     assert_eq!(c.environment("prod").images["backend"], "v2");
-    let told: Vec<String> =
-        c.status().history.iter().map(|h| format!("{} {}", h.action, h.task.clone().unwrap_or_default())).collect();
+    let told: Vec<String> = c
+        .status()
+        .history
+        .iter()
+        .map(|h| format!("{} {}", h.action, h.task.clone().unwrap_or_default()))
+        .collect();
     for want in [
         "approved gate",
         "batch 1 of 3 done deploy-prod",
@@ -88,7 +133,11 @@ fn approval_gray_lane_proceed_batches_and_clean_up() {
         "succeeded clean",
         "succeeded ",
     ] {
-        assert_eq!(told.iter().filter(|t| *t == want).count(), 1, "{want}: {told:#?}");
+        assert_eq!(
+            told.iter().filter(|t| *t == want).count(),
+            1,
+            "{want}: {told:#?}"
+        );
     }
 }
 
@@ -97,16 +146,37 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
     let mut c = Cluster::new(production());
     let foreign = serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": GRAY, "namespace": "demo"},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}}});
-    let marks = Marks { app: Some("a".into()), environment: Some("gray".into()), ..Marks::default() };
-    c.objects.insert(key(&foreign), ObjectSeen { uid: "foreign".into(), marks, ..ObjectSeen::default() });
-    c.sims.insert(name(GRAY), crate::domain::batches::simulator::Sim::create(&foreign, "foreign", c.now));
+    let marks = Marks {
+        app: Some("a".into()),
+        environment: Some("gray".into()),
+        ..Marks::default()
+    };
+    c.objects.insert(
+        key(&foreign),
+        ObjectSeen {
+            uid: "foreign".into(),
+            marks,
+            ..ObjectSeen::default()
+        },
+    );
+    c.sims.insert(
+        name(GRAY),
+        crate::domain::batches::simulator::Sim::create(&foreign, "foreign", c.now),
+    );
     c.settle();
     c.approve("gate", "me", Pass);
     c.settle();
     let task = c.task("deploy-gray");
-    assert!(task.phase == TaskPhase::Failed && task.message.as_ref().unwrap().contains("selector"), "{task:#?}");
+    assert!(
+        task.phase == TaskPhase::Failed && task.message.as_ref().unwrap().contains("selector"),
+        "{task:#?}"
+    );
     assert_eq!(c.environment("gray").state, EnvironmentState::Error);
-    assert!(c.unnoted().len() == 1 && c.made.is_empty(), "nothing but what was there: {:?}", c.made);
+    assert!(
+        c.unnoted().len() == 1 && c.made.is_empty(),
+        "nothing but what was there: {:?}",
+        c.made
+    );
     // Once it can, it makes all of it.
     c.objects.remove(&key(&foreign));
     c.sims.remove(&name(GRAY));
@@ -126,12 +196,23 @@ fn an_abort_leaves_what_is_half_way_in_another_release_and_says_so() {
     c.control().allow.insert("go".into(), 1);
     c.settle();
     let task = c.task("deploy-prod");
-    assert!(task.phase == TaskPhase::Failed && task.message.as_ref().unwrap().contains("release a-7"), "{task:#?}");
+    assert!(
+        task.phase == TaskPhase::Failed && task.message.as_ref().unwrap().contains("release a-7"),
+        "{task:#?}"
+    );
     c.control().abort = true;
     c.settle();
-    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Aborted, (1, 3)));
+    assert_eq!(
+        (c.status().phase, c.prod()),
+        (ReleasePhase::Aborted, (1, 3))
+    );
     let prod = c.environment("prod");
-    assert!(prod.message.as_ref().is_some_and(|m| m.contains("half-way in release a-7")), "{prod:#?}");
+    assert!(
+        prod.message
+            .as_ref()
+            .is_some_and(|m| m.contains("half-way in release a-7")),
+        "{prod:#?}"
+    );
     assert_eq!(prod.state, EnvironmentState::Error);
 }
 
@@ -140,7 +221,12 @@ fn an_abort_leaves_what_is_half_way_in_another_release_and_says_so() {
 fn an_aborted_release_says_who_ended_it_and_what_had_failed() {
     let abort = |c: &mut Cluster, comment: Option<&str>| {
         let (by, comment) = ("mia".into(), comment.map(str::to_owned));
-        c.control().last = Some(Wish { by, action: "abort".into(), at: "2026-01-01T00:00:00Z".into(), comment });
+        c.control().last = Some(Wish {
+            by,
+            action: "abort".into(),
+            at: "2026-01-01T00:00:00Z".into(),
+            comment,
+        });
         c.control().abort = true;
         c.settle();
         assert_eq!(c.status().phase, ReleasePhase::Aborted, "{:#?}", c.status());
@@ -148,7 +234,10 @@ fn an_aborted_release_says_who_ended_it_and_what_had_failed() {
     };
     let mut c = at_batch_one();
     c.release.status.as_mut().unwrap().tasks[0].message = Some("built reg/a:v2".into());
-    assert_eq!(abort(&mut c, Some("wrong build")), "aborted by mia: wrong build");
+    assert_eq!(
+        abort(&mut c, Some("wrong build")),
+        "aborted by mia: wrong build"
+    );
     let mut c = Cluster::new(production());
     c.broken = vec!["v2".into()];
     c.settle();
@@ -160,7 +249,10 @@ fn an_aborted_release_says_who_ended_it_and_what_had_failed() {
     }
     assert_eq!(c.status().phase, ReleasePhase::Failed, "{:#?}", c.status());
     let told = abort(&mut c, None);
-    assert!(told.starts_with("aborted by mia; deploy-gray had failed: batch 1 of 1 is not done within"), "{told}");
+    assert!(
+        told.starts_with("aborted by mia; deploy-gray had failed: batch 1 of 1 is not done within"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -172,7 +264,10 @@ fn a_pause_holds_and_a_resume_goes_on() {
     assert_eq!((c.prod(), c.status().phase), ((1, 3), ReleasePhase::Paused));
     c.control().paused = false;
     c.settle();
-    assert_eq!((c.prod(), c.status().phase), ((4, 0), ReleasePhase::Succeeded));
+    assert_eq!(
+        (c.prod(), c.status().phase),
+        ((4, 0), ReleasePhase::Succeeded)
+    );
 }
 
 #[test]
@@ -187,8 +282,16 @@ fn an_abort_closes_the_lane_first_and_leaves_nothing_behind() {
     assert!(!c.has_gray());
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     let prod = c.environment("prod");
-    assert_eq!((prod.state, prod.images["backend"].as_str()), (EnvironmentState::Running, "v1"));
-    assert!(c.status().tasks.iter().all(|t| t.phase == TaskPhase::Aborted || t.phase.is_passed()));
+    assert_eq!(
+        (prod.state, prod.images["backend"].as_str()),
+        (EnvironmentState::Running, "v1")
+    );
+    assert!(
+        c.status()
+            .tasks
+            .iter()
+            .all(|t| t.phase == TaskPhase::Aborted || t.phase.is_passed())
+    );
 }
 
 /// The wall clock of the engine is set, again and again, and the stamps that it finds are those of other clocks.
@@ -212,15 +315,29 @@ fn a_clock_that_is_set_freezes_nothing_and_lets_nothing_through_early() {
                 c.take(&decision, usize::MAX);
                 c.now += step;
                 c.tick();
-                c.sims.values_mut().for_each(crate::domain::batches::simulator::Sim::settle);
+                c.sims
+                    .values_mut()
+                    .for_each(crate::domain::batches::simulator::Sim::settle);
                 c.route();
                 if c.routes.backends.is_empty() {
                     closed = closed.or(Some(c.clock));
                 }
             }
-            let (phase, pods) = if abort { (ReleasePhase::Aborted, (0, 4)) } else { (ReleasePhase::Succeeded, (4, 0)) };
-            assert_eq!((c.status().phase, c.prod(), c.has_gray()), (phase, pods, false), "{step}: {:#?}", c.status());
-            assert!(cleaned.unwrap() >= closed.unwrap() + 3, "{step}: drained from {closed:?} to {cleaned:?}");
+            let (phase, pods) = if abort {
+                (ReleasePhase::Aborted, (0, 4))
+            } else {
+                (ReleasePhase::Succeeded, (4, 0))
+            };
+            assert_eq!(
+                (c.status().phase, c.prod(), c.has_gray()),
+                (phase, pods, false),
+                "{step}: {:#?}",
+                c.status()
+            );
+            assert!(
+                cleaned.unwrap() >= closed.unwrap() + 3,
+                "{step}: drained from {closed:?} to {cleaned:?}"
+            );
         }
     }
 }
@@ -229,18 +346,28 @@ fn a_clock_that_is_set_freezes_nothing_and_lets_nothing_through_early() {
 fn a_clean_up_says_why_its_route_does_not_close() {
     let mut c = at_batch_one();
     c.control().allow.insert("deploy-prod".into(), 2);
-    c.routes.troubles.insert(name(GRAY), "HTTPRoute g-a: cannot be deleted: no".into());
+    c.routes
+        .troubles
+        .insert(name(GRAY), "HTTPRoute g-a: cannot be deleted: no".into());
     for _ in 0..60 {
         let decision = c.look();
         c.take(&decision, usize::MAX);
         c.tick();
         // The lanes do not get to it.
-        c.sims.values_mut().for_each(crate::domain::batches::simulator::Sim::settle);
+        c.sims
+            .values_mut()
+            .for_each(crate::domain::batches::simulator::Sim::settle);
     }
     let told = "waits for the lane routes to Service a-gray to close: HTTPRoute g-a: cannot be deleted: no";
-    assert_eq!((c.task("clean").message.as_deref(), c.has_gray()), (Some(told), true));
+    assert_eq!(
+        (c.task("clean").message.as_deref(), c.has_gray()),
+        (Some(told), true)
+    );
     c.settle();
-    assert_eq!((c.status().phase, c.has_gray()), (ReleasePhase::Succeeded, false));
+    assert_eq!(
+        (c.status().phase, c.has_gray()),
+        (ReleasePhase::Succeeded, false)
+    );
 }
 
 #[test]
@@ -249,15 +376,25 @@ fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
     let conf = |name: &str| {
         let namespace = "demo".into();
         let (api_version, kind) = ("v1".into(), "ConfigMap".into());
-        InventoryItem { api_version, kind, namespace, name: name.into(), uid: String::new() }
+        InventoryItem {
+            api_version,
+            kind,
+            namespace,
+            name: name.into(),
+            uid: String::new(),
+        }
     };
     for name in ["a-prod-conf", "a-gray-conf"] {
         assert!(c.objects.contains_key(&conf(name)));
-        c.unseen.insert(conf(name), format!("configmaps {name:?} is forbidden"));
+        c.unseen
+            .insert(conf(name), format!("configmaps {name:?} is forbidden"));
     }
     c.control().allow.insert("deploy-prod".into(), 2);
     let decision = c.look();
-    assert_eq!((decision.steps, decision.status.phase), (vec![], ReleasePhase::Running));
+    assert_eq!(
+        (decision.steps, decision.status.phase),
+        (vec![], ReleasePhase::Running)
+    );
     let told = "ConfigMap a-prod-conf cannot be looked at: configmaps \"a-prod-conf\" is forbidden";
     assert_eq!(decision.status.message.as_deref(), Some(told));
     c.control().abort = true;
@@ -265,20 +402,35 @@ fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
         let decision = c.look();
         c.take(&decision, usize::MAX);
         c.tick();
-        c.sims.values_mut().for_each(crate::domain::batches::simulator::Sim::settle);
+        c.sims
+            .values_mut()
+            .for_each(crate::domain::batches::simulator::Sim::settle);
         c.route();
     }
-    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Aborted, (0, 4)));
+    assert_eq!(
+        (c.status().phase, c.prod()),
+        (ReleasePhase::Aborted, (0, 4))
+    );
     assert!(!c.sims.contains_key(&name(GRAY)));
     for (name, left) in [("prod", 3), ("gray", 1)] {
         let environment = c.environment(name);
         let message = environment.message.unwrap_or_default();
-        assert!(message.starts_with("rolled back, but ConfigMap a-"), "{message}");
-        assert_eq!((environment.state, environment.inventory.len()), (EnvironmentState::Error, left), "{name}");
+        assert!(
+            message.starts_with("rolled back, but ConfigMap a-"),
+            "{message}"
+        );
+        assert_eq!(
+            (environment.state, environment.inventory.len()),
+            (EnvironmentState::Error, left),
+            "{name}"
+        );
     }
     // Seen again, it can be cleaned.
     c.unseen.clear();
-    assert!(c.objects.contains_key(&conf("a-gray-conf")), "what nobody saw nobody took");
+    assert!(
+        c.objects.contains_key(&conf("a-gray-conf")),
+        "what nobody saw nobody took"
+    );
 }
 
 #[test]
@@ -314,7 +466,10 @@ fn a_gray_version_that_was_there_before_comes_back() {
     assert_eq!(c.sims[&name(GRAY)].of("v2"), (1, 1));
     assert_eq!(c.environment("gray").images["backend"], "v2");
     assert_eq!(c.environment("gray").state, EnvironmentState::Running);
-    assert!(c.routes.backends.contains(&name(GRAY)), "and its lane is open again");
+    assert!(
+        c.routes.backends.contains(&name(GRAY)),
+        "and its lane is open again"
+    );
 }
 
 #[test]
@@ -329,23 +484,42 @@ fn a_version_that_never_comes_up_fails_holds_and_can_be_retried_or_taken_back() 
     c.pass(700);
     c.settle();
     let task = c.task("deploy-prod");
-    assert_eq!((c.status().phase, task.phase), (ReleasePhase::Failed, TaskPhase::Failed));
+    assert_eq!(
+        (c.status().phase, task.phase),
+        (ReleasePhase::Failed, TaskPhase::Failed)
+    );
     let why = task.message.unwrap();
-    assert!(why.contains("batch 2 of 3 is not done within 600 s") && why.contains("CrashLoopBackOff"), "{why}");
+    assert!(
+        why.contains("batch 2 of 3 is not done within 600 s") && why.contains("CrashLoopBackOff"),
+        "{why}"
+    );
     assert_eq!(c.environment("prod").state, EnvironmentState::Error);
     assert_eq!(c.prod().1, 3, "no old pod is lost");
     for sim in c.sims.values_mut() {
         sim.broken.clear();
     }
     c.settle();
-    assert_eq!(c.status().phase, ReleasePhase::Failed, "it holds until somebody says so");
+    assert_eq!(
+        c.status().phase,
+        ReleasePhase::Failed,
+        "it holds until somebody says so"
+    );
     c.control().skip.push("deploy-prod".into());
     c.settle();
-    assert_eq!(c.status().phase, ReleasePhase::Failed, "half-way, it is not skipped");
+    assert_eq!(
+        c.status().phase,
+        ReleasePhase::Failed,
+        "half-way, it is not skipped"
+    );
     c.control().skip.clear();
     c.control().retry.insert("deploy-prod".into(), 1);
     c.settle();
-    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Succeeded, (4, 0)), "{:#?}", c.status());
+    assert_eq!(
+        (c.status().phase, c.prod()),
+        (ReleasePhase::Succeeded, (4, 0)),
+        "{:#?}",
+        c.status()
+    );
     assert_eq!(c.task("deploy-prod").attempt, 2);
 }
 
@@ -358,18 +532,27 @@ fn one_release_at_a_time_holds_an_environment() {
     c.app.spec.workflow.stages[0].tasks.remove(0);
     c.settle();
     let told = c.task("deploy-gray");
-    assert_eq!(told.message.as_deref(), Some("gray is held by release a-7: this one goes on when that one is over"));
+    assert_eq!(
+        told.message.as_deref(),
+        Some("gray is held by release a-7: this one goes on when that one is over")
+    );
     assert_eq!((told.phase, told.started_at), (TaskPhase::Pending, None));
     c.others[0].status.as_mut().unwrap().phase = ReleasePhase::Succeeded;
     c.settle();
     assert!(c.task("deploy-gray").started_at.is_some());
     // A lock is told, and holds.
-    let lock = crate::api::EnvironmentLock { by: "ann".into(), reason: "freeze".into() };
+    let lock = crate::api::EnvironmentLock {
+        by: "ann".into(),
+        reason: "freeze".into(),
+    };
     second.app.spec.environments[0].lock = Some(lock);
     second.settle();
     second.approve("gate", "me", Pass);
     second.settle();
-    assert_eq!(second.task("deploy-gray").message.as_deref(), Some("gray is locked by ann: freeze"));
+    assert_eq!(
+        second.task("deploy-gray").message.as_deref(),
+        Some("gray is locked by ann: freeze")
+    );
     assert!(second.made.is_empty());
     second.app.spec.environments[0].lock = None;
     second.settle();
@@ -385,13 +568,26 @@ fn a_teardown_is_a_release_of_its_own() {
     let mut release = release("a-8", "v3");
     release.spec.stage.clear();
     release.spec.images.clear();
-    release.spec.teardown = Some(crate::api::CleanUpTask { environment: "gray".into(), remove_environment: false });
+    release.spec.teardown = Some(crate::api::CleanUpTask {
+        environment: "gray".into(),
+        remove_environment: false,
+    });
     c.release = release;
     // A namesake by another hand is not ours.
-    let conf = c.objects.keys().find(|i| i.kind == "ConfigMap" && i.name == "a-gray-conf").unwrap().clone();
+    let conf = c
+        .objects
+        .keys()
+        .find(|i| i.kind == "ConfigMap" && i.name == "a-gray-conf")
+        .unwrap()
+        .clone();
     c.objects.get_mut(&conf).unwrap().uid = "another".into();
     c.settle();
-    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
+    assert_eq!(
+        c.status().phase,
+        ReleasePhase::Succeeded,
+        "{:#?}",
+        c.status()
+    );
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     assert!(c.objects.contains_key(&conf) && !c.sims.contains_key(&name(GRAY)));
 }
@@ -406,23 +602,39 @@ fn what_an_environment_left_behind_is_torn_down_by_its_inventory() {
     let mut release = release("a-8", "v3");
     release.spec.stage.clear();
     release.spec.images.clear();
-    release.spec.teardown = Some(crate::api::CleanUpTask { environment: "gray".into(), remove_environment: false });
+    release.spec.teardown = Some(crate::api::CleanUpTask {
+        environment: "gray".into(),
+        remove_environment: false,
+    });
     c.release = release;
     assert!(c.has_gray() && c.app.left_behind("gray").is_some());
     c.settle();
-    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
+    assert_eq!(
+        c.status().phase,
+        ReleasePhase::Succeeded,
+        "{:#?}",
+        c.status()
+    );
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     assert!(!c.has_gray() && !c.sims.contains_key(&name(GRAY)));
     // What never was, or is gone already, is not.
-    for (environment, says) in [("nowhere", "no environment \"nowhere\""), ("gray", "no environment \"gray\"")] {
+    for (environment, says) in [
+        ("nowhere", "no environment \"nowhere\""),
+        ("gray", "no environment \"gray\""),
+    ] {
         let mut release = super::cluster::release("a-9", "v3");
         release.spec.stage.clear();
-        release.spec.teardown =
-            Some(crate::api::CleanUpTask { environment: environment.into(), remove_environment: false });
+        release.spec.teardown = Some(crate::api::CleanUpTask {
+            environment: environment.into(),
+            remove_environment: false,
+        });
         c.release = release;
         c.settle();
         let told = c.task("teardown").message.unwrap_or_default();
-        assert!(c.status().phase == ReleasePhase::Failed && told.contains(says), "{environment}: {told}");
+        assert!(
+            c.status().phase == ReleasePhase::Failed && told.contains(says),
+            "{environment}: {told}"
+        );
     }
 }
 
@@ -431,13 +643,27 @@ fn what_an_environment_left_behind_is_torn_down_by_its_inventory() {
 fn a_wish_is_told_once_whatever_its_clock_says() {
     for at in ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"] {
         let mut c = at_batch_one();
-        let wish = |action: &str| Wish { by: "ann".into(), action: action.into(), at: at.into(), comment: None };
-        let told = |c: &Cluster, action: &str| c.status().history.iter().filter(|h| h.action == action).count();
+        let wish = |action: &str| Wish {
+            by: "ann".into(),
+            action: action.into(),
+            at: at.into(),
+            comment: None,
+        };
+        let told = |c: &Cluster, action: &str| {
+            c.status()
+                .history
+                .iter()
+                .filter(|h| h.action == action)
+                .count()
+        };
         c.control().last = Some(wish("pause"));
         c.settle();
         assert_eq!(told(&c, "pause"), 1, "{at}");
         // Pushed out of a history that is full, it is no news; another one is.
-        let filler = HistoryEntry { at: "2026-01-01T00:00:00Z".into(), ..HistoryEntry::default() };
+        let filler = HistoryEntry {
+            at: "2026-01-01T00:00:00Z".into(),
+            ..HistoryEntry::default()
+        };
         c.release.status.as_mut().unwrap().history = vec![filler; 200];
         c.settle();
         assert_eq!(told(&c, "pause"), 0, "{at}");
@@ -451,18 +677,34 @@ fn a_wish_is_told_once_whatever_its_clock_says() {
 fn what_is_to_be_approved_is_rendered_once_while_people_think() {
     let mut c = Cluster::new(production());
     c.settle();
-    assert_eq!((c.task("gate").phase, c.rendered.times()), (TaskPhase::Waiting, 1));
+    assert_eq!(
+        (c.task("gate").phase, c.rendered.times()),
+        (TaskPhase::Waiting, 1)
+    );
     c.pass(3600);
     c.app.status.as_mut().unwrap().summary = "another".into();
     c.approve("gate", "me", Pass);
     c.approvals[0].spec.images.clear();
     c.settle();
-    assert_eq!((c.task("gate").phase, c.rendered.times()), (TaskPhase::Waiting, 1));
+    assert_eq!(
+        (c.task("gate").phase, c.rendered.times()),
+        (TaskPhase::Waiting, 1)
+    );
     // Of something else it is.
-    c.release.status.as_mut().unwrap().images.insert("backend".into(), "v9".into());
+    c.release
+        .status
+        .as_mut()
+        .unwrap()
+        .images
+        .insert("backend".into(), "v9".into());
     let before = c.task("gate").digest;
     let decision = c.look();
-    let gate = decision.status.tasks.iter().find(|t| t.name == "gate").unwrap();
+    let gate = decision
+        .status
+        .tasks
+        .iter()
+        .find(|t| t.name == "gate")
+        .unwrap();
     assert!(c.rendered.times() == 2 && gate.digest != before, "{gate:?}");
 }
 
@@ -473,7 +715,15 @@ fn nothing_is_verified_before_its_lane_is_open() {
         {"name": "deploy-gray", "deploy": {"environment": "gray"}},
         {"name": "verify", "verify": {"laneGroup": "g", "probes": [{"path": "/"}], "timeoutSeconds": 60}},
     ]));
-    let closed = |waits| BTreeMap::from([("g".to_owned(), Closed { why: "waits for c".into(), waits })]);
+    let closed = |waits| {
+        BTreeMap::from([(
+            "g".to_owned(),
+            Closed {
+                why: "waits for c".into(),
+                waits,
+            },
+        )])
+    };
     c.routes.closed = closed(true);
     let until = |c: &mut Cluster, seconds: i64| {
         for _ in 0..seconds {
@@ -504,5 +754,8 @@ fn nothing_is_verified_before_its_lane_is_open() {
     until(&mut c, 40);
     let task = c.task("verify");
     assert_eq!(task.phase, TaskPhase::Failed);
-    assert_eq!(task.message.as_deref(), Some("not as expected within 60 s: waits for c"));
+    assert_eq!(
+        task.message.as_deref(),
+        Some("not as expected within 60 s: waits for c")
+    );
 }

@@ -35,11 +35,21 @@ enum Answer {
 /// What would be written down; none when it is refused.
 fn answer(c: &Cluster, verb: Verb) -> Option<Answer> {
     let wish = resolve(&c.release, verb, None).ok()?;
-    if let ReleaseWish::Decide { task, attempt, decision, .. } = wish {
-        return wishes::may_decide(&c.release, &task, attempt).ok().map(|()| Answer::Decision(task, decision));
+    if let ReleaseWish::Decide {
+        task,
+        attempt,
+        decision,
+        ..
+    } = wish
+    {
+        return wishes::may_decide(&c.release, &task, attempt)
+            .ok()
+            .map(|()| Answer::Decision(task, decision));
     }
     let mut control = c.release.spec.control.clone();
-    wishes::apply(&c.release, &wish, &mut control).ok().map(|_| Answer::Control(Box::new(control)))
+    wishes::apply(&c.release, &wish, &mut control)
+        .ok()
+        .map(|_| Answer::Control(Box::new(control)))
 }
 
 /// As the command line and the cockpit do it; whether it is written down.
@@ -82,7 +92,10 @@ fn refused() -> Cluster {
 fn broken() -> Cluster {
     let mut c = at_gate();
     c.approve("gate", "me", Decision::Pass);
-    c.trouble = Some(Trouble { message: "no".into(), permanent: true });
+    c.trouble = Some(Trouble {
+        message: "no".into(),
+        permanent: true,
+    });
     c.settle();
     c.trouble = None;
     c
@@ -111,7 +124,10 @@ fn a_wish_after_a_wish_is_judged_as_if_the_engine_had_followed() {
                 let now = VERBS.map(|(_, second)| answer(&c, second).is_some());
                 let followed = wishes::is_followed(&c.release, &c.approvals);
                 c.settle();
-                assert!(wishes::is_followed(&c.release, &c.approvals), "{state}, {first}: never followed");
+                assert!(
+                    wishes::is_followed(&c.release, &c.approvals),
+                    "{state}, {first}: never followed"
+                );
                 let later = VERBS.map(|(_, second)| answer(&c, second).is_some());
                 let sign = |(now, later): (&bool, &bool)| match (now, later) {
                     (true, true) => 'y',
@@ -121,7 +137,10 @@ fn a_wish_after_a_wish_is_judged_as_if_the_engine_had_followed() {
                 };
                 let got: String = now.iter().zip(&later).map(sign).collect();
                 // Whoever says the next one at once is told to wait, not that it makes no sense.
-                assert!(!(got.contains('l') && followed), "{state}, {first}: {got}, as if nothing were to come");
+                assert!(
+                    !(got.contains('l') && followed),
+                    "{state}, {first}: {got}, as if nothing were to come"
+                );
                 got
             } else {
                 none.to_owned()
@@ -145,18 +164,30 @@ fn as_wished_is_what_the_engine_makes_of_it() {
                 say(&mut c, Verb::Pause, "ann");
                 let told = as_wished(&c.release);
                 c.settle();
-                assert_eq!((told.phase, phases(&told)), (c.status().phase, phases(&c.status())), "paused");
+                assert_eq!(
+                    (told.phase, phases(&told)),
+                    (c.status().phase, phases(&c.status())),
+                    "paused"
+                );
             }
             say(&mut c, Verb::Resume, "bob");
             let told = as_wished(&c.release);
             c.settle();
-            assert_eq!((told.phase, phases(&told)), (c.status().phase, phases(&c.status())), "resumed");
+            assert_eq!(
+                (told.phase, phases(&told)),
+                (c.status().phase, phases(&c.status())),
+                "resumed"
+            );
         }
     }
 }
 
 fn phases(status: &ReleaseStatus) -> Vec<(String, TaskPhase)> {
-    status.tasks.iter().map(|t| (t.name.clone(), t.phase)).collect()
+    status
+        .tasks
+        .iter()
+        .map(|t| (t.name.clone(), t.phase))
+        .collect()
 }
 
 /// `graylane approve X && graylane proceed X`: the second one waits for the engine's look at the first.
@@ -176,7 +207,9 @@ fn a_decision_is_followed_when_it_is_counted_and_not_before() {
         c.settle();
         assert_eq!(c.task("go").phase, phase, "{by}");
     }
-    assert!(wishes::is_followed(&c.release, &c.approvals) && say(&mut c, Verb::Proceed(None), "ann"));
+    assert!(
+        wishes::is_followed(&c.release, &c.approvals) && say(&mut c, Verb::Proceed(None), "ann")
+    );
     // A decision on another release of that name, or on another attempt, is none to wait for.
     let mut c = at_gate();
     c.approve("gate", "me", Decision::Pass);

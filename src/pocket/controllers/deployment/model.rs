@@ -12,8 +12,13 @@ pub const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
 /// Annotations of a Deployment that its ReplicaSets do not get.
-pub const NOT_COPIED: [&str; 5] =
-    ["kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISION_HISTORY, DESIRED, MAX];
+pub const NOT_COPIED: [&str; 5] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    REVISION,
+    REVISION_HISTORY,
+    DESIRED,
+    MAX,
+];
 
 /// Numbers of pods beyond this are this: sums of many of them stay numbers.
 const MOST: i32 = 1 << 20;
@@ -27,7 +32,10 @@ pub fn replicas(d: &Deployment) -> i32 {
 }
 
 pub fn min_ready(d: &Deployment) -> i32 {
-    d.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)
+    d.spec
+        .as_ref()
+        .and_then(|s| s.min_ready_seconds)
+        .unwrap_or(0)
 }
 
 pub fn paused(d: &Deployment) -> bool {
@@ -35,12 +43,20 @@ pub fn paused(d: &Deployment) -> bool {
 }
 
 pub fn recreate(d: &Deployment) -> bool {
-    d.spec.as_ref().and_then(|s| s.strategy.as_ref()).and_then(|s| s.type_.as_deref()) == Some("Recreate")
+    d.spec
+        .as_ref()
+        .and_then(|s| s.strategy.as_ref())
+        .and_then(|s| s.type_.as_deref())
+        == Some("Recreate")
 }
 
 /// Seconds without progress before it is told; `i32::MAX` means none.
 pub fn progress_deadline(d: &Deployment) -> Option<i32> {
-    let seconds = d.spec.as_ref().and_then(|s| s.progress_deadline_seconds).unwrap_or(600);
+    let seconds = d
+        .spec
+        .as_ref()
+        .and_then(|s| s.progress_deadline_seconds)
+        .unwrap_or(600);
     (seconds != i32::MAX).then_some(seconds)
 }
 
@@ -50,7 +66,11 @@ fn scaled(value: &IntOrString, total: i32, up: bool) -> i32 {
         IntOrString::String(text) => {
             let percent: i64 = text.trim_end_matches('%').trim().parse().unwrap_or(0);
             let product = percent.clamp(0, i64::from(MOST)) * i64::from(total);
-            let result = if up { (product + 99).div_euclid(100) } else { product.div_euclid(100) };
+            let result = if up {
+                (product + 99).div_euclid(100)
+            } else {
+                product.div_euclid(100)
+            };
             bounded(i32::try_from(result).unwrap_or(MOST))
         }
     }
@@ -62,10 +82,18 @@ pub fn fence_posts(d: &Deployment) -> (i32, i32) {
         return (0, 0);
     }
     let total = replicas(d);
-    let rolling = d.spec.as_ref().and_then(|s| s.strategy.as_ref()).and_then(|s| s.rolling_update.as_ref());
+    let rolling = d
+        .spec
+        .as_ref()
+        .and_then(|s| s.strategy.as_ref())
+        .and_then(|s| s.rolling_update.as_ref());
     let quarter = IntOrString::String("25%".into());
-    let surge = rolling.and_then(|r| r.max_surge.as_ref()).unwrap_or(&quarter);
-    let unavailable = rolling.and_then(|r| r.max_unavailable.as_ref()).unwrap_or(&quarter);
+    let surge = rolling
+        .and_then(|r| r.max_surge.as_ref())
+        .unwrap_or(&quarter);
+    let unavailable = rolling
+        .and_then(|r| r.max_unavailable.as_ref())
+        .unwrap_or(&quarter);
     let surge = scaled(surge, total, true).max(0);
     let mut down = scaled(unavailable, total, false).max(0);
     if surge == 0 && down == 0 {
@@ -83,10 +111,16 @@ pub fn max_unavailable(d: &Deployment) -> i32 {
 /// defaulted by the API server equals the one it was made from.
 pub fn canonical(template: &PodTemplateSpec) -> Value {
     let mut value = serde_json::to_value(template).unwrap_or(Value::Null);
-    if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+    if let Some(labels) = value
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.shift_remove(HASH_LABEL);
     }
-    if let Some(meta) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+    if let Some(meta) = value
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+    {
         meta.shift_remove("creationTimestamp");
     }
     prune(&mut value, "");
@@ -121,7 +155,10 @@ fn prune(value: &mut Value, key: &str) {
     match value {
         Value::Object(map) => {
             // Free-form maps keep every key: a label named like a field is no default.
-            let free = matches!(key, "labels" | "annotations" | "nodeSelector" | "limits" | "requests");
+            let free = matches!(
+                key,
+                "labels" | "annotations" | "nodeSelector" | "limits" | "requests"
+            );
             for (k, v) in map.iter_mut() {
                 prune(v, if free { "" } else { k });
             }
@@ -159,11 +196,18 @@ pub fn safe_hash(parts: &[&[u8]]) -> String {
     for byte in parts.iter().copied().flatten() {
         hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     }
-    hash.to_string().bytes().map(|b| char::from(SAFE[usize::from(b) % SAFE.len()])).collect()
+    hash.to_string()
+        .bytes()
+        .map(|b| char::from(SAFE[usize::from(b) % SAFE.len()]))
+        .collect()
 }
 
 pub fn annotation<'a>(rs: &'a ReplicaSet, key: &str) -> Option<&'a str> {
-    rs.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    rs.metadata
+        .annotations
+        .as_ref()?
+        .get(key)
+        .map(String::as_str)
 }
 
 pub fn number(rs: &ReplicaSet, key: &str) -> Option<i32> {
@@ -171,7 +215,9 @@ pub fn number(rs: &ReplicaSet, key: &str) -> Option<i32> {
 }
 
 pub fn revision(rs: &ReplicaSet) -> i64 {
-    annotation(rs, REVISION).and_then(|r| r.parse().ok()).unwrap_or(0)
+    annotation(rs, REVISION)
+        .and_then(|r| r.parse().ok())
+        .unwrap_or(0)
 }
 
 pub fn rs_replicas(rs: &ReplicaSet) -> i32 {
@@ -179,11 +225,21 @@ pub fn rs_replicas(rs: &ReplicaSet) -> i32 {
 }
 
 pub fn rs_available(rs: &ReplicaSet) -> i32 {
-    bounded(rs.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0))
+    bounded(
+        rs.status
+            .as_ref()
+            .and_then(|s| s.available_replicas)
+            .unwrap_or(0),
+    )
 }
 
 pub fn rs_ready(rs: &ReplicaSet) -> i32 {
-    bounded(rs.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0))
+    bounded(
+        rs.status
+            .as_ref()
+            .and_then(|s| s.ready_replicas)
+            .unwrap_or(0),
+    )
 }
 
 /// Pods that exist, as the ReplicaSet controller last counted them.
@@ -194,7 +250,10 @@ pub fn rs_actual(rs: &ReplicaSet) -> i32 {
 /// Oldest first; revisions and names settle what seconds cannot.
 pub fn age(rs: &ReplicaSet) -> (Timestamp, i64, String) {
     (
-        rs.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0),
+        rs.metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::MAX, |t| t.0),
         revision(rs),
         rs.metadata.name.clone().unwrap_or_default(),
     )

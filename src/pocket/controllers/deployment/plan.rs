@@ -5,8 +5,9 @@
 
 use super::super::own;
 use super::model::{
-    DESIRED, HASH_LABEL, MAX, NOT_COPIED, REVISION, REVISION_HISTORY, age, fence_posts, min_ready, number, paused,
-    recreate, replicas, revision, rs_actual, rs_replicas, same_template, template_hash,
+    DESIRED, HASH_LABEL, MAX, NOT_COPIED, REVISION, REVISION_HISTORY, age, fence_posts, min_ready,
+    number, paused, recreate, replicas, revision, rs_actual, rs_replicas, same_template,
+    template_hash,
 };
 use super::{rolling, status};
 use jiff::Timestamp;
@@ -81,8 +82,11 @@ impl Work<'_> {
     /// Write a size and the two numbers that proportional scaling needs; tells it when the size changed.
     pub fn resize(&mut self, name: &str, size: i32) -> bool {
         let (want, surge) = (replicas(self.d), fence_posts(self.d).0);
-        let Some(rs) =
-            self.old.iter_mut().chain(self.new.iter_mut()).find(|rs| rs.metadata.name.as_deref() == Some(name))
+        let Some(rs) = self
+            .old
+            .iter_mut()
+            .chain(self.new.iter_mut())
+            .find(|rs| rs.metadata.name.as_deref() == Some(name))
         else {
             return false;
         };
@@ -95,7 +99,9 @@ impl Work<'_> {
             spec.replicas = Some(size);
         }
         let way = if size > before { "up" } else { "down" };
-        self.notes.push(format!("Scaled {way} replica set {name} from {before} to {size}"));
+        self.notes.push(format!(
+            "Scaled {way} replica set {name} from {before} to {size}"
+        ));
         true
     }
 }
@@ -164,7 +170,12 @@ fn roll(work: &mut Work) {
 }
 
 fn roll_recreate(work: &mut Work, pods: &BTreeMap<String, i32>) {
-    let active: Vec<String> = work.old.iter().filter(|rs| rs_replicas(rs) > 0).map(name).collect();
+    let active: Vec<String> = work
+        .old
+        .iter()
+        .filter(|rs| rs_replicas(rs) > 0)
+        .map(name)
+        .collect();
     if !active.is_empty() {
         for name in active {
             work.resize(&name, 0);
@@ -189,7 +200,9 @@ fn roll_recreate(work: &mut Work, pods: &BTreeMap<String, i32>) {
 
 /// Did somebody change `spec.replicas` since the sets were last sized?
 fn scaling_event(work: &Work) -> bool {
-    work.all().filter(|rs| rs_replicas(rs) > 0).any(|rs| number(rs, DESIRED).is_some_and(|n| n != replicas(work.d)))
+    work.all()
+        .filter(|rs| rs_replicas(rs) > 0)
+        .any(|rs| number(rs, DESIRED).is_some_and(|n| n != replicas(work.d)))
 }
 
 pub(super) fn name(rs: &ReplicaSet) -> String {
@@ -197,7 +210,12 @@ pub(super) fn name(rs: &ReplicaSet) -> String {
 }
 
 fn next_revision(work: &Work) -> i64 {
-    work.old.iter().map(revision).max().unwrap_or(0).saturating_add(1)
+    work.old
+        .iter()
+        .map(revision)
+        .max()
+        .unwrap_or(0)
+        .saturating_add(1)
 }
 
 /// Copy annotations, revision and minReadySeconds to the new set, where it exists.
@@ -245,12 +263,20 @@ fn create_new(work: &mut Work) {
     let hash = template_hash(&spec.template, work.status.collision_count.unwrap_or(0));
     let mut template = spec.template.clone();
     let meta = template.metadata.get_or_insert_default();
-    meta.labels.get_or_insert_default().insert(HASH_LABEL.into(), hash.clone());
+    meta.labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.into(), hash.clone());
     let mut selector = spec.selector.clone();
-    selector.match_labels.get_or_insert_default().insert(HASH_LABEL.into(), hash.clone());
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.into(), hash.clone());
     let mut rs = ReplicaSet {
         metadata: ObjectMeta {
-            name: Some(format!("{}-{hash}", d.metadata.name.as_deref().unwrap_or_default())),
+            name: Some(format!(
+                "{}-{hash}",
+                d.metadata.name.as_deref().unwrap_or_default()
+            )),
             namespace: d.metadata.namespace.clone(),
             labels: template.metadata.as_ref().and_then(|m| m.labels.clone()),
             owner_references: Some(vec![own::owner(d)]),
@@ -271,7 +297,8 @@ fn create_new(work: &mut Work) {
     let size = rolling::new_size(work, 0);
     let name = name(&rs);
     if size > 0 {
-        work.notes.push(format!("Scaled up replica set {name} from 0 to {size}"));
+        work.notes
+            .push(format!("Scaled up replica set {name} from 0 to {size}"));
     }
     if let Some(spec) = rs.spec.as_mut() {
         spec.replicas = Some(size);
@@ -284,7 +311,12 @@ fn create_new(work: &mut Work) {
 
 /// Delete the oldest empty sets beyond the history limit.
 fn clean_up(work: &mut Work) {
-    let limit = work.d.spec.as_ref().and_then(|s| s.revision_history_limit).unwrap_or(10);
+    let limit = work
+        .d
+        .spec
+        .as_ref()
+        .and_then(|s| s.revision_history_limit)
+        .unwrap_or(10);
     let alive = |rs: &&ReplicaSet| rs.metadata.deletion_timestamp.is_none();
     let excess = work.old.iter().filter(alive).count() as i64 - i64::from(limit);
     if excess <= 0 {
@@ -292,8 +324,15 @@ fn clean_up(work: &mut Work) {
     }
     let mut by_revision: Vec<ReplicaSet> = work.old.iter().filter(alive).cloned().collect();
     by_revision.sort_by_key(|rs| (revision(rs), age(rs)));
-    for rs in by_revision.into_iter().take(usize::try_from(excess).unwrap_or(0)) {
-        let seen = rs.status.as_ref().and_then(|s| s.observed_generation).unwrap_or(0);
+    for rs in by_revision
+        .into_iter()
+        .take(usize::try_from(excess).unwrap_or(0))
+    {
+        let seen = rs
+            .status
+            .as_ref()
+            .and_then(|s| s.observed_generation)
+            .unwrap_or(0);
         let settled = seen >= rs.metadata.generation.unwrap_or(0);
         if rs_actual(&rs) == 0 && rs_replicas(&rs) == 0 && settled {
             work.deleted.push(rs);
@@ -314,12 +353,26 @@ fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
             continue;
         };
         let size = rs_replicas(rs);
-        let ready = rs.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
-        let ready_before = before.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
+        let ready = rs
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0);
+        let ready_before = before
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0);
         let old = before.metadata.annotations.clone().unwrap_or_default();
         let changed = |(k, v): &(String, String)| old.get(k) != Some(v);
-        let annotations: BTreeMap<_, _> =
-            rs.metadata.annotations.clone().unwrap_or_default().into_iter().filter(changed).collect();
+        let annotations: BTreeMap<_, _> = rs
+            .metadata
+            .annotations
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(changed)
+            .collect();
         let replicas = (size != rs_replicas(before)).then_some(size);
         let min_ready_seconds = (ready != ready_before).then_some(ready);
         if replicas.is_some() || min_ready_seconds.is_some() || !annotations.is_empty() {
@@ -333,9 +386,17 @@ fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
         }
     }
     for rs in &work.deleted {
-        actions.push(Action::Delete { name: name(rs), uid: rs.metadata.uid.clone() });
+        actions.push(Action::Delete {
+            name: name(rs),
+            uid: rs.metadata.uid.clone(),
+        });
     }
-    let current = work.d.metadata.annotations.as_ref().and_then(|a| a.get(REVISION));
+    let current = work
+        .d
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(REVISION));
     Plan {
         actions,
         notes: work.notes,

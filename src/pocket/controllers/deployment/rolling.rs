@@ -1,7 +1,8 @@
 //! Sizes: how far the new set may grow, which old ones shrink, and proportional scaling.
 
 use super::model::{
-    DESIRED, MAX, age, fence_posts, max_unavailable, number, recreate, replicas, rs_available, rs_replicas,
+    DESIRED, MAX, age, fence_posts, max_unavailable, number, recreate, replicas, rs_available,
+    rs_replicas,
 };
 use super::plan::{Work, name};
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -28,7 +29,11 @@ pub(super) fn grow_new(work: &mut Work) -> bool {
     if own == want {
         return false;
     }
-    let size = if own > want { want } else { new_size(work, own) };
+    let size = if own > want {
+        want
+    } else {
+        new_size(work, own)
+    };
     size != own && work.resize(&name, size)
 }
 
@@ -54,7 +59,11 @@ pub(super) fn shrink_old(work: &mut Work) -> bool {
 
 fn clean_unhealthy(work: &mut Work, most: i32) -> i32 {
     let mut done = 0;
-    let sizes: Vec<_> = work.old.iter().map(|rs| (name(rs), rs_replicas(rs), rs_available(rs))).collect();
+    let sizes: Vec<_> = work
+        .old
+        .iter()
+        .map(|rs| (name(rs), rs_replicas(rs), rs_available(rs)))
+        .collect();
     for (name, size, available) in sizes {
         if done >= most {
             break;
@@ -69,7 +78,11 @@ fn clean_unhealthy(work: &mut Work, most: i32) -> i32 {
 
 fn shrink_available(work: &mut Work, most: i32) -> i32 {
     let mut done = 0;
-    let sizes: Vec<_> = work.old.iter().map(|rs| (name(rs), rs_replicas(rs))).collect();
+    let sizes: Vec<_> = work
+        .old
+        .iter()
+        .map(|rs| (name(rs), rs_replicas(rs)))
+        .collect();
     for (name, size) in sizes {
         if done >= most {
             break;
@@ -93,7 +106,13 @@ pub(super) fn scale(work: &mut Work) {
         return;
     }
     if saturated(work) {
-        for old in work.old.iter().filter(|rs| rs_replicas(rs) > 0).map(name).collect::<Vec<_>>() {
+        for old in work
+            .old
+            .iter()
+            .filter(|rs| rs_replicas(rs) > 0)
+            .map(name)
+            .collect::<Vec<_>>()
+        {
             work.resize(&old, 0);
         }
         return;
@@ -114,15 +133,23 @@ fn active_or_latest(work: &Work) -> Option<String> {
 
 fn saturated(work: &Work) -> bool {
     let want = replicas(work.d);
-    work.new
-        .as_ref()
-        .is_some_and(|new| rs_replicas(new) == want && number(new, DESIRED) == Some(want) && rs_available(new) == want)
+    work.new.as_ref().is_some_and(|new| {
+        rs_replicas(new) == want && number(new, DESIRED) == Some(want) && rs_available(new) == want
+    })
 }
 
 fn proportional(work: &mut Work) {
     let want = replicas(work.d);
-    let allowed = if want > 0 { want + fence_posts(work.d).0 } else { 0 };
-    let mut active: Vec<ReplicaSet> = work.all().filter(|rs| rs_replicas(rs) > 0).cloned().collect();
+    let allowed = if want > 0 {
+        want + fence_posts(work.d).0
+    } else {
+        0
+    };
+    let mut active: Vec<ReplicaSet> = work
+        .all()
+        .filter(|rs| rs_replicas(rs) > 0)
+        .cloned()
+        .collect();
     let change = allowed - active.iter().map(rs_replicas).sum::<i32>();
     // Largest first; of equals the newest grows and the oldest shrinks.
     if change > 0 {
@@ -154,11 +181,17 @@ fn share(work: &Work, rs: &ReplicaSet, allowed: i32, change: i32, added: i32) ->
         -size
     } else {
         let known = work.d.status.as_ref().and_then(|s| s.replicas);
-        let before = number(rs, MAX).filter(|n| *n > 0).or(known.filter(|n| *n > 0));
+        let before = number(rs, MAX)
+            .filter(|n| *n > 0)
+            .or(known.filter(|n| *n > 0));
         before.map_or(0, |before| {
             let exact = f64::from(size) * f64::from(allowed) / f64::from(before);
             exact.round() as i32 - size
         })
     };
-    if change > 0 { fraction.min(left) } else { fraction.max(left) }
+    if change > 0 {
+        fraction.min(left)
+    } else {
+        fraction.max(left)
+    }
 }

@@ -34,7 +34,15 @@ impl Sim {
             "spec": {"replicas": n, "selector": {"matchLabels": {"app": "a"}}, "template": Self::template(image)},
         }))
         .unwrap();
-        Self { d, sets: vec![], pods: vec![], now: 1_000_000, broken: BTreeSet::new(), notes: vec![], ids: 0 }
+        Self {
+            d,
+            sets: vec![],
+            pods: vec![],
+            now: 1_000_000,
+            broken: BTreeSet::new(),
+            notes: vec![],
+            ids: 0,
+        }
     }
 
     pub fn template(image: &str) -> Value {
@@ -51,28 +59,59 @@ impl Sim {
 
     pub fn image(rs: &ReplicaSet) -> String {
         let template = rs.spec.as_ref().unwrap().template.as_ref().unwrap();
-        template.spec.as_ref().unwrap().containers[0].image.clone().unwrap()
+        template.spec.as_ref().unwrap().containers[0]
+            .image
+            .clone()
+            .unwrap()
     }
 
     /// (new, old) by the image of the present template, counting pods that exist.
     pub fn split(&self) -> (i32, i32) {
-        let image = self.d.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0].image.clone();
-        let new = self.pods.iter().filter(|p| Some(self.image_of(p)) == image).count();
+        let image = self
+            .d
+            .spec
+            .as_ref()
+            .unwrap()
+            .template
+            .spec
+            .as_ref()
+            .unwrap()
+            .containers[0]
+            .image
+            .clone();
+        let new = self
+            .pods
+            .iter()
+            .filter(|p| Some(self.image_of(p)) == image)
+            .count();
         (new as i32, (self.pods.len() - new) as i32)
     }
 
     pub fn image_of(&self, pod: &Pod) -> String {
-        Self::image(self.sets.iter().find(|rs| rs.metadata.name.as_ref() == Some(&pod.set)).unwrap())
+        Self::image(
+            self.sets
+                .iter()
+                .find(|rs| rs.metadata.name.as_ref() == Some(&pod.set))
+                .unwrap(),
+        )
     }
 
     pub fn ready_of(&self, image: &str) -> i32 {
-        self.pods.iter().filter(|p| p.ready.is_some() && self.image_of(p) == image).count() as i32
+        self.pods
+            .iter()
+            .filter(|p| p.ready.is_some() && self.image_of(p) == image)
+            .count() as i32
     }
 
     fn is_available(&self, pod: &Pod) -> bool {
-        let rs = self.sets.iter().find(|rs| rs.metadata.name.as_ref() == Some(&pod.set)).unwrap();
+        let rs = self
+            .sets
+            .iter()
+            .find(|rs| rs.metadata.name.as_ref() == Some(&pod.set))
+            .unwrap();
         let wait = rs.spec.as_ref().unwrap().min_ready_seconds.unwrap_or(0);
-        pod.ready.is_some_and(|since| since + i64::from(wait) <= self.now)
+        pod.ready
+            .is_some_and(|since| since + i64::from(wait) <= self.now)
     }
 
     pub fn available(&self) -> i32 {
@@ -87,12 +126,21 @@ impl Sim {
     pub fn sync(&mut self) -> bool {
         let mut live = BTreeMap::new();
         for rs in &self.sets {
-            let n = self.pods.iter().filter(|p| Some(&p.set) == rs.metadata.name.as_ref()).count();
+            let n = self
+                .pods
+                .iter()
+                .filter(|p| Some(&p.set) == rs.metadata.name.as_ref())
+                .count();
             live.insert(rs.metadata.uid.clone().unwrap(), n as i32);
         }
         let before = self.d.clone();
         let now = Timestamp::from_second(self.now).unwrap();
-        let plan = plan(&Input { deployment: &self.d, sets: &self.sets, pods: &live, now });
+        let plan = plan(&Input {
+            deployment: &self.d,
+            sets: &self.sets,
+            pods: &live,
+            now,
+        });
         let acted = !plan.actions.is_empty();
         for action in plan.actions {
             self.apply(action);
@@ -101,7 +149,11 @@ impl Sim {
         self.d.status = Some(plan.status);
         if let Some(revision) = plan.revision {
             let key = super::model::REVISION.to_owned();
-            self.d.metadata.annotations.get_or_insert_default().insert(key, revision);
+            self.d
+                .metadata
+                .annotations
+                .get_or_insert_default()
+                .insert(key, revision);
         }
         acted || self.d != before
     }
@@ -110,23 +162,43 @@ impl Sim {
         match action {
             Action::Create(rs) => {
                 let mut rs = *rs;
-                assert!(self.sets.iter().all(|r| r.metadata.name != rs.metadata.name), "created twice");
+                assert!(
+                    self.sets
+                        .iter()
+                        .all(|r| r.metadata.name != rs.metadata.name),
+                    "created twice"
+                );
                 rs.metadata.uid = rs.metadata.name.clone();
                 rs.metadata.generation = Some(1);
-                rs.metadata.creation_timestamp = Some(Time(Timestamp::from_second(self.now).unwrap()));
+                rs.metadata.creation_timestamp =
+                    Some(Time(Timestamp::from_second(self.now).unwrap()));
                 self.sets.push(rs);
             }
-            Action::Update { name, replicas, min_ready_seconds, annotations, .. } => {
-                let rs = self.sets.iter_mut().find(|r| r.metadata.name.as_ref() == Some(&name)).unwrap();
+            Action::Update {
+                name,
+                replicas,
+                min_ready_seconds,
+                annotations,
+                ..
+            } => {
+                let rs = self
+                    .sets
+                    .iter_mut()
+                    .find(|r| r.metadata.name.as_ref() == Some(&name))
+                    .unwrap();
                 let spec = rs.spec.as_mut().unwrap();
                 spec.replicas = replicas.or(spec.replicas);
                 spec.min_ready_seconds = min_ready_seconds.or(spec.min_ready_seconds);
-                rs.metadata.annotations.get_or_insert_default().extend(annotations);
+                rs.metadata
+                    .annotations
+                    .get_or_insert_default()
+                    .extend(annotations);
                 *rs.metadata.generation.as_mut().unwrap() += 1;
             }
             Action::Delete { name, .. } => {
                 assert!(self.pods.iter().all(|p| p.set != name), "deleted with pods");
-                self.sets.retain(|r| r.metadata.name.as_ref() != Some(&name));
+                self.sets
+                    .retain(|r| r.metadata.name.as_ref() != Some(&name));
             }
         }
     }
@@ -137,7 +209,12 @@ impl Sim {
         for i in 0..self.sets.len() {
             let name = self.sets[i].metadata.name.clone().unwrap();
             let want = rs_replicas(&self.sets[i]) as usize;
-            let mut own: Vec<Pod> = self.pods.iter().filter(|p| p.set == name).cloned().collect();
+            let mut own: Vec<Pod> = self
+                .pods
+                .iter()
+                .filter(|p| p.set == name)
+                .cloned()
+                .collect();
             own.sort_by_key(|p| (p.ready.is_some(), std::cmp::Reverse((p.ready, p.id))));
             for extra in own.iter().take(own.len().saturating_sub(want)) {
                 self.pods.retain(|p| p.id != extra.id);
@@ -145,7 +222,11 @@ impl Sim {
             }
             for _ in own.len()..want {
                 self.ids += 1;
-                self.pods.push(Pod { id: self.ids, set: name.clone(), ready: None });
+                self.pods.push(Pod {
+                    id: self.ids,
+                    set: name.clone(),
+                    ready: None,
+                });
                 changed = true;
             }
         }
@@ -206,9 +287,22 @@ impl Sim {
     pub fn check_bounds(&self, available_before: i32) {
         let (want, surge) = (replicas(&self.d), fence_posts(&self.d).0);
         let specs: i32 = self.sets.iter().map(rs_replicas).sum();
-        assert!(specs <= want + surge, "asked for {specs} of {want}+{surge}: {:?}", self.notes);
-        assert!(self.pods.len() as i32 <= want + surge, "{} pods of {want}+{surge}", self.pods.len());
+        assert!(
+            specs <= want + surge,
+            "asked for {specs} of {want}+{surge}: {:?}",
+            self.notes
+        );
+        assert!(
+            self.pods.len() as i32 <= want + surge,
+            "{} pods of {want}+{surge}",
+            self.pods.len()
+        );
         let floor = (want - max_unavailable(&self.d)).min(available_before);
-        assert!(self.available() >= floor, "{} available, floor {floor}: {:?}", self.available(), self.notes);
+        assert!(
+            self.available() >= floor,
+            "{} available, floor {floor}: {:?}",
+            self.available(),
+            self.notes
+        );
     }
 }

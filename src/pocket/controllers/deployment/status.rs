@@ -1,7 +1,8 @@
 //! Counts and conditions, with the reasons `kubectl rollout status` reads.
 
 use super::model::{
-    max_unavailable, paused as is_paused, progress_deadline, replicas, rs_actual, rs_available, rs_ready, rs_replicas,
+    max_unavailable, paused as is_paused, progress_deadline, replicas, rs_actual, rs_available,
+    rs_ready, rs_replicas,
 };
 use super::plan::{Work, name};
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,13 @@ const AVAILABLE: &str = "NewReplicaSetAvailable";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const PAUSED: &str = "DeploymentPaused";
 
-fn condition(kind: &str, status: &str, reason: &str, message: &str, now: Timestamp) -> DeploymentCondition {
+fn condition(
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> DeploymentCondition {
     let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
     DeploymentCondition {
         type_: kind.into(),
@@ -60,22 +67,49 @@ pub(super) fn paused(work: &mut Work) {
     }
     let said = reason.as_deref() == Some(PAUSED);
     if is_paused(work.d) && !said {
-        set(&mut work.status, condition("Progressing", "Unknown", PAUSED, "Deployment is paused", work.now));
+        set(
+            &mut work.status,
+            condition(
+                "Progressing",
+                "Unknown",
+                PAUSED,
+                "Deployment is paused",
+                work.now,
+            ),
+        );
     } else if !is_paused(work.d) && said {
-        let resumed = condition("Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", work.now);
+        let resumed = condition(
+            "Progressing",
+            "Unknown",
+            "DeploymentResumed",
+            "Deployment is resumed",
+            work.now,
+        );
         set(&mut work.status, resumed);
     }
 }
 
 pub(super) fn first_seen(work: &mut Work, reason: &str, message: String) {
     if progress_deadline(work.d).is_some() && get(&work.status, "Progressing").is_none() {
-        set(&mut work.status, condition("Progressing", "True", reason, &message, work.now));
+        set(
+            &mut work.status,
+            condition("Progressing", "True", reason, &message, work.now),
+        );
     }
 }
 
 pub(super) fn created(work: &mut Work, message: String) {
     if progress_deadline(work.d).is_some() {
-        set(&mut work.status, condition("Progressing", "True", "NewReplicaSetCreated", &message, work.now));
+        set(
+            &mut work.status,
+            condition(
+                "Progressing",
+                "True",
+                "NewReplicaSetCreated",
+                &message,
+                work.now,
+            ),
+        );
     }
 }
 
@@ -98,11 +132,22 @@ pub(super) fn counts(work: &Work) -> DeploymentStatus {
     };
     let enough = available >= replicas(d) - max_unavailable(d);
     let (state, reason, message) = if enough {
-        ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+        (
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+        )
     } else {
-        ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+        (
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+        )
     };
-    set(&mut status, condition("Available", state, reason, message, work.now));
+    set(
+        &mut status,
+        condition("Available", state, reason, message, work.now),
+    );
     status
 }
 
@@ -115,7 +160,11 @@ pub(super) fn complete(d: &Deployment, status: &DeploymentStatus) -> bool {
 }
 
 fn progressing(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
-    let old = |s: &DeploymentStatus| s.replicas.unwrap_or(0).saturating_sub(s.updated_replicas.unwrap_or(0));
+    let old = |s: &DeploymentStatus| {
+        s.replicas
+            .unwrap_or(0)
+            .saturating_sub(s.updated_replicas.unwrap_or(0))
+    };
     now.updated_replicas > before.updated_replicas
         || old(now) < old(before)
         || now.ready_replicas > before.ready_replicas
@@ -124,7 +173,9 @@ fn progressing(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
 
 fn deadline(status: &DeploymentStatus, seconds: i32) -> Option<Timestamp> {
     let since = get(status, "Progressing")?.last_update_time.as_ref()?.0;
-    since.checked_add(SignedDuration::from_secs(i64::from(seconds))).ok()
+    since
+        .checked_add(SignedDuration::from_secs(i64::from(seconds)))
+        .ok()
 }
 
 /// Counts, progress and failures; and when a look at the clock is due.
@@ -138,17 +189,23 @@ pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
     let current = get(&work.status, "Progressing").cloned();
     let reason = current.as_ref().and_then(|c| c.reason.as_deref());
     let done = status.replicas == status.updated_replicas && reason == Some(AVAILABLE);
-    let subject =
-        work.new.as_ref().map_or(format!("Deployment {:?}", d.metadata.name.as_deref().unwrap_or_default()), |rs| {
-            format!("ReplicaSet {:?}", name(rs))
-        });
+    let subject = work.new.as_ref().map_or(
+        format!(
+            "Deployment {:?}",
+            d.metadata.name.as_deref().unwrap_or_default()
+        ),
+        |rs| format!("ReplicaSet {:?}", name(rs)),
+    );
     if let Some(seconds) = limit
         && !done
     {
         let before = d.status.clone().unwrap_or_default();
         if complete(d, &status) {
             let message = format!("{subject} has successfully progressed.");
-            set(&mut status, condition("Progressing", "True", AVAILABLE, &message, now));
+            set(
+                &mut status,
+                condition("Progressing", "True", AVAILABLE, &message, now),
+            );
         } else if progressing(&before, &status) {
             let message = format!("{subject} is progressing.");
             let mut new = condition("Progressing", "True", "ReplicaSetUpdated", &message, now);
@@ -158,18 +215,25 @@ pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
             // Replaced even when the reason is the same: its update time is the clock of the deadline.
             remove(&mut status, "Progressing");
             set(&mut status, new);
-        } else if reason != Some(AVAILABLE) && deadline(&status, seconds).is_some_and(|at| at < now) {
+        } else if reason != Some(AVAILABLE) && deadline(&status, seconds).is_some_and(|at| at < now)
+        {
             let message = format!("{subject} has timed out progressing.");
-            set(&mut status, condition("Progressing", "False", TIMED_OUT, &message, now));
+            set(
+                &mut status,
+                condition("Progressing", "False", TIMED_OUT, &message, now),
+            );
         }
     }
     match failure(work) {
         Some(failed) => set(&mut status, failed),
         None => remove(&mut status, "ReplicaFailure"),
     }
-    let waiting = get(&status, "Progressing").is_some_and(|c| c.reason.as_deref() != Some(TIMED_OUT));
-    let requeue =
-        limit.filter(|_| waiting && !complete(d, &status)).and_then(|seconds| deadline(&status, seconds)).map(|at| {
+    let waiting =
+        get(&status, "Progressing").is_some_and(|c| c.reason.as_deref() != Some(TIMED_OUT));
+    let requeue = limit
+        .filter(|_| waiting && !complete(d, &status))
+        .and_then(|seconds| deadline(&status, seconds))
+        .map(|at| {
             let left = at.duration_since(now).as_secs().max(0);
             Duration::from_secs(u64::try_from(left).unwrap_or(0) + 1)
         });
@@ -178,13 +242,16 @@ pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
 
 fn failure(work: &Work) -> Option<DeploymentCondition> {
     let sets = work.new.iter().chain(work.old.iter());
-    let mut failures = sets.flat_map(|rs| rs.status.iter().flat_map(|s| s.conditions.iter().flatten()));
-    failures.find(|c| c.type_ == "ReplicaFailure").map(|c| DeploymentCondition {
-        type_: "ReplicaFailure".into(),
-        status: c.status.clone(),
-        reason: c.reason.clone(),
-        message: c.message.clone(),
-        last_update_time: c.last_transition_time.clone(),
-        last_transition_time: c.last_transition_time.clone(),
-    })
+    let mut failures =
+        sets.flat_map(|rs| rs.status.iter().flat_map(|s| s.conditions.iter().flatten()));
+    failures
+        .find(|c| c.type_ == "ReplicaFailure")
+        .map(|c| DeploymentCondition {
+            type_: "ReplicaFailure".into(),
+            status: c.status.clone(),
+            reason: c.reason.clone(),
+            message: c.message.clone(),
+            last_update_time: c.last_transition_time.clone(),
+            last_transition_time: c.last_transition_time.clone(),
+        })
 }

@@ -7,7 +7,11 @@ use serde_json::json;
 
 fn condition(sim: &Sim, kind: &str) -> Option<(String, String)> {
     let status = sim.d.status.as_ref()?;
-    let found = status.conditions.iter().flatten().find(|c| c.type_ == kind)?;
+    let found = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == kind)?;
     Some((found.status.clone(), found.reason.clone()?))
 }
 
@@ -20,8 +24,14 @@ fn a_rollout_ends_complete_and_is_told_as_kubectl_expects() {
     let mut sim = Sim::new(4, "v1");
     sim.settle(|_| {});
     assert!(is_complete(&sim));
-    assert_eq!(condition(&sim, "Progressing").unwrap(), ("True".into(), "NewReplicaSetAvailable".into()));
-    assert_eq!(condition(&sim, "Available").unwrap(), ("True".into(), "MinimumReplicasAvailable".into()));
+    assert_eq!(
+        condition(&sim, "Progressing").unwrap(),
+        ("True".into(), "NewReplicaSetAvailable".into())
+    );
+    assert_eq!(
+        condition(&sim, "Available").unwrap(),
+        ("True".into(), "MinimumReplicasAvailable".into())
+    );
     assert_eq!(sim.notes.len(), 1, "{:?}", sim.notes);
     sim.patch(json!({"template": Sim::template("v2")}));
     sim.settle(|_| {});
@@ -70,11 +80,17 @@ fn a_stuck_rollout_is_told_after_its_deadline_and_heals() {
     assert_ne!(before, "ProgressDeadlineExceeded");
     sim.now += 30;
     sim.settle(|_| {});
-    assert_eq!(condition(&sim, "Progressing").unwrap(), ("False".into(), "ProgressDeadlineExceeded".into()));
+    assert_eq!(
+        condition(&sim, "Progressing").unwrap(),
+        ("False".into(), "ProgressDeadlineExceeded".into())
+    );
     assert_eq!(sim.ready_of("v1"), 2, "25 % of 2 is none unavailable");
     sim.broken.clear();
     sim.settle(|_| {});
-    assert_eq!(condition(&sim, "Progressing").unwrap().1, "NewReplicaSetAvailable");
+    assert_eq!(
+        condition(&sim, "Progressing").unwrap().1,
+        "NewReplicaSetAvailable"
+    );
 }
 
 #[test]
@@ -97,7 +113,10 @@ fn paused_makes_no_new_set_but_scales() {
     sim.patch(json!({"paused": true, "template": Sim::template("v2"), "replicas": 6}));
     sim.settle(|_| {});
     assert_eq!((sim.split(), sim.sets.len()), ((0, 6), 1));
-    assert_eq!(condition(&sim, "Progressing").unwrap(), ("Unknown".into(), "DeploymentPaused".into()));
+    assert_eq!(
+        condition(&sim, "Progressing").unwrap(),
+        ("Unknown".into(), "DeploymentPaused".into())
+    );
     sim.patch(json!({"paused": false}));
     sim.settle(|_| {});
     assert_eq!(sim.split(), (6, 0));
@@ -156,7 +175,11 @@ fn the_table_of_the_latch() {
         seen.push(sim.split());
         retire_and_hold(&mut sim, k, whole);
         seen.push(sim.split());
-        assert_eq!(condition(&sim, "Progressing"), None, "no deadline, no claim");
+        assert_eq!(
+            condition(&sim, "Progressing"),
+            None,
+            "no deadline, no claim"
+        );
     }
     assert_eq!(seen, [(1, 6), (1, 5), (3, 5), (3, 3), (6, 3), (6, 0)]);
     sim.patch(users_own());

@@ -1,6 +1,8 @@
 //! Endpoints, the older form of EndpointSlices: clients that have not moved on still read them.
 
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service};
+use k8s_openapi::api::core::v1::{
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service,
+};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -22,24 +24,40 @@ pub(super) async fn reconcile(
     let live = shared.endpoints.get(at);
     match (service, live) {
         (Some(service), None) => {
-            let made = api.create(&PostParams::default(), &endpoints(service, slices)).await;
+            let made = api
+                .create(&PostParams::default(), &endpoints(service, slices))
+                .await;
             match made {
                 // Somebody made them by hand: the watch tells.
                 Err(error) if write::is_code(&error, 409) => {}
-                made => drop(write::gone_is_fine(made)?.inspect(|made| shared.endpoints.remember(made))),
+                made => {
+                    drop(write::gone_is_fine(made)?.inspect(|made| shared.endpoints.remember(made)))
+                }
             }
         }
         (Some(service), Some(live)) => {
             let mut wanted = endpoints(service, slices);
-            if (&wanted.subsets, &wanted.metadata.labels) != (&live.subsets, &live.metadata.labels) {
+            if (&wanted.subsets, &wanted.metadata.labels) != (&live.subsets, &live.metadata.labels)
+            {
                 wanted.metadata.resource_version = live.resource_version();
                 let written = api.replace(&at.1, &PostParams::default(), &wanted).await;
                 write::gone_is_fine(written)?.inspect(|written| shared.endpoints.remember(written));
             }
         }
-        (None, Some(live)) if live.labels().get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1) => {
-            let uid = Preconditions { uid: live.uid(), resource_version: None };
-            write::gone_is_fine(api.delete(&at.1, &DeleteParams::default().preconditions(uid)).await)?;
+        (None, Some(live))
+            if live
+                .labels()
+                .get(MANAGED_BY.0)
+                .is_some_and(|by| by == MANAGED_BY.1) =>
+        {
+            let uid = Preconditions {
+                uid: live.uid(),
+                resource_version: None,
+            };
+            write::gone_is_fine(
+                api.delete(&at.1, &DeleteParams::default().preconditions(uid))
+                    .await,
+            )?;
             shared.endpoints.forget(&live);
         }
         (None, _) => {}
@@ -50,7 +68,11 @@ pub(super) async fn reconcile(
 fn endpoints(service: &Service, slices: &[EndpointSlice]) -> Endpoints {
     let mut labels = service.labels().clone();
     labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
-    if service.spec.as_ref().is_some_and(|s| s.cluster_ip.as_deref() == Some("None")) {
+    if service
+        .spec
+        .as_ref()
+        .is_some_and(|s| s.cluster_ip.as_deref() == Some("None"))
+    {
         labels.insert("service.kubernetes.io/headless".to_owned(), String::new());
     }
     let subsets: Vec<EndpointSubset> = slices.iter().filter_map(subset).collect();
@@ -73,21 +95,37 @@ fn subset(slice: &EndpointSlice) -> Option<EndpointSubset> {
         target_ref: e.target_ref.clone(),
         hostname: e.hostname.clone(),
     };
-    let (ready, rest): (Vec<&Endpoint>, Vec<&Endpoint>) =
-        slice.endpoints.iter().partition(|e| condition(e).ready.unwrap_or(true));
+    let (ready, rest): (Vec<&Endpoint>, Vec<&Endpoint>) = slice
+        .endpoints
+        .iter()
+        .partition(|e| condition(e).ready.unwrap_or(true));
     // What ends is in no Endpoints.
-    let rest = rest.into_iter().filter(|e| !condition(e).terminating.unwrap_or(false));
+    let rest = rest
+        .into_iter()
+        .filter(|e| !condition(e).terminating.unwrap_or(false));
     let listed = |all: Vec<EndpointAddress>| (!all.is_empty()).then_some(all);
-    let (ready, rest) = (listed(ready.into_iter().map(address).collect()), listed(rest.map(address).collect()));
+    let (ready, rest) = (
+        listed(ready.into_iter().map(address).collect()),
+        listed(rest.map(address).collect()),
+    );
     if ready.is_none() && rest.is_none() {
         return None;
     }
     let port = |p: &k8s_openapi::api::discovery::v1::EndpointPort| {
         let name = p.name.clone().filter(|n| !n.is_empty());
-        Some(EndpointPort { name, port: p.port?, protocol: p.protocol.clone(), app_protocol: p.app_protocol.clone() })
+        Some(EndpointPort {
+            name,
+            port: p.port?,
+            protocol: p.protocol.clone(),
+            app_protocol: p.app_protocol.clone(),
+        })
     };
     let ports: Vec<EndpointPort> = slice.ports.iter().flatten().filter_map(port).collect();
-    Some(EndpointSubset { addresses: ready, not_ready_addresses: rest, ports: (!ports.is_empty()).then_some(ports) })
+    Some(EndpointSubset {
+        addresses: ready,
+        not_ready_addresses: rest,
+        ports: (!ports.is_empty()).then_some(ports),
+    })
 }
 
 #[cfg(test)]
@@ -108,7 +146,10 @@ mod tests {
             "endpoints": [endpoint("127.0.0.1", true, false), endpoint("127.0.0.2", false, false), endpoint("127.0.0.3", false, true)],
         }))
         .unwrap();
-        let empty = EndpointSlice { endpoints: vec![], ..slice.clone() };
+        let empty = EndpointSlice {
+            endpoints: vec![],
+            ..slice.clone()
+        };
         let made = serde_json::to_value(endpoints(&service, &[slice, empty])).unwrap();
         assert_eq!(
             made["subsets"],

@@ -25,7 +25,11 @@ impl Waits {
         meta.deletion_timestamp.as_ref()?;
         let has = |name: &str| meta.finalizers.iter().flatten().any(|f| f == name);
         let foreground = has(FOREGROUND).then_some(Self::Foreground);
-        if has(ORPHAN) { Some(Self::Orphaning) } else { foreground }
+        if has(ORPHAN) {
+            Some(Self::Orphaning)
+        } else {
+            foreground
+        }
     }
 
     pub(super) fn finalizer(self) -> &'static str {
@@ -62,12 +66,17 @@ impl Node {
 
     /// Whether an owner that is deleted in the foreground may not go before this.
     pub(super) fn blocks(&self, owner: &str) -> bool {
-        self.owners.iter().any(|o| o.uid == owner && o.block_owner_deletion == Some(true))
+        self.owners
+            .iter()
+            .any(|o| o.uid == owner && o.block_owner_deletion == Some(true))
     }
 }
 
 fn is_of(reference: &OwnerReference, resource: &ApiResource) -> bool {
-    let group = reference.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    let group = reference
+        .api_version
+        .rsplit_once('/')
+        .map_or("", |(group, _)| group);
     reference.kind == resource.kind && group == resource.group
 }
 
@@ -86,7 +95,12 @@ impl Graph {
     }
 
     pub(super) fn dependents(&self, owner: &str) -> Vec<Arc<Node>> {
-        self.dependents.get(owner).into_iter().flatten().filter_map(|uid| self.node(uid)).collect()
+        self.dependents
+            .get(owner)
+            .into_iter()
+            .flatten()
+            .filter_map(|uid| self.node(uid))
+            .collect()
     }
 
     pub(super) fn is_gone(&self, uid: &str) -> bool {
@@ -95,7 +109,9 @@ impl Graph {
 
     /// An object as it is now.
     pub(super) fn is(&mut self, resource: &Arc<ApiResource>, meta: &ObjectMeta) -> Vec<Arc<Node>> {
-        let Some(node) = Node::of(resource, meta).map(Arc::new) else { return vec![] };
+        let Some(node) = Node::of(resource, meta).map(Arc::new) else {
+            return vec![];
+        };
         let old = self.nodes.get(&node.uid).cloned();
         if node.owners.is_empty() && node.waits.is_none() && old.is_none() {
             return vec![];
@@ -108,7 +124,10 @@ impl Graph {
                 look.extend(self.unlink(old));
             }
             for owner in &node.owners {
-                self.dependents.entry(owner.uid.clone()).or_default().insert(node.uid.clone());
+                self.dependents
+                    .entry(owner.uid.clone())
+                    .or_default()
+                    .insert(node.uid.clone());
             }
         }
         if node.waits.is_some() {
@@ -127,7 +146,11 @@ impl Graph {
 
     /// An object is no more.
     pub(super) fn is_not(&mut self, uid: &str) -> Vec<Arc<Node>> {
-        let mut look = self.nodes.remove(uid).map(|old| self.unlink(&old)).unwrap_or_default();
+        let mut look = self
+            .nodes
+            .remove(uid)
+            .map(|old| self.unlink(&old))
+            .unwrap_or_default();
         if self.dependents.contains_key(uid) {
             self.gone.insert(uid.to_owned());
             look.extend(self.dependents(uid));
@@ -136,18 +159,37 @@ impl Graph {
     }
 
     /// These are all objects of a kind. What went meanwhile, and who lost an owner by it, nobody told.
-    pub(super) fn are_all(&mut self, resource: &ApiResource, uids: &HashSet<Uid>) -> Vec<Arc<Node>> {
-        let of_kind = |n: &&Arc<Node>| n.resource.kind == resource.kind && n.resource.group == resource.group;
-        let went: Vec<Uid> =
-            self.nodes.values().filter(of_kind).filter(|n| !uids.contains(&n.uid)).map(|n| n.uid.clone()).collect();
+    pub(super) fn are_all(
+        &mut self,
+        resource: &ApiResource,
+        uids: &HashSet<Uid>,
+    ) -> Vec<Arc<Node>> {
+        let of_kind =
+            |n: &&Arc<Node>| n.resource.kind == resource.kind && n.resource.group == resource.group;
+        let went: Vec<Uid> = self
+            .nodes
+            .values()
+            .filter(of_kind)
+            .filter(|n| !uids.contains(&n.uid))
+            .map(|n| n.uid.clone())
+            .collect();
         let mut look: Vec<Arc<Node>> = went.iter().flat_map(|uid| self.is_not(uid)).collect();
-        look.extend(self.nodes.values().filter(|n| n.owners.iter().any(|o| is_of(o, resource))).cloned());
+        look.extend(
+            self.nodes
+                .values()
+                .filter(|n| n.owners.iter().any(|o| is_of(o, resource)))
+                .cloned(),
+        );
         look
     }
 
     /// A kind is served no longer: its objects went before it.
     pub(super) fn is_unserved(&mut self, resource: &ApiResource) -> Vec<Arc<Node>> {
-        let named = self.nodes.values().flat_map(|n| &n.owners).filter(|o| is_of(o, resource));
+        let named = self
+            .nodes
+            .values()
+            .flat_map(|n| &n.owners)
+            .filter(|o| is_of(o, resource));
         let owners: BTreeSet<Uid> = named.map(|o| o.uid.clone()).collect();
         let mut look = self.are_all(resource, &HashSet::new());
         look.extend(owners.iter().flat_map(|uid| self.is_not(uid)));
@@ -177,16 +219,18 @@ mod tests {
     use serde_json::{Value, json};
 
     fn kind(kind: &str) -> Arc<ApiResource> {
-        Arc::new(ApiResource::from_gvk(&GroupVersionKind::gvk("g", "v1", kind)))
+        Arc::new(ApiResource::from_gvk(&GroupVersionKind::gvk(
+            "g", "v1", kind,
+        )))
     }
 
     /// Tells the graph; the uids that are to be looked at.
     fn tell(graph: &mut Graph, uid: &str, owners: &[&str], rest: Value) -> Vec<String> {
-        let owner =
-            |o: &&str| json!({"apiVersion": "g/v1", "kind": "A", "name": o, "uid": o, "blockOwnerDeletion": true});
-        let mut meta =
-            json!({"name": uid, "uid": uid, "ownerReferences": owners.iter().map(owner).collect::<Vec<_>>()});
-        meta.as_object_mut().unwrap().extend(rest.as_object().cloned().unwrap_or_default());
+        let owner = |o: &&str| json!({"apiVersion": "g/v1", "kind": "A", "name": o, "uid": o, "blockOwnerDeletion": true});
+        let mut meta = json!({"name": uid, "uid": uid, "ownerReferences": owners.iter().map(owner).collect::<Vec<_>>()});
+        meta.as_object_mut()
+            .unwrap()
+            .extend(rest.as_object().cloned().unwrap_or_default());
         uids(&graph.is(&kind("A"), &serde_json::from_value(meta).unwrap()))
     }
 
@@ -202,11 +246,17 @@ mod tests {
         let mut graph = Graph::default();
         assert!(tell(&mut graph, "free", &[], json!({})).is_empty() && graph.nodes.is_empty());
         assert_eq!(tell(&mut graph, "b", &["a"], json!({})), ["b"]);
-        assert!(tell(&mut graph, "b", &["a"], json!({"labels": {"x": "y"}})).is_empty(), "nothing new of owners");
+        assert!(
+            tell(&mut graph, "b", &["a"], json!({"labels": {"x": "y"}})).is_empty(),
+            "nothing new of owners"
+        );
         assert_eq!(uids(&graph.is_not("a")), ["b"]);
         assert!(graph.is_gone("a"));
         assert!(uids(&graph.is_not("b")).is_empty());
-        assert!(!graph.is_gone("a") && graph.dependents.is_empty() && graph.nodes.is_empty(), "nothing is kept");
+        assert!(
+            !graph.is_gone("a") && graph.dependents.is_empty() && graph.nodes.is_empty(),
+            "nothing is kept"
+        );
     }
 
     #[test]
@@ -214,13 +264,17 @@ mod tests {
         let mut graph = Graph::default();
         tell(&mut graph, "b", &["a"], json!({}));
         tell(&mut graph, "c", &["a", "z"], json!({}));
-        let waiting = json!({"deletionTimestamp": WAITS, "finalizers": ["example.com/x", FOREGROUND]});
+        let waiting =
+            json!({"deletionTimestamp": WAITS, "finalizers": ["example.com/x", FOREGROUND]});
         assert_eq!(tell(&mut graph, "a", &[], waiting), ["a", "b", "c"]);
         assert_eq!(graph.node("a").unwrap().waits, Some(Waits::Foreground));
         assert_eq!(tell(&mut graph, "c", &["z"], json!({})), ["a", "c"]);
         assert!(graph.node("b").unwrap().blocks("a") && !graph.node("c").unwrap().blocks("a"));
         assert_eq!(uids(&graph.is_not("b")), ["a"]);
-        assert!(tell(&mut graph, "a", &[], json!({"deletionTimestamp": WAITS})).is_empty(), "it waits no longer");
+        assert!(
+            tell(&mut graph, "a", &[], json!({"deletionTimestamp": WAITS})).is_empty(),
+            "it waits no longer"
+        );
         assert!(graph.node("a").is_none());
     }
 
@@ -232,7 +286,11 @@ mod tests {
         let all = HashSet::from(["c".to_owned()]);
         assert_eq!(uids(&graph.are_all(&kind("A"), &all)), ["c"]);
         assert!(graph.is_gone("b") && graph.node("b").is_none());
-        assert_eq!(uids(&graph.are_all(&kind("B"), &HashSet::new())), [""; 0], "of another kind");
+        assert_eq!(
+            uids(&graph.are_all(&kind("B"), &HashSet::new())),
+            [""; 0],
+            "of another kind"
+        );
     }
 
     #[test]

@@ -26,23 +26,41 @@ struct Watched {
 
 /// What can be watched, deleted and let go; events come in great numbers and are owned by nobody.
 pub(super) fn watchable(served: &Discovery) -> BTreeMap<Id, Arc<ApiResource>> {
-    const NEEDED: [&str; 5] = [verbs::GET, verbs::LIST, verbs::WATCH, verbs::PATCH, verbs::DELETE];
-    let all = served.groups().flat_map(|group| group.resources_by_stability());
-    all.filter(|(resource, can)| resource.kind != "Event" && NEEDED.iter().all(|verb| can.supports_operation(verb)))
-        .map(|(resource, _)| ((resource.group.clone(), resource.plural.clone()), Arc::new(resource)))
-        .collect()
+    const NEEDED: [&str; 5] = [
+        verbs::GET,
+        verbs::LIST,
+        verbs::WATCH,
+        verbs::PATCH,
+        verbs::DELETE,
+    ];
+    let all = served
+        .groups()
+        .flat_map(|group| group.resources_by_stability());
+    all.filter(|(resource, can)| {
+        resource.kind != "Event" && NEEDED.iter().all(|verb| can.supports_operation(verb))
+    })
+    .map(|(resource, _)| {
+        (
+            (resource.group.clone(), resource.plural.clone()),
+            Arc::new(resource),
+        )
+    })
+    .collect()
 }
 
 /// Until stopped.
 pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: CancellationToken) {
-    let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(garbage.client.clone());
+    let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> =
+        Api::all(garbage.client.clone());
     let events = watcher(definitions, watcher::Config::default()).default_backoff();
     let mut events = std::pin::pin!(events);
     let mut watched = BTreeMap::new();
     // Of each definition what it says; its status changes often and means nothing here.
     let (mut known, mut changed): (HashMap<String, Option<i64>>, bool) = (HashMap::new(), false);
     loop {
-        let Some(Some(event)) = stop.run_until_cancelled(events.next()).await else { return };
+        let Some(Some(event)) = stop.run_until_cancelled(events.next()).await else {
+            return;
+        };
         let mut next = Some(event);
         while let Some(event) = next {
             match event {
@@ -59,14 +77,21 @@ pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: Ca
             next = events.next().now_or_never().flatten();
         }
         while changed {
-            match Discovery::new(garbage.client.clone()).run_aggregated().await {
+            match Discovery::new(garbage.client.clone())
+                .run_aggregated()
+                .await
+            {
                 Ok(served) => {
                     changed = false;
                     garbage.watch(served, &mut watched, &tracker, &stop);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "what is served is not known; will retry");
-                    if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+                    if stop
+                        .run_until_cancelled(tokio::time::sleep(RETRY))
+                        .await
+                        .is_none()
+                    {
                         return;
                     }
                 }
@@ -113,7 +138,8 @@ impl Garbage {
 
     /// Tells the graph of all objects of a kind.
     async fn run(self: Arc<Self>, id: Id, resource: Arc<ApiResource>) {
-        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &*resource);
+        let api: Api<PartialObjectMeta<DynamicObject>> =
+            Api::all_with(self.client.clone(), &*resource);
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {

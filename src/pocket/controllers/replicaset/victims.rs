@@ -10,15 +10,23 @@ const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// `n` of `pods`: not assigned, pending, not ready, cheap, ready for the shortest time, restarted most, youngest.
 pub(super) fn choose(mut pods: Vec<Arc<Pod>>, n: usize) -> Vec<Arc<Pod>> {
     pods.sort_by_cached_key(|pod| {
-        let assigned = pod.spec.as_ref().is_some_and(|s| s.node_name.as_deref().is_some_and(|n| !n.is_empty()));
+        let assigned = pod
+            .spec
+            .as_ref()
+            .is_some_and(|s| s.node_name.as_deref().is_some_and(|n| !n.is_empty()));
         let phase = match phase(pod) {
             "Pending" => 0,
             "Running" => 2,
             _ => 1,
         };
         let since = ready_since(pod);
-        let cost: i32 =
-            pod.metadata.annotations.as_ref().and_then(|a| a.get(COST)).and_then(|c| c.parse().ok()).unwrap_or(0);
+        let cost: i32 = pod
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(COST))
+            .and_then(|c| c.parse().ok())
+            .unwrap_or(0);
         let restarts = pod
             .status
             .iter()
@@ -27,7 +35,15 @@ pub(super) fn choose(mut pods: Vec<Arc<Pod>>, n: usize) -> Vec<Arc<Pod>> {
             .max()
             .unwrap_or(0);
         let born = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        (assigned, phase, since.is_some(), cost, Reverse(since), Reverse(restarts), Reverse(born))
+        (
+            assigned,
+            phase,
+            since.is_some(),
+            cost,
+            Reverse(since),
+            Reverse(restarts),
+            Reverse(born),
+        )
     });
     pods.truncate(n);
     pods
@@ -38,7 +54,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(name: &str, node: bool, phase: &str, ready: Option<&str>, cost: i32, restarts: i32, born: &str) -> Arc<Pod> {
+    fn pod(
+        name: &str,
+        node: bool,
+        phase: &str,
+        ready: Option<&str>,
+        cost: i32,
+        restarts: i32,
+        born: &str,
+    ) -> Arc<Pod> {
         Arc::new(
             serde_json::from_value(json!({
                 "metadata": {"name": name, "creationTimestamp": born, "annotations": {COST: cost.to_string()}},
@@ -69,8 +93,14 @@ mod tests {
             pod("old", true, "Running", Some(old), 0, 0, old),
             pod("dear", true, "Running", Some(young), 9, 9, young),
         ];
-        let shuffled: Vec<_> = (0..wanted.len()).map(|i| wanted[(i * 4 + 2) % wanted.len()].clone()).collect();
-        let names = |pods: &[Arc<Pod>]| pods.iter().map(|p| p.metadata.name.clone().unwrap()).collect::<Vec<_>>();
+        let shuffled: Vec<_> = (0..wanted.len())
+            .map(|i| wanted[(i * 4 + 2) % wanted.len()].clone())
+            .collect();
+        let names = |pods: &[Arc<Pod>]| {
+            pods.iter()
+                .map(|p| p.metadata.name.clone().unwrap())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&choose(shuffled.clone(), 99)), names(&wanted));
         assert_eq!(names(&choose(shuffled, 2)), ["unassigned", "pending"]);
     }

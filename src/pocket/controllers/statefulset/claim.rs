@@ -12,14 +12,25 @@ pub(super) async fn all(shared: &Shared, set: &StatefulSet) -> Result<(), kube::
         return Ok(());
     };
     let namespace = set.namespace().unwrap_or_default();
-    own::claim(&shared.client, set, &shared.pods, shared.pods.list(&namespace), |pod: &Pod| {
-        selects(&spec.selector, &pod.metadata) && model::ordinal(set, pod).is_some()
-    })
+    own::claim(
+        &shared.client,
+        set,
+        &shared.pods,
+        shared.pods.list(&namespace),
+        |pod: &Pod| selects(&spec.selector, &pod.metadata) && model::ordinal(set, pod).is_some(),
+    )
     .await?;
     // A revision never stops matching: its labels are its template's, of which the selector is a part.
     let revisions = shared.revisions.list(&namespace);
-    own::claim(&shared.client, set, &shared.revisions, revisions, |revision: &ControllerRevision| {
-        controlled_by(&revision.metadata, set.metadata.uid.as_deref()) || selects(&spec.selector, &revision.metadata)
-    })
+    own::claim(
+        &shared.client,
+        set,
+        &shared.revisions,
+        revisions,
+        |revision: &ControllerRevision| {
+            controlled_by(&revision.metadata, set.metadata.uid.as_deref())
+                || selects(&spec.selector, &revision.metadata)
+        },
+    )
     .await
 }

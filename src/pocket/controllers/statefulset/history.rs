@@ -46,7 +46,12 @@ pub(super) enum Step {
 
 /// The oldest first; times and names settle what numbers cannot.
 pub(super) fn sort(revisions: &mut [ControllerRevision]) {
-    let made = |r: &ControllerRevision| r.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
+    let made = |r: &ControllerRevision| {
+        r.metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::MAX, |t| t.0)
+    };
     revisions.sort_by_key(|r| (r.revision, made(r), r.metadata.name.clone()));
 }
 
@@ -69,16 +74,29 @@ pub(super) fn same(a: &ControllerRevision, b: &ControllerRevision) -> bool {
 }
 
 fn read(revision: &ControllerRevision) -> Revision {
-    let mut template = data_of(revision).map_or(Value::Null, |data| data["spec"]["template"].clone());
-    template.as_object_mut().map(|template| template.shift_remove("$patch"));
-    Revision { name: revision.name_any(), template: serde_json::from_value(template).unwrap_or_default() }
+    let mut template =
+        data_of(revision).map_or(Value::Null, |data| data["spec"]["template"].clone());
+    template
+        .as_object_mut()
+        .map(|template| template.shift_remove("$patch"));
+    Revision {
+        name: revision.name_any(),
+        template: serde_json::from_value(template).unwrap_or_default(),
+    }
 }
 
 /// A revision of the template as it stands; `collisions` salts its name.
 fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
-    let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+    let template = set
+        .spec
+        .as_ref()
+        .map(|s| s.template.clone())
+        .unwrap_or_default();
     let data = data(&template);
-    let hash = safe_hash(&[data.to_string().as_bytes(), collisions.to_string().as_bytes()]);
+    let hash = safe_hash(&[
+        data.to_string().as_bytes(),
+        collisions.to_string().as_bytes(),
+    ]);
     let mut labels = template.metadata.and_then(|m| m.labels).unwrap_or_default();
     labels.insert(HASH.into(), hash.clone());
     let parent: String = set.name_any().chars().take(LONGEST).collect();
@@ -97,16 +115,31 @@ fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
 }
 
 /// The two, where `update` is what the set asks for.
-pub(super) fn pair(set: &StatefulSet, known: &[ControllerRevision], update: &ControllerRevision) -> Pair {
+pub(super) fn pair(
+    set: &StatefulSet,
+    known: &[ControllerRevision],
+    update: &ControllerRevision,
+) -> Pair {
     let update = read(update);
-    let current = set.status.as_ref().and_then(|s| s.current_revision.as_deref());
-    let current = known.iter().find(|r| r.metadata.name.as_deref() == current).map(read);
-    Pair { current: current.unwrap_or_else(|| update.clone()), update }
+    let current = set
+        .status
+        .as_ref()
+        .and_then(|s| s.current_revision.as_deref());
+    let current = known
+        .iter()
+        .find(|r| r.metadata.name.as_deref() == current)
+        .map(read);
+    Pair {
+        current: current.unwrap_or_else(|| update.clone()),
+        update,
+    }
 }
 
 /// `known` is sorted.
 pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: i32) -> Step {
-    let number = known.last().map_or(1, |last| last.revision.saturating_add(1));
+    let number = known
+        .last()
+        .map_or(1, |last| last.revision.saturating_add(1));
     let wanted = new(set, number, collisions);
     let Some(last) = known.last() else {
         return Step::Create(Box::new(wanted));
@@ -114,9 +147,11 @@ pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: 
     match known.iter().rfind(|r| same(r, &wanted)) {
         None => Step::Create(Box::new(wanted)),
         Some(equal) if same(equal, last) => Step::Known(Box::new(pair(set, known, last))),
-        Some(equal) => {
-            Step::Renumber { name: equal.name_any(), resource_version: equal.resource_version(), revision: number }
-        }
+        Some(equal) => Step::Renumber {
+            name: equal.name_any(),
+            resource_version: equal.resource_version(),
+            revision: number,
+        },
     }
 }
 
@@ -128,10 +163,16 @@ pub(super) fn superfluous(
     pods: &[Arc<Pod>],
 ) -> Vec<ControllerRevision> {
     let live = |name: &str| {
-        name == pair.current.name || name == pair.update.name || pods.iter().any(|p| model::revision(p) == name)
+        name == pair.current.name
+            || name == pair.update.name
+            || pods.iter().any(|p| model::revision(p) == name)
     };
     let mut past: Vec<_> = known.into_iter().filter(|r| !live(&r.name_any())).collect();
-    let limit = set.spec.as_ref().and_then(|s| s.revision_history_limit).unwrap_or(10);
+    let limit = set
+        .spec
+        .as_ref()
+        .and_then(|s| s.revision_history_limit)
+        .unwrap_or(10);
     // A negative limit is none.
     let keep = usize::try_from(limit).unwrap_or(usize::MAX);
     past.truncate(past.len().saturating_sub(keep));

@@ -3,7 +3,9 @@
 use super::super::own;
 use super::super::pods::{available_in, phase, ready};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetUpdateStrategy};
+use k8s_openapi::api::apps::v1::{
+    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetUpdateStrategy,
+};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
@@ -15,21 +17,35 @@ pub(super) const REVISION: &str = "controller-revision-hash";
 
 pub(super) fn replicas(set: &StatefulSet) -> i32 {
     // There is a place for each.
-    set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1).clamp(0, 1 << 20)
+    set.spec
+        .as_ref()
+        .and_then(|s| s.replicas)
+        .unwrap_or(1)
+        .clamp(0, 1 << 20)
 }
 
 /// The first ordinal.
 pub(super) fn start(set: &StatefulSet) -> i32 {
-    set.spec.as_ref().and_then(|s| s.ordinals.as_ref()).and_then(|o| o.start).unwrap_or(0)
+    set.spec
+        .as_ref()
+        .and_then(|s| s.ordinals.as_ref())
+        .and_then(|o| o.start)
+        .unwrap_or(0)
 }
 
 pub(super) fn min_ready(set: &StatefulSet) -> i32 {
-    set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)
+    set.spec
+        .as_ref()
+        .and_then(|s| s.min_ready_seconds)
+        .unwrap_or(0)
 }
 
 /// One after the other, each available before the next.
 pub(super) fn ordered(set: &StatefulSet) -> bool {
-    set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
+    set.spec
+        .as_ref()
+        .and_then(|s| s.pod_management_policy.as_deref())
+        != Some("Parallel")
 }
 
 fn strategy(set: &StatefulSet) -> Option<&StatefulSetUpdateStrategy> {
@@ -55,7 +71,11 @@ pub(super) fn made_as_before(set: &StatefulSet, ordinal: i32) -> bool {
         Some(rolling) => rolling.partition.unwrap_or(0),
         None if on_delete(set) => 0,
         // Without a partition: as many as were counted as not updated yet.
-        None => set.status.as_ref().and_then(|s| s.current_replicas).unwrap_or(0),
+        None => set
+            .status
+            .as_ref()
+            .and_then(|s| s.current_replicas)
+            .unwrap_or(0),
     };
     ordinal < start(set).saturating_add(below)
 }
@@ -64,12 +84,20 @@ pub(super) fn made_as_before(set: &StatefulSet, ordinal: i32) -> bool {
 pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     let name = pod.metadata.name.as_deref()?;
     let (parent, digits) = name.rsplit_once('-')?;
-    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+    let number = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())
+        .flatten();
     number.filter(|_| Some(parent) == set.metadata.name.as_deref())
 }
 
 pub(super) fn revision(pod: &Pod) -> &str {
-    pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION)).map_or("", String::as_str)
+    pod.metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(REVISION))
+        .map_or("", String::as_str)
 }
 
 pub(super) fn terminating(pod: &Pod) -> bool {
@@ -83,7 +111,8 @@ pub(super) fn running_and_ready(pod: &Pod) -> bool {
 /// Running, and Ready for as long as asked.
 pub(super) fn running_and_available(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool {
     let wait = min_ready(set);
-    running_and_ready(pod) && (wait == 0 || available_in(pod, wait, now).is_some_and(|left| left.is_zero()))
+    running_and_ready(pod)
+        && (wait == 0 || available_in(pod, wait, now).is_some_and(|left| left.is_zero()))
 }
 
 pub(super) fn unavailable(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool {
@@ -93,10 +122,19 @@ pub(super) fn unavailable(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool 
 /// The labels that tell a pod's place.
 pub(super) fn identity(set: &StatefulSet, ordinal: i32) -> BTreeMap<String, String> {
     let name = format!("{}-{ordinal}", set.name_any());
-    [(POD_NAME.into(), name), (POD_INDEX.into(), ordinal.to_string())].into()
+    [
+        (POD_NAME.into(), name),
+        (POD_INDEX.into(), ordinal.to_string()),
+    ]
+    .into()
 }
 
-pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
+pub(super) fn new_pod(
+    set: &StatefulSet,
+    template: &PodTemplateSpec,
+    revision: &str,
+    ordinal: i32,
+) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
     let name = format!("{}-{ordinal}", set.name_any());
     let mut labels = meta.labels.unwrap_or_default();

@@ -55,27 +55,42 @@ struct Look<'a> {
 pub(super) fn plan(input: &Input) -> Plan {
     let set = input.set;
     let count = usize::try_from(model::replicas(set)).unwrap_or(0);
-    let mut look =
-        Look { input, ordered: model::ordered(set), places: vec![None; count], condemned: vec![], actions: vec![] };
+    let mut look = Look {
+        input,
+        ordered: model::ordered(set),
+        places: vec![None; count],
+        condemned: vec![],
+        actions: vec![],
+    };
     for pod in input.pods {
-        let Some(ordinal) = model::ordinal(set, pod) else { continue };
+        let Some(ordinal) = model::ordinal(set, pod) else {
+            continue;
+        };
         let at = usize::try_from(ordinal.saturating_sub(model::start(set))).ok();
         match at.and_then(|at| look.places.get_mut(at)) {
             Some(place) => *place = Some(pod),
             None => look.condemned.push(pod),
         }
     }
-    look.condemned.sort_by_key(|pod| std::cmp::Reverse(model::ordinal(set, pod)));
+    look.condemned
+        .sort_by_key(|pod| std::cmp::Reverse(model::ordinal(set, pod)));
     let mut status = counts(input);
     if set.metadata.deletion_timestamp.is_none() {
-        let replaced = look.fill().and_then(|()| look.scale_down()).map(|()| look.update());
+        let replaced = look
+            .fill()
+            .and_then(|()| look.scale_down())
+            .map(|()| look.update());
         if matches!(replaced, Ok(true)) {
             // The pod that goes counts no more as one that is still current.
             status.current_replicas = status.current_replicas.map(|n| n - 1).filter(|n| *n > 0);
         }
     }
     complete(set, &mut status);
-    Plan { actions: look.actions, status, requeue: alarm(input) }
+    Plan {
+        actions: look.actions,
+        status,
+        requeue: alarm(input),
+    }
 }
 
 impl Look<'_> {
@@ -88,7 +103,11 @@ impl Look<'_> {
     }
 
     fn waits(&self, reason: bool) -> Go {
-        if reason && self.ordered { Err(Wait) } else { Ok(()) }
+        if reason && self.ordered {
+            Err(Wait)
+        } else {
+            Ok(())
+        }
     }
 
     /// Every place has a pod; in an ordered set each is available before the next is looked at.
@@ -103,7 +122,11 @@ impl Look<'_> {
         let Input { set, pair, .. } = self.input;
         let ordinal = model::start(set).saturating_add(i32::try_from(at).unwrap_or(i32::MAX));
         let Some(pod) = self.places[at] else {
-            let of = if model::made_as_before(set, ordinal) { &pair.current } else { &pair.update };
+            let of = if model::made_as_before(set, ordinal) {
+                &pair.current
+            } else {
+                &pair.update
+            };
             let new = model::new_pod(set, &of.template, &of.name, ordinal);
             self.actions.push(Action::Create(Box::new(new)));
             return self.waits(true);
@@ -117,17 +140,33 @@ impl Look<'_> {
         self.waits(terminating(pod) || !self.is_available(pod))?;
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let identity = model::identity(set, ordinal);
-        if identity.iter().any(|(key, value)| labels.get(key) != Some(value)) {
-            self.actions.push(Action::Name { pod: pod.clone(), labels: identity });
+        if identity
+            .iter()
+            .any(|(key, value)| labels.get(key) != Some(value))
+        {
+            self.actions.push(Action::Name {
+                pod: pod.clone(),
+                labels: identity,
+            });
         }
         Ok(())
     }
 
     /// Pods without a place go, in an ordered set one after the other from the highest.
     fn scale_down(&mut self) -> Go {
-        let first_unavailable = match self.places.iter().flatten().find(|p| self.is_unavailable(p)) {
+        let first_unavailable = match self
+            .places
+            .iter()
+            .flatten()
+            .find(|p| self.is_unavailable(p))
+        {
             Some(pod) => Some(*pod),
-            None => self.condemned.iter().rev().find(|p| self.is_unavailable(p)).copied(),
+            None => self
+                .condemned
+                .iter()
+                .rev()
+                .find(|p| self.is_unavailable(p))
+                .copied(),
         };
         for pod in self.condemned.clone() {
             if terminating(pod) {
@@ -152,7 +191,10 @@ impl Look<'_> {
             // One that is only just being made is waited for.
             let Some(pod) = *place else { return false };
             if model::revision(pod) != self.input.pair.update.name && !terminating(pod) {
-                let going = self.actions.iter().any(|a| matches!(a, Action::Delete(p) if Arc::ptr_eq(p, pod)));
+                let going = self
+                    .actions
+                    .iter()
+                    .any(|a| matches!(a, Action::Delete(p) if Arc::ptr_eq(p, pod)));
                 if !going {
                     self.actions.push(Action::Delete(pod.clone()));
                 }
@@ -167,13 +209,23 @@ impl Look<'_> {
 }
 
 fn counts(input: &Input) -> StatefulSetStatus {
-    let Input { set, pair, pods, now, .. } = input;
+    let Input {
+        set,
+        pair,
+        pods,
+        now,
+        ..
+    } = input;
     let count = |wanted: &dyn Fn(&Pod) -> bool| {
         i32::try_from(pods.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
     };
     // Zero is not said.
     let some = |n: i32| (n > 0).then_some(n);
-    let of = |name: &str| some(count(&|pod| !terminating(pod) && model::revision(pod) == name));
+    let of = |name: &str| {
+        some(count(&|pod| {
+            !terminating(pod) && model::revision(pod) == name
+        }))
+    };
     StatefulSetStatus {
         replicas: count(&|_| true),
         ready_replicas: some(count(&running_and_ready)),
@@ -204,7 +256,13 @@ fn complete(set: &StatefulSet, status: &mut StatefulSetStatus) {
 
 fn alarm(input: &Input) -> Option<Duration> {
     let wait = model::min_ready(input.set);
-    let left = input.pods.iter().filter_map(|pod| available_in(pod, wait, input.now)).filter(|left| !left.is_zero());
+    let left = input
+        .pods
+        .iter()
+        .filter_map(|pod| available_in(pod, wait, input.now))
+        .filter(|left| !left.is_zero());
     // What takes a month needs no alarm.
-    left.min().map(|left| left + Duration::from_millis(1)).filter(|left| *left < Duration::from_secs(86_400 * 30))
+    left.min()
+        .map(|left| left + Duration::from_millis(1))
+        .filter(|left| *left < Duration::from_secs(86_400 * 30))
 }

@@ -21,7 +21,10 @@ pub(super) struct Sim {
 }
 
 pub(super) fn image(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|s| s.containers[0].image.as_deref()).unwrap_or_default()
+    pod.spec
+        .as_ref()
+        .and_then(|s| s.containers[0].image.as_deref())
+        .unwrap_or_default()
 }
 
 impl Sim {
@@ -63,14 +66,24 @@ impl Sim {
             match history::next(&self.set, &self.revisions, 0) {
                 Step::Known(pair) => return *pair,
                 Step::Create(mut new) => {
-                    assert!(self.revisions.iter().all(|r| r.metadata.name != new.metadata.name), "one name twice");
-                    new.metadata.creation_timestamp =
-                        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
+                    assert!(
+                        self.revisions
+                            .iter()
+                            .all(|r| r.metadata.name != new.metadata.name),
+                        "one name twice"
+                    );
+                    new.metadata.creation_timestamp = Some(
+                        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now),
+                    );
                     self.revisions.push(*new);
                 }
                 Step::Renumber { name, revision, .. } => {
                     assert!(self.revisions.iter().all(|r| r.revision < revision));
-                    self.revisions.iter_mut().find(|r| r.name_any() == name).unwrap().revision = revision;
+                    self.revisions
+                        .iter_mut()
+                        .find(|r| r.name_any() == name)
+                        .unwrap()
+                        .revision = revision;
                 }
             }
         }
@@ -80,7 +93,13 @@ impl Sim {
     pub fn look(&mut self) -> (Pair, Plan) {
         let pair = self.pair();
         let pods: Vec<Arc<Pod>> = self.pods.values().cloned().collect();
-        let plan = plan::plan(&Input { set: &self.set, pair: &pair, collisions: 0, pods: &pods, now: self.now });
+        let plan = plan::plan(&Input {
+            set: &self.set,
+            pair: &pair,
+            collisions: 0,
+            pods: &pods,
+            now: self.now,
+        });
         for action in &plan.actions {
             self.serial += 1;
             match action {
@@ -88,14 +107,18 @@ impl Sim {
                     let mut pod = (**pod).clone();
                     let at = model::ordinal(&self.set, &pod).unwrap();
                     pod.metadata.uid = Some(self.serial.to_string());
-                    pod.status = Some(PodStatus { phase: Some("Pending".into()), ..PodStatus::default() });
+                    pod.status = Some(PodStatus {
+                        phase: Some("Pending".into()),
+                        ..PodStatus::default()
+                    });
                     assert!(self.pods.insert(at, Arc::new(pod)).is_none(), "made twice");
                 }
                 Action::Delete(pod) => {
                     let at = model::ordinal(&self.set, pod).unwrap();
                     let mut dying = (**pod).clone();
-                    dying.metadata.deletion_timestamp =
-                        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
+                    dying.metadata.deletion_timestamp = Some(
+                        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now),
+                    );
                     self.pods.insert(at, Arc::new(dying));
                 }
                 Action::Name { pod, labels } => {
@@ -115,17 +138,25 @@ impl Sim {
 
     /// What a kubelet does for one pod: a leaving one is gone, another one runs; `crash` never gets ready.
     pub fn kubelet(&mut self, ordinal: i32) {
-        let Some(pod) = self.pods.get(&ordinal).cloned() else { return };
+        let Some(pod) = self.pods.get(&ordinal).cloned() else {
+            return;
+        };
         if model::terminating(&pod) {
             self.pods.remove(&ordinal);
         } else if super::super::pods::phase(&pod) == "Pending" {
-            let ready = if image(&pod).contains("crash") { "False" } else { "True" };
+            let ready = if image(&pod).contains("crash") {
+                "False"
+            } else {
+                "True"
+            };
             self.say(ordinal, "Running", ready);
         }
     }
 
     pub fn say(&mut self, ordinal: i32, phase: &str, ready: &str) {
-        let Some(pod) = self.pods.get_mut(&ordinal) else { return };
+        let Some(pod) = self.pods.get_mut(&ordinal) else {
+            return;
+        };
         let status = json!({"phase": phase,
             "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": self.now.to_string()}]});
         Arc::make_mut(pod).status = Some(serde_json::from_value(status).unwrap());
@@ -133,8 +164,9 @@ impl Sim {
 
     pub fn lose(&mut self, ordinal: i32) {
         if let Some(pod) = self.pods.get_mut(&ordinal) {
-            Arc::make_mut(pod).metadata.deletion_timestamp =
-                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
+            Arc::make_mut(pod).metadata.deletion_timestamp = Some(
+                k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now),
+            );
         }
     }
 

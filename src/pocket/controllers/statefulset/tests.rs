@@ -16,15 +16,29 @@ fn pods_come_one_after_the_other_and_go_from_the_top() {
     sim.look();
     assert_eq!(sim.images(), "0:v1", "the second waits for the first");
     let first = sim.pods[&0].clone();
-    assert_eq!(first.spec.as_ref().unwrap().hostname.as_deref(), Some("web-0"));
-    assert_eq!(first.spec.as_ref().unwrap().subdomain.as_deref(), Some("web"));
-    assert_eq!(first.metadata.labels.as_ref().unwrap()[model::POD_INDEX], "0");
+    assert_eq!(
+        first.spec.as_ref().unwrap().hostname.as_deref(),
+        Some("web-0")
+    );
+    assert_eq!(
+        first.spec.as_ref().unwrap().subdomain.as_deref(),
+        Some("web")
+    );
+    assert_eq!(
+        first.metadata.labels.as_ref().unwrap()[model::POD_INDEX],
+        "0"
+    );
     sim.settle();
     assert_eq!(sim.images(), "0:v1 1:v1 2:v1");
     sim.change(json!({"replicas": 1}));
     sim.look();
     sim.look();
-    let going: Vec<i32> = sim.pods.iter().filter(|(_, p)| terminating(p)).map(|(at, _)| *at).collect();
+    let going: Vec<i32> = sim
+        .pods
+        .iter()
+        .filter(|(_, p)| terminating(p))
+        .map(|(at, _)| *at)
+        .collect();
     assert_eq!(going, [2], "one at a time");
     sim.settle();
     assert_eq!(sim.images(), "0:v1");
@@ -55,7 +69,10 @@ fn an_update_stops_at_its_partition_and_is_over_at_none() {
     sim.settle();
     let status = sim.set.status.clone().unwrap();
     assert_eq!(status.current_revision, status.update_revision);
-    assert_eq!((status.current_replicas, status.updated_replicas), (Some(4), Some(4)));
+    assert_eq!(
+        (status.current_replicas, status.updated_replicas),
+        (Some(4), Some(4))
+    );
 }
 
 #[test]
@@ -67,8 +84,16 @@ fn a_pod_that_never_gets_ready_holds_its_set_until_it_is_deleted() {
     assert_eq!(sim.images(), "0:v1 1:v1 2:crash");
     sim.image("v1");
     sim.settle();
-    assert_eq!(sim.images(), "0:v1 1:v1 2:crash", "the template alone brings nothing back");
-    assert_eq!(sim.revisions.iter().map(|r| r.revision).max(), Some(3), "the old revision is the newest again");
+    assert_eq!(
+        sim.images(),
+        "0:v1 1:v1 2:crash",
+        "the template alone brings nothing back"
+    );
+    assert_eq!(
+        sim.revisions.iter().map(|r| r.revision).max(),
+        Some(3),
+        "the old revision is the newest again"
+    );
     assert_eq!(sim.revisions.len(), 2);
     sim.lose(2);
     sim.settle();
@@ -77,13 +102,19 @@ fn a_pod_that_never_gets_ready_holds_its_set_until_it_is_deleted() {
 
 #[test]
 fn all_at_once_where_asked() {
-    let mut sim = Sim::new(json!({"replicas": 3, "podManagementPolicy": "Parallel", "ordinals": {"start": 5}}));
+    let mut sim = Sim::new(
+        json!({"replicas": 3, "podManagementPolicy": "Parallel", "ordinals": {"start": 5}}),
+    );
     sim.look();
     assert_eq!(sim.images(), "5:v1 6:v1 7:v1");
     sim.settle();
     sim.image("crash");
     sim.settle();
-    assert_eq!(sim.images(), "5:v1 6:v1 7:crash", "an update goes one by one all the same");
+    assert_eq!(
+        sim.images(),
+        "5:v1 6:v1 7:crash",
+        "an update goes one by one all the same"
+    );
     sim.image("v3");
     sim.settle();
     assert_eq!(sim.images(), "5:v3 6:v3 7:v3", "and a bad pod is replaced");
@@ -110,8 +141,14 @@ fn minimum_seconds_are_waited_for_and_asked_about() {
     sim.look();
     sim.kubelet(0);
     let (_, plan) = sim.look();
-    assert!(plan.actions.is_empty() && plan.requeue.is_some_and(|left| left.as_secs() == 10), "{plan:?}");
-    assert_eq!((plan.status.ready_replicas, plan.status.available_replicas), (Some(1), Some(0)));
+    assert!(
+        plan.actions.is_empty() && plan.requeue.is_some_and(|left| left.as_secs() == 10),
+        "{plan:?}"
+    );
+    assert_eq!(
+        (plan.status.ready_replicas, plan.status.available_replicas),
+        (Some(1), Some(0))
+    );
     sim.later(11);
     sim.look();
     assert_eq!(sim.images(), "0:v1 1:v1");
@@ -125,9 +162,17 @@ fn failed_pods_and_lost_labels_are_mended() {
     sim.look();
     assert!(terminating(&sim.pods[&1]));
     sim.settle();
-    Arc::make_mut(sim.pods.get_mut(&0).unwrap()).metadata.labels.as_mut().unwrap().remove(model::POD_NAME);
+    Arc::make_mut(sim.pods.get_mut(&0).unwrap())
+        .metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .remove(model::POD_NAME);
     sim.settle();
-    assert_eq!(sim.pods[&0].metadata.labels.as_ref().unwrap()[model::POD_NAME], "web-0");
+    assert_eq!(
+        sim.pods[&0].metadata.labels.as_ref().unwrap()[model::POD_NAME],
+        "web-0"
+    );
 }
 
 #[test]
@@ -173,7 +218,11 @@ fn check(sim: &Sim, before: &[Arc<Pod>], pair: &Pair, plan: &Plan) -> Result<(),
     let ordinal = |pod: &Pod| model::ordinal(set, pod).unwrap();
     let ordered = model::ordered(set);
     if ordered {
-        let moves = plan.actions.iter().filter(|a| !matches!(a, Action::Name { .. })).count();
+        let moves = plan
+            .actions
+            .iter()
+            .filter(|a| !matches!(a, Action::Name { .. }))
+            .count();
         prop_assert!(moves <= 1, "one at a time: {:?}", plan.actions);
     }
     for action in &plan.actions {
@@ -184,10 +233,15 @@ fn check(sim: &Sim, before: &[Arc<Pod>], pair: &Pair, plan: &Plan) -> Result<(),
                 let below = at < model::partition(set);
                 let of = if below { &pair.current } else { &pair.update };
                 prop_assert_eq!(model::revision(pod), &of.name);
-                let wanted = of.template.spec.as_ref().unwrap().containers[0].image.as_deref();
+                let wanted = of.template.spec.as_ref().unwrap().containers[0]
+                    .image
+                    .as_deref();
                 prop_assert_eq!(Some(image(pod)), wanted);
-                let all_there = (0..at)
-                    .all(|lower| before.iter().any(|p| ordinal(p) == lower && !model::unavailable(set, p, sim.now)));
+                let all_there = (0..at).all(|lower| {
+                    before
+                        .iter()
+                        .any(|p| ordinal(p) == lower && !model::unavailable(set, p, sim.now))
+                });
                 prop_assert!(!ordered || all_there, "{at} before its time");
             }
             Action::Delete(pod) => {
@@ -197,13 +251,15 @@ fn check(sim: &Sim, before: &[Arc<Pod>], pair: &Pair, plan: &Plan) -> Result<(),
                 if at < replicas && !failed {
                     prop_assert!(at >= model::partition(set), "{at} is below the partition");
                     prop_assert_ne!(model::revision(pod), &pair.update.name);
-                    let above = (at + 1..replicas).filter(|n| *n >= model::partition(set)).all(|higher| {
-                        before.iter().any(|p| {
-                            ordinal(p) == higher
-                                && model::revision(p) == pair.update.name
-                                && !model::unavailable(set, p, sim.now)
-                        })
-                    });
+                    let above = (at + 1..replicas)
+                        .filter(|n| *n >= model::partition(set))
+                        .all(|higher| {
+                            before.iter().any(|p| {
+                                ordinal(p) == higher
+                                    && model::revision(p) == pair.update.name
+                                    && !model::unavailable(set, p, sim.now)
+                            })
+                        });
                     prop_assert!(above, "{at} before one above it");
                 }
             }

@@ -11,16 +11,34 @@ fn field(i: u8, value: u8) -> (&'static [&'static str], Value) {
         0 => (&["replicas"], json!(value)),
         1 => (&["paused"], json!(value.is_multiple_of(2))),
         2 => (&["minReadySeconds"], json!(value)),
-        3 => (&["template", "metadata", "labels", "app"], json!(value.to_string())),
-        4 => (&["template", "metadata", "labels", "tag"], json!(value.to_string())),
-        5 => (&["template", "spec", "nodeSelector"], json!({"n": value.to_string()})),
-        6 => (&["template", "spec", "tolerations"], json!([{"key": value.to_string()}])),
-        7 => (&["template", "spec", "containers"], json!([{"name": "a", "image": value.to_string()}])),
+        3 => (
+            &["template", "metadata", "labels", "app"],
+            json!(value.to_string()),
+        ),
+        4 => (
+            &["template", "metadata", "labels", "tag"],
+            json!(value.to_string()),
+        ),
+        5 => (
+            &["template", "spec", "nodeSelector"],
+            json!({"n": value.to_string()}),
+        ),
+        6 => (
+            &["template", "spec", "tolerations"],
+            json!([{"key": value.to_string()}]),
+        ),
+        7 => (
+            &["template", "spec", "containers"],
+            json!([{"name": "a", "image": value.to_string()}]),
+        ),
         8 => (
             &["template", "spec", "containers"],
             json!([{"name": "b", "env": [{"name": "X", "value": value.to_string()}]}]),
         ),
-        _ => (&["template", "spec", "volumes"], json!([{"name": value.to_string(), "emptyDir": {}}])),
+        _ => (
+            &["template", "spec", "volumes"],
+            json!([{"name": value.to_string(), "emptyDir": {}}]),
+        ),
     }
 }
 
@@ -30,7 +48,11 @@ fn build(fields: &[(u8, u8)]) -> Value {
         let (path, value) = field(*i, *value);
         let mut at = &mut spec;
         for step in path {
-            at = at.as_object_mut().unwrap().entry(*step).or_insert_with(|| Value::Object(Map::new()));
+            at = at
+                .as_object_mut()
+                .unwrap()
+                .entry(*step)
+                .or_insert_with(|| Value::Object(Map::new()));
         }
         match (at, value) {
             (Value::Array(items), Value::Array(more)) => items.extend(more),
@@ -56,7 +78,10 @@ fn bare(object: &Value) -> Value {
     if let Some(containers) = containers.and_then(Value::as_array_mut) {
         containers.sort_by_key(|c| c["name"].to_string());
     }
-    out["metadata"].as_object_mut().unwrap().remove("managedFields");
+    out["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("managedFields");
     out
 }
 

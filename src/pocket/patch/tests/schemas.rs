@@ -35,8 +35,14 @@ fn sets_maps_and_keyed_lists_merge() {
         json!({"tags": ["b", "c"], "images": {"y": {"repository": "s"}}, "rules": [{"name": "r", "kind": "One", "n": 2}]}),
     );
     assert_eq!(out["spec"]["tags"], json!(["a", "b", "c"]));
-    assert_eq!(out["spec"]["images"], json!({"x": {"repository": "r"}, "y": {"repository": "s"}}));
-    assert_eq!(out["spec"]["rules"], json!([{"name": "r", "n": 1}, {"name": "r", "kind": "One", "n": 2}]));
+    assert_eq!(
+        out["spec"]["images"],
+        json!({"x": {"repository": "r"}, "y": {"repository": "s"}})
+    );
+    assert_eq!(
+        out["spec"]["rules"],
+        json!([{"name": "r", "n": 1}, {"name": "r", "kind": "One", "n": 2}])
+    );
     assert_eq!(
         owned(&out, "one")["f:spec"]["f:rules"],
         json!({"k:{\"kind\":\"All\",\"name\":\"r\"}": {".": {}, "f:n": {}, "f:name": {}}})
@@ -46,12 +52,23 @@ fn sets_maps_and_keyed_lists_merge() {
 #[test]
 fn atomic_lists_and_maps_conflict_as_a_whole() {
     for (one, two, field) in [
-        (json!({"plain": [{"a": 1}]}), json!({"plain": [{"b": 1}]}), ".spec.plain"),
-        (json!({"match": {"a": "1"}}), json!({"match": {"b": "1"}}), ".spec.match"),
+        (
+            json!({"plain": [{"a": 1}]}),
+            json!({"plain": [{"b": 1}]}),
+            ".spec.plain",
+        ),
+        (
+            json!({"match": {"a": "1"}}),
+            json!({"match": {"b": "1"}}),
+            ".spec.match",
+        ),
     ] {
         let live = apply(None, &lane(one), "one", false, NOW, &keys()).unwrap();
         let error = apply(Some(&live), &lane(two), "two", false, NOW, &keys()).unwrap_err();
-        assert_eq!(error.to_string(), format!(r#"Apply failed with 1 conflict: conflict with "one": {field}"#));
+        assert_eq!(
+            error.to_string(),
+            format!(r#"Apply failed with 1 conflict: conflict with "one": {field}"#)
+        );
     }
 }
 
@@ -59,13 +76,25 @@ fn atomic_lists_and_maps_conflict_as_a_whole() {
 fn an_embedded_resource_has_metadata_of_its_own() {
     let object = |finalizer: &str| json!({"object": {"apiVersion": "v1", "kind": "Pod", "metadata": {"finalizers": [finalizer]}}});
     let out = both(object("x/1"), object("x/2"));
-    assert_eq!(out["spec"]["object"]["metadata"]["finalizers"], json!(["x/1", "x/2"]));
+    assert_eq!(
+        out["spec"]["object"]["metadata"]["finalizers"],
+        json!(["x/1", "x/2"])
+    );
 }
 
 #[test]
 fn without_a_schema_lists_are_atomic_and_finalizers_a_set() {
-    let with = |f: &str| json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"finalizers": [f]}});
+    let with =
+        |f: &str| json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"finalizers": [f]}});
     let live = apply(None, &with("x/1"), "one", false, NOW, &ListKeys::none()).unwrap();
-    let out = apply(Some(&live), &with("x/2"), "two", false, NOW, &ListKeys::none()).unwrap();
+    let out = apply(
+        Some(&live),
+        &with("x/2"),
+        "two",
+        false,
+        NOW,
+        &ListKeys::none(),
+    )
+    .unwrap();
     assert_eq!(out["metadata"]["finalizers"], json!(["x/1", "x/2"]));
 }

@@ -25,8 +25,10 @@ fn containers(object: &Value) -> &Value {
 
 #[test]
 fn set_image_changes_one_container_and_keeps_the_rest() {
-    let out = patched(pod(json!({"$setElementOrder/containers": [{"name": "a"}, {"name": "side"}],
-                                 "containers": [{"name": "a", "image": "a:2"}]})));
+    let out = patched(pod(
+        json!({"$setElementOrder/containers": [{"name": "a"}, {"name": "side"}],
+                                 "containers": [{"name": "a", "image": "a:2"}]}),
+    ));
     let mut expected = two_containers();
     expected["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2");
     assert_eq!(out, expected);
@@ -34,10 +36,12 @@ fn set_image_changes_one_container_and_keeps_the_rest() {
 
 #[test]
 fn rollout_restart_adds_an_annotation() {
-    let patch =
-        json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
     let out = patched(patch);
-    assert_eq!(out["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"], "now");
+    assert_eq!(
+        out["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"],
+        "now"
+    );
     assert_eq!(containers(&out), containers(&two_containers()));
 }
 
@@ -48,20 +52,30 @@ fn nested_lists_merge_by_their_own_keys() {
                                                  "env": [{"name": "Y", "value": "2"}]}]}),
     ));
     let a = &containers(&out)[0];
-    assert_eq!(a["ports"], json!([{"containerPort": 80, "name": "http"}, {"containerPort": 81}]));
+    assert_eq!(
+        a["ports"],
+        json!([{"containerPort": 80, "name": "http"}, {"containerPort": 81}])
+    );
     // The patch's items come first, as in Kubernetes: nothing says where a new one stands.
-    assert_eq!(a["env"], json!([{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]));
+    assert_eq!(
+        a["env"],
+        json!([{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}])
+    );
 }
 
 #[test]
 fn an_item_is_deleted_by_directive() {
-    let out = patched(pod(json!({"containers": [{"name": "a", "$patch": "delete"}]})));
+    let out = patched(pod(
+        json!({"containers": [{"name": "a", "$patch": "delete"}]}),
+    ));
     assert_eq!(containers(&out), &json!([{"name": "side", "image": "s:1"}]));
 }
 
 #[test]
 fn a_list_or_map_is_replaced_by_directive() {
-    let out = patched(pod(json!({"containers": [{"$patch": "replace"}, {"name": "only", "image": "o:1"}]})));
+    let out = patched(pod(
+        json!({"containers": [{"$patch": "replace"}, {"name": "only", "image": "o:1"}]}),
+    ));
     assert_eq!(containers(&out), &json!([{"name": "only", "image": "o:1"}]));
     let out = patched(json!({"spec": {"$patch": "replace", "replicas": 1}}));
     assert_eq!(out["spec"], json!({"replicas": 1}));
@@ -70,7 +84,10 @@ fn a_list_or_map_is_replaced_by_directive() {
 #[test]
 fn lists_without_key_are_replaced_and_null_deletes() {
     let out = patched(pod(json!({"tolerations": [{"key": "c"}]})));
-    assert_eq!(out["spec"]["template"]["spec"]["tolerations"], json!([{"key": "c"}]));
+    assert_eq!(
+        out["spec"]["template"]["spec"]["tolerations"],
+        json!([{"key": "c"}])
+    );
     let out = patched(json!({"spec": {"replicas": null, "never": {"there": null}}}));
     assert_eq!(out["spec"]["replicas"], Value::Null);
     assert_eq!(out["spec"]["never"], json!({}));
@@ -89,11 +106,14 @@ fn finalizers_are_a_set_with_deletions() {
 #[test]
 fn owner_references_merge_by_uid() {
     let mut target = two_containers();
-    target["metadata"]["ownerReferences"] = json!([{"uid": "1", "name": "a"}, {"uid": "2", "name": "b"}]);
-    let patch =
-        json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": "1"}, {"uid": "2", "controller": true}]}});
+    target["metadata"]["ownerReferences"] =
+        json!([{"uid": "1", "name": "a"}, {"uid": "2", "name": "b"}]);
+    let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": "1"}, {"uid": "2", "controller": true}]}});
     let out = strategic(&target, &patch, &deployments()).unwrap();
-    assert_eq!(out["metadata"]["ownerReferences"], json!([{"uid": "2", "name": "b", "controller": true}]));
+    assert_eq!(
+        out["metadata"]["ownerReferences"],
+        json!([{"uid": "2", "name": "b", "controller": true}])
+    );
 }
 
 #[test]
@@ -108,24 +128,34 @@ fn retain_keys_keeps_one_side_of_a_union() {
 #[test]
 fn element_order_keeps_what_only_the_server_knows() {
     let mut target = two_containers();
-    target["spec"]["template"]["spec"]["containers"] =
-        json!([{"name": "istio", "image": "i"}, {"name": "a", "image": "a"}, {"name": "b", "image": "b"}]);
-    let patch = pod(json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
-                           "containers": [{"name": "b", "image": "b:2"}]}));
+    target["spec"]["template"]["spec"]["containers"] = json!([{"name": "istio", "image": "i"}, {"name": "a", "image": "a"}, {"name": "b", "image": "b"}]);
+    let patch = pod(
+        json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
+                           "containers": [{"name": "b", "image": "b:2"}]}),
+    );
     let out = strategic(&target, &patch, &deployments()).unwrap();
-    let names: Vec<&str> = containers(&out).as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = containers(&out)
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["istio", "b", "a"]);
 }
 
 #[test]
 fn service_ports_and_conditions_have_their_keys() {
-    let service = json!({"spec": {"ports": [{"port": 80, "targetPort": 8080}], "selector": {"app": "a"}}});
-    let patch = json!({"spec": {"ports": [{"port": 80, "name": "http"}], "selector": {"tag": "gray"}}});
+    let service =
+        json!({"spec": {"ports": [{"port": 80, "targetPort": 8080}], "selector": {"app": "a"}}});
+    let patch =
+        json!({"spec": {"ports": [{"port": 80, "name": "http"}], "selector": {"tag": "gray"}}});
     let out = strategic(&service, &patch, &ListKeys::builtin("", "Service")).unwrap();
-    assert_eq!(out["spec"]["ports"], json!([{"port": 80, "targetPort": 8080, "name": "http"}]));
+    assert_eq!(
+        out["spec"]["ports"],
+        json!([{"port": 80, "targetPort": 8080, "name": "http"}])
+    );
     assert_eq!(out["spec"]["selector"], json!({"app": "a", "tag": "gray"}));
-    let node =
-        json!({"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Disk", "status": "False"}]}});
+    let node = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Disk", "status": "False"}]}});
     let patch = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
     let out = strategic(&node, &patch, &ListKeys::builtin("", "Node")).unwrap();
     assert_eq!(
@@ -139,18 +169,29 @@ fn a_new_value_carries_no_directive() {
     let out = patched(pod(
         json!({"volumes": [{"name": "v", "$retainKeys": ["name", "emptyDir"], "emptyDir": {}}, {"$patch": "delete", "name": "w"}]}),
     ));
-    assert_eq!(out["spec"]["template"]["spec"]["volumes"], json!([{"name": "v", "emptyDir": {}}]));
+    assert_eq!(
+        out["spec"]["template"]["spec"]["volumes"],
+        json!([{"name": "v", "emptyDir": {}}])
+    );
 }
 
 #[test]
 fn bad_patches_say_what_is_wrong() {
     for (patch, says) in [
-        (pod(json!({"containers": [{"image": "x"}]})), "merge key name"),
+        (
+            pod(json!({"containers": [{"image": "x"}]})),
+            "merge key name",
+        ),
         (pod(json!({"containers": ["x"]})), "must be a map"),
         (json!({"spec": {"$patch": "explode"}}), "explode"),
-        (json!({"spec": {"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}}), "rollingUpdate"),
         (
-            pod(json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "z", "image": "z"}]})),
+            json!({"spec": {"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}}),
+            "rollingUpdate",
+        ),
+        (
+            pod(
+                json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "z", "image": "z"}]}),
+            ),
             "\"z\"",
         ),
         (json!([]), "object"),

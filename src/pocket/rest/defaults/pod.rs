@@ -13,8 +13,15 @@ pub(super) fn spec(spec: &mut Value) {
     absent(spec, "dnsPolicy", "ClusterFirst");
     absent(spec, "securityContext", json!({}));
     // The old name of the field follows the new one.
-    for (from, to) in [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")] {
-        if let Some(name) = spec.get(from).filter(|n| n.as_str().is_some_and(|n| !n.is_empty())).cloned() {
+    for (from, to) in [
+        ("serviceAccountName", "serviceAccount"),
+        ("serviceAccount", "serviceAccountName"),
+    ] {
+        if let Some(name) = spec
+            .get(from)
+            .filter(|n| n.as_str().is_some_and(|n| !n.is_empty()))
+            .cloned()
+        {
             spec[to] = name;
         }
     }
@@ -34,7 +41,11 @@ fn container(container: &mut Value) {
         return;
     }
     let image = container["image"].as_str().unwrap_or_default();
-    let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
+    let policy = if is_latest(image) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    };
     absent(container, "imagePullPolicy", policy);
     absent(container, "terminationMessagePath", "/dev/termination-log");
     absent(container, "terminationMessagePolicy", "File");
@@ -43,7 +54,10 @@ fn container(container: &mut Value) {
         absent(port, "protocol", "TCP");
     }
     for variable in items(container, "env") {
-        if let Some(reference) = variable.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")) {
+        if let Some(reference) = variable
+            .get_mut("valueFrom")
+            .and_then(|v| v.get_mut("fieldRef"))
+        {
             absent(reference, "apiVersion", "v1");
         }
     }
@@ -65,7 +79,10 @@ fn container(container: &mut Value) {
 pub(super) fn request_limits(spec: &mut Value) {
     for field in ["containers", "initContainers"] {
         for container in items(spec, field) {
-            let limits = container["resources"].get("limits").cloned().unwrap_or_default();
+            let limits = container["resources"]
+                .get("limits")
+                .cloned()
+                .unwrap_or_default();
             for (name, limit) in limits.as_object().into_iter().flatten() {
                 absent(&mut container["resources"], "requests", json!({}));
                 absent(&mut container["resources"]["requests"], name, limit.clone());
@@ -79,9 +96,12 @@ fn probe(probe: &mut Value) {
         return;
     }
     handler(probe);
-    for (field, value) in
-        [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
-    {
+    for (field, value) in [
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ] {
         // Zero is Kubernetes' "not set".
         if probe[field] == 0 {
             probe[field] = value.into();
@@ -112,7 +132,11 @@ fn volume(volume: &mut Value) {
             absent(reference, "apiVersion", "v1");
         }
     }
-    for source in volume.get_mut("projected").map(|p| items(p, "sources")).unwrap_or_default() {
+    for source in volume
+        .get_mut("projected")
+        .map(|p| items(p, "sources"))
+        .unwrap_or_default()
+    {
         if let Some(token) = source.get_mut("serviceAccountToken") {
             absent(token, "expirationSeconds", 3600);
         }
@@ -129,13 +153,17 @@ fn volume(volume: &mut Value) {
 
 /// The files of the downward API, of its own volume and of projected ones.
 fn items_of(volume: &mut Value) -> Vec<&mut Value> {
-    let Some(fields) = volume.as_object_mut() else { return Vec::new() };
+    let Some(fields) = volume.as_object_mut() else {
+        return Vec::new();
+    };
     let mut files = Vec::new();
     for (kind, source) in fields {
         match kind.as_str() {
             "downwardAPI" => files.extend(items(source, "items")),
             "projected" => {
-                let projections = items(source, "sources").iter_mut().filter_map(|s| s.get_mut("downwardAPI"));
+                let projections = items(source, "sources")
+                    .iter_mut()
+                    .filter_map(|s| s.get_mut("downwardAPI"));
                 files.extend(projections.flat_map(|d| items(d, "items")));
             }
             _ => {}

@@ -10,7 +10,9 @@ const DEPLOYMENT: &str = "azhzAAoVCgdhcHBzL3YxEgpEZXBsb3ltZW50ErkBCh8KA3R3bxIAGg
     AHIAgAEAiAEAkAEAogEAGgAyAEIASgBSAFgAYABoAIIBAIoBAJoBAMIBACICCgAoADgAGgwIABAAGAAgACgAOAAaACIA";
 
 fn deployment() -> Vec<u8> {
-    base64::engine::general_purpose::STANDARD.decode(DEPLOYMENT).unwrap()
+    base64::engine::general_purpose::STANDARD
+        .decode(DEPLOYMENT)
+        .unwrap()
 }
 
 #[test]
@@ -34,7 +36,11 @@ fn what_kubectl_sends_is_what_it_means() {
 
 /// A field of a message, by hand.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+    [
+        &[number << 3 | 2, u8::try_from(bytes.len()).unwrap()],
+        bytes,
+    ]
+    .concat()
 }
 
 fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
@@ -57,18 +63,29 @@ fn the_types_of_their_own() {
     let source = field(2, &field(2, &field(2, &field(1, b"1Mi"))));
     let volume = [field(1, b"v"), source].concat();
     let pod = object(&body("v1", "Pod", &field(2, &field(1, &volume)))).unwrap();
-    assert_eq!(pod["spec"]["volumes"], json!([{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]));
+    assert_eq!(
+        pod["spec"]["volumes"],
+        json!([{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}])
+    );
     let target = [vec![8, 1], field(3, b"http")].concat();
     let port = [vec![24, 80], field(4, &target)].concat();
     let service = object(&body("v1", "Service", &field(2, &field(1, &port)))).unwrap();
-    assert_eq!(service["spec"]["ports"], json!([{"port": 80, "targetPort": "http"}]));
+    assert_eq!(
+        service["spec"]["ports"],
+        json!([{"port": 80, "targetPort": "http"}])
+    );
 }
 
 #[test]
 fn refusals() {
     assert_eq!(object(b"{}"), Err(Error::Magic));
-    let told = object(&body("autoscaling/v2", "HorizontalPodAutoscaler", &[])).unwrap_err().to_string();
-    assert!(told.contains("HorizontalPodAutoscaler of autoscaling/v2") && told.contains("send JSON"), "{told}");
+    let told = object(&body("autoscaling/v2", "HorizontalPodAutoscaler", &[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("HorizontalPodAutoscaler of autoscaling/v2") && told.contains("send JSON"),
+        "{told}"
+    );
     let whole = deployment();
     assert_eq!(object(&whole[..whole.len() - 9]), Err(Error::Short));
 }

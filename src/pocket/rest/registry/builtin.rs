@@ -9,7 +9,9 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event as NewEvent;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -65,7 +67,11 @@ const PLAIN: Builtin = Builtin {
     typed: typed::<Value>,
 };
 
-const REVIEW: Builtin = Builtin { namespaced: false, verbs: REVIEW_VERBS, ..PLAIN };
+const REVIEW: Builtin = Builtin {
+    namespaced: false,
+    verbs: REVIEW_VERBS,
+    ..PLAIN
+};
 
 pub static ALL: &[Builtin] = &[
     Builtin {
@@ -346,7 +352,9 @@ impl Builtin {
             selectable_fields: owned(self.selectable_fields),
             storage: self.storage.into(),
             lists: ListKeys::builtin(self.group, self.kind),
-            deprecation: Some(self.deprecation).filter(|d| !d.is_empty()).map(str::to_owned),
+            deprecation: Some(self.deprecation)
+                .filter(|d| !d.is_empty())
+                .map(str::to_owned),
             definition: Definition::Builtin(self),
         }
     }

@@ -41,15 +41,25 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
         let list = v.as_array().map(Vec::as_slice).unwrap_or_default();
         list.iter().map(text).collect()
     };
-    let (group, plural, kind) = (text(&spec["group"]), text(&names["plural"]), text(&names["kind"]));
+    let (group, plural, kind) = (
+        text(&spec["group"]),
+        text(&names["plural"]),
+        text(&names["kind"]),
+    );
     if group.is_empty() || plural.is_empty() || kind.is_empty() {
         return Vec::new();
     }
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let stored = versions.iter().find(|v| v["storage"] == true).map(|version| StoredVersion {
-        api_version: format!("{group}/{}", text(&version["name"])),
-        schema: version["schema"]["openAPIV3Schema"].clone(),
-    });
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let stored = versions
+        .iter()
+        .find(|v| v["storage"] == true)
+        .map(|version| StoredVersion {
+            api_version: format!("{group}/{}", text(&version["name"])),
+            schema: version["schema"]["openAPIV3Schema"].clone(),
+        });
     let stored = Arc::new(stored.unwrap_or_default());
     let changed = definition["metadata"]["generation"].as_i64() != Some(1);
     let served = versions.iter().filter(|v| v["served"] == true);
@@ -97,7 +107,10 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
                     changed,
                     rules: Rules::default(),
                     schema: version["schema"]["openAPIV3Schema"].clone(),
-                    columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
+                    columns: version["additionalPrinterColumns"]
+                        .as_array()
+                        .cloned()
+                        .unwrap_or_default(),
                 })),
             }
         })
@@ -114,8 +127,15 @@ fn deprecation(group: &str, kind: &str, version: &Value, all: &[Value]) -> Optio
     }
     let name = |v: &Value| v["name"].as_str().unwrap_or_default().to_owned();
     let old = name(version);
-    let newer = all.iter().filter(|v| v["served"] == true && v["deprecated"] != true).map(name);
-    let newer = newer.filter(|n| compare_versions(n, &old).is_lt()).min_by(|a, b| compare_versions(a, b));
-    let instead = newer.map(|n| format!("; use {group}/{n} {kind}")).unwrap_or_default();
+    let newer = all
+        .iter()
+        .filter(|v| v["served"] == true && v["deprecated"] != true)
+        .map(name);
+    let newer = newer
+        .filter(|n| compare_versions(n, &old).is_lt())
+        .min_by(|a, b| compare_versions(a, b));
+    let instead = newer
+        .map(|n| format!("; use {group}/{n} {kind}"))
+        .unwrap_or_default();
     Some(format!("{group}/{old} {kind} is deprecated{instead}"))
 }

@@ -21,9 +21,25 @@ fn read_row(line: &str) -> Option<Resource> {
         return None;
     }
     let fields: Vec<&str> = line.split(' ').collect();
-    let [group, version, plural, singular, kind, scope, short_names, reading] = fields[..] else { return None };
+    let [
+        group,
+        version,
+        plural,
+        singular,
+        kind,
+        scope,
+        short_names,
+        reading,
+    ] = fields[..]
+    else {
+        return None;
+    };
     let group = if group == "core" { "" } else { group };
-    let short_names = short_names.split(',').filter(|s| *s != "-").map(str::to_owned).collect();
+    let short_names = short_names
+        .split(',')
+        .filter(|s| *s != "-")
+        .map(str::to_owned)
+        .collect();
     let mut resource = Resource {
         group: group.into(),
         version: version.into(),
@@ -57,11 +73,27 @@ mod tests {
         let rows = TABLE.lines().filter(|l| !l.starts_with('#')).count();
         let all: Vec<Resource> = resources().collect();
         assert_eq!(all.len(), rows);
-        let served = |r: &Resource| builtin::ALL.iter().any(|b| b.group == r.group && b.plural == r.plural);
-        let both: Vec<String> = all.iter().filter(|r| served(r)).map(Resource::qualified).collect();
+        let served = |r: &Resource| {
+            builtin::ALL
+                .iter()
+                .any(|b| b.group == r.group && b.plural == r.plural)
+        };
+        let both: Vec<String> = all
+            .iter()
+            .filter(|r| served(r))
+            .map(Resource::qualified)
+            .collect();
         assert_eq!(both, [""; 0]);
-        for (plural, namespaced) in [("cronjobs", true), ("clusterroles", false), ("persistentvolumeclaims", true)] {
-            assert!(all.iter().any(|r| r.plural == plural && r.namespaced == namespaced), "{plural}");
+        for (plural, namespaced) in [
+            ("cronjobs", true),
+            ("clusterroles", false),
+            ("persistentvolumeclaims", true),
+        ] {
+            assert!(
+                all.iter()
+                    .any(|r| r.plural == plural && r.namespaced == namespaced),
+                "{plural}"
+            );
         }
     }
 }

@@ -18,7 +18,8 @@ type Read = (u8, Reverse<u64>, Reverse<u64>);
 /// `v2beta1`: how stable, 2, 1.
 fn read_version(text: &str) -> Option<Read> {
     let number = |text: &str| {
-        let plain = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+        let plain =
+            !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
         plain.then(|| text.parse().ok()).flatten()
     };
     let rest = text.strip_prefix('v')?;

@@ -11,7 +11,12 @@ mod check;
 mod functions;
 mod types;
 
-const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+const REASONS: [&str; 4] = [
+    "FieldValueDuplicate",
+    "FieldValueForbidden",
+    "FieldValueInvalid",
+    "FieldValueRequired",
+];
 
 /// Everything wrong with the rules of a version's schema, which stands at `path`.
 pub(in super::super) fn check_rules(schema: &Value, path: &str, problems: &mut Vec<FieldError>) {
@@ -34,8 +39,13 @@ impl Walk<'_> {
                 match &own {
                     Some(own) => self.check_expressions(rule, own, &path, uncorrelated),
                     None => {
-                        let words = "the type of the validated value is not known: give its schema a type";
-                        self.problems.push(FieldError::invalid(format!("{path}.rule"), &rule["rule"], words));
+                        let words =
+                            "the type of the validated value is not known: give its schema a type";
+                        self.problems.push(FieldError::invalid(
+                            format!("{path}.rule"),
+                            &rule["rule"],
+                            words,
+                        ));
                     }
                 }
             }
@@ -43,12 +53,22 @@ impl Walk<'_> {
         for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
             let atomic = schema["x-kubernetes-map-type"] == "atomic";
             let uncorrelated = uncorrelated.or(atomic.then_some(path));
-            self.check_node(inner, &format!("{path}.properties[{name}]"), false, uncorrelated);
+            self.check_node(
+                inner,
+                &format!("{path}.properties[{name}]"),
+                false,
+                uncorrelated,
+            );
         }
         if schema["items"].is_object() {
             let keyed = schema["x-kubernetes-list-type"] == "map";
             let uncorrelated = uncorrelated.or((!keyed).then_some(path));
-            self.check_node(&schema["items"], &format!("{path}.items"), false, uncorrelated);
+            self.check_node(
+                &schema["items"],
+                &format!("{path}.items"),
+                false,
+                uncorrelated,
+            );
         }
         if schema["additionalProperties"].is_object() {
             let atomic = schema["x-kubernetes-map-type"] == "atomic";
@@ -63,9 +83,14 @@ impl Walk<'_> {
         let blank = |field: &str| text(field).is_some_and(|t| !t.is_empty() && t.trim().is_empty());
         let mut refuse = |problem| self.problems.push(problem);
         if text("rule").is_none_or(|t| t.trim().is_empty()) {
-            refuse(FieldError::required(format!("{path}.rule"), "rule is not specified"));
+            refuse(FieldError::required(
+                format!("{path}.rule"),
+                "rule is not specified",
+            ));
         }
-        let invalid = |field: &str, words| FieldError::invalid(format!("{path}.{field}"), &rule[field], words);
+        let invalid = |field: &str, words| {
+            FieldError::invalid(format!("{path}.{field}"), &rule[field], words)
+        };
         for field in ["message", "fieldPath"] {
             if blank(field) {
                 refuse(invalid(field, "must be non-empty if specified"));
@@ -73,27 +98,46 @@ impl Walk<'_> {
                 refuse(invalid(field, "must not contain line breaks"));
             }
         }
-        if text("message").is_none_or(str::is_empty) && text("rule").is_some_and(|t| t.trim().contains('\n')) {
+        if text("message").is_none_or(str::is_empty)
+            && text("rule").is_some_and(|t| t.trim().contains('\n'))
+        {
             let words = "message must be specified if rule contains line breaks";
             refuse(FieldError::required(format!("{path}.message"), words));
         }
         if blank("messageExpression") {
             let words = "messageExpression must be non-empty if specified";
-            refuse(FieldError::required(format!("{path}.messageExpression"), words));
+            refuse(FieldError::required(
+                format!("{path}.messageExpression"),
+                words,
+            ));
         }
         if text("reason").is_some_and(|r| !REASONS.contains(&r)) {
-            refuse(FieldError::not_supported(format!("{path}.reason"), &rule["reason"], &REASONS));
+            refuse(FieldError::not_supported(
+                format!("{path}.reason"),
+                &rule["reason"],
+                &REASONS,
+            ));
         }
     }
 
-    fn check_expressions(&mut self, rule: &Value, own: &Type, path: &str, uncorrelated: Option<&str>) {
+    fn check_expressions(
+        &mut self,
+        rule: &Value,
+        own: &Type,
+        path: &str,
+        uncorrelated: Option<&str>,
+    ) {
         let text = rule["rule"].as_str().unwrap_or_default();
         if text.trim().is_empty() {
             return;
         }
         let mut scope = Scope::new([("self", own.clone()), ("oldSelf", own.clone())]);
         let mut refuse = |field: &str, words: String| {
-            self.problems.push(FieldError::invalid(format!("{path}.{field}"), &rule[field], words));
+            self.problems.push(FieldError::invalid(
+                format!("{path}.{field}"),
+                &rule[field],
+                words,
+            ));
         };
         let checked = |checked: Result<Type, String>, wanted: &str, what: &str| match checked {
             Err(why) => Some(format!("compilation failed: {why}")),
@@ -103,19 +147,29 @@ impl Walk<'_> {
         if let Some(words) = checked(scope.check_text(text), "bool", "cel expression") {
             refuse("rule", words);
         }
-        if let Some(message) = rule["messageExpression"].as_str().filter(|m| !m.trim().is_empty())
+        if let Some(message) = rule["messageExpression"]
+            .as_str()
+            .filter(|m| !m.trim().is_empty())
             && let Some(words) = checked(scope.check_text(message), "string", "messageExpression")
         {
-            refuse("messageExpression", words.replacen("compilation", "messageExpression compilation", 1));
+            refuse(
+                "messageExpression",
+                words.replacen("compilation", "messageExpression compilation", 1),
+            );
         }
         let transition = names_old_self(text);
         if let (true, Some(above)) = (transition, uncorrelated) {
-            let words = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {above}");
+            let words = format!(
+                "oldSelf cannot be used on the uncorrelatable portion of the schema within {above}"
+            );
             refuse("rule", words);
         }
         match rule["optionalOldSelf"].as_bool() {
             Some(_) if !transition => {
-                refuse("optionalOldSelf", "may not be set if oldSelf is not used in rule".to_owned());
+                refuse(
+                    "optionalOldSelf",
+                    "may not be set if oldSelf is not used in rule".to_owned(),
+                );
             }
             Some(true) => {
                 let words = "pocket's CEL does not evaluate an optional oldSelf; a full Kubernetes API server does";

@@ -22,20 +22,35 @@ impl fmt::Debug for Rules {
 
 impl Rules {
     /// What the rules say against `object`; transition rules look at `old` too.
-    pub(crate) fn check(&self, schema: &Value, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    pub(crate) fn check(
+        &self,
+        schema: &Value,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Vec<FieldError> {
         let compile = || has_rules(schema).then(|| compile_schema(schema));
-        let Some(compiled) = self.compiled.get_or_init(compile) else { return Vec::new() };
-        let Err(errors) = Validator::new().validate_compiled(compiled, object, old) else { return Vec::new() };
+        let Some(compiled) = self.compiled.get_or_init(compile) else {
+            return Vec::new();
+        };
+        let Err(errors) = Validator::new().validate_compiled(compiled, object, old) else {
+            return Vec::new();
+        };
         errors
             .into_vec()
             .into_iter()
             .map(|error| {
                 let value = at(object, &error.field_path);
-                let path = if error.field_path.is_empty() { "<nil>".to_owned() } else { error.field_path };
+                let path = if error.field_path.is_empty() {
+                    "<nil>".to_owned()
+                } else {
+                    error.field_path
+                };
                 match error.reason.as_deref() {
                     Some("FieldValueForbidden") => FieldError::forbidden(path, error.message),
                     Some("FieldValueRequired") => FieldError::required(path, error.message),
-                    _ if value.is_object() || value.is_array() => FieldError::invalid_whole(path, error.message),
+                    _ if value.is_object() || value.is_array() => {
+                        FieldError::invalid_whole(path, error.message)
+                    }
                     _ => FieldError::invalid(path, value, error.message),
                 }
             })
@@ -46,7 +61,9 @@ impl Rules {
 /// Most schemas have none, and then nothing is compiled.
 pub(crate) fn has_rules(schema: &Value) -> bool {
     match schema {
-        Value::Object(map) => map.contains_key("x-kubernetes-validations") || map.values().any(has_rules),
+        Value::Object(map) => {
+            map.contains_key("x-kubernetes-validations") || map.values().any(has_rules)
+        }
         Value::Array(list) => list.iter().any(has_rules),
         _ => false,
     }

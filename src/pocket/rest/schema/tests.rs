@@ -50,26 +50,38 @@ fn pruning_keeps_what_is_known() {
     prune(&schema(), &mut object, &mut dropped);
     dropped.sort();
     assert_eq!(dropped, ["extra", "spec.list[0].z", "spec.sise"]);
-    assert_eq!(object["spec"], json!({"size": 1, "free": {"x": {"y": 1}}, "map": {"a": "b"}, "list": [{"k": "a"}]}));
+    assert_eq!(
+        object["spec"],
+        json!({"size": 1, "free": {"x": {"y": 1}}, "map": {"a": "b"}, "list": [{"k": "a"}]})
+    );
 }
 
 #[test]
 fn defaults_fill_gaps_and_nulls() {
     let mut object = json!({"spec": {"colour": null, "list": [{"k": "a"}, {"k": "b", "n": 1}]}});
     apply_defaults(&schema(), &mut object);
-    assert_eq!(object["spec"], json!({"list": [{"k": "a", "n": 7}, {"k": "b", "n": 1}], "colour": "red"}));
+    assert_eq!(
+        object["spec"],
+        json!({"list": [{"k": "a", "n": 7}, {"k": "b", "n": 1}], "colour": "red"})
+    );
 }
 
 #[test]
 fn what_is_wrong_is_told_in_kubernetes_words() {
-    assert_eq!(words(json!({"size": 1, "port": 80, "choice": {"a": ""}})), Vec::<String>::new());
+    assert_eq!(
+        words(json!({"size": 1, "port": 80, "choice": {"a": ""}})),
+        Vec::<String>::new()
+    );
     let cases = [
         (json!({}), "spec.size: Required value"),
         (
             json!({"size": "x"}),
             r#"spec.size: Invalid value: "string": spec.size in body must be of type integer: "string""#,
         ),
-        (json!({"size": 0}), "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"),
+        (
+            json!({"size": 0}),
+            "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1",
+        ),
         (
             json!({"size": 1, "colour": "green"}),
             r#"spec.colour: Unsupported value: "green": supported values: "red", "blue""#,
@@ -78,8 +90,14 @@ fn what_is_wrong_is_told_in_kubernetes_words() {
             json!({"size": 1, "name": "A"}),
             r#"spec.name: Invalid value: "A": spec.name in body should match '^[a-z]+$'"#,
         ),
-        (json!({"size": 1, "name": "abcdef"}), "spec.name: Too long: may not be more than 5 bytes"),
-        (json!({"size": 1, "list": [{"k": "a"}, {"k": "a"}]}), r#"spec.list[1]: Duplicate value: {"k":"a"}"#),
+        (
+            json!({"size": 1, "name": "abcdef"}),
+            "spec.name: Too long: may not be more than 5 bytes",
+        ),
+        (
+            json!({"size": 1, "list": [{"k": "a"}, {"k": "a"}]}),
+            r#"spec.list[1]: Duplicate value: {"k":"a"}"#,
+        ),
         (
             json!({"size": 1, "map": {"a": 1}}),
             r#"spec.map.a: Invalid value: "integer": spec.map.a in body must be of type string: "integer""#,
@@ -100,7 +118,11 @@ fn rules_see_the_object_and_its_past() {
     let check = |size: u64, old: Option<u64>| -> Vec<String> {
         let object = |size: u64| json!({"spec": {"size": size}});
         let old = old.map(object);
-        rules.check(&schema(), &object(size), old.as_ref()).iter().map(|p| p.field.clone()).collect()
+        rules
+            .check(&schema(), &object(size), old.as_ref())
+            .iter()
+            .map(|p| p.field.clone())
+            .collect()
     };
     assert_eq!(check(4, None), Vec::<String>::new());
     assert_eq!(check(5, None), ["spec"]);

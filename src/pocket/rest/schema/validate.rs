@@ -90,7 +90,11 @@ fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<FieldError>
     if let Some(pattern) = schema["pattern"].as_str()
         && !pattern_matches(pattern, text)
     {
-        problems.push(FieldError::invalid(path, &value, format!("{path} in body should match '{pattern}'")));
+        problems.push(FieldError::invalid(
+            path,
+            &value,
+            format!("{path} in body should match '{pattern}'"),
+        ));
     }
     let format = schema["format"].as_str().unwrap_or_default();
     let fits = match format {
@@ -115,7 +119,9 @@ fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<FieldError>
 fn pattern_matches(pattern: &str, text: &str) -> bool {
     static KNOWN: LazyLock<Mutex<HashMap<String, Option<Regex>>>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let compiled = known.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+    let compiled = known
+        .entry(pattern.to_owned())
+        .or_insert_with(|| Regex::new(pattern).ok());
     compiled.as_ref().is_none_or(|regex| regex.is_match(text))
 }
 
@@ -126,17 +132,24 @@ fn number(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErr
         if is_set(schema, "exclusiveMinimum") && n <= least {
             refuse(format!("{path} in body should be greater than {least}"));
         } else if n < least {
-            refuse(format!("{path} in body should be greater than or equal to {least}"));
+            refuse(format!(
+                "{path} in body should be greater than or equal to {least}"
+            ));
         }
     }
     if let Some(most) = schema["maximum"].as_f64() {
         if is_set(schema, "exclusiveMaximum") && n >= most {
             refuse(format!("{path} in body should be less than {most}"));
         } else if n > most {
-            refuse(format!("{path} in body should be less than or equal to {most}"));
+            refuse(format!(
+                "{path} in body should be less than or equal to {most}"
+            ));
         }
     }
-    if let Some(of) = schema["multipleOf"].as_f64().filter(|of| *of > 0.0 && n % of != 0.0) {
+    if let Some(of) = schema["multipleOf"]
+        .as_f64()
+        .filter(|of| *of > 0.0 && n % of != 0.0)
+    {
         refuse(format!("{path} in body should be a multiple of {of}"));
     }
     if schema["format"] == "int32" && !(f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&n) {
@@ -144,11 +157,23 @@ fn number(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErr
     }
 }
 
-fn array(schema: &Value, value: &Value, list: &[Value], path: &str, problems: &mut Vec<FieldError>) {
-    if let Some(most) = schema["maxItems"].as_u64().filter(|most| list.len() as u64 > *most) {
+fn array(
+    schema: &Value,
+    value: &Value,
+    list: &[Value],
+    path: &str,
+    problems: &mut Vec<FieldError>,
+) {
+    if let Some(most) = schema["maxItems"]
+        .as_u64()
+        .filter(|most| list.len() as u64 > *most)
+    {
         problems.push(FieldError::too_many(path, list.len(), most));
     }
-    if let Some(least) = schema["minItems"].as_u64().filter(|least| (list.len() as u64) < *least) {
+    if let Some(least) = schema["minItems"]
+        .as_u64()
+        .filter(|least| (list.len() as u64) < *least)
+    {
         let words = format!("{path} in body should have at least {least} items");
         problems.push(FieldError::invalid(path, value, words));
     }
@@ -156,21 +181,32 @@ fn array(schema: &Value, value: &Value, list: &[Value], path: &str, problems: &m
         Some("set") => Some(Vec::new()),
         Some("map") => {
             let keys = schema["x-kubernetes-list-map-keys"].as_array();
-            Some(keys.into_iter().flatten().filter_map(Value::as_str).collect())
+            Some(
+                keys.into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .collect(),
+            )
         }
         _ => None,
     };
     let identity = |item: &Value| -> Value {
         match keys.as_deref() {
-            Some(keys) if !keys.is_empty() => {
-                keys.iter().map(|k| ((*k).to_owned(), item[*k].clone())).collect::<serde_json::Map<_, _>>().into()
-            }
+            Some(keys) if !keys.is_empty() => keys
+                .iter()
+                .map(|k| ((*k).to_owned(), item[*k].clone()))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
             _ => item.clone(),
         }
     };
     for (at, item) in list.iter().enumerate() {
         let path = format!("{path}[{at}]");
-        if keys.is_some() && list[..at].iter().any(|other| identity(other) == identity(item)) {
+        if keys.is_some()
+            && list[..at]
+                .iter()
+                .any(|other| identity(other) == identity(item))
+        {
             problems.push(FieldError::duplicate(path.clone(), &identity(item)));
         }
         if schema["items"].is_object() {
@@ -181,20 +217,33 @@ fn array(schema: &Value, value: &Value, list: &[Value], path: &str, problems: &m
 
 fn object(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
     let Some(map) = value.as_object() else { return };
-    for field in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for field in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if !map.contains_key(field) {
             problems.push(FieldError::required(join(path, field), ""));
         }
     }
-    if let Some(most) = schema["maxProperties"].as_u64().filter(|most| map.len() as u64 > *most) {
+    if let Some(most) = schema["maxProperties"]
+        .as_u64()
+        .filter(|most| map.len() as u64 > *most)
+    {
         problems.push(FieldError::too_many(path, map.len(), most));
     }
-    if let Some(least) = schema["minProperties"].as_u64().filter(|least| (map.len() as u64) < *least) {
+    if let Some(least) = schema["minProperties"]
+        .as_u64()
+        .filter(|least| (map.len() as u64) < *least)
+    {
         let words = format!("{path} in body should have at least {least} properties");
         problems.push(FieldError::invalid(path, value, words));
     }
     for (field, inner) in map {
-        let schema = schema["properties"].get(field).or_else(|| schema.get("additionalProperties"));
+        let schema = schema["properties"]
+            .get(field)
+            .or_else(|| schema.get("additionalProperties"));
         if let Some(schema) = schema.filter(|s| s.is_object()) {
             check(schema, inner, &join(path, field), problems);
         }
@@ -203,22 +252,37 @@ fn object(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErr
 
 /// allOf, anyOf, oneOf, not.
 fn combined(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
-    let branches = |name: &str| schema[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let branches = |name: &str| {
+        schema[name]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
     for branch in branches("allOf") {
         check(branch, value, path, problems);
     }
     let mut refuse = |words: String| problems.push(FieldError::invalid(path, value, words));
-    let fitting = |all: &[Value]| all.iter().filter(|branch| fits(branch, value, path)).count();
+    let fitting = |all: &[Value]| {
+        all.iter()
+            .filter(|branch| fits(branch, value, path))
+            .count()
+    };
     let any = branches("anyOf");
     if !any.is_empty() && fitting(any) == 0 {
-        refuse(format!("\"{path}\" must validate at least one schema (anyOf)"));
+        refuse(format!(
+            "\"{path}\" must validate at least one schema (anyOf)"
+        ));
     }
     let one = branches("oneOf");
     match fitting(one) {
         _ if one.is_empty() => {}
-        0 => refuse(format!("\"{path}\" must validate one and only one schema (oneOf). Found none valid")),
+        0 => refuse(format!(
+            "\"{path}\" must validate one and only one schema (oneOf). Found none valid"
+        )),
         1 => {}
-        n => refuse(format!("\"{path}\" must validate one and only one schema (oneOf). Found {n} valid alternatives")),
+        n => refuse(format!(
+            "\"{path}\" must validate one and only one schema (oneOf). Found {n} valid alternatives"
+        )),
     }
     if schema["not"].is_object() && fits(&schema["not"], value, path) {
         refuse(format!("\"{path}\" must not validate the schema (not)"));

@@ -20,8 +20,12 @@ impl Requirement {
     pub(super) fn holds<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         let number = |key: &str| label(key).and_then(|value| value.parse::<i64>().ok());
         match self {
-            Requirement::In(key, values) => label(key).is_some_and(|v| values.iter().any(|x| x == v)),
-            Requirement::NotIn(key, values) => label(key).is_none_or(|v| !values.iter().any(|x| x == v)),
+            Requirement::In(key, values) => {
+                label(key).is_some_and(|v| values.iter().any(|x| x == v))
+            }
+            Requirement::NotIn(key, values) => {
+                label(key).is_none_or(|v| !values.iter().any(|x| x == v))
+            }
             Requirement::Exists(key) => label(key).is_some(),
             Requirement::NotExists(key) => label(key).is_none(),
             Requirement::Above(key, than) => number(key).is_some_and(|n| n > *than),
@@ -31,7 +35,11 @@ impl Requirement {
 }
 
 pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, String> {
-    Parser { tokens: tokens(text)?, at: 0 }.requirements()
+    Parser {
+        tokens: tokens(text)?,
+        at: 0,
+    }
+    .requirements()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +71,18 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
         if is_space(c) {
             chars.next();
         } else if is_sign(c) {
-            let longest = SIGNS.iter().filter(|sign| text[start..].starts_with(**sign)).max_by_key(|s| s.len());
+            let longest = SIGNS
+                .iter()
+                .filter(|sign| text[start..].starts_with(**sign))
+                .max_by_key(|s| s.len());
             let sign = longest.ok_or_else(|| format!("error expected: keyword found '{c}'"))?;
             advance(&mut chars, start + sign.len());
             tokens.push(Token::Sign(sign));
         } else {
             let rest = &text[start..];
-            let length = rest.find(|c| is_sign(c) || is_space(c)).unwrap_or(rest.len());
+            let length = rest
+                .find(|c| is_sign(c) || is_space(c))
+                .unwrap_or(rest.len());
             advance(&mut chars, start + length);
             tokens.push(Token::Word(rest[..length].to_owned()));
         }
@@ -107,18 +120,31 @@ impl Parser {
                 Token::Word(_) | Token::Sign("!") => {}
                 Token::End => return Ok(requirements),
                 other => {
-                    return Err(format!("found '{}', expected: !, identifier, or 'end of string'", other.literal()));
+                    return Err(format!(
+                        "found '{}', expected: !, identifier, or 'end of string'",
+                        other.literal()
+                    ));
                 }
             }
-            let requirement = self.requirement().map_err(|why| format!("unable to parse requirement: {why}"))?;
+            let requirement = self
+                .requirement()
+                .map_err(|why| format!("unable to parse requirement: {why}"))?;
             requirements.push(requirement);
             match self.next() {
                 Token::End => return Ok(requirements),
                 Token::Sign(",") => {}
-                other => return Err(format!("found '{}', expected: ',' or 'end of string'", other.literal())),
+                other => {
+                    return Err(format!(
+                        "found '{}', expected: ',' or 'end of string'",
+                        other.literal()
+                    ));
+                }
             }
             if !matches!(self.peek(), Token::Word(_) | Token::Sign("!")) {
-                return Err(format!("found '{}', expected: identifier after ','", self.peek().literal()));
+                return Err(format!(
+                    "found '{}', expected: identifier after ','",
+                    self.peek().literal()
+                ));
             }
         }
     }
@@ -146,7 +172,11 @@ impl Parser {
         let values = match operator.literal() {
             "in" | "notin" => self.list()?,
             "=" | "==" | "!=" | ">" | "<" => vec![self.value()?],
-            other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+            other => {
+                return Err(format!(
+                    "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
+                ));
+            }
         };
         let number = |values: &[String]| {
             let value = values.first().map(String::as_str).unwrap_or_default();
@@ -165,7 +195,9 @@ impl Parser {
             let wrong = label_value(value);
             if !wrong.is_empty() {
                 let path = format!("values[{at}][{key}]");
-                return Err(FieldError::invalid(path, &value.as_str().into(), wrong.join("; ")).to_string());
+                return Err(
+                    FieldError::invalid(path, &value.as_str().into(), wrong.join("; ")).to_string(),
+                );
             }
         }
         Ok(made)
@@ -194,7 +226,12 @@ impl Parser {
                 self.next();
                 return Ok(vec![String::new()]);
             }
-            other => return Err(format!("found '{}', expected: ',', ')' or identifier", other.literal())),
+            other => {
+                return Err(format!(
+                    "found '{}', expected: ',', ')' or identifier",
+                    other.literal()
+                ));
+            }
         }
         loop {
             match self.next() {
@@ -203,7 +240,12 @@ impl Parser {
                     match self.peek() {
                         Token::Sign(",") => {}
                         Token::Sign(")") => break,
-                        other => return Err(format!("found '{}', expected: ',' or ')'", other.literal())),
+                        other => {
+                            return Err(format!(
+                                "found '{}', expected: ',' or ')'",
+                                other.literal()
+                            ));
+                        }
                     }
                 }
                 Token::Sign(",") => {
@@ -219,7 +261,12 @@ impl Parser {
                         _ => {}
                     }
                 }
-                other => return Err(format!("found '{}', expected: ',', or identifier", other.literal())),
+                other => {
+                    return Err(format!(
+                        "found '{}', expected: ',', or identifier",
+                        other.literal()
+                    ));
+                }
             }
         }
         self.next();
@@ -240,7 +287,8 @@ mod tests {
         let labels = json!({"app": "a", "tier": "web", "x/y.z": "", "n": "7", "in": "notin"});
         let selects = |text: &str| {
             let all = parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
-            all.iter().all(|r| r.holds(|key| labels.get(key).and_then(|v| v.as_str())))
+            all.iter()
+                .all(|r| r.holds(|key| labels.get(key).and_then(|v| v.as_str())))
         };
         for yes in [
             "",
@@ -271,9 +319,18 @@ mod tests {
         ] {
             assert!(selects(yes), "{yes}");
         }
-        for no in
-            ["app=b", "app!=a", "app in (b)", "app notin (a)", "nope", "!app", "app=a,nope", "n>7", "app>5", "q<3"]
-        {
+        for no in [
+            "app=b",
+            "app!=a",
+            "app in (b)",
+            "app notin (a)",
+            "nope",
+            "!app",
+            "app=a,nope",
+            "n>7",
+            "app>5",
+            "q<3",
+        ] {
             assert!(!selects(no), "{no}");
         }
     }
@@ -283,15 +340,39 @@ mod tests {
     fn what_is_refused() {
         for (text, words) in [
             ("a=b=c", "found '=', expected: ',' or 'end of string'"),
-            ("a===b", "unable to parse requirement: found '=', expected: identifier"),
-            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-            ("=a", "found '=', expected: !, identifier, or 'end of string'"),
+            (
+                "a===b",
+                "unable to parse requirement: found '=', expected: identifier",
+            ),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
+            (
+                "=a",
+                "found '=', expected: !, identifier, or 'end of string'",
+            ),
             ("a,", "found '', expected: identifier after ','"),
-            (",a", "found ',', expected: !, identifier, or 'end of string'"),
-            ("a in", "unable to parse requirement: found '' expected: '('"),
-            ("a in (", "unable to parse requirement: found '', expected: ',', ')' or identifier"),
-            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
-            ("!", "unable to parse requirement: found '', expected: identifier"),
+            (
+                ",a",
+                "found ',', expected: !, identifier, or 'end of string'",
+            ),
+            (
+                "a in",
+                "unable to parse requirement: found '' expected: '('",
+            ),
+            (
+                "a in (",
+                "unable to parse requirement: found '', expected: ',', ')' or identifier",
+            ),
+            (
+                "a in (b",
+                "unable to parse requirement: found '', expected: ',' or ')'",
+            ),
+            (
+                "!",
+                "unable to parse requirement: found '', expected: identifier",
+            ),
             (
                 "a>x",
                 "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
@@ -299,7 +380,9 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(words.to_owned()), "{text}");
         }
-        for text in ["-a", "a=-b", "a/b/c", "a in (-)", "!a=b", "a!b", "(a)", "a==b,,c"] {
+        for text in [
+            "-a", "a=-b", "a/b/c", "a in (-)", "!a=b", "a!b", "(a)", "a==b,,c",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

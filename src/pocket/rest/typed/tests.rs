@@ -9,13 +9,17 @@ fn said(message: &'static str, body: &str) -> Result<Read, Mistake> {
 }
 
 fn deployment(spec: &str) -> Result<Read, Mistake> {
-    said("apps/v1.Deployment", &format!(r#"{{"metadata": {{"name": "x"}}, "spec": {spec}}}"#))
+    said(
+        "apps/v1.Deployment",
+        &format!(r#"{{"metadata": {{"name": "x"}}, "spec": {spec}}}"#),
+    )
 }
 
 /// What a real 1.36.2 answers, after `cannot be handled as a Deployment: `.
 #[test]
 fn what_does_not_fit_is_told_in_gos_words() {
-    let container = |inner: &str| format!(r#"{{"template": {{"spec": {{"containers": [{{}}, {inner}]}}}}}}"#);
+    let container =
+        |inner: &str| format!(r#"{{"template": {{"spec": {{"containers": [{{}}, {inner}]}}}}}}"#);
     for (spec, field, words) in [
         (
             r#"{"replicas": "two"}"#.to_owned(),
@@ -64,7 +68,10 @@ fn what_does_not_fit_is_told_in_gos_words() {
         ),
     ] {
         let mistake = deployment(&spec).unwrap_err();
-        assert_eq!((mistake.field.as_str(), mistake.words.as_str()), (field, words));
+        assert_eq!(
+            (mistake.field.as_str(), mistake.words.as_str()),
+            (field, words)
+        );
     }
 }
 
@@ -75,7 +82,11 @@ fn strict_validation_sees_what_is_unknown_and_what_is_there_twice() {
             "template": {"spec": {"containers": [{"name": "c", "immage": "x", "name": "d"}]}}}"#,
     )
     .unwrap();
-    let told: Vec<String> = found.strict.iter().map(|(what, path)| format!("{what} {path}")).collect();
+    let told: Vec<String> = found
+        .strict
+        .iter()
+        .map(|(what, path)| format!("{what} {path}"))
+        .collect();
     assert_eq!(
         told,
         [

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::super::error::FieldError;
 use super::array;
 use super::rules::{
-    Problems, dns_label, each, is_set_operator, label_selector, label_value, not_an_operator, one_of, qualified_name,
-    subdomain, text,
+    Problems, dns_label, each, is_set_operator, label_selector, label_value, not_an_operator,
+    one_of, qualified_name, subdomain, text,
 };
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -19,7 +19,10 @@ pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
         let path = format!("{own}.{REQUIRED}.nodeSelectorTerms");
         let terms = array(&node[REQUIRED]["nodeSelectorTerms"]);
         if terms.is_empty() {
-            problems.push(FieldError::required(path.clone(), "must have at least one node selector term"));
+            problems.push(FieldError::required(
+                path.clone(),
+                "must have at least one node selector term",
+            ));
         }
         for (at, term) in terms.iter().enumerate() {
             node_term(term, true, &format!("{path}[{at}]"), problems);
@@ -28,7 +31,12 @@ pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
     for (at, term) in array(&node[PREFERRED]).iter().enumerate() {
         let path = format!("{own}.{PREFERRED}[{at}]");
         weight(&term["weight"], &path, problems);
-        node_term(&term["preference"], false, &format!("{path}.preference"), problems);
+        node_term(
+            &term["preference"],
+            false,
+            &format!("{path}.preference"),
+            problems,
+        );
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let own = format!("{path}.{kind}");
@@ -38,7 +46,11 @@ pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
         for (at, term) in array(&affinity[kind][PREFERRED]).iter().enumerate() {
             let path = format!("{own}.{PREFERRED}[{at}]");
             weight(&term["weight"], &path, problems);
-            pod_term(&term["podAffinityTerm"], &format!("{path}.podAffinityTerm"), problems);
+            pod_term(
+                &term["podAffinityTerm"],
+                &format!("{path}.podAffinityTerm"),
+                problems,
+            );
         }
     }
 }
@@ -46,7 +58,11 @@ pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
 fn weight(weight: &Value, path: &str, problems: &mut Problems) {
     let number = weight.as_i64().unwrap_or(0);
     if !(1..=100).contains(&number) {
-        problems.push(FieldError::invalid(format!("{path}.weight"), &number.into(), "must be in the range 1-100"));
+        problems.push(FieldError::invalid(
+            format!("{path}.weight"),
+            &number.into(),
+            "must be in the range 1-100",
+        ));
     }
 }
 
@@ -65,9 +81,19 @@ fn node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
             other => not_an_operator(&other.into(), &path, problems),
         }
         let key = text(&asked["key"]);
-        each(&format!("{path}.key"), &key.into(), qualified_name(key), problems);
+        each(
+            &format!("{path}.key"),
+            &key.into(),
+            qualified_name(key),
+            problems,
+        );
         for (at, value) in values.iter().enumerate().filter(|_| strict) {
-            each(&format!("{path}.values[{at}]"), value, label_value(text(value)), problems);
+            each(
+                &format!("{path}.values[{at}]"),
+                value,
+                label_value(text(value)),
+                problems,
+            );
         }
     }
     for (at, asked) in array(&term["matchFields"]).iter().enumerate() {
@@ -84,7 +110,11 @@ fn node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
         let key = text(&asked["key"]);
         if key != "metadata.name" {
             let words = "not a valid field selector key";
-            problems.push(FieldError::invalid(format!("{path}.key"), &key.into(), words));
+            problems.push(FieldError::invalid(
+                format!("{path}.key"),
+                &key.into(),
+                words,
+            ));
             continue;
         }
         for (at, value) in values.iter().enumerate() {
@@ -94,8 +124,16 @@ fn node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
 }
 
 fn pod_term(term: &Value, path: &str, problems: &mut Problems) {
-    label_selector(&term["labelSelector"], &format!("{path}.labelSelector"), problems);
-    label_selector(&term["namespaceSelector"], &format!("{path}.namespaceSelector"), problems);
+    label_selector(
+        &term["labelSelector"],
+        &format!("{path}.labelSelector"),
+        problems,
+    );
+    label_selector(
+        &term["namespaceSelector"],
+        &format!("{path}.namespaceSelector"),
+        problems,
+    );
     for name in array(&term["namespaces"]) {
         dns_label(name, &format!("{path}.namespace"), problems);
     }
@@ -119,13 +157,26 @@ fn label_keys(term: &Value, path: &str, problems: &mut Problems) {
             continue;
         }
         for (at, key) in of(field).iter().enumerate() {
-            each(&format!("{path}[{at}]"), key, qualified_name(text(key)), problems);
+            each(
+                &format!("{path}[{at}]"),
+                key,
+                qualified_name(text(key)),
+                problems,
+            );
         }
     }
     let both = |key: &&Value| of("mismatchLabelKeys").contains(key);
-    for (at, key) in of("matchLabelKeys").iter().enumerate().filter(|(_, key)| both(key)) {
+    for (at, key) in of("matchLabelKeys")
+        .iter()
+        .enumerate()
+        .filter(|(_, key)| both(key))
+    {
         let words = "exists in both matchLabelKeys and mismatchLabelKeys";
-        problems.push(FieldError::invalid(format!("{path}.matchLabelKeys[{at}]"), key, words));
+        problems.push(FieldError::invalid(
+            format!("{path}.matchLabelKeys[{at}]"),
+            key,
+            words,
+        ));
     }
 }
 
@@ -135,14 +186,25 @@ pub(super) fn spread(constraints: &[Value], path: &str, problems: &mut Problems)
         positive(&constraint["maxSkew"], &format!("{path}.maxSkew"), problems);
         let key = text(&constraint["topologyKey"]);
         if key.is_empty() {
-            problems.push(FieldError::required(format!("{path}.topologyKey"), "can not be empty"));
+            problems.push(FieldError::required(
+                format!("{path}.topologyKey"),
+                "can not be empty",
+            ));
         }
         let action = text(&constraint["whenUnsatisfiable"]);
         let actions = ["DoNotSchedule", "ScheduleAnyway"];
         if !actions.contains(&action) {
-            problems.push(FieldError::not_supported(format!("{path}.whenUnsatisfiable"), &action.into(), &actions));
+            problems.push(FieldError::not_supported(
+                format!("{path}.whenUnsatisfiable"),
+                &action.into(),
+                &actions,
+            ));
         }
-        let same = |other: &Value| ["topologyKey", "whenUnsatisfiable"].iter().all(|f| other[*f] == constraint[*f]);
+        let same = |other: &Value| {
+            ["topologyKey", "whenUnsatisfiable"]
+                .iter()
+                .all(|f| other[*f] == constraint[*f])
+        };
         if constraints[at + 1..].iter().any(same) {
             let shown = format!("{{{key}, {action}}}");
             let path = format!("{path}.{{topologyKey, whenUnsatisfiable}}");
@@ -153,21 +215,36 @@ pub(super) fn spread(constraints: &[Value], path: &str, problems: &mut Problems)
             let path = format!("{path}.minDomains");
             positive(least, &path, problems);
             if action != "DoNotSchedule" {
-                let words = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
+                let words = format!(
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
+                );
                 problems.push(FieldError::invalid(path, least, words));
             }
         }
         for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            one_of(&constraint[field], &["Honor", "Ignore"], format!("{path}.{field}"), problems);
+            one_of(
+                &constraint[field],
+                &["Honor", "Ignore"],
+                format!("{path}.{field}"),
+                problems,
+            );
         }
         label_keys(constraint, &path, problems);
-        label_selector(&constraint["labelSelector"], &format!("{path}.labelSelector"), problems);
+        label_selector(
+            &constraint["labelSelector"],
+            &format!("{path}.labelSelector"),
+            problems,
+        );
     }
 }
 
 fn positive(value: &Value, path: &str, problems: &mut Problems) {
     let number = value.as_i64().unwrap_or(0);
     if number <= 0 {
-        problems.push(FieldError::invalid(path, &number.into(), "must be greater than zero"));
+        problems.push(FieldError::invalid(
+            path,
+            &number.into(),
+            "must be greater than zero",
+        ));
     }
 }

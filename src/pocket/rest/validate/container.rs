@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, data_key, dns_label, each, is_not_negative, local_path, one_of, port_name, port_number,
-    port_number_or_name, protocol, required, subdomain, text, variable_name,
+    Problems, data_key, dns_label, each, is_not_negative, local_path, one_of, port_name,
+    port_number, port_number_or_name, protocol, required, subdomain, text, variable_name,
 };
 use super::{array, resources, security};
 
@@ -49,7 +49,12 @@ pub(super) fn common(container: &Value, path: &str, pod: &Pod<'_>, problems: &mu
     }
     required(&container["image"], format!("{path}.image"), problems);
     let known = ["File", "FallbackToLogsOnError"];
-    one_of(&container["terminationMessagePolicy"], &known, format!("{path}.terminationMessagePolicy"), problems);
+    one_of(
+        &container["terminationMessagePolicy"],
+        &known,
+        format!("{path}.terminationMessagePolicy"),
+        problems,
+    );
     ports(container, path, problems);
     for (at, variable) in array(&container["env"]).iter().enumerate() {
         let path = format!("{path}.env[{at}]");
@@ -62,37 +67,75 @@ pub(super) fn common(container: &Value, path: &str, pod: &Pod<'_>, problems: &mu
     mounts(container, &format!("{path}.volumeMounts"), pod, problems);
     devices(container, &format!("{path}.volumeDevices"), pod, problems);
     let known = ["Always", "IfNotPresent", "Never"];
-    one_of(&container["imagePullPolicy"], &known, format!("{path}.imagePullPolicy"), problems);
-    resources::requirements(&container["resources"], &format!("{path}.resources"), problems);
-    claims(array(&container["resources"]["claims"]), &format!("{path}.resources.claims"), pod, problems);
-    resizing(array(&container["resizePolicy"]), &format!("{path}.resizePolicy"), pod, problems);
+    one_of(
+        &container["imagePullPolicy"],
+        &known,
+        format!("{path}.imagePullPolicy"),
+        problems,
+    );
+    resources::requirements(
+        &container["resources"],
+        &format!("{path}.resources"),
+        problems,
+    );
+    claims(
+        array(&container["resources"]["claims"]),
+        &format!("{path}.resources.claims"),
+        pod,
+        problems,
+    );
+    resizing(
+        array(&container["resizePolicy"]),
+        &format!("{path}.resizePolicy"),
+        pod,
+        problems,
+    );
     let path = format!("{path}.securityContext");
-    security::of_container(&container["securityContext"], &path, pod.own_users, problems);
+    security::of_container(
+        &container["securityContext"],
+        &path,
+        pod.own_users,
+        problems,
+    );
 }
 
 fn claims(claims: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Problems) {
     let mut names: Vec<String> = Vec::new();
     for (at, claim) in claims.iter().enumerate() {
-        let (name, request, path) = (text(&claim["name"]), text(&claim["request"]), format!("{path}[{at}]"));
+        let (name, request, path) = (
+            text(&claim["name"]),
+            text(&claim["request"]),
+            format!("{path}[{at}]"),
+        );
         if name.is_empty() {
             problems.push(FieldError::required(path, ""));
             continue;
         }
-        let whole = if request.is_empty() { name.to_owned() } else { format!("{name}/{request}") };
+        let whole = if request.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}/{request}")
+        };
         if !request.is_empty() {
             dns_label(&claim["request"], &format!("{path}.request"), problems);
         }
         let part = format!("{name}/");
         if names.iter().any(|n| n == name) {
             problems.push(FieldError::duplicate(path.clone(), &name.into()));
-        } else if names.contains(&whole) || request.is_empty() && names.iter().any(|n| n.starts_with(&part)) {
+        } else if names.contains(&whole)
+            || request.is_empty() && names.iter().any(|n| n.starts_with(&part))
+        {
             problems.push(FieldError::duplicate(path.clone(), &whole.as_str().into()));
         }
         names.push(whole);
         if !pod.claims.contains(&name) {
             let mut known = pod.claims.clone();
             known.sort_unstable();
-            let known = if known.is_empty() { " which is empty".into() } else { format!(": {}", known.join(", ")) };
+            let known = if known.is_empty() {
+                " which is empty".into()
+            } else {
+                format!(": {}", known.join(", "))
+            };
             let words = format!("must be one of the names in pod.spec.resourceClaims{known}");
             problems.push(FieldError::not_found_since(path, &name.into(), words));
         }
@@ -107,7 +150,10 @@ fn resizing(policies: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Proble
             problems.push(FieldError::duplicate(format!("{path}[{at}]"), resource));
         }
         seen.push(resource);
-        for (value, known) in [(resource, ["cpu", "memory"]), (restart, ["NotRequired", "RestartContainer"])] {
+        for (value, known) in [
+            (resource, ["cpu", "memory"]),
+            (restart, ["NotRequired", "RestartContainer"]),
+        ] {
             match text(value) {
                 "" => problems.push(FieldError::required(path, "")),
                 _ => one_of(value, &known, path, problems),
@@ -128,7 +174,11 @@ fn devices(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems
         let own = format!("{path}[{at}]");
         let (name, place) = (text(&device["name"]), text(&device["devicePath"]));
         let invalid = |field: &str, words: &str| {
-            FieldError::invalid(format!("{own}.{field}"), &text(&device[field]).into(), words)
+            FieldError::invalid(
+                format!("{own}.{field}"),
+                &text(&device[field]).into(),
+                words,
+            )
         };
         if names.contains(&name) {
             problems.push(invalid("name", "must be unique"));
@@ -160,7 +210,10 @@ fn devices(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems
             problems.push(invalid("name", "must not already exist in volumeMounts"));
         }
         if mounts.iter().any(|m| text(&m["mountPath"]) == place) {
-            problems.push(invalid("devicePath", "must not already exist as a path in volumeMounts"));
+            problems.push(invalid(
+                "devicePath",
+                "must not already exist as a path in volumeMounts",
+            ));
         }
         if !name.is_empty() {
             names.push(name);
@@ -184,8 +237,14 @@ fn ports(container: &Value, path: &str, problems: &mut Problems) {
             }
         }
         match port["containerPort"].as_i64() {
-            None | Some(0) => problems.push(FieldError::required(format!("{path}.containerPort"), "")),
-            Some(_) => port_number(&port["containerPort"], &format!("{path}.containerPort"), problems),
+            None | Some(0) => {
+                problems.push(FieldError::required(format!("{path}.containerPort"), ""))
+            }
+            Some(_) => port_number(
+                &port["containerPort"],
+                &format!("{path}.containerPort"),
+                problems,
+            ),
         }
         if port["hostPort"].as_i64().is_some_and(|n| n != 0) {
             port_number(&port["hostPort"], &format!("{path}.hostPort"), problems);
@@ -199,8 +258,14 @@ pub(super) fn host_ports(containers: &[Value], path: &str, problems: &mut Proble
     let mut taken: Vec<String> = Vec::new();
     for (n, container) in containers.iter().enumerate() {
         for (at, port) in array(&container["ports"]).iter().enumerate() {
-            let Some(number) = port["hostPort"].as_i64().filter(|n| *n != 0) else { continue };
-            let place = format!("{}/{}/{number}", text(&port["protocol"]), text(&port["hostIP"]));
+            let Some(number) = port["hostPort"].as_i64().filter(|n| *n != 0) else {
+                continue;
+            };
+            let place = format!(
+                "{}/{}/{number}",
+                text(&port["protocol"]),
+                text(&port["hostIP"])
+            );
             if taken.contains(&place) {
                 let path = format!("{path}[{n}].ports[{at}].hostPort");
                 problems.push(FieldError::duplicate(path, &place.into()));
@@ -223,17 +288,32 @@ fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
         there
     };
     if given("fieldRef") {
-        field_reference(&from["fieldRef"], &format!("{path}.fieldRef"), &FIELDS, problems);
+        field_reference(
+            &from["fieldRef"],
+            &format!("{path}.fieldRef"),
+            &FIELDS,
+            problems,
+        );
     }
     if given("resourceFieldRef") {
-        resource_reference(&from["resourceFieldRef"], &format!("{path}.resourceFieldRef"), false, problems);
+        resource_reference(
+            &from["resourceFieldRef"],
+            &format!("{path}.resourceFieldRef"),
+            false,
+            problems,
+        );
     }
     for field in ["configMapKeyRef", "secretKeyRef"] {
         if given(field) {
             let (path, reference) = (format!("{path}.{field}"), &from[field]);
             subdomain(&reference["name"], &format!("{path}.name"), problems);
             if required(&reference["key"], format!("{path}.key"), problems) {
-                each(&format!("{path}.key"), &reference["key"], data_key(text(&reference["key"])), problems);
+                each(
+                    &format!("{path}.key"),
+                    &reference["key"],
+                    data_key(text(&reference["key"])),
+                    problems,
+                );
             }
         }
     }
@@ -251,23 +331,50 @@ fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
 }
 
 /// A field of the pod by its path, also `metadata.labels['KEY']`.
-pub(super) fn field_reference(reference: &Value, path: &str, known: &[&str], problems: &mut Problems) {
-    if !required(&reference["apiVersion"], format!("{path}.apiVersion"), problems)
-        || !required(&reference["fieldPath"], format!("{path}.fieldPath"), problems)
-    {
+pub(super) fn field_reference(
+    reference: &Value,
+    path: &str,
+    known: &[&str],
+    problems: &mut Problems,
+) {
+    if !required(
+        &reference["apiVersion"],
+        format!("{path}.apiVersion"),
+        problems,
+    ) || !required(
+        &reference["fieldPath"],
+        format!("{path}.fieldPath"),
+        problems,
+    ) {
         return;
     }
     let given = text(&reference["fieldPath"]);
-    let key = |map: &str| given.strip_prefix(map)?.strip_prefix("['")?.strip_suffix("']");
+    let key = |map: &str| {
+        given
+            .strip_prefix(map)?
+            .strip_prefix("['")?
+            .strip_suffix("']")
+    };
     if let Some(key) = key("metadata.labels") {
-        each(path, &key.into(), super::rules::qualified_name(key), problems);
+        each(
+            path,
+            &key.into(),
+            super::rules::qualified_name(key),
+            problems,
+        );
     } else if let Some(key) = key("metadata.annotations") {
         let lower = key.to_lowercase();
-        each(path, &lower.as_str().into(), super::rules::qualified_name(&lower), problems);
+        each(
+            path,
+            &lower.as_str().into(),
+            super::rules::qualified_name(&lower),
+            problems,
+        );
     } else if !known.contains(&given) {
         let path = format!("{path}.fieldPath");
         let words = format!("error converting fieldPath: field label not supported: {given}");
-        let served = FIELDS.contains(&given) || matches!(given, "metadata.labels" | "metadata.annotations");
+        let served =
+            FIELDS.contains(&given) || matches!(given, "metadata.labels" | "metadata.annotations");
         problems.push(if served {
             FieldError::not_supported(path, &reference["fieldPath"], known)
         } else {
@@ -276,24 +383,37 @@ pub(super) fn field_reference(reference: &Value, path: &str, known: &[&str], pro
     }
 }
 
-pub(super) fn resource_reference(reference: &Value, path: &str, named: bool, problems: &mut Problems) {
+pub(super) fn resource_reference(
+    reference: &Value,
+    path: &str,
+    named: bool,
+    problems: &mut Problems,
+) {
     let resource = text(&reference["resource"]);
     if named && text(&reference["containerName"]).is_empty() {
         problems.push(FieldError::required(format!("{path}.containerName"), ""));
     } else if resource.is_empty() {
         problems.push(FieldError::required(format!("{path}.resource"), ""));
     } else if !RESOURCE_FIELDS.contains(&resource)
-        && !["limits.hugepages-", "requests.hugepages-"].iter().any(|prefix| resource.starts_with(prefix))
+        && !["limits.hugepages-", "requests.hugepages-"]
+            .iter()
+            .any(|prefix| resource.starts_with(prefix))
     {
-        problems.push(FieldError::not_supported(format!("{path}.resource"), &reference["resource"], &RESOURCE_FIELDS));
+        problems.push(FieldError::not_supported(
+            format!("{path}.resource"),
+            &reference["resource"],
+            &RESOURCE_FIELDS,
+        ));
     }
     let divisor = text(&reference["divisor"]);
     if matches!(divisor, "" | "0") {
         return;
     }
-    const SIZES: &str =
-        "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the";
-    let size = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"].contains(&divisor);
+    const SIZES: &str = "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the";
+    let size = [
+        "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
+    ]
+    .contains(&divisor);
     let words = match resource.split_once('.').map_or("", |(_, what)| what) {
         "cpu" if !matches!(divisor, "1m" | "1") => {
             "only divisor's values 1m and 1 are supported with the cpu resource".to_owned()
@@ -303,7 +423,11 @@ pub(super) fn resource_reference(reference: &Value, path: &str, named: bool, pro
         what if what.starts_with("hugepages-") && !size => format!("{SIZES} hugepages resource"),
         _ => return,
     };
-    problems.push(FieldError::invalid(format!("{path}.divisor"), &reference["resource"], words));
+    problems.push(FieldError::invalid(
+        format!("{path}.divisor"),
+        &reference["resource"],
+        words,
+    ));
 }
 
 fn env_from(container: &Value, path: &str, problems: &mut Problems) {
@@ -343,37 +467,71 @@ fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems)
         required(&mount["mountPath"], format!("{own}.mountPath"), problems);
         let place = text(&mount["mountPath"]);
         if places.contains(&place) {
-            problems.push(FieldError::invalid(format!("{own}.mountPath"), &place.into(), "must be unique"));
+            problems.push(FieldError::invalid(
+                format!("{own}.mountPath"),
+                &place.into(),
+                "must be unique",
+            ));
         }
         places.push(place);
         let devices = array(&container["volumeDevices"]);
         if devices.iter().any(|d| text(&d["name"]) == name) {
             let words = "must not already exist in volumeDevices";
-            problems.push(FieldError::invalid(format!("{own}.name"), &name.into(), words));
+            problems.push(FieldError::invalid(
+                format!("{own}.name"),
+                &name.into(),
+                words,
+            ));
         }
         if devices.iter().any(|d| text(&d["devicePath"]) == place) {
             let words = "must not already exist as a path in volumeDevices";
-            problems.push(FieldError::invalid(format!("{own}.mountPath"), &place.into(), words));
+            problems.push(FieldError::invalid(
+                format!("{own}.mountPath"),
+                &place.into(),
+                words,
+            ));
         }
         let (sub, expression) = (text(&mount["subPath"]), text(&mount["subPathExpr"]));
         if !sub.is_empty() {
-            local_path(&mount["subPath"], &format!("{path}.subPath"), false, problems);
+            local_path(
+                &mount["subPath"],
+                &format!("{path}.subPath"),
+                false,
+                problems,
+            );
         }
         if !expression.is_empty() {
             if !sub.is_empty() {
                 let words = "subPathExpr and subPath are mutually exclusive";
-                problems.push(FieldError::invalid(format!("{own}.subPathExpr"), &mount["subPathExpr"], words));
+                problems.push(FieldError::invalid(
+                    format!("{own}.subPathExpr"),
+                    &mount["subPathExpr"],
+                    words,
+                ));
             }
-            local_path(&mount["subPathExpr"], &format!("{path}.subPathExpr"), false, problems);
+            local_path(
+                &mount["subPathExpr"],
+                &format!("{path}.subPathExpr"),
+                false,
+                problems,
+            );
         }
         let propagation = &mount["mountPropagation"];
         let known = ["Bidirectional", "HostToContainer", "None"];
         if propagation.as_str().is_some_and(|p| !known.contains(&p)) {
-            problems.push(FieldError::not_supported(format!("{path}.mountPropagation"), propagation, &known));
+            problems.push(FieldError::not_supported(
+                format!("{path}.mountPropagation"),
+                propagation,
+                &known,
+            ));
         }
         if propagation == "Bidirectional" && container["securityContext"]["privileged"] != true {
-            let words = "Bidirectional mount propagation is available only to privileged containers";
-            problems.push(FieldError::forbidden(format!("{path}.mountPropagation"), words));
+            let words =
+                "Bidirectional mount propagation is available only to privileged containers";
+            problems.push(FieldError::forbidden(
+                format!("{path}.mountPropagation"),
+                words,
+            ));
         }
     }
 }
@@ -392,8 +550,13 @@ pub(super) fn handlers(container: &Value, path: &str, pod: &Pod<'_>, problems: &
             continue;
         }
         handler(probe, &path, pod, problems);
-        for number in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
-        {
+        for number in [
+            "initialDelaySeconds",
+            "timeoutSeconds",
+            "periodSeconds",
+            "successThreshold",
+            "failureThreshold",
+        ] {
             is_not_negative(&probe[number], &format!("{path}.{number}"), problems);
         }
         let grace = &probe["terminationGracePeriodSeconds"];
@@ -404,11 +567,19 @@ pub(super) fn handlers(container: &Value, path: &str, pod: &Pod<'_>, problems: &
         if field == "readinessProbe" {
             if !grace.is_null() {
                 let path = format!("{path}.terminationGracePeriodSeconds");
-                problems.push(FieldError::invalid(path, grace, "must not be set for readinessProbes"));
+                problems.push(FieldError::invalid(
+                    path,
+                    grace,
+                    "must not be set for readinessProbes",
+                ));
             }
         } else if probe["successThreshold"] != 1 {
             let path = format!("{path}.successThreshold");
-            problems.push(FieldError::invalid(path, &probe["successThreshold"], "must be 1"));
+            problems.push(FieldError::invalid(
+                path,
+                &probe["successThreshold"],
+                "must be 1",
+            ));
         }
     }
 }
@@ -421,7 +592,10 @@ fn handler(action: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
             continue;
         }
         if !first {
-            problems.push(FieldError::forbidden(path, "may not specify more than 1 handler type"));
+            problems.push(FieldError::forbidden(
+                path,
+                "may not specify more than 1 handler type",
+            ));
             continue;
         }
         first = false;
@@ -433,9 +607,14 @@ fn handler(action: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
             "tcpSocket" => port_number_or_name(&of_kind["port"], &format!("{path}.port"), problems),
             "grpc" => port_number(&of_kind["port"], &format!("{path}.port"), problems),
             "sleep" => {
-                let (grace, seconds) = (pod.grace.as_i64().unwrap_or(0), of_kind["seconds"].as_i64().unwrap_or(0));
+                let (grace, seconds) = (
+                    pod.grace.as_i64().unwrap_or(0),
+                    of_kind["seconds"].as_i64().unwrap_or(0),
+                );
                 if seconds < 0 || seconds > grace {
-                    let words = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                    let words = format!(
+                        "must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+                    );
                     problems.push(FieldError::invalid(path, &seconds.into(), words));
                 }
             }
@@ -452,13 +631,21 @@ fn http_get(get: &Value, path: &str, problems: &mut Problems) {
     port_number_or_name(&get["port"], &format!("{path}.port"), problems);
     let known = ["HTTP", "HTTPS"];
     if !known.contains(&text(&get["scheme"])) {
-        problems.push(FieldError::not_supported(format!("{path}.scheme"), &get["scheme"], &known));
+        problems.push(FieldError::not_supported(
+            format!("{path}.scheme"),
+            &get["scheme"],
+            &known,
+        ));
     }
     for header in array(&get["httpHeaders"]) {
         let name = text(&header["name"]);
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             let words = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
-            problems.push(FieldError::invalid(format!("{path}.httpHeaders"), &name.into(), words));
+            problems.push(FieldError::invalid(
+                format!("{path}.httpHeaders"),
+                &name.into(),
+                words,
+            ));
         }
     }
 }

@@ -17,7 +17,11 @@ pub(super) fn config_map(object: &Value, old: Option<&Value>, problems: &mut Pro
                 let words = "duplicate of key present in binaryData";
                 problems.push(FieldError::invalid(path, &key.as_str().into(), words));
             }
-            size += if field == "data" { text(value).len() } else { decoded_length(value) };
+            size += if field == "data" {
+                text(value).len()
+            } else {
+                decoded_length(value)
+            };
         }
     }
     if size > MOST {
@@ -31,7 +35,12 @@ pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problem
     let data = &object["data"];
     let mut size = 0;
     for (key, value) in data.as_object().into_iter().flatten() {
-        each(&format!("data[{key}]"), &key.as_str().into(), data_key(key), problems);
+        each(
+            &format!("data[{key}]"),
+            &key.as_str().into(),
+            data_key(key),
+            problems,
+        );
         size += decoded_length(value);
     }
     if size > MOST {
@@ -43,7 +52,10 @@ pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problem
         "kubernetes.io/service-account-token" => {
             const NAME: &str = "kubernetes.io/service-account.name";
             if text(&object["metadata"]["annotations"][NAME]).is_empty() {
-                problems.push(FieldError::required(format!("metadata.annotations[{NAME}]"), ""));
+                problems.push(FieldError::required(
+                    format!("metadata.annotations[{NAME}]"),
+                    "",
+                ));
             }
         }
         "kubernetes.io/dockercfg" => docker(data, ".dockercfg", problems),
@@ -52,7 +64,9 @@ pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problem
             need("username");
             need("password");
         }
-        "kubernetes.io/ssh-auth" if decoded_length(&data["ssh-privatekey"]) == 0 => need("ssh-privatekey"),
+        "kubernetes.io/ssh-auth" if decoded_length(&data["ssh-privatekey"]) == 0 => {
+            need("ssh-privatekey")
+        }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {
                 if !has(key) {
@@ -73,11 +87,23 @@ pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problem
 fn docker(data: &Value, key: &str, problems: &mut Problems) {
     use base64::Engine as _;
     let path = format!("data[{key}]");
-    let Some(text) = data[key].as_str() else { return problems.push(FieldError::required(path, "")) };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    let Some(text) = data[key].as_str() else {
+        return problems.push(FieldError::required(path, ""));
+    };
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap_or_default();
     if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes) {
-        let words = if bytes.is_empty() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
-        problems.push(FieldError::invalid(path, &"<secret contents redacted>".into(), words));
+        let words = if bytes.is_empty() {
+            "unexpected end of JSON input".to_owned()
+        } else {
+            error.to_string()
+        };
+        problems.push(FieldError::invalid(
+            path,
+            &"<secret contents redacted>".into(),
+            words,
+        ));
     }
 }
 
@@ -88,7 +114,9 @@ fn decoded_length(value: &Value) -> usize {
 
 /// What is immutable once can be neither changed nor made mutable again.
 fn frozen(object: &Value, old: Option<&Value>, fields: &[&str], problems: &mut Problems) {
-    let Some(old) = old.filter(|old| old["immutable"] == true) else { return };
+    let Some(old) = old.filter(|old| old["immutable"] == true) else {
+        return;
+    };
     let words = "field is immutable when `immutable` is set";
     if object["immutable"] != true {
         problems.push(FieldError::forbidden("immutable", words));

@@ -19,10 +19,18 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
     }
     let name = &object["metadata"]["name"];
     if text(name) != format!("{plural}.{group}") {
-        problems.push(FieldError::invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group"));
+        problems.push(FieldError::invalid(
+            "metadata.name",
+            name,
+            "must be spec.names.plural+\".\"+spec.group",
+        ));
     }
     if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
-        problems.push(FieldError::not_supported("spec.scope", &spec["scope"], &["Cluster", "Namespaced"]));
+        problems.push(FieldError::not_supported(
+            "spec.scope",
+            &spec["scope"],
+            &["Cluster", "Namespaced"],
+        ));
     }
     if spec["conversion"]["strategy"] == "Webhook" {
         let words = "pocket does not serve conversion webhooks";
@@ -31,12 +39,23 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
     let versions = array(&spec["versions"]);
     if versions.iter().filter(|v| v["storage"] == true).count() != 1 {
         let words = "must have exactly one version marked as storage version";
-        problems.push(FieldError::invalid("spec.versions", &spec["versions"], words));
+        problems.push(FieldError::invalid(
+            "spec.versions",
+            &spec["versions"],
+            words,
+        ));
     }
-    let schemas: Vec<&Value> = versions.iter().map(|v| &v["schema"]["openAPIV3Schema"]).collect();
+    let schemas: Vec<&Value> = versions
+        .iter()
+        .map(|v| &v["schema"]["openAPIV3Schema"])
+        .collect();
     // As Kubernetes names it inside: versions that agree have one schema.
     let agree = schemas.windows(2).all(|two| two[0] == two[1]);
-    for (at, schema) in schemas.into_iter().enumerate().take(if agree { 1 } else { usize::MAX }) {
+    for (at, schema) in schemas
+        .into_iter()
+        .enumerate()
+        .take(if agree { 1 } else { usize::MAX })
+    {
         let path = match agree {
             true => "spec.validation.openAPIV3Schema".to_owned(),
             false => format!("spec.versions[{at}].schema.openAPIV3Schema"),
@@ -45,7 +64,11 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
             problems.push(FieldError::required(path, "schemas are required"));
         } else if schema["type"] != "object" {
             let words = "must be object at the root";
-            problems.push(FieldError::invalid(format!("{path}.type"), &schema["type"], words));
+            problems.push(FieldError::invalid(
+                format!("{path}.type"),
+                &schema["type"],
+                words,
+            ));
         } else {
             schema::check_rules(schema, &path, problems);
         }

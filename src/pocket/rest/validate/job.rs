@@ -31,40 +31,79 @@ pub(super) fn check(object: &Value, old: Option<&Value>, problems: &mut Problems
     if spec["successPolicy"].is_object() {
         if spec["completionMode"] != "Indexed" {
             let words = "requires indexed completion mode";
-            problems.push(FieldError::invalid("spec.successPolicy", &spec["successPolicy"], words));
+            problems.push(FieldError::invalid(
+                "spec.successPolicy",
+                &spec["successPolicy"],
+                words,
+            ));
         } else if array(&spec["successPolicy"]["rules"]).is_empty() {
             let words = "at least one rules must be specified when the successPolicy is specified";
             problems.push(FieldError::required("spec.successPolicy.rules", words));
         }
     }
-    let known: &[&str] =
-        if spec["podFailurePolicy"].is_object() { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
-    one_of(&spec["podReplacementPolicy"], known, "spec.podReplacementPolicy", problems);
+    let known: &[&str] = if spec["podFailurePolicy"].is_object() {
+        &["Failed"]
+    } else {
+        &["Failed", "TerminatingOrFailed"]
+    };
+    one_of(
+        &spec["podReplacementPolicy"],
+        known,
+        "spec.podReplacementPolicy",
+        problems,
+    );
     template(object, old, problems);
 }
 
 fn completion(spec: &Value, problems: &mut Problems) {
     let mode = &spec["completionMode"];
-    one_of(mode, &["NonIndexed", "Indexed"], "spec.completionMode", problems);
+    one_of(
+        mode,
+        &["NonIndexed", "Indexed"],
+        "spec.completionMode",
+        problems,
+    );
     if mode == "Indexed" {
         if spec["completions"].is_null() {
-            problems.push(FieldError::required("spec.completions", "when completion mode is Indexed"));
+            problems.push(FieldError::required(
+                "spec.completions",
+                "when completion mode is Indexed",
+            ));
         }
-        if spec["parallelism"].as_i64().is_some_and(|n| n > MOST_PARALLEL) {
-            let words = format!("must be less than or equal to {MOST_PARALLEL} when completion mode is Indexed");
-            problems.push(FieldError::invalid("spec.parallelism", &spec["parallelism"], words));
+        if spec["parallelism"]
+            .as_i64()
+            .is_some_and(|n| n > MOST_PARALLEL)
+        {
+            let words = format!(
+                "must be less than or equal to {MOST_PARALLEL} when completion mode is Indexed"
+            );
+            problems.push(FieldError::invalid(
+                "spec.parallelism",
+                &spec["parallelism"],
+                words,
+            ));
         }
-        if let (Some(most), Some(all)) = (spec["maxFailedIndexes"].as_i64(), spec["completions"].as_i64())
-            && most > all
+        if let (Some(most), Some(all)) = (
+            spec["maxFailedIndexes"].as_i64(),
+            spec["completions"].as_i64(),
+        ) && most > all
         {
             let words = "must be less than or equal to completions";
-            problems.push(FieldError::invalid("spec.maxFailedIndexes", &spec["maxFailedIndexes"], words));
+            problems.push(FieldError::invalid(
+                "spec.maxFailedIndexes",
+                &spec["maxFailedIndexes"],
+                words,
+            ));
         }
     } else if mode.is_null() || mode == "NonIndexed" {
         for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
             if !spec[field].is_null() {
                 let words = "requires indexed completion mode";
-                problems.push(FieldError::invalid(format!("spec.{field}"), &spec[field], words));
+                problems.push(FieldError::invalid(
+                    format!("spec.{field}"),
+                    &spec[field],
+                    words,
+                ));
             }
         }
     }
@@ -81,14 +120,35 @@ fn failure_policy(spec: &Value, problems: &mut Problems) {
             }
             "FailIndex" if spec["backoffLimitPerIndex"].is_null() => {
                 let words = "requires the backoffLimitPerIndex to be set";
-                problems.push(FieldError::invalid(format!("{path}.action"), &rule["action"], words));
+                problems.push(FieldError::invalid(
+                    format!("{path}.action"),
+                    &rule["action"],
+                    words,
+                ));
             }
-            _ => one_of(&rule["action"], &ACTIONS, format!("{path}.action"), problems),
+            _ => one_of(
+                &rule["action"],
+                &ACTIONS,
+                format!("{path}.action"),
+                problems,
+            ),
         }
         let template = &spec["template"]["spec"];
-        exit_codes(&rule["onExitCodes"], template, &format!("{path}.onExitCodes"), problems);
-        conditions_of(array(&rule["onPodConditions"]), &format!("{path}.onPodConditions"), problems);
-        let (codes, conditions) = (rule["onExitCodes"].is_object(), !array(&rule["onPodConditions"]).is_empty());
+        exit_codes(
+            &rule["onExitCodes"],
+            template,
+            &format!("{path}.onExitCodes"),
+            problems,
+        );
+        conditions_of(
+            array(&rule["onPodConditions"]),
+            &format!("{path}.onPodConditions"),
+            problems,
+        );
+        let (codes, conditions) = (
+            rule["onExitCodes"].is_object(),
+            !array(&rule["onPodConditions"]).is_empty(),
+        );
         let words = match (codes, conditions) {
             (true, true) => "specifying both OnExitCodes and OnPodConditions is not supported",
             (false, false) => "specifying one of OnExitCodes and OnPodConditions is required",
@@ -105,25 +165,47 @@ fn exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Proble
     }
     let operator = text(&codes["operator"]);
     match operator {
-        "" => problems.push(FieldError::required(format!("{path}.operator"), "valid values: [\"In\" \"NotIn\"]")),
-        _ => one_of(&codes["operator"], &["In", "NotIn"], format!("{path}.operator"), problems),
+        "" => problems.push(FieldError::required(
+            format!("{path}.operator"),
+            "valid values: [\"In\" \"NotIn\"]",
+        )),
+        _ => one_of(
+            &codes["operator"],
+            &["In", "NotIn"],
+            format!("{path}.operator"),
+            problems,
+        ),
     }
-    let mut containers = ["containers", "initContainers"].into_iter().flat_map(|field| array(&template[field]));
+    let mut containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|field| array(&template[field]));
     let name = &codes["containerName"];
     if !name.is_null() && !containers.any(|c| c["name"] == *name) {
         let words = "must be one of the container or initContainer names in the pod template";
-        problems.push(FieldError::invalid(format!("{path}.containerName"), name, words));
+        problems.push(FieldError::invalid(
+            format!("{path}.containerName"),
+            name,
+            words,
+        ));
     }
     let (values, path) = (array(&codes["values"]), format!("{path}.values"));
     let shown = json!(values);
     if values.is_empty() {
-        problems.push(FieldError::invalid(path.clone(), &shown, "at least one value is required"));
+        problems.push(FieldError::invalid(
+            path.clone(),
+            &shown,
+            "at least one value is required",
+        ));
     } else if values.len() > 255 {
         problems.push(FieldError::too_many(path.clone(), values.len(), 255));
     }
     for (at, value) in values.iter().enumerate() {
         if operator == "In" && *value == 0 {
-            problems.push(FieldError::invalid(format!("{path}[{at}]"), value, "must not be 0 for the In operator"));
+            problems.push(FieldError::invalid(
+                format!("{path}[{at}]"),
+                value,
+                "must not be 0 for the In operator",
+            ));
         }
         if values[..at].contains(value) {
             problems.push(FieldError::duplicate(format!("{path}[{at}]"), value));
@@ -143,13 +225,23 @@ fn conditions_of(conditions: &[Value], path: &str, problems: &mut Problems) {
     for (at, condition) in conditions.iter().enumerate() {
         let path = format!("{path}[{at}]");
         let kind = text(&condition["type"]);
-        each(&format!("{path}.type"), &kind.into(), qualified_name(kind), problems);
+        each(
+            &format!("{path}.type"),
+            &kind.into(),
+            qualified_name(kind),
+            problems,
+        );
         match text(&condition["status"]) {
             "" => {
                 let words = "valid values: [\"False\" \"True\" \"Unknown\"]";
                 problems.push(FieldError::required(format!("{path}.status"), words));
             }
-            _ => one_of(&condition["status"], &STATUSES, format!("{path}.status"), problems),
+            _ => one_of(
+                &condition["status"],
+                &STATUSES,
+                format!("{path}.status"),
+                problems,
+            ),
         }
     }
 }
@@ -162,14 +254,21 @@ fn template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     let policy = &template["spec"]["restartPolicy"];
     match text(policy) {
         "" | "Always" => {
-            problems.push(FieldError::required(POLICY, "valid values: \"OnFailure\", \"Never\""));
+            problems.push(FieldError::required(
+                POLICY,
+                "valid values: \"OnFailure\", \"Never\"",
+            ));
         }
         "OnFailure" if spec["podFailurePolicy"].is_object() => {
             let words = "only \"Never\" is supported when podFailurePolicy is specified";
             problems.push(FieldError::invalid(POLICY, policy, words));
         }
         "OnFailure" | "Never" => {}
-        _ => problems.push(FieldError::not_supported(POLICY, policy, &["OnFailure", "Never"])),
+        _ => problems.push(FieldError::not_supported(
+            POLICY,
+            policy,
+            &["OnFailure", "Never"],
+        )),
     }
     // The selector of most Jobs is made after this.
     if spec["manualSelector"] == true {
@@ -181,13 +280,28 @@ fn template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
         }
     }
     let Some(old) = old else { return };
-    for field in ["completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"] {
+    for field in [
+        "completions",
+        "selector",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+    ] {
         // How many indices there are may change together with how many run at once.
-        let elastic =
-            field == "completions" && spec["completionMode"] == "Indexed" && spec["completions"] == spec["parallelism"];
+        let elastic = field == "completions"
+            && spec["completionMode"] == "Indexed"
+            && spec["completions"] == spec["parallelism"];
         if old["spec"][field] != spec[field] && !elastic {
-            let shown = if spec[field].is_null() { json!(null) } else { spec[field].clone() };
-            problems.push(FieldError::invalid(format!("spec.{field}"), &shown, IMMUTABLE));
+            let shown = if spec[field].is_null() {
+                json!(null)
+            } else {
+                spec[field].clone()
+            };
+            problems.push(FieldError::invalid(
+                format!("spec.{field}"),
+                &shown,
+                IMMUTABLE,
+            ));
         }
     }
     // Only the template's spec: labels of a template may come from a controller.

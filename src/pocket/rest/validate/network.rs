@@ -19,7 +19,12 @@ fn sloppy(text: &str) -> Option<IpAddr> {
     }
     let numbers: Option<Vec<u8>> = text
         .split('.')
-        .map(|n| n.bytes().all(|b| b.is_ascii_digit()).then(|| n.parse::<u8>().ok()).flatten())
+        .map(|n| {
+            n.bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| n.parse::<u8>().ok())
+                .flatten()
+        })
         .collect();
     let four: [u8; 4] = numbers?.try_into().ok()?;
     Some(Ipv4Addr::from(four).into())
@@ -44,10 +49,19 @@ pub(super) fn ip(value: &Value, path: &str, problems: &mut Problems) -> Option<I
 }
 
 /// Where something may be reached that runs on another machine. Pocket's own pods are on the loopback (`local`).
-pub(super) fn reachable(address: IpAddr, value: &Value, path: &str, local: bool, problems: &mut Problems) {
+pub(super) fn reachable(
+    address: IpAddr,
+    value: &Value,
+    path: &str,
+    local: bool,
+    problems: &mut Problems,
+) {
     let (unicast, multicast) = match address {
         IpAddr::V4(four) => (four.is_link_local(), four.octets()[..3] == [224, 0, 0]),
-        IpAddr::V6(six) => (six.segments()[0] & 0xffc0 == 0xfe80, six.segments()[0] & 0xff0f == 0xff02),
+        IpAddr::V6(six) => (
+            six.segments()[0] & 0xffc0 == 0xfe80,
+            six.segments()[0] & 0xff0f == 0xff02,
+        ),
     };
     let words = if address.is_unspecified() {
         format!("may not be unspecified ({})", text(value))
@@ -66,9 +80,15 @@ pub(super) fn reachable(address: IpAddr, value: &Value, path: &str, local: bool,
 /// A range of addresses.
 pub(super) fn range(value: &Value, path: &str, problems: &mut Problems) {
     let given = text(value);
-    let parts = given.split_once('/').and_then(|(address, bits)| Some((sloppy(address)?, address, bits)));
+    let parts = given
+        .split_once('/')
+        .and_then(|(address, bits)| Some((sloppy(address)?, address, bits)));
     let most = parts.map_or(0, |(address, ..)| if address.is_ipv4() { 32 } else { 128 });
-    let number = |bits: &str| bits.parse::<u32>().ok().filter(|n| *n <= most && !bits.starts_with('+'));
+    let number = |bits: &str| {
+        bits.parse::<u32>()
+            .ok()
+            .filter(|n| *n <= most && !bits.starts_with('+'))
+    };
     let read = parts.and_then(|(address, text, bits)| Some((address, text, bits, number(bits)?)));
     let words = match read {
         None => NO_RANGE,
@@ -76,7 +96,9 @@ pub(super) fn range(value: &Value, path: &str, problems: &mut Problems) {
             "must not have leading 0s in IP or prefix length"
         }
         Some((address, ..)) if is_mapped(address) => "must not have an IPv4-mapped IPv6 address",
-        Some((address, _, _, n)) if beyond(address, n) => "must not have bits set beyond the prefix length",
+        Some((address, _, _, n)) if beyond(address, n) => {
+            "must not have bits set beyond the prefix length"
+        }
         Some(_) => return,
     };
     problems.push(FieldError::invalid(path, &given.into(), words));
@@ -94,7 +116,10 @@ pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
     let servers = array(&config["nameservers"]);
     if spec["dnsPolicy"] == "None" {
         if !config.is_object() {
-            return problems.push(FieldError::required(path, "must provide `dnsConfig` when `dnsPolicy` is None"));
+            return problems.push(FieldError::required(
+                path,
+                "must provide `dnsConfig` when `dnsPolicy` is None",
+            ));
         }
         if servers.is_empty() {
             let words = "must provide at least one DNS nameserver when `dnsPolicy` is None";
@@ -103,7 +128,11 @@ pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
     }
     if servers.len() > 3 {
         let words = "must not have more than 3 nameservers";
-        problems.push(FieldError::invalid(format!("{path}.nameservers"), &config["nameservers"], words));
+        problems.push(FieldError::invalid(
+            format!("{path}.nameservers"),
+            &config["nameservers"],
+            words,
+        ));
     }
     for (at, server) in servers.iter().enumerate() {
         ip(server, &format!("{path}.nameservers[{at}]"), problems);
@@ -112,11 +141,21 @@ pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
     let length: usize = searches.iter().map(|s| text(s).len() + 1).sum();
     let mut too_many = |wrong: bool, words: &str| {
         if wrong {
-            problems.push(FieldError::invalid(format!("{path}.searches"), &config["searches"], words));
+            problems.push(FieldError::invalid(
+                format!("{path}.searches"),
+                &config["searches"],
+                words,
+            ));
         }
     };
-    too_many(searches.len() > 32, "must not have more than 32 search paths");
-    too_many(length > 2049, "must not have more than 2048 characters (including spaces) in the search list");
+    too_many(
+        searches.len() > 32,
+        "must not have more than 32 search paths",
+    );
+    too_many(
+        length > 2049,
+        "must not have more than 2048 characters (including spaces) in the search list",
+    );
     for (at, search) in searches.iter().enumerate() {
         let path = format!("{path}.searches[{at}]");
         let given = text(search);
@@ -127,7 +166,10 @@ pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
     }
     for (at, option) in array(&config["options"]).iter().enumerate() {
         if text(&option["name"]).is_empty() {
-            problems.push(FieldError::required(format!("{path}.options[{at}]"), "must not be empty"));
+            problems.push(FieldError::required(
+                format!("{path}.options[{at}]"),
+                "must not be empty",
+            ));
         }
     }
 }
@@ -138,7 +180,9 @@ fn relaxed_subdomain(name: &str) -> Vec<String> {
         let part = part.strip_prefix('_').unwrap_or(part);
         ends(part.chars().next())
             && ends(part.chars().next_back())
-            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
     };
     let mut words = Vec::new();
     if name.len() > 253 {

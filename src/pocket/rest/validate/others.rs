@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, dns_label, each, is_not_negative, label_value, one_of, port_number, protocol, qualified_name, subdomain,
-    text,
+    Problems, dns_label, each, is_not_negative, label_value, one_of, port_number, protocol,
+    qualified_name, subdomain, text,
 };
 use super::{array, network};
 
@@ -13,7 +13,11 @@ pub(super) fn lease(object: &Value, problems: &mut Problems) {
     let spec = &object["spec"];
     let duration = &spec["leaseDurationSeconds"];
     if duration.as_i64().is_some_and(|n| n <= 0) {
-        problems.push(FieldError::invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"));
+        problems.push(FieldError::invalid(
+            "spec.leaseDurationSeconds",
+            duration,
+            "must be greater than 0",
+        ));
     }
     is_not_negative(&spec["leaseTransitions"], "spec.leaseTransitions", problems);
 }
@@ -37,17 +41,31 @@ pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut
         names.push(name);
         protocol(&port["protocol"], format!("{path}.protocol"), problems);
         if let Some(name) = port["appProtocol"].as_str() {
-            each(&format!("{path}.appProtocol"), &port["appProtocol"], qualified_name(name), problems);
+            each(
+                &format!("{path}.appProtocol"),
+                &port["appProtocol"],
+                qualified_name(name),
+                problems,
+            );
         }
     }
     for (at, endpoint) in array(&object["endpoints"]).iter().enumerate() {
         let path = format!("endpoints[{at}].addresses");
         let addresses = array(&endpoint["addresses"]);
         if addresses.is_empty() {
-            problems.push(FieldError::required(path.clone(), "must contain at least 1 address"));
+            problems.push(FieldError::required(
+                path.clone(),
+                "must contain at least 1 address",
+            ));
         }
         for (at, address) in addresses.iter().enumerate() {
-            slice_address(address, text(kind), &path, &format!("{path}[{at}]"), problems);
+            slice_address(
+                address,
+                text(kind),
+                &path,
+                &format!("{path}[{at}]"),
+                problems,
+            );
         }
         let path = format!("endpoints[{at}]");
         if !endpoint["nodeName"].is_null() {
@@ -57,7 +75,12 @@ pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut
             dns_label(&endpoint["hostname"], &format!("{path}.hostname"), problems);
         }
         for (field, most) in [("forZones", 8), ("forNodes", 8)] {
-            hints(array(&endpoint["hints"][field]), most, &format!("{path}.hints.{field}"), problems);
+            hints(
+                array(&endpoint["hints"][field]),
+                most,
+                &format!("{path}.hints.{field}"),
+                problems,
+            );
         }
     }
     if let Some(old) = old
@@ -82,14 +105,20 @@ fn slice_address(address: &Value, kind: &str, all: &str, path: &str, problems: &
         }
         return;
     }
-    let Some(found) = network::ip(address, path, problems) else { return };
+    let Some(found) = network::ip(address, path, problems) else {
+        return;
+    };
     if found.is_ipv6() && found.to_string() != text(address) {
         let words = format!("must be in canonical form (\"{found}\")");
         return problems.push(FieldError::invalid(path, address, words));
     }
     for (wanted, fits) in [("IPv4", found.is_ipv4()), ("IPv6", found.is_ipv6())] {
         if kind == wanted && !fits {
-            problems.push(FieldError::invalid(all, address, format!("must be an {wanted} address")));
+            problems.push(FieldError::invalid(
+                all,
+                address,
+                format!("must be an {wanted} address"),
+            ));
         }
     }
     network::reachable(found, address, path, true, problems);
@@ -116,7 +145,10 @@ pub(super) fn endpoints(object: &Value, problems: &mut Problems) {
     for (at, subset) in array(&object["subsets"]).iter().enumerate() {
         let path = format!("subsets[{at}]");
         let ports = array(&subset["ports"]);
-        let (ready, waiting) = (array(&subset["addresses"]), array(&subset["notReadyAddresses"]));
+        let (ready, waiting) = (
+            array(&subset["addresses"]),
+            array(&subset["notReadyAddresses"]),
+        );
         if ready.is_empty() && waiting.is_empty() {
             let words = "must specify `addresses` or `notReadyAddresses`";
             problems.push(FieldError::required(path.clone(), words));
@@ -137,7 +169,12 @@ pub(super) fn endpoints(object: &Value, problems: &mut Problems) {
             port_number(&port["port"], &format!("{path}.port"), problems);
             protocol(&port["protocol"], format!("{path}.protocol"), problems);
             if let Some(name) = port["appProtocol"].as_str() {
-                each(&format!("{path}.appProtocol"), &port["appProtocol"], qualified_name(name), problems);
+                each(
+                    &format!("{path}.appProtocol"),
+                    &port["appProtocol"],
+                    qualified_name(name),
+                    problems,
+                );
             }
         }
     }
@@ -155,7 +192,11 @@ fn endpoint_address(address: &Value, path: &str, problems: &mut Problems) {
     match found {
         Some(found) => network::reachable(found, &address["ip"], &ip, true, problems),
         // Kubernetes says so twice.
-        None => problems.push(FieldError::invalid(ip, &text(&address["ip"]).into(), "must be a valid IP address")),
+        None => problems.push(FieldError::invalid(
+            ip,
+            &text(&address["ip"]).into(),
+            "must be a valid IP address",
+        )),
     }
 }
 
@@ -171,7 +212,11 @@ pub(super) fn event(object: &Value, problems: &mut Problems) {
     };
     if !fits {
         let words = "does not match event.namespace";
-        problems.push(FieldError::invalid("involvedObject.namespace", &about.into(), words));
+        problems.push(FieldError::invalid(
+            "involvedObject.namespace",
+            &about.into(),
+            words,
+        ));
     }
     if !timed {
         return;
@@ -180,14 +225,28 @@ pub(super) fn event(object: &Value, problems: &mut Problems) {
     if by.is_empty() {
         problems.push(FieldError::required("reportingComponent", ""));
     }
-    each("reportingComponent", &by.into(), qualified_name(by), problems);
-    for (field, most) in [("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)] {
+    each(
+        "reportingComponent",
+        &by.into(),
+        qualified_name(by),
+        problems,
+    );
+    for (field, most) in [
+        ("reportingInstance", 128),
+        ("action", 128),
+        ("reason", 128),
+        ("message", 1024),
+    ] {
         let given = text(&object[field]);
         if given.is_empty() && field != "message" {
             problems.push(FieldError::required(field, ""));
         }
         if given.len() > most {
-            problems.push(FieldError::invalid(field, &"".into(), format!("can have at most {most} characters")));
+            problems.push(FieldError::invalid(
+                field,
+                &"".into(),
+                format!("can have at most {most} characters"),
+            ));
         }
     }
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::error::FieldError;
-use super::rules::{Problems, dns_label, each, label_value, one_of, qualified_name, subdomain, text};
+use super::rules::{
+    Problems, dns_label, each, label_value, one_of, qualified_name, subdomain, text,
+};
 use super::{affinity, array, container, network, resources, security, volume};
 
 pub(super) fn check(pod: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
@@ -52,11 +54,18 @@ fn frozen(old: &Value, new: &Value) -> Value {
 pub(super) fn template(template: &Value, path: &str, problems: &mut Problems) {
     let metadata = &template["metadata"];
     labels(&metadata["labels"], &format!("{path}.labels"), problems);
-    annotations(&metadata["annotations"], &format!("{path}.annotations"), problems);
+    annotations(
+        &metadata["annotations"],
+        &format!("{path}.annotations"),
+        problems,
+    );
     spec(&template["spec"], &format!("{path}.spec"), false, problems);
     if !array(&template["spec"]["ephemeralContainers"]).is_empty() {
         let words = "ephemeral containers not allowed in pod template";
-        problems.push(FieldError::forbidden(format!("{path}.spec.ephemeralContainers"), words));
+        problems.push(FieldError::forbidden(
+            format!("{path}.spec.ephemeralContainers"),
+            words,
+        ));
     }
 }
 
@@ -70,7 +79,12 @@ pub(super) fn labels(labels: &Value, path: &str, problems: &mut Problems) {
 fn annotations(annotations: &Value, path: &str, problems: &mut Problems) {
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
-        each(path, &key.as_str().into(), qualified_name(&key.to_lowercase()), problems);
+        each(
+            path,
+            &key.as_str().into(),
+            qualified_name(&key.to_lowercase()),
+            problems,
+        );
         size += key.len() + text(value).len();
     }
     if size > 256 << 10 {
@@ -80,11 +94,23 @@ fn annotations(annotations: &Value, path: &str, problems: &mut Problems) {
 
 /// `is_pod`: it's a pod's own, not a template's.
 fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
-    let volumes = volume::check(array(&spec["volumes"]), &format!("{path}.volumes"), problems);
-    let claimed =
-        array(&spec["volumes"]).iter().filter(|v| v["persistentVolumeClaim"].is_object() || v["ephemeral"].is_object());
-    let claimed: Vec<&str> = claimed.map(|v| text(&v["name"])).filter(|name| volumes.contains(name)).collect();
-    let claims = resource_claims(array(&spec["resourceClaims"]), &format!("{path}.resourceClaims"), problems);
+    let volumes = volume::check(
+        array(&spec["volumes"]),
+        &format!("{path}.volumes"),
+        problems,
+    );
+    let claimed = array(&spec["volumes"])
+        .iter()
+        .filter(|v| v["persistentVolumeClaim"].is_object() || v["ephemeral"].is_object());
+    let claimed: Vec<&str> = claimed
+        .map(|v| text(&v["name"]))
+        .filter(|name| volumes.contains(name))
+        .collect();
+    let claims = resource_claims(
+        array(&spec["resourceClaims"]),
+        &format!("{path}.resourceClaims"),
+        problems,
+    );
     let pod = container::Pod {
         volumes,
         claimed,
@@ -96,19 +122,44 @@ fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
     containers(spec, path, &pod, problems);
     init_containers(spec, path, &pod, problems);
     host_network(spec, path, is_pod, problems);
-    one_of(&spec["restartPolicy"], &["Always", "OnFailure", "Never"], format!("{path}.restartPolicy"), problems);
+    one_of(
+        &spec["restartPolicy"],
+        &["Always", "OnFailure", "Never"],
+        format!("{path}.restartPolicy"),
+        problems,
+    );
     let known = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    one_of(&spec["dnsPolicy"], &known, format!("{path}.dnsPolicy"), problems);
-    labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), problems);
+    one_of(
+        &spec["dnsPolicy"],
+        &known,
+        format!("{path}.dnsPolicy"),
+        problems,
+    );
+    labels(
+        &spec["nodeSelector"],
+        &format!("{path}.nodeSelector"),
+        problems,
+    );
     security::of_pod(spec, path, problems);
     affinity::check(&spec["affinity"], &format!("{path}.affinity"), problems);
     network::dns(spec, path, problems);
     gates(spec, path, problems);
     let constraints = array(&spec["topologySpreadConstraints"]);
-    affinity::spread(constraints, &format!("{path}.topologySpreadConstraints"), problems);
-    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+    affinity::spread(
+        constraints,
+        &format!("{path}.topologySpreadConstraints"),
+        problems,
+    );
+    for (field, shown) in [
+        ("hostNetwork", "hostNetwork"),
+        ("hostPID", "HostPID"),
+        ("hostIPC", "HostIPC"),
+    ] {
         if pod.own_users && spec[field] == true {
-            problems.push(FieldError::forbidden(format!("{path}.{shown}"), "when `hostUsers` is false"));
+            problems.push(FieldError::forbidden(
+                format!("{path}.{shown}"),
+                "when `hostUsers` is false",
+            ));
         }
     }
     for field in ["serviceAccountName", "nodeName"] {
@@ -117,30 +168,55 @@ fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
         }
     }
     let deadline = &spec["activeDeadlineSeconds"];
-    if deadline.as_i64().is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n)) {
+    if deadline
+        .as_i64()
+        .is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n))
+    {
         let words = "must be between 1 and 2147483647, inclusive";
-        problems.push(FieldError::invalid(format!("{path}.activeDeadlineSeconds"), deadline, words));
+        problems.push(FieldError::invalid(
+            format!("{path}.activeDeadlineSeconds"),
+            deadline,
+            words,
+        ));
     }
     for field in ["hostname", "subdomain"] {
         if !text(&spec[field]).is_empty() {
             dns_label(&spec[field], &format!("{path}.{field}"), problems);
         }
     }
-    tolerations(array(&spec["tolerations"]), &format!("{path}.tolerations"), problems);
-    network::host_aliases(array(&spec["hostAliases"]), &format!("{path}.hostAliases"), problems);
+    tolerations(
+        array(&spec["tolerations"]),
+        &format!("{path}.tolerations"),
+        problems,
+    );
+    network::host_aliases(
+        array(&spec["hostAliases"]),
+        &format!("{path}.hostAliases"),
+        problems,
+    );
     for field in ["priorityClassName", "runtimeClassName"] {
         if !text(&spec[field]).is_empty() {
             subdomain(&spec[field], &format!("{path}.{field}"), problems);
         }
     }
     let preemption = &spec["preemptionPolicy"];
-    one_of(preemption, &["PreemptLowerPriority", "Never"], format!("{path}.preemptionPolicy"), problems);
+    one_of(
+        preemption,
+        &["PreemptLowerPriority", "Never"],
+        format!("{path}.preemptionPolicy"),
+        problems,
+    );
     let overhead = json!({"limits": spec["overhead"]});
     resources::requirements(&overhead, &format!("{path}.overhead"), problems);
     if spec["os"].is_object() {
         match text(&spec["os"]["name"]) {
             "" => problems.push(FieldError::required(format!("{path}.os.name"), "")),
-            _ => one_of(&spec["os"]["name"], &["linux", "windows"], format!("{path}.os"), problems),
+            _ => one_of(
+                &spec["os"]["name"],
+                &["linux", "windows"],
+                format!("{path}.os"),
+                problems,
+            ),
         }
     }
 }
@@ -158,12 +234,17 @@ fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems)
             dns_label(&claim["name"], &format!("{path}.name"), problems);
             names.push(name);
         }
-        let (given, template) = (&claim["resourceClaimName"], &claim["resourceClaimTemplateName"]);
+        let (given, template) = (
+            &claim["resourceClaimName"],
+            &claim["resourceClaimTemplateName"],
+        );
         let words = match (given.is_null(), template.is_null()) {
-            (false, false) => {
-                Some("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified")
+            (false, false) => Some(
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            ),
+            (true, true) => {
+                Some("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")
             }
-            (true, true) => Some("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
             _ => None,
         };
         if let Some(words) = words {
@@ -187,7 +268,10 @@ fn host_network(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems)
     }
     for (n, container) in array(&spec["containers"]).iter().enumerate() {
         for (at, port) in array(&container["ports"]).iter().enumerate() {
-            let (host, own) = (port["hostPort"].as_i64().unwrap_or(0), port["containerPort"].as_i64().unwrap_or(0));
+            let (host, own) = (
+                port["hostPort"].as_i64().unwrap_or(0),
+                port["containerPort"].as_i64().unwrap_or(0),
+            );
             if (is_pod || host != 0) && host != own {
                 let path = format!("{path}.containers[{n}].ports[{at}].hostPort");
                 let words = "must match `containerPort` when `hostNetwork` is true";
@@ -200,7 +284,12 @@ fn host_network(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems)
 fn gates(spec: &Value, path: &str, problems: &mut Problems) {
     for (at, gate) in array(&spec["readinessGates"]).iter().enumerate() {
         let kind = text(&gate["conditionType"]);
-        each(&format!("{path}.readinessGates[{at}].conditionType"), &kind.into(), qualified_name(kind), problems);
+        each(
+            &format!("{path}.readinessGates[{at}].conditionType"),
+            &kind.into(),
+            qualified_name(kind),
+            problems,
+        );
     }
     let mut names: Vec<&str> = Vec::new();
     for (at, gate) in array(&spec["schedulingGates"]).iter().enumerate() {
@@ -230,8 +319,15 @@ fn containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut
         names.push(name);
         container::handlers(one, &path, pod, problems);
         let known = ["Always", "Never", "OnFailure"];
-        if one["restartPolicy"].as_str().is_some_and(|p| !known.contains(&p)) {
-            problems.push(FieldError::not_supported(format!("{path}.restartPolicy"), &one["restartPolicy"], &known));
+        if one["restartPolicy"]
+            .as_str()
+            .is_some_and(|p| !known.contains(&p))
+        {
+            problems.push(FieldError::not_supported(
+                format!("{path}.restartPolicy"),
+                &one["restartPolicy"],
+                &known,
+            ));
         }
     }
     container::host_ports(containers, &path, problems);
@@ -239,7 +335,10 @@ fn containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut
 
 fn init_containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut Problems) {
     let path = format!("{path}.initContainers");
-    let mut names: Vec<&str> = array(&spec["containers"]).iter().map(|c| text(&c["name"])).collect();
+    let mut names: Vec<&str> = array(&spec["containers"])
+        .iter()
+        .map(|c| text(&c["name"]))
+        .collect();
     for (at, one) in array(&spec["initContainers"]).iter().enumerate() {
         let own = format!("{path}[{at}]");
         container::common(one, &own, pod, problems);
@@ -254,7 +353,12 @@ fn init_containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems:
             container::handlers(one, &own, pod, problems);
             continue;
         }
-        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        for field in [
+            "lifecycle",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+        ] {
             if one[field].is_object() {
                 let words = "may not be set for init containers without restartPolicy=Always";
                 problems.push(FieldError::forbidden(format!("{own}.{field}"), words));
@@ -266,19 +370,35 @@ fn init_containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems:
 fn tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
     for (at, toleration) in tolerations.iter().enumerate() {
         let path = format!("{path}[{at}]");
-        let (key, operator, value) =
-            (text(&toleration["key"]), text(&toleration["operator"]), text(&toleration["value"]));
+        let (key, operator, value) = (
+            text(&toleration["key"]),
+            text(&toleration["operator"]),
+            text(&toleration["value"]),
+        );
         let shown = Value::from;
         if !key.is_empty() {
-            each(&format!("{path}.key"), &shown(key), qualified_name(key), problems);
+            each(
+                &format!("{path}.key"),
+                &shown(key),
+                qualified_name(key),
+                problems,
+            );
         } else if operator != "Exists" {
             let words = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            problems.push(FieldError::invalid(format!("{path}.operator"), &shown(operator), words));
+            problems.push(FieldError::invalid(
+                format!("{path}.operator"),
+                &shown(operator),
+                words,
+            ));
         }
         let effect = text(&toleration["effect"]);
         if !toleration["tolerationSeconds"].is_null() && effect != "NoExecute" {
             let words = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            problems.push(FieldError::invalid(format!("{path}.effect"), &shown(effect), words));
+            problems.push(FieldError::invalid(
+                format!("{path}.effect"),
+                &shown(effect),
+                words,
+            ));
         }
         let path_of_operator = format!("{path}.operator");
         match operator {
@@ -298,12 +418,21 @@ fn tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
                     "Lt" | "Gt" => &["Equal", "Exists", "Lt", "Gt"],
                     _ => &["Equal", "Exists"],
                 };
-                problems.push(FieldError::not_supported(path_of_operator, &shown(operator), known));
+                problems.push(FieldError::not_supported(
+                    path_of_operator,
+                    &shown(operator),
+                    known,
+                ));
             }
         }
         if !effect.is_empty() {
             let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-            one_of(&toleration["effect"], &known, format!("{path}.effect"), problems);
+            one_of(
+                &toleration["effect"],
+                &known,
+                format!("{path}.effect"),
+                problems,
+            );
         }
     }
 }

@@ -13,7 +13,9 @@ pub(super) fn requirements(requirements: &Value, path: &str, problems: &mut Prob
         for (name, value) in list.as_object().into_iter().flatten() {
             let own = format!("{path}.{field}[{name}]");
             self::name(name, &own, problems);
-            let Ok(quantity) = Quantity::parse(text(value)) else { continue };
+            let Ok(quantity) = Quantity::parse(text(value)) else {
+                continue;
+            };
             self::value(name, &quantity, &own, problems);
             computes |= matches!(name.as_str(), "cpu" | "memory");
             huge |= is_huge_page(name);
@@ -23,7 +25,10 @@ pub(super) fn requirements(requirements: &Value, path: &str, problems: &mut Prob
         }
     }
     if huge && !computes {
-        problems.push(FieldError::forbidden(path, "HugePages require cpu or memory"));
+        problems.push(FieldError::forbidden(
+            path,
+            "HugePages require cpu or memory",
+        ));
     }
 }
 
@@ -42,7 +47,8 @@ fn name(name: &str, path: &str, problems: &mut Problems) {
     let known = wrong.is_empty();
     each(path, &value, wrong, problems);
     if !name.contains('/') {
-        let of_containers = matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge_page(name);
+        let of_containers =
+            matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge_page(name);
         let of_quotas = matches!(
             name,
             "storage"
@@ -62,17 +68,29 @@ fn name(name: &str, path: &str, problems: &mut Problems) {
                 let words = "must be a standard resource type or fully qualified";
                 problems.push(FieldError::invalid(path, &value, words));
             }
-            problems.push(FieldError::invalid(path, &value, "must be a standard resource for containers"));
+            problems.push(FieldError::invalid(
+                path,
+                &value,
+                "must be a standard resource for containers",
+            ));
         }
     } else if !name.contains("kubernetes.io/") && name.starts_with("requests.") {
-        problems.push(FieldError::invalid(path, &value, "doesn't follow extended resource name standard"));
+        problems.push(FieldError::invalid(
+            path,
+            &value,
+            "doesn't follow extended resource name standard",
+        ));
     }
 }
 
 fn value(name: &str, quantity: &Quantity, path: &str, problems: &mut Problems) {
     let shown = Value::from(quantity.to_string());
     if quantity.is_negative() {
-        problems.push(FieldError::invalid(path, &shown, "must be greater than or equal to 0"));
+        problems.push(FieldError::invalid(
+            path,
+            &shown,
+            "must be greater than or equal to 0",
+        ));
     }
     let extended = name.contains('/') && !name.contains("kubernetes.io/");
     if (extended || is_huge_page(name)) && !quantity.is_whole() {
@@ -80,8 +98,17 @@ fn value(name: &str, quantity: &Quantity, path: &str, problems: &mut Problems) {
     }
 }
 
-fn within_limit(name: &str, quantity: &Quantity, limits: &Value, path: &str, problems: &mut Problems) {
-    let limit = limits.get(name).and_then(Value::as_str).and_then(|limit| Quantity::parse(limit).ok());
+fn within_limit(
+    name: &str,
+    quantity: &Quantity,
+    limits: &Value,
+    path: &str,
+    problems: &mut Problems,
+) {
+    let limit = limits
+        .get(name)
+        .and_then(Value::as_str)
+        .and_then(|limit| Quantity::parse(limit).ok());
     let words = match &limit {
         None if may_overcommit(name) => return,
         None => {
@@ -91,20 +118,30 @@ fn within_limit(name: &str, quantity: &Quantity, limits: &Value, path: &str, pro
         Some(limit) if quantity != limit && !may_overcommit(name) => {
             format!("must be equal to {name} limit of {limit}")
         }
-        Some(limit) if quantity > limit => format!("must be less than or equal to {name} limit of {limit}"),
+        Some(limit) if quantity > limit => {
+            format!("must be less than or equal to {name} limit of {limit}")
+        }
         Some(_) => return,
     };
-    problems.push(FieldError::invalid(format!("{path}.requests"), &quantity.to_string().into(), words));
+    problems.push(FieldError::invalid(
+        format!("{path}.requests"),
+        &quantity.to_string().into(),
+        words,
+    ));
 }
 
 /// `Guaranteed` where every container's limits of CPU and memory are what it asks for, `BestEffort` where none asks.
 pub(in crate::pocket::rest) fn quality_of_service(spec: &Value) -> &'static str {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|field| super::array(&spec[field]));
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|field| super::array(&spec[field]));
     let (mut asked, mut guaranteed) = (false, true);
     for container in containers {
         let amount = |list: &str, name: &str| {
             let value = container["resources"][list][name].as_str();
-            value.and_then(|v| Quantity::parse(v).ok()).filter(|q| !q.is_zero() && !q.is_negative())
+            value
+                .and_then(|v| Quantity::parse(v).ok())
+                .filter(|q| !q.is_zero() && !q.is_negative())
         };
         for name in ["cpu", "memory"] {
             let (limit, request) = (amount("limits", name), amount("requests", name));
@@ -130,9 +167,15 @@ mod tests {
         let said = |requirements: Value| {
             let mut problems = Vec::new();
             super::requirements(&requirements, "r", &mut problems);
-            problems.into_iter().map(|p| p.to_string()).collect::<Vec<_>>()
+            problems
+                .into_iter()
+                .map(|p| p.to_string())
+                .collect::<Vec<_>>()
         };
-        assert!(said(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1000m", "memory": "1Gi"}})).is_empty());
+        assert!(
+            said(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1000m", "memory": "1Gi"}}))
+                .is_empty()
+        );
         assert_eq!(
             said(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1001m"}})),
             ["r.requests: Invalid value: \"1001m\": must be less than or equal to cpu limit of 1"]

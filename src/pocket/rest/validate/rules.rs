@@ -21,7 +21,11 @@ pub(super) fn text(value: &Value) -> &str {
 
 /// One problem for each message.
 pub(super) fn each(path: &str, value: &Value, messages: Vec<String>, problems: &mut Problems) {
-    problems.extend(messages.into_iter().map(|words| FieldError::invalid(path, value, words)));
+    problems.extend(
+        messages
+            .into_iter()
+            .map(|words| FieldError::invalid(path, value, words)),
+    );
 }
 
 pub(super) fn not_negative(object: &Value, path: &str, problems: &mut Problems) {
@@ -36,7 +40,12 @@ pub(super) fn is_not_negative(value: &Value, path: &str, problems: &mut Problems
 }
 
 /// A value of a closed list; what is left out is another rule's.
-pub(super) fn one_of(value: &Value, known: &[&str], path: impl Into<String>, problems: &mut Problems) {
+pub(super) fn one_of(
+    value: &Value,
+    known: &[&str],
+    path: impl Into<String>,
+    problems: &mut Problems,
+) {
     match value.as_str() {
         None => {}
         Some("") => problems.push(FieldError::required(path, "")),
@@ -63,8 +72,16 @@ pub(super) fn subdomain(value: &Value, path: &str, problems: &mut Problems) {
 
 pub(super) fn port_number(port: &Value, path: &str, problems: &mut Problems) {
     if !port.as_i64().is_some_and(|n| (1..=65535).contains(&n)) {
-        let shown = if port.is_null() { &Value::from(0) } else { port };
-        problems.push(FieldError::invalid(path, shown, "must be between 1 and 65535, inclusive"));
+        let shown = if port.is_null() {
+            &Value::from(0)
+        } else {
+            port
+        };
+        problems.push(FieldError::invalid(
+            path,
+            shown,
+            "must be between 1 and 65535, inclusive",
+        ));
     }
 }
 
@@ -79,9 +96,15 @@ pub(super) fn port_name(name: &str) -> Vec<String> {
     add(name.len() > 15, "must be no more than 15 characters");
     let words = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
     add(name.is_empty() || !name.chars().all(known), words);
-    add(!name.chars().any(|c| c.is_ascii_lowercase()), "must contain at least one letter (a-z)");
+    add(
+        !name.chars().any(|c| c.is_ascii_lowercase()),
+        "must contain at least one letter (a-z)",
+    );
     add(name.contains("--"), "must not contain consecutive hyphens");
-    add(name.starts_with('-') || name.ends_with('-'), "must not begin or end with a hyphen");
+    add(
+        name.starts_with('-') || name.ends_with('-'),
+        "must not begin or end with a hyphen",
+    );
     messages
 }
 
@@ -123,7 +146,10 @@ pub(super) fn file_mode(mode: &Value, path: String, problems: &mut Problems) {
 
 /// Kubernetes' name for environment variables since 1.34: printable ASCII without `=`.
 pub(super) fn variable_name(value: &Value, path: &str, problems: &mut Problems) {
-    if !text(value).chars().all(|c| (' '..='~').contains(&c) && c != '=') {
+    if !text(value)
+        .chars()
+        .all(|c| (' '..='~').contains(&c) && c != '=')
+    {
         let words = "a valid environment variable name must consist only of printable ASCII characters other than '='";
         problems.push(FieldError::invalid(path, value, words));
     }
@@ -135,7 +161,11 @@ pub(super) fn data_key(key: &str) -> Vec<String> {
     if key.len() > 253 {
         messages.push("must be no more than 253 characters".to_owned());
     }
-    if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+    if key.is_empty()
+        || !key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    {
         messages.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".to_owned());
     }
     match key {
@@ -168,7 +198,9 @@ pub(in crate::pocket::rest) fn qualified_name(key: &str) -> Vec<String> {
         }
         _ => {
             let words = QUALIFIED.replacen("name part must", "a valid label key must", 1);
-            messages.push(format!("{words} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"));
+            messages.push(format!(
+                "{words} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            ));
             return messages;
         }
     };
@@ -198,11 +230,18 @@ fn is_name_part(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     ends(text.chars().next())
         && ends(text.chars().next_back())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Whether it is an operator of every selector; with whether it has values as it must.
-pub(super) fn is_set_operator(operator: &str, values: &[Value], path: &str, problems: &mut Problems) -> bool {
+pub(super) fn is_set_operator(
+    operator: &str,
+    values: &[Value],
+    path: &str,
+    problems: &mut Problems,
+) -> bool {
     match operator {
         "In" | "NotIn" if values.is_empty() => {
             let words = "must be specified when `operator` is 'In' or 'NotIn'";
@@ -219,14 +258,23 @@ pub(super) fn is_set_operator(operator: &str, values: &[Value], path: &str, prob
 }
 
 pub(super) fn not_an_operator(operator: &Value, path: &str, problems: &mut Problems) {
-    problems.push(FieldError::invalid(format!("{path}.operator"), operator, "not a valid selector operator"));
+    problems.push(FieldError::invalid(
+        format!("{path}.operator"),
+        operator,
+        "not a valid selector operator",
+    ));
 }
 
 /// A selector as workloads have it.
 pub(super) fn label_selector(selector: &Value, path: &str, problems: &mut Problems) {
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         let path = format!("{path}.matchLabels");
-        each(&path, &Value::from(key.as_str()), qualified_name(key), problems);
+        each(
+            &path,
+            &Value::from(key.as_str()),
+            qualified_name(key),
+            problems,
+        );
         each(&path, value, label_value(text(value)), problems);
     }
     for (at, term) in array(&selector["matchExpressions"]).iter().enumerate() {
@@ -235,9 +283,19 @@ pub(super) fn label_selector(selector: &Value, path: &str, problems: &mut Proble
         if !is_set_operator(text(&term["operator"]), values, &path, problems) {
             not_an_operator(&term["operator"], &path, problems);
         }
-        each(&format!("{path}.key"), &term["key"], qualified_name(text(&term["key"])), problems);
+        each(
+            &format!("{path}.key"),
+            &term["key"],
+            qualified_name(text(&term["key"])),
+            problems,
+        );
         for (at, value) in values.iter().enumerate() {
-            each(&format!("{path}.values[{at}]"), value, label_value(text(value)), problems);
+            each(
+                &format!("{path}.values[{at}]"),
+                value,
+                label_value(text(value)),
+                problems,
+            );
         }
     }
 }
@@ -256,13 +314,44 @@ mod tests {
         let long = "a".repeat(64);
         count(
             port_name,
-            &[("http", 0), ("h2-c", 0), ("80", 1), ("this-name-is-too-long", 1), ("A", 2), ("a--b-", 2), ("", 2)],
+            &[
+                ("http", 0),
+                ("h2-c", 0),
+                ("80", 1),
+                ("this-name-is-too-long", 1),
+                ("A", 2),
+                ("a--b-", 2),
+                ("", 2),
+            ],
         );
         count(
             qualified_name,
-            &[("a", 0), ("x.y/A_b", 0), ("a/b/c", 1), ("", 2), ("/a", 1), ("A/b", 1), ("-", 1), (&long, 1), ("a/", 2)],
+            &[
+                ("a", 0),
+                ("x.y/A_b", 0),
+                ("a/b/c", 1),
+                ("", 2),
+                ("/a", 1),
+                ("A/b", 1),
+                ("-", 1),
+                (&long, 1),
+                ("a/", 2),
+            ],
         );
-        count(label_value, &[("", 0), ("1.0", 0), ("-a", 1), ("a b", 1), (&long, 1)]);
-        count(data_key, &[("a.b", 0), ("", 1), (".", 1), ("..a", 1), ("a b", 1), (".a", 0)]);
+        count(
+            label_value,
+            &[("", 0), ("1.0", 0), ("-a", 1), ("a b", 1), (&long, 1)],
+        );
+        count(
+            data_key,
+            &[
+                ("a.b", 0),
+                ("", 1),
+                (".", 1),
+                ("..a", 1),
+                ("a b", 1),
+                (".a", 0),
+            ],
+        );
     }
 }

@@ -20,14 +20,48 @@ pub(super) fn of_pod(spec: &Value, path: &str, problems: &mut Problems) {
     }
     if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
         let words = "ShareProcessNamespace and HostPID cannot both be enabled";
-        problems.push(FieldError::invalid(format!("{path}.shareProcessNamespace"), &true.into(), words));
+        problems.push(FieldError::invalid(
+            format!("{path}.shareProcessNamespace"),
+            &true.into(),
+            words,
+        ));
     }
-    sysctls(array(&context["sysctls"]), &format!("{path}.sysctls"), problems);
-    known(&context["fsGroupChangePolicy"], &["Always", "OnRootMismatch"], &path, "fsGroupChangePolicy", problems);
-    seccomp(&context["seccompProfile"], &format!("{path}.seccompProfile"), problems);
-    app_armor(&context["appArmorProfile"], &format!("{path}.appArmorProfile"), problems);
-    known(&context["supplementalGroupsPolicy"], &["Merge", "Strict"], &path, "supplementalGroupsPolicy", problems);
-    known(&context["seLinuxChangePolicy"], &["MountOption", "Recursive"], &path, "seLinuxChangePolicy", problems);
+    sysctls(
+        array(&context["sysctls"]),
+        &format!("{path}.sysctls"),
+        problems,
+    );
+    known(
+        &context["fsGroupChangePolicy"],
+        &["Always", "OnRootMismatch"],
+        &path,
+        "fsGroupChangePolicy",
+        problems,
+    );
+    seccomp(
+        &context["seccompProfile"],
+        &format!("{path}.seccompProfile"),
+        problems,
+    );
+    app_armor(
+        &context["appArmorProfile"],
+        &format!("{path}.appArmorProfile"),
+        problems,
+    );
+    known(
+        &context["supplementalGroupsPolicy"],
+        &["Merge", "Strict"],
+        &path,
+        "supplementalGroupsPolicy",
+        problems,
+    );
+    known(
+        &context["seLinuxChangePolicy"],
+        &["MountOption", "Recursive"],
+        &path,
+        "seLinuxChangePolicy",
+        problems,
+    );
 }
 
 /// A container's; `own_users` says that its pod has users of its own.
@@ -39,19 +73,37 @@ pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problem
     known(mount, &["Default", "Unmasked"], path, "procMount", problems);
     if mount == "Unmasked" && !own_users {
         let words = "`hostUsers` must be false to use `Unmasked`";
-        problems.push(FieldError::invalid(format!("{path}.procMount"), mount, words));
+        problems.push(FieldError::invalid(
+            format!("{path}.procMount"),
+            mount,
+            words,
+        ));
     }
-    seccomp(&context["seccompProfile"], &format!("{path}.seccompProfile"), problems);
+    seccomp(
+        &context["seccompProfile"],
+        &format!("{path}.seccompProfile"),
+        problems,
+    );
     if context["allowPrivilegeEscalation"] == false {
-        let mut refuse = |words: &str| problems.push(FieldError::invalid(path, &shown(context), words));
+        let mut refuse =
+            |words: &str| problems.push(FieldError::invalid(path, &shown(context), words));
         if context["privileged"] == true {
             refuse("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         }
-        if array(&context["capabilities"]["add"]).iter().any(|c| c == "CAP_SYS_ADMIN") {
-            refuse("cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+        if array(&context["capabilities"]["add"])
+            .iter()
+            .any(|c| c == "CAP_SYS_ADMIN")
+        {
+            refuse(
+                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
+            );
         }
     }
-    app_armor(&context["appArmorProfile"], &format!("{path}.appArmorProfile"), problems);
+    app_armor(
+        &context["appArmorProfile"],
+        &format!("{path}.appArmorProfile"),
+        problems,
+    );
 }
 
 /// Kubernetes shows its own form of it.
@@ -59,8 +111,13 @@ fn shown(context: &Value) -> Value {
     let capabilities = &context["capabilities"];
     let profile = |field: &str| {
         let profile = &context[field];
-        let shown = json!({"Type": profile["type"], "LocalhostProfile": profile["localhostProfile"]});
-        if profile.is_object() { shown } else { Value::Null }
+        let shown =
+            json!({"Type": profile["type"], "LocalhostProfile": profile["localhostProfile"]});
+        if profile.is_object() {
+            shown
+        } else {
+            Value::Null
+        }
     };
     let both = json!({"Add": capabilities["add"], "Drop": capabilities["drop"]});
     json!({
@@ -81,14 +138,25 @@ fn shown(context: &Value) -> Value {
 
 fn known(value: &Value, all: &[&str], path: &str, field: &str, problems: &mut Problems) {
     if value.as_str().is_some_and(|v| !all.contains(&v)) {
-        problems.push(FieldError::not_supported(format!("{path}.{field}"), value, all));
+        problems.push(FieldError::not_supported(
+            format!("{path}.{field}"),
+            value,
+            all,
+        ));
     }
 }
 
 /// Of a user or a group.
 fn id(id: &Value, path: &str, problems: &mut Problems) {
-    if id.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
-        problems.push(FieldError::invalid(path, id, "must be between 0 and 2147483647, inclusive"));
+    if id
+        .as_i64()
+        .is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n))
+    {
+        problems.push(FieldError::invalid(
+            path,
+            id,
+            "must be between 0 and 2147483647, inclusive",
+        ));
     }
 }
 
@@ -129,12 +197,19 @@ fn seccomp(profile: &Value, path: &str, problems: &mut Problems) {
     let path = format!("{path}.localhostProfile");
     if profile["type"] == "Localhost" {
         match local.is_null() {
-            true => problems.push(FieldError::required(path, "must be set when seccomp type is Localhost")),
+            true => problems.push(FieldError::required(
+                path,
+                "must be set when seccomp type is Localhost",
+            )),
             false => local_path(local, &path, false, problems),
         }
     } else if !local.is_null() {
         let shown = json!({"Type": text(&profile["type"]), "LocalhostProfile": local});
-        problems.push(FieldError::invalid(path, &shown, "can only be set when seccomp type is Localhost"));
+        problems.push(FieldError::invalid(
+            path,
+            &shown,
+            "can only be set when seccomp type is Localhost",
+        ));
     }
 }
 
@@ -148,18 +223,32 @@ fn app_armor(profile: &Value, path: &str, problems: &mut Problems) {
         "Localhost" => {
             let name = text(local);
             if name.trim().len() != name.len() {
-                problems.push(FieldError::invalid(place, local, "must not be padded with whitespace"));
+                problems.push(FieldError::invalid(
+                    place,
+                    local,
+                    "must not be padded with whitespace",
+                ));
             } else if name.is_empty() {
-                problems.push(FieldError::required(place, "must be set when AppArmor type is Localhost"));
+                problems.push(FieldError::required(
+                    place,
+                    "must be set when AppArmor type is Localhost",
+                ));
             } else if name.len() > 4095 {
                 problems.push(FieldError::too_long(place, 4095));
             }
         }
         "RuntimeDefault" | "Unconfined" if !local.is_null() => {
-            problems.push(FieldError::invalid(place, local, "can only be set when AppArmor type is Localhost"));
+            problems.push(FieldError::invalid(
+                place,
+                local,
+                "can only be set when AppArmor type is Localhost",
+            ));
         }
         "RuntimeDefault" | "Unconfined" => {}
-        "" => problems.push(FieldError::required(kind, "type is required when appArmorProfile is set")),
+        "" => problems.push(FieldError::required(
+            kind,
+            "type is required when appArmorProfile is set",
+        )),
         _ => problems.push(FieldError::not_supported(kind, &profile["type"], &PROFILES)),
     }
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, dns_label, each, one_of, port_number, port_number_or_name, protocol, qualified_name, required, subdomain,
-    text,
+    Problems, dns_label, each, one_of, port_number, port_number_or_name, protocol, qualified_name,
+    required, subdomain, text,
 };
 use super::{array, network, pod};
 
@@ -22,11 +22,18 @@ pub(super) fn check(object: &Value, problems: &mut Problems) {
     match kind {
         "LoadBalancer" | "NodePort" if headless => {
             let words = format!("may not be set to 'None' for {kind} services");
-            problems.push(FieldError::invalid("spec.clusterIPs[0]", &spec["clusterIP"], words));
+            problems.push(FieldError::invalid(
+                "spec.clusterIPs[0]",
+                &spec["clusterIP"],
+                words,
+            ));
         }
         "ExternalName" => {
             if !text(&spec["clusterIP"]).is_empty() {
-                problems.push(FieldError::forbidden("spec.clusterIPs", "may not be set for ExternalName services"));
+                problems.push(FieldError::forbidden(
+                    "spec.clusterIPs",
+                    "may not be set for ExternalName services",
+                ));
             }
             let name = text(&spec["externalName"]);
             match name.strip_suffix('.').unwrap_or(name) {
@@ -37,9 +44,16 @@ pub(super) fn check(object: &Value, problems: &mut Problems) {
         _ => {}
     }
     let address = text(&spec["clusterIP"]);
-    if !matches!(address, "" | "None") && kind != "ExternalName" && address.parse::<std::net::IpAddr>().is_err() {
+    if !matches!(address, "" | "None")
+        && kind != "ExternalName"
+        && address.parse::<std::net::IpAddr>().is_err()
+    {
         let words = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        problems.push(FieldError::invalid("spec.clusterIPs[0]", &spec["clusterIP"], words));
+        problems.push(FieldError::invalid(
+            "spec.clusterIPs[0]",
+            &spec["clusterIP"],
+            words,
+        ));
     }
     self::ports(ports, problems);
     pod::labels(&spec["selector"], "spec.selector", problems);
@@ -76,12 +90,21 @@ fn families(spec: &Value, problems: &mut Problems) {
         }
     }
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of(&spec["ipFamilyPolicy"], &policies, "spec.ipFamilyPolicy", problems);
+    one_of(
+        &spec["ipFamilyPolicy"],
+        &policies,
+        "spec.ipFamilyPolicy",
+        problems,
+    );
     let all = &spec["clusterIPs"];
     if let (Some(first), false) = (array(all).first(), text(&spec["clusterIP"]).is_empty())
         && *first != spec["clusterIP"]
     {
-        problems.push(FieldError::invalid("spec.clusterIPs", all, "first value must match `clusterIP`"));
+        problems.push(FieldError::invalid(
+            "spec.clusterIPs",
+            all,
+            "first value must match `clusterIP`",
+        ));
     }
 }
 
@@ -103,13 +126,23 @@ fn ports(ports: &[Value], problems: &mut Problems) {
         protocol(&port["protocol"], format!("{path}.protocol"), problems);
         port_number_or_name(&port["targetPort"], &format!("{path}.targetPort"), problems);
         if let Some(name) = port["appProtocol"].as_str() {
-            each(&format!("{path}.appProtocol"), &port["appProtocol"], qualified_name(name), problems);
+            each(
+                &format!("{path}.appProtocol"),
+                &port["appProtocol"],
+                qualified_name(name),
+                problems,
+            );
         }
     }
 }
 
 fn affinity(spec: &Value, problems: &mut Problems) {
-    one_of(&spec["sessionAffinity"], &["ClientIP", "None"], "spec.sessionAffinity", problems);
+    one_of(
+        &spec["sessionAffinity"],
+        &["ClientIP", "None"],
+        "spec.sessionAffinity",
+        problems,
+    );
     let config = &spec["sessionAffinityConfig"];
     match text(&spec["sessionAffinity"]) {
         "None" if config.is_object() => {
@@ -120,7 +153,11 @@ fn affinity(spec: &Value, problems: &mut Problems) {
             let path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
             let seconds = &config["clientIP"]["timeoutSeconds"];
             if seconds.as_i64().is_some_and(|n| !(1..=86400).contains(&n)) {
-                problems.push(FieldError::invalid(path, seconds, "must be greater than 0 and less than 86400"));
+                problems.push(FieldError::invalid(
+                    path,
+                    seconds,
+                    "must be greater than 0 and less than 86400",
+                ));
             }
         }
         _ => {}
@@ -132,11 +169,15 @@ fn uniqueness(kind: &str, ports: &[Value], problems: &mut Problems) {
     for (at, port) in ports.iter().enumerate() {
         if kind == "ClusterIP" && node_port(port) != 0 {
             let words = "may not be used when `type` is 'ClusterIP'";
-            problems.push(FieldError::forbidden(format!("spec.ports[{at}].nodePort"), words));
+            problems.push(FieldError::forbidden(
+                format!("spec.ports[{at}].nodePort"),
+                words,
+            ));
         }
     }
     for (at, port) in ports.iter().enumerate() {
-        let same = |other: &Value| other["protocol"] == port["protocol"] && other["port"] == port["port"];
+        let same =
+            |other: &Value| other["protocol"] == port["protocol"] && other["port"] == port["port"];
         if ports[..at].iter().any(same) {
             // Kubernetes shows its own form of the key.
             let key = json!({
@@ -150,36 +191,69 @@ fn uniqueness(kind: &str, ports: &[Value], problems: &mut Problems) {
 
 fn traffic(spec: &Value, kind: &str, problems: &mut Problems) {
     let outside = &spec["externalTrafficPolicy"];
-    let accessible =
-        matches!(kind, "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && !array(&spec["externalIPs"]).is_empty());
+    let accessible = matches!(kind, "NodePort" | "LoadBalancer")
+        || (kind == "ClusterIP" && !array(&spec["externalIPs"]).is_empty());
     if accessible {
-        one_of(outside, &["Cluster", "Local"], "spec.externalTrafficPolicy", problems);
+        one_of(
+            outside,
+            &["Cluster", "Local"],
+            "spec.externalTrafficPolicy",
+            problems,
+        );
     } else if !text(outside).is_empty() {
         let words = "may only be set for externally-accessible services";
-        problems.push(FieldError::invalid("spec.externalTrafficPolicy", outside, words));
+        problems.push(FieldError::invalid(
+            "spec.externalTrafficPolicy",
+            outside,
+            words,
+        ));
     }
     let inside = &spec["internalTrafficPolicy"];
-    if inside.as_str().is_some_and(|p| !matches!(p, "Cluster" | "Local")) {
-        problems.push(FieldError::not_supported("spec.internalTrafficPolicy", inside, &["Cluster", "Local"]));
+    if inside
+        .as_str()
+        .is_some_and(|p| !matches!(p, "Cluster" | "Local"))
+    {
+        problems.push(FieldError::not_supported(
+            "spec.internalTrafficPolicy",
+            inside,
+            &["Cluster", "Local"],
+        ));
     }
     let ranges = !array(&spec["loadBalancerSourceRanges"]).is_empty();
     if ranges && kind != "LoadBalancer" {
         let words = "may only be used when `type` is 'LoadBalancer'";
-        problems.push(FieldError::forbidden("spec.LoadBalancerSourceRanges", words));
+        problems.push(FieldError::forbidden(
+            "spec.LoadBalancerSourceRanges",
+            words,
+        ));
     } else {
         for (at, range) in array(&spec["loadBalancerSourceRanges"]).iter().enumerate() {
-            network::range(&text(range).trim().into(), &format!("spec.LoadBalancerSourceRanges[{at}]"), problems);
+            network::range(
+                &text(range).trim().into(),
+                &format!("spec.LoadBalancerSourceRanges[{at}]"),
+                problems,
+            );
         }
     }
     let health = &spec["healthCheckNodePort"];
     if health.as_i64().is_some_and(|n| n != 0) && (kind != "LoadBalancer" || *outside != "Local") {
-        let words = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        problems.push(FieldError::invalid("spec.healthCheckNodePort", health, words));
+        let words =
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        problems.push(FieldError::invalid(
+            "spec.healthCheckNodePort",
+            health,
+            words,
+        ));
     }
     let class = &spec["loadBalancerClass"];
     if !class.is_null() {
         if kind == "LoadBalancer" {
-            each("spec.loadBalancerClass", class, qualified_name(text(class)), problems);
+            each(
+                "spec.loadBalancerClass",
+                class,
+                qualified_name(text(class)),
+                problems,
+            );
         } else {
             let words = "may only be used when `type` is 'LoadBalancer'";
             problems.push(FieldError::forbidden("spec.loadBalancerClass", words));
@@ -188,6 +262,10 @@ fn traffic(spec: &Value, kind: &str, problems: &mut Problems) {
     let known = ["PreferClose", "PreferSameZone", "PreferSameNode"];
     let distribution = &spec["trafficDistribution"];
     if distribution.as_str().is_some_and(|d| !known.contains(&d)) {
-        problems.push(FieldError::not_supported("spec.trafficDistribution", distribution, &known));
+        problems.push(FieldError::not_supported(
+            "spec.trafficDistribution",
+            distribution,
+            &known,
+        ));
     }
 }

@@ -24,16 +24,28 @@ pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldE
     let policy = &spec["podManagementPolicy"];
     if *policy != "OrderedReady" && *policy != "Parallel" {
         let words = "must be 'OrderedReady' or 'Parallel'";
-        problems.push(FieldError::invalid("spec.podManagementPolicy", policy, words));
+        problems.push(FieldError::invalid(
+            "spec.podManagementPolicy",
+            policy,
+            words,
+        ));
     }
     update_strategy(object, problems);
     for field in ["whenDeleted", "whenScaled"] {
         let policy = &spec["persistentVolumeClaimRetentionPolicy"][field];
         if *policy != "Retain" && *policy != "Delete" {
-            problems.push(FieldError::not_supported(format!("{RETENTION}.{field}"), policy, &["Retain", "Delete"]));
+            problems.push(FieldError::not_supported(
+                format!("{RETENTION}.{field}"),
+                policy,
+                &["Retain", "Delete"],
+            ));
         }
     }
-    for field in ["spec.replicas", "spec.minReadySeconds", "spec.ordinals.start"] {
+    for field in [
+        "spec.replicas",
+        "spec.minReadySeconds",
+        "spec.ordinals.start",
+    ] {
         not_negative(object, field, problems);
     }
     let service = spec["serviceName"].as_str().unwrap_or_default();
@@ -64,18 +76,32 @@ fn update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
     // Kubernetes shows its own form of the whole.
     let rolling = match &strategy["rollingUpdate"] {
         Value::Null => Value::Null,
-        rolling => json!({"Partition": rolling["partition"].as_i64().unwrap_or(0), "MaxUnavailable": null}),
+        rolling => {
+            json!({"Partition": rolling["partition"].as_i64().unwrap_or(0), "MaxUnavailable": null})
+        }
     };
     match strategy["type"].as_str() {
-        Some("RollingUpdate") => not_negative(object, "spec.updateStrategy.rollingUpdate.partition", problems),
+        Some("RollingUpdate") => not_negative(
+            object,
+            "spec.updateStrategy.rollingUpdate.partition",
+            problems,
+        ),
         Some("OnDelete") if rolling.is_null() => {}
         Some("OnDelete") => {
             let words = "only allowed for updateStrategy 'RollingUpdate'";
-            problems.push(FieldError::invalid(format!("{PATH}.rollingUpdate"), &rolling, words));
+            problems.push(FieldError::invalid(
+                format!("{PATH}.rollingUpdate"),
+                &rolling,
+                words,
+            ));
         }
         _ => {
             let shown = json!({"Type": strategy["type"], "RollingUpdate": rolling});
-            problems.push(FieldError::invalid(PATH, &shown, "must be 'RollingUpdate' or 'OnDelete'"));
+            problems.push(FieldError::invalid(
+                PATH,
+                &shown,
+                "must be 'RollingUpdate' or 'OnDelete'",
+            ));
         }
     }
 }

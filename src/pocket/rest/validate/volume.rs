@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::super::quantity::Quantity;
-use super::rules::{Problems, dns_label, file_mode, local_path, no_steps_back, one_of, required, subdomain, text};
+use super::rules::{
+    Problems, dns_label, file_mode, local_path, no_steps_back, one_of, required, subdomain, text,
+};
 use super::{array, container};
 
 /// Every sort that Kubernetes knows, in its order.
@@ -40,11 +42,24 @@ const SOURCES: [&str; 30] = [
     "ephemeral",
     "image",
 ];
-const HOST_PATH_TYPES: [&str; 8] =
-    ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+const HOST_PATH_TYPES: [&str; 8] = [
+    "",
+    "BlockDevice",
+    "CharDevice",
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+];
 /// What a file of the downward API may hold.
-const FIELDS: [&str; 5] =
-    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+const FIELDS: [&str; 5] = [
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+];
 
 /// Answers with the names of those that are as they should be: only these can be mounted.
 pub(super) fn check<'a>(volumes: &'a [Value], path: &str, problems: &mut Problems) -> Vec<&'a str> {
@@ -58,7 +73,10 @@ pub(super) fn check<'a>(volumes: &'a [Value], path: &str, problems: &mut Problem
             dns_label(&volume["name"], &format!("{path}.name"), problems);
         }
         if names.contains(&name) {
-            problems.push(FieldError::duplicate(format!("{path}.name"), &volume["name"]));
+            problems.push(FieldError::duplicate(
+                format!("{path}.name"),
+                &volume["name"],
+            ));
         }
         if problems.len() == before {
             names.push(name);
@@ -75,7 +93,10 @@ fn source(volume: &Value, path: &str, problems: &mut Problems) {
             continue;
         }
         if !first {
-            problems.push(FieldError::forbidden(path, "may not specify more than 1 volume type"));
+            problems.push(FieldError::forbidden(
+                path,
+                "may not specify more than 1 volume type",
+            ));
             continue;
         }
         first = false;
@@ -89,7 +110,9 @@ fn source(volume: &Value, path: &str, problems: &mut Problems) {
 fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
     match kind {
         "emptyDir" => {
-            let limit = source["sizeLimit"].as_str().and_then(|l| Quantity::parse(l).ok());
+            let limit = source["sizeLimit"]
+                .as_str()
+                .and_then(|l| Quantity::parse(l).ok());
             if limit.is_some_and(|l| l.is_negative()) {
                 let words = "SizeLimit field must be a valid resource quantity";
                 problems.push(FieldError::forbidden(format!("{path}.sizeLimit"), words));
@@ -100,19 +123,38 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
                 return;
             }
             no_steps_back(&source["path"], &format!("{path}.path"), problems);
-            if source["type"].as_str().is_some_and(|t| !HOST_PATH_TYPES.contains(&t)) {
+            if source["type"]
+                .as_str()
+                .is_some_and(|t| !HOST_PATH_TYPES.contains(&t))
+            {
                 let path = format!("{path}.type");
-                problems.push(FieldError::not_supported(path, &source["type"], &HOST_PATH_TYPES));
+                problems.push(FieldError::not_supported(
+                    path,
+                    &source["type"],
+                    &HOST_PATH_TYPES,
+                ));
             }
         }
         "secret" | "configMap" => {
-            let name = if kind == "secret" { "secretName" } else { "name" };
+            let name = if kind == "secret" {
+                "secretName"
+            } else {
+                "name"
+            };
             required(&source[name], format!("{path}.{name}"), problems);
-            file_mode(&source["defaultMode"], format!("{path}.defaultMode"), problems);
+            file_mode(
+                &source["defaultMode"],
+                format!("{path}.defaultMode"),
+                problems,
+            );
             items(source, path, problems);
         }
         "downwardAPI" => {
-            file_mode(&source["defaultMode"], format!("{path}.defaultMode"), problems);
+            file_mode(
+                &source["defaultMode"],
+                format!("{path}.defaultMode"),
+                problems,
+            );
             for file in array(&source["items"]) {
                 downward_file(file, path, problems);
             }
@@ -124,18 +166,32 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
         "image" => {
             required(&source["reference"], format!("{path}.reference"), problems);
             let known = ["Always", "IfNotPresent", "Never"];
-            one_of(&source["pullPolicy"], &known, format!("{path}.pullPolicy"), problems);
+            one_of(
+                &source["pullPolicy"],
+                &known,
+                format!("{path}.pullPolicy"),
+                problems,
+            );
         }
         "nfs" => {
             all_required(source, &["server", "path"], path, problems);
             if !text(&source["path"]).starts_with('/') {
                 let given = text(&source["path"]).into();
-                problems.push(FieldError::invalid(format!("{path}.path"), &given, "must be an absolute path"));
+                problems.push(FieldError::invalid(
+                    format!("{path}.path"),
+                    &given,
+                    "must be an absolute path",
+                ));
             }
         }
         "gitRepo" => {
             all_required(source, &["repository"], path, problems);
-            local_path(&source["directory"], &format!("{path}.directory"), false, problems);
+            local_path(
+                &source["directory"],
+                &format!("{path}.directory"),
+                false,
+                problems,
+            );
         }
         "csi" => {
             if required(&source["driver"], format!("{path}.driver"), problems) {
@@ -150,7 +206,10 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
             }
         }
         "ephemeral" if !source["volumeClaimTemplate"].is_object() => {
-            problems.push(FieldError::required(format!("{path}.volumeClaimTemplate"), ""));
+            problems.push(FieldError::required(
+                format!("{path}.volumeClaimTemplate"),
+                "",
+            ));
         }
         "fc" => fibre_channel(source, path, problems),
         "iscsi" => iscsi(source, path, problems),
@@ -165,13 +224,22 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
         "glusterfs" => all_required(source, &["endpoints", "path"], path, problems),
         "azureFile" => all_required(source, &["secretName", "shareName"], path, problems),
         "gcePersistentDisk" => all_required(source, &["pdName"], path, problems),
-        "awsElasticBlockStore" | "cinder" | "portworxVolume" => all_required(source, &["volumeID"], path, problems),
+        "awsElasticBlockStore" | "cinder" | "portworxVolume" => {
+            all_required(source, &["volumeID"], path, problems)
+        }
         "vsphereVolume" => all_required(source, &["volumePath"], path, problems),
         "photonPersistentDisk" => all_required(source, &["pdID"], path, problems),
         "flexVolume" => {
             all_required(source, &["driver"], path, problems);
-            for key in source["options"].as_object().into_iter().flat_map(|map| map.keys()) {
-                let space = format!(".{}", key.split('/').next().unwrap_or_default().to_lowercase());
+            for key in source["options"]
+                .as_object()
+                .into_iter()
+                .flat_map(|map| map.keys())
+            {
+                let space = format!(
+                    ".{}",
+                    key.split('/').next().unwrap_or_default().to_lowercase()
+                );
                 if space.ends_with(".kubernetes.io") || space.ends_with(".k8s.io") {
                     let words = "kubernetes.io and k8s.io namespaces are reserved";
                     let path = format!("{path}.options[{key}]");
@@ -191,9 +259,16 @@ fn all_required(source: &Value, fields: &[&str], path: &str, problems: &mut Prob
 }
 
 fn unit_number(source: &Value, path: &str, problems: &mut Problems) {
-    if source["lun"].as_i64().is_some_and(|n| !(0..=255).contains(&n)) {
+    if source["lun"]
+        .as_i64()
+        .is_some_and(|n| !(0..=255).contains(&n))
+    {
         let words = "must be between 0 and 255, inclusive";
-        problems.push(FieldError::invalid(format!("{path}.lun"), &source["lun"], words));
+        problems.push(FieldError::invalid(
+            format!("{path}.lun"),
+            &source["lun"],
+            words,
+        ));
     }
 }
 
@@ -201,7 +276,10 @@ fn fibre_channel(source: &Value, path: &str, problems: &mut Problems) {
     let (targets, wide) = (array(&source["targetWWNs"]), array(&source["wwids"]));
     let field = format!("{path}.targetWWNs");
     if targets.is_empty() && wide.is_empty() {
-        problems.push(FieldError::required(field, "must specify either targetWWNs or wwids, but not both"));
+        problems.push(FieldError::required(
+            field,
+            "must specify either targetWWNs or wwids, but not both",
+        ));
     } else if !targets.is_empty() && !wide.is_empty() {
         let words = "targetWWNs and wwids can not be specified simultaneously";
         problems.push(FieldError::invalid(field, &source["targetWWNs"], words));
@@ -219,10 +297,16 @@ fn fibre_channel(source: &Value, path: &str, problems: &mut Problems) {
 fn iscsi(source: &Value, path: &str, problems: &mut Problems) {
     all_required(source, &["targetPortal"], path, problems);
     if required(&source["iqn"], format!("{path}.iqn"), problems)
-        && !["iqn", "eui", "naa"].iter().any(|form| text(&source["iqn"]).starts_with(form))
+        && !["iqn", "eui", "naa"]
+            .iter()
+            .any(|form| text(&source["iqn"]).starts_with(form))
     {
         let words = "must be valid format starting with iqn, eui, or naa";
-        problems.push(FieldError::invalid(format!("{path}.iqn"), &source["iqn"], words));
+        problems.push(FieldError::invalid(
+            format!("{path}.iqn"),
+            &source["iqn"],
+            words,
+        ));
     }
     unit_number(source, path, problems);
     let secured = source["chapAuthDiscovery"] == true || source["chapAuthSession"] == true;
@@ -252,15 +336,27 @@ fn downward_file(file: &Value, path: &str, problems: &mut Problems) {
             problems.push(FieldError::invalid(path, &"resource".into(), words));
         }
     } else if resource.is_object() {
-        container::resource_reference(resource, &format!("{path}.resourceFieldRef"), true, problems);
+        container::resource_reference(
+            resource,
+            &format!("{path}.resourceFieldRef"),
+            true,
+            problems,
+        );
     } else {
-        problems.push(FieldError::required(path, "one of fieldRef and resourceFieldRef is required"));
+        problems.push(FieldError::required(
+            path,
+            "one of fieldRef and resourceFieldRef is required",
+        ));
     }
     file_mode(&file["mode"], format!("{path}.mode"), problems);
 }
 
 fn projected(volume: &Value, path: &str, problems: &mut Problems) {
-    file_mode(&volume["defaultMode"], format!("{path}.defaultMode"), problems);
+    file_mode(
+        &volume["defaultMode"],
+        format!("{path}.defaultMode"),
+        problems,
+    );
     let mut paths: Vec<&str> = Vec::new();
     for (at, source) in array(&volume["sources"]).iter().enumerate() {
         let own = format!("{path}.sources[{at}]");
@@ -275,14 +371,26 @@ fn projected(volume: &Value, path: &str, problems: &mut Problems) {
             required(&of_kind["name"], format!("{own}.name"), problems);
             items(of_kind, &own, problems);
             for item in array(&of_kind["items"]) {
-                once(&mut paths, text(&item["path"]), &of_kind["name"], path, problems);
+                once(
+                    &mut paths,
+                    text(&item["path"]),
+                    &of_kind["name"],
+                    path,
+                    problems,
+                );
             }
         }
         if source["downwardAPI"].is_object() {
             kinds += 1;
             for file in array(&source["downwardAPI"]["items"]) {
                 downward_file(file, &format!("{own}.downwardAPI"), problems);
-                once(&mut paths, text(&file["path"]), &file["path"], path, problems);
+                once(
+                    &mut paths,
+                    text(&file["path"]),
+                    &file["path"],
+                    path,
+                    problems,
+                );
             }
         }
         let token = &source["serviceAccountToken"];
@@ -299,18 +407,31 @@ fn projected(volume: &Value, path: &str, problems: &mut Problems) {
             }
         }
         if kinds > 1 {
-            problems.push(FieldError::forbidden(own, "may not specify more than 1 volume type per source"));
+            problems.push(FieldError::forbidden(
+                own,
+                "may not specify more than 1 volume type per source",
+            ));
         }
     }
 }
 
 /// Two sources of one volume put no two files into one place.
-fn once<'a>(paths: &mut Vec<&'a str>, place: &'a str, shown: &Value, path: &str, problems: &mut Problems) {
+fn once<'a>(
+    paths: &mut Vec<&'a str>,
+    place: &'a str,
+    shown: &Value,
+    path: &str,
+    problems: &mut Problems,
+) {
     if place.is_empty() {
         return;
     }
     if paths.contains(&place) {
-        problems.push(FieldError::invalid(path, shown, "conflicting duplicate paths"));
+        problems.push(FieldError::invalid(
+            path,
+            shown,
+            "conflicting duplicate paths",
+        ));
     }
     paths.push(place);
 }

@@ -13,9 +13,16 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec
         not_negative(object, field, problems);
     }
     let deadline = &spec["progressDeadlineSeconds"];
-    if deadline.as_i64().is_some_and(|d| d <= spec["minReadySeconds"].as_i64().unwrap_or(0)) {
+    if deadline
+        .as_i64()
+        .is_some_and(|d| d <= spec["minReadySeconds"].as_i64().unwrap_or(0))
+    {
         let words = "must be greater than minReadySeconds";
-        problems.push(FieldError::invalid("spec.progressDeadlineSeconds", deadline, words));
+        problems.push(FieldError::invalid(
+            "spec.progressDeadlineSeconds",
+            deadline,
+            words,
+        ));
     }
     let strategy = &spec["strategy"];
     match strategy["type"].as_str() {
@@ -46,19 +53,25 @@ fn rolling(rolling: &Value, problems: &mut Vec<FieldError>) {
                 }
                 n
             }
-            (None, Some(text)) => match text.strip_suffix('%').and_then(|n| n.parse::<u32>().ok()) {
-                Some(percent) => {
-                    if percent > 100 && field == "maxUnavailable" {
-                        problems.push(FieldError::invalid(path, value, "must not be greater than 100%"));
+            (None, Some(text)) => {
+                match text.strip_suffix('%').and_then(|n| n.parse::<u32>().ok()) {
+                    Some(percent) => {
+                        if percent > 100 && field == "maxUnavailable" {
+                            problems.push(FieldError::invalid(
+                                path,
+                                value,
+                                "must not be greater than 100%",
+                            ));
+                        }
+                        percent.into()
                     }
-                    percent.into()
+                    None => {
+                        let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+                        problems.push(FieldError::invalid(path, value, words));
+                        1
+                    }
                 }
-                None => {
-                    let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-                    problems.push(FieldError::invalid(path, value, words));
-                    1
-                }
-            },
+            }
             _ => 1,
         }
     };
@@ -102,7 +115,11 @@ pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError
         let before = problems.len();
         label_selector(selector, "spec.selector", problems);
         if problems.len() > before {
-            problems.push(FieldError::invalid("spec.selector", selector, "invalid label selector"));
+            problems.push(FieldError::invalid(
+                "spec.selector",
+                selector,
+                "invalid label selector",
+            ));
         } else if !selects(selector, &template["metadata"]["labels"]) {
             unmatched(template, problems);
         }
@@ -110,24 +127,43 @@ pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError
     pod::template(template, "spec.template", problems);
     let policy = &template["spec"]["restartPolicy"];
     if policy.as_str().is_some_and(|p| p != "Always") {
-        problems.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &["Always"]));
+        problems.push(FieldError::not_supported(
+            "spec.template.spec.restartPolicy",
+            policy,
+            &["Always"],
+        ));
     }
     if !template["spec"]["activeDeadlineSeconds"].is_null() {
         // Of a Deployment Kubernetes says ReplicaSet too.
-        let kind = if kind == "statefulset" { "StatefulSet" } else { "ReplicaSet" };
+        let kind = if kind == "statefulset" {
+            "StatefulSet"
+        } else {
+            "ReplicaSet"
+        };
         let words = format!("activeDeadlineSeconds in {kind} is not Supported");
-        problems.push(FieldError::forbidden("spec.template.spec.activeDeadlineSeconds", words));
+        problems.push(FieldError::forbidden(
+            "spec.template.spec.activeDeadlineSeconds",
+            words,
+        ));
     }
 }
 
 pub(super) fn unmatched(template: &Value, problems: &mut Vec<FieldError>) {
     let words = "`selector` does not match template `labels`";
-    problems.push(FieldError::invalid("spec.template.metadata.labels", &template["metadata"]["labels"], words));
+    problems.push(FieldError::invalid(
+        "spec.template.metadata.labels",
+        &template["metadata"]["labels"],
+        words,
+    ));
 }
 
 /// Whether a label selector matches labels.
 pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
-    let equal = selector["matchLabels"].as_object().into_iter().flatten().all(|(k, v)| labels.get(k) == Some(v));
+    let equal = selector["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(|(k, v)| labels.get(k) == Some(v));
     equal
         && super::array(&selector["matchExpressions"]).iter().all(|e| {
             let value = e["key"].as_str().and_then(|key| labels.get(key));

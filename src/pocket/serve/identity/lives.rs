@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +108,10 @@ impl Life {
     fn new(now: Timestamp, length: i32) -> Self {
         let at = |by: SignedDuration| now.saturating_add(by).unwrap_or(now);
         // Clocks differ.
-        Self { from: at(-DAY), until: at(days(length)) }
+        Self {
+            from: at(-DAY),
+            until: at(days(length)),
+        }
     }
 
     /// A third of it is left, or it has not begun: the clock was set.
@@ -120,7 +124,9 @@ impl Life {
 impl Kept {
     /// What signs can sign.
     pub(super) fn is_whole(&self) -> bool {
-        self.renewable.as_ref().is_none_or(|r| KeyPair::from_pem(&r.authority_key).is_ok())
+        self.renewable
+            .as_ref()
+            .is_none_or(|r| KeyPair::from_pem(&r.authority_key).is_ok())
     }
 
     /// Certificate and key, PEM.
@@ -150,12 +156,26 @@ pub(super) fn renewed(
     address: Ipv4Addr,
     now: Timestamp,
 ) -> Result<(Kept, Option<Renewed>), rcgen::Error> {
-    let Some(mut kept) = kept else { return Ok((first(address, new_token(), now)?, Some(Renewed::First))) };
+    let Some(mut kept) = kept else {
+        return Ok((first(address, new_token(), now)?, Some(Renewed::First)));
+    };
     let Some(mut renewable) = kept.renewable.take() else {
         let mut next = first(address, kept.token, now)?;
         if kept.address == address {
-            let Kept { authority, certificate, key, .. } = kept;
-            next.shown_before = Some(ending(Shown { authority, certificate, key }, now));
+            let Kept {
+                authority,
+                certificate,
+                key,
+                ..
+            } = kept;
+            next.shown_before = Some(ending(
+                Shown {
+                    authority,
+                    certificate,
+                    key,
+                },
+                now,
+            ));
         }
         return Ok((next, Some(Renewed::TakenOver)));
     };
@@ -193,7 +213,10 @@ fn new_token() -> String {
 }
 
 fn ending<T>(what: T, now: Timestamp) -> Ending<T> {
-    Ending { what, until: now.saturating_add(days(OVERLAP_DAYS)).unwrap_or(now) }
+    Ending {
+        what,
+        until: now.saturating_add(days(OVERLAP_DAYS)).unwrap_or(now),
+    }
 }
 
 /// What has ended goes; by a clock that was set back nothing is good for longer. Whether it is another.
@@ -239,8 +262,14 @@ fn first(address: Ipv4Addr, token: String, now: Timestamp) -> Result<Kept, rcgen
 /// A new certificate of the node's address; never longer than its authority.
 fn sign(kept: &mut Kept, by: &Renewable, now: Timestamp) -> Result<Life, rcgen::Error> {
     let life = Life::new(now, CERTIFICATE_DAYS);
-    let life = Life { until: life.until.min(by.authority.until), ..life };
-    let issuer = Issuer::new(authority(by.authority)?, KeyPair::from_pem(&by.authority_key)?);
+    let life = Life {
+        until: life.until.min(by.authority.until),
+        ..life
+    };
+    let issuer = Issuer::new(
+        authority(by.authority)?,
+        KeyPair::from_pem(&by.authority_key)?,
+    );
     let mut leaf = CertificateParams::new(vec![kept.address.to_string(), "localhost".into()])?;
     leaf.distinguished_name.push(DnType::CommonName, "pocket");
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -254,8 +283,13 @@ fn sign(kept: &mut Kept, by: &Renewable, now: Timestamp) -> Result<Life, rcgen::
 fn authority(life: Life) -> Result<CertificateParams, rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    authority.distinguished_name.push(DnType::CommonName, "graylane pocket");
+    authority.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "graylane pocket");
     valid(&mut authority, life);
     Ok(authority)
 }
@@ -264,7 +298,11 @@ fn authority(life: Life) -> Result<CertificateParams, rcgen::Error> {
 fn valid(certificate: &mut CertificateParams, life: Life) {
     let [from, until] = [life.from, life.until].map(|at| {
         let day = at.to_zoned(TimeZone::UTC).date();
-        rcgen::date_time_ymd(day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs())
+        rcgen::date_time_ymd(
+            day.year().into(),
+            day.month().unsigned_abs(),
+            day.day().unsigned_abs(),
+        )
     });
     (certificate.not_before, certificate.not_after) = (from, until);
 }

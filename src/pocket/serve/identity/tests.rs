@@ -22,14 +22,20 @@ fn later(now: Timestamp, days: i64) -> Timestamp {
 /// Whether a client that trusts these authorities takes what is shown at that time.
 fn trusts(authorities: &str, kept: &Kept, now: Timestamp) -> bool {
     let mut roots = RootCertStore::empty();
-    CertificateDer::pem_slice_iter(authorities.as_bytes()).for_each(|c| roots.add(c.unwrap()).unwrap());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
-        .build()
-        .unwrap();
+    CertificateDer::pem_slice_iter(authorities.as_bytes())
+        .for_each(|c| roots.add(c.unwrap()).unwrap());
+    let verifier = WebPkiServerVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::new(ring::default_provider()),
+    )
+    .build()
+    .unwrap();
     let shown = CertificateDer::from_pem_slice(kept.shown().0.as_bytes()).unwrap();
     let name = ServerName::IpAddress(std::net::IpAddr::from(kept.address).into());
     let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_second().cast_unsigned()));
-    verifier.verify_server_cert(&shown, &[], &name, &[], now).is_ok()
+    verifier
+        .verify_server_cert(&shown, &[], &name, &[], now)
+        .is_ok()
 }
 
 fn kept(identity: &Identity) -> Kept {
@@ -43,27 +49,47 @@ fn all_of_it_ends_and_is_renewed_before() {
     let identity = Identity::at(dir.path(), NODE, begin).unwrap();
     let first = kept(&identity);
     let copied = (identity.authorities().borrow().clone(), identity.token());
-    assert!(trusts(&copied.0, &first, begin) && !trusts(&copied.0, &first, later(begin, 91)), "it ends");
+    assert!(
+        trusts(&copied.0, &first, begin) && !trusts(&copied.0, &first, later(begin, 91)),
+        "it ends"
+    );
     let (mut shown, mut tokens) = (vec![], vec![]);
     for day in 0..800 {
         let now = later(begin, day);
         identity.renew(now).unwrap();
         let (kept, live) = (kept(&identity), identity.live());
-        assert!(trusts(&identity.authorities().borrow(), &kept, now), "day {day}");
+        assert!(
+            trusts(&identity.authorities().borrow(), &kept, now),
+            "day {day}"
+        );
         shown.push(kept.certificate.clone());
         tokens.push(kept.token.clone());
         // A copy of the kubeconfig works until well after the authority and the token in it were renewed.
         if day < 300 {
-            assert!(trusts(&copied.0, &kept, now) && live.tokens.contains(&copied.1), "day {day}");
+            assert!(
+                trusts(&copied.0, &kept, now) && live.tokens.contains(&copied.1),
+                "day {day}"
+            );
         } else if day > 305 {
-            assert!(!live.tokens.contains(&copied.1), "day {day}: no token is without an end");
+            assert!(
+                !live.tokens.contains(&copied.1),
+                "day {day}: no token is without an end"
+            );
         }
         assert!(live.tokens.len() <= 2 && live.tokens[0] == kept.token);
-        assert!(Identity::at(dir.path(), NODE, now).unwrap().token() == kept.token, "as the file has it");
+        assert!(
+            Identity::at(dir.path(), NODE, now).unwrap().token() == kept.token,
+            "as the file has it"
+        );
     }
     shown.dedup();
     tokens.dedup();
-    assert!((12..16).contains(&shown.len()) && (3..5).contains(&tokens.len()), "{} {}", shown.len(), tokens.len());
+    assert!(
+        (12..16).contains(&shown.len()) && (3..5).contains(&tokens.len()),
+        "{} {}",
+        shown.len(),
+        tokens.len()
+    );
 }
 
 #[test]
@@ -83,8 +109,14 @@ fn no_step_of_the_clock_locks_anybody_out() {
     ] {
         let now = at(step);
         identity.renew(now).unwrap();
-        assert!(trusts(&identity.authorities().borrow(), &kept(&identity), now), "{step}");
-        assert!(trusts(&copied.0, &kept(&identity), now), "{step}: the key is the same");
+        assert!(
+            trusts(&identity.authorities().borrow(), &kept(&identity), now),
+            "{step}"
+        );
+        assert!(
+            trusts(&copied.0, &kept(&identity), now),
+            "{step}: the key is the same"
+        );
         assert_eq!(identity.live().tokens.contains(&copied.1), bears, "{step}");
         assert!(!identity.renew(now).unwrap(), "{step}: once is enough");
     }
@@ -99,7 +131,10 @@ fn old(address: Ipv4Addr) -> Kept {
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new(vec![address.to_string(), "localhost".into()]).unwrap();
-    let certificate = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap().pem();
+    let certificate = leaf
+        .signed_by(&key, &Issuer::new(authority, authority_key))
+        .unwrap()
+        .pem();
     let json = serde_json::json!({"address": address, "authority": authority_pem, "certificate": certificate,
         "key": key.serialize_pem(), "token": "of-before"});
     serde_json::from_value(json).unwrap()
@@ -109,7 +144,11 @@ fn old(address: Ipv4Addr) -> Kept {
 fn an_identity_of_before_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let before = old(NODE);
-    std::fs::write(dir.path().join("identity.json"), serde_json::to_vec(&before).unwrap()).unwrap();
+    std::fs::write(
+        dir.path().join("identity.json"),
+        serde_json::to_vec(&before).unwrap(),
+    )
+    .unwrap();
     let begin = at("2026-01-01T00:00:00Z");
     let identity = Identity::at(dir.path(), NODE, begin).unwrap();
     let taken = identity.authorities().borrow().clone();
@@ -117,16 +156,26 @@ fn an_identity_of_before_is_taken_over() {
     for day in [0, 1, 59] {
         let now = later(begin, day);
         identity.renew(now).unwrap();
-        assert!(trusts(&before.authority, &kept(&identity), now) && trusts(&taken, &kept(&identity), now), "day {day}");
+        assert!(
+            trusts(&before.authority, &kept(&identity), now)
+                && trusts(&taken, &kept(&identity), now),
+            "day {day}"
+        );
     }
     let now = later(begin, 61);
     identity.renew(now).unwrap();
-    assert!(trusts(&taken, &kept(&identity), now), "who has read the kubeconfig since goes on");
+    assert!(
+        trusts(&taken, &kept(&identity), now),
+        "who has read the kubeconfig since goes on"
+    );
     assert!(!trusts(&before.authority, &kept(&identity), now));
     for day in 62..400 {
         identity.renew(later(begin, day)).unwrap();
     }
-    assert!(!identity.live().tokens.contains(&"of-before".to_owned()), "its token ends too");
+    assert!(
+        !identity.live().tokens.contains(&"of-before".to_owned()),
+        "its token ends too"
+    );
 }
 
 #[test]
@@ -135,7 +184,11 @@ fn another_address_keeps_the_authority_and_the_token() {
     let begin = at("2026-01-01T00:00:00Z");
     let identity = Identity::at(dir.path(), NODE, begin).unwrap();
     let moved = Identity::at(dir.path(), Ipv4Addr::new(127, 66, 0, 1), begin).unwrap();
-    assert!(trusts(&identity.authorities().borrow(), &kept(&moved), begin));
+    assert!(trusts(
+        &identity.authorities().borrow(),
+        &kept(&moved),
+        begin
+    ));
     assert_eq!(moved.token(), identity.token());
 }
 
@@ -145,12 +198,23 @@ fn what_is_damaged_is_made_anew() {
     let file = dir.path().join("identity.json");
     let now = at("2026-01-01T00:00:00Z");
     let whole = kept(&Identity::at(dir.path(), NODE, now).unwrap());
-    let no_key = Kept { key: "x".into(), ..whole.clone() };
+    let no_key = Kept {
+        key: "x".into(),
+        ..whole.clone()
+    };
     let mut no_authority = whole.clone();
     no_authority.renewable.as_mut().unwrap().authority_key = "x".into();
-    for text in [b"{".to_vec(), serde_json::to_vec(&no_key).unwrap(), serde_json::to_vec(&no_authority).unwrap()] {
+    for text in [
+        b"{".to_vec(),
+        serde_json::to_vec(&no_key).unwrap(),
+        serde_json::to_vec(&no_authority).unwrap(),
+    ] {
         std::fs::write(&file, &text).unwrap();
         let identity = Identity::at(dir.path(), NODE, later(now, 80)).unwrap();
-        assert!(trusts(&identity.authorities().borrow(), &kept(&identity), later(now, 80)));
+        assert!(trusts(
+            &identity.authorities().borrow(),
+            &kept(&identity),
+            later(now, 80)
+        ));
     }
 }

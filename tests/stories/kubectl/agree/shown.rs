@@ -20,13 +20,20 @@ const WIDE: (u16, u16) = (180, 45);
 /// The whole screen, with nothing of its frames.
 pub(super) fn lines(model: &mut Model) -> Vec<String> {
     let (buffer, _) = draw(model, WIDE.0, WIDE.1);
-    let row = |y| (0..WIDE.0).map(|x| buffer[(x, y)].symbol()).collect::<String>().replace(['│', '▌'], " ");
+    let row = |y| {
+        (0..WIDE.0)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect::<String>()
+            .replace(['│', '▌'], " ")
+    };
     (0..WIDE.1).map(row).collect()
 }
 
 /// The words of the row in which `word` is one of the first three.
 fn row<'a>(lines: &'a [String], word: &str) -> Option<Vec<&'a str>> {
-    let mut rows = lines.iter().map(|l| l.split_whitespace().collect::<Vec<_>>());
+    let mut rows = lines
+        .iter()
+        .map(|l| l.split_whitespace().collect::<Vec<_>>());
     rows.find_map(|words| {
         let at = words.iter().take(3).position(|w| *w == word)?;
         Some(words[at..].to_vec())
@@ -34,7 +41,12 @@ fn row<'a>(lines: &'a [String], word: &str) -> Option<Vec<&'a str>> {
 }
 
 /// Everything in which what is drawn differs from what kubectl prints.
-pub(super) fn differ(model: &mut Model, objects: &[Value], printed: &[Row], world: World) -> Vec<String> {
+pub(super) fn differ(
+    model: &mut Model,
+    objects: &[Value],
+    printed: &[Row],
+    world: World,
+) -> Vec<String> {
     let mut out = vec![];
     update(model, Msg::Tick(Timestamp::now()));
     see(model, world);
@@ -53,12 +65,20 @@ pub(super) fn differ(model: &mut Model, objects: &[Value], printed: &[Row], worl
 
 fn says(out: &mut Vec<String>, what: &str, drawn: Option<&str>, kubectl: &str) {
     if drawn != Some(kubectl) {
-        out.push(format!("{what}: kubectl prints {kubectl:?}, drawn is {drawn:?}"));
+        out.push(format!(
+            "{what}: kubectl prints {kubectl:?}, drawn is {drawn:?}"
+        ));
     }
 }
 
 /// The release that is looked at: its name, its phase, its tasks in their order with their signs.
-fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], out: &mut Vec<String>) {
+fn release(
+    model: &mut Model,
+    app: &Value,
+    objects: &[Value],
+    printed: &[Row],
+    out: &mut Vec<String>,
+) {
     let drawn = lines(model);
     let row_of_app = row(&drawn, name(app));
     if row_of_app.is_none() {
@@ -66,15 +86,27 @@ fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], o
     }
     press(model, "3");
     let drawn = lines(model);
-    let Some((looked_at, _)) = model.selected_release().map(|(n, r)| (n.clone(), Arc::clone(r))) else {
+    let Some((looked_at, _)) = model
+        .selected_release()
+        .map(|(n, r)| (n.clone(), Arc::clone(r)))
+    else {
         let any = of_kind(objects, "Release").any(|r| r["spec"]["app"] == app["metadata"]["name"]);
         if any {
-            out.push(format!("{}: kubectl has a release, none is drawn", name(app)));
+            out.push(format!(
+                "{}: kubectl has a release, none is drawn",
+                name(app)
+            ));
         }
         return;
     };
-    let said = of_kind(objects, "Release").find(|r| name(r) == looked_at).unwrap();
-    let head = drawn.iter().find(|l| l.contains(&format!("Rollout {looked_at}"))).cloned().unwrap_or_default();
+    let said = of_kind(objects, "Release")
+        .find(|r| name(r) == looked_at)
+        .unwrap();
+    let head = drawn
+        .iter()
+        .find(|l| l.contains(&format!("Rollout {looked_at}")))
+        .cloned()
+        .unwrap_or_default();
     // What waits for a person is told by what he is asked for, what runs by what it does; the others by their phase.
     let phase = of(printed, "release.graylane.dev", &looked_at)("PHASE").to_lowercase();
     let lower = head.to_lowercase();
@@ -84,11 +116,16 @@ fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], o
         phase => lower.contains(phase),
     };
     if !word {
-        out.push(format!("release {looked_at}: kubectl prints {phase}, drawn is {head}"));
+        out.push(format!(
+            "release {looked_at}: kubectl prints {phase}, drawn is {head}"
+        ));
     }
     let glyphs = model.options.glyphs;
     for task in said["status"]["tasks"].as_array().into_iter().flatten() {
-        let (task_name, phase) = (task["name"].as_str().unwrap(), task["phase"].as_str().unwrap());
+        let (task_name, phase) = (
+            task["name"].as_str().unwrap(),
+            task["phase"].as_str().unwrap(),
+        );
         let sign = match phase {
             "Pending" => glyphs.idle,
             "Waiting" => glyphs.wait,
@@ -110,8 +147,19 @@ fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], o
     }
 }
 
-fn environments(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], out: &mut Vec<String>) {
-    for (n, environment) in app["spec"]["environments"].as_array().unwrap().iter().enumerate() {
+fn environments(
+    model: &mut Model,
+    app: &Value,
+    objects: &[Value],
+    printed: &[Row],
+    out: &mut Vec<String>,
+) {
+    for (n, environment) in app["spec"]["environments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
         if environment["namespace"] != "demo" {
             continue;
         }
@@ -121,17 +169,34 @@ fn environments(model: &mut Model, app: &Value, objects: &[Value], printed: &[Ro
         let drawn = lines(model);
         let status = &app["status"]["environments"][label];
         let words = row(&drawn, label).unwrap_or_default();
-        let ready = of(printed, "deployment.apps", &format!("{}-{label}", name(app)))("READY");
+        let ready = of(
+            printed,
+            "deployment.apps",
+            &format!("{}-{label}", name(app)),
+        )("READY");
         let state = status["state"].as_str().unwrap_or("New");
         let first = if ready == "(no row)" { "-" } else { ready };
         says(out, &format!("{what} READY"), words.get(1).copied(), first);
-        says(out, &format!("{what} lane"), words.get(2).copied(), environment["lane"].as_str().unwrap_or("base"));
+        says(
+            out,
+            &format!("{what} lane"),
+            words.get(2).copied(),
+            environment["lane"].as_str().unwrap_or("base"),
+        );
         // Where nothing was deployed the state stands there, in words.
         let state = if state == "New" { "not" } else { state };
-        let image = status["images"]["backend"].as_str().and_then(|i| i.rsplit(':').next()).unwrap_or(state);
+        let image = status["images"]["backend"]
+            .as_str()
+            .and_then(|i| i.rsplit(':').next())
+            .unwrap_or(state);
         says(out, &format!("{what} image"), words.get(3).copied(), image);
         if let Some(version) = status["version"].as_str() {
-            says(out, &format!("{what} version"), words.get(4).copied(), version);
+            says(
+                out,
+                &format!("{what} version"),
+                words.get(4).copied(),
+                version,
+            );
         }
         press(model, "<enter>");
         pods(model, &what, app, label, objects, printed, out);
@@ -158,10 +223,17 @@ fn pods(
         count += 1;
         let cell = of(printed, "pod", name(pod));
         let Some(words) = row(&drawn, name(pod)) else {
-            out.push(format!("{what}: kubectl prints pod {}, it is not drawn", name(pod)));
+            out.push(format!(
+                "{what}: kubectl prints pod {}, it is not drawn",
+                name(pod)
+            ));
             continue;
         };
-        let born: Timestamp = pod["metadata"]["creationTimestamp"].as_str().unwrap().parse().unwrap();
+        let born: Timestamp = pod["metadata"]["creationTimestamp"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         let restarts = cell("RESTARTS").split(' ').next().unwrap_or_default();
         let tag = at(pod, "metadata/labels/alicloud.service.tag");
         let expected = [
@@ -172,11 +244,19 @@ fn pods(
             ("STATUS", cell("STATUS").to_owned()),
         ];
         for (i, (heading, kubectl)) in expected.iter().enumerate() {
-            says(out, &format!("pod {} {heading}", name(pod)), words.get(i + 1).copied(), kubectl);
+            says(
+                out,
+                &format!("pod {} {heading}", name(pod)),
+                words.get(i + 1).copied(),
+                kubectl,
+            );
         }
     }
     if model.pods().len() != count {
-        out.push(format!("{what}: kubectl has {count} pods, {} are drawn", model.pods().len()));
+        out.push(format!(
+            "{what}: kubectl has {count} pods, {} are drawn",
+            model.pods().len()
+        ));
     }
 }
 
@@ -185,21 +265,42 @@ fn lanes(model: &mut Model, objects: &[Value], printed: &[Row], out: &mut Vec<St
     let glyphs = model.options.glyphs;
     for lane in of_kind(objects, "Lane") {
         let cell = of(printed, "lane.graylane.dev", name(lane));
-        let line = drawn.iter().position(|l| l.split_whitespace().nth(1) == Some(name(lane)));
+        let line = drawn
+            .iter()
+            .position(|l| l.split_whitespace().nth(1) == Some(name(lane)));
         let Some(line) = line else {
             out.push(format!("lane {} is not drawn", name(lane)));
             continue;
         };
         let words: Vec<&str> = drawn[line].split_whitespace().collect();
-        let enabled = if cell("ENABLED") == "true" { glyphs.full } else { glyphs.empty };
+        let enabled = if cell("ENABLED") == "true" {
+            glyphs.full
+        } else {
+            glyphs.empty
+        };
         says(out, "lane ENABLED", words.first().copied(), enabled);
-        says(out, "lane PRIORITY", words.get(2).copied(), &format!("#{}", cell("PRIORITY")));
+        says(
+            out,
+            "lane PRIORITY",
+            words.get(2).copied(),
+            &format!("#{}", cell("PRIORITY")),
+        );
         for app in lane["status"]["apps"].as_array().into_iter().flatten() {
-            let sign = if app["served"] == "gray" { glyphs.full } else { glyphs.empty };
+            let sign = if app["served"] == "gray" {
+                glyphs.full
+            } else {
+                glyphs.empty
+            };
             let cell = format!("{}{sign}", model.facts.short(app["app"].as_str().unwrap()));
-            let found = drawn[line..].iter().take(3).any(|l| l.split_whitespace().any(|w| w == cell));
+            let found = drawn[line..]
+                .iter()
+                .take(3)
+                .any(|l| l.split_whitespace().any(|w| w == cell));
             if !found {
-                out.push(format!("lane {}: kubectl has {app}, {cell} is not drawn", name(lane)));
+                out.push(format!(
+                    "lane {}: kubectl has {app}, {cell} is not drawn",
+                    name(lane)
+                ));
             }
         }
     }

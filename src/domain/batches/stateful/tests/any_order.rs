@@ -13,7 +13,12 @@ use super::{
 
 /// What a manifest may say of the strategy, and the partition that it names.
 fn named() -> impl Strategy<Value = (Value, Option<usize>)> {
-    let of = |p: usize| (json!({"type": "RollingUpdate", "rollingUpdate": {"partition": p}}), Some(p));
+    let of = |p: usize| {
+        (
+            json!({"type": "RollingUpdate", "rollingUpdate": {"partition": p}}),
+            Some(p),
+        )
+    };
     prop_oneof![
         Just((Value::Null, None)),
         Just((json!({"type": "RollingUpdate"}), None)),

@@ -5,7 +5,9 @@
 
 use kube_cel::cel::{
     self,
-    common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr},
+    common::ast::{
+        CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr,
+    },
 };
 use regex::Regex;
 
@@ -18,11 +20,27 @@ pub(super) struct Scope(Vec<(String, Type)>);
 type Checked = Result<Type, String>;
 
 /// The names of types are values, which the library does not have.
-const TYPE_NAMES: [&str; 10] = ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"];
+const TYPE_NAMES: [&str; 10] = [
+    "bool",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "list",
+    "map",
+    "null_type",
+    "type",
+];
 
 impl Scope {
     pub(super) fn new(variables: impl IntoIterator<Item = (&'static str, Type)>) -> Self {
-        Self(variables.into_iter().map(|(name, of)| (name.to_owned(), of)).collect())
+        Self(
+            variables
+                .into_iter()
+                .map(|(name, of)| (name.to_owned(), of))
+                .collect(),
+        )
     }
 
     /// The type of an expression, or what is wrong with it.
@@ -32,7 +50,11 @@ impl Scope {
     }
 
     fn find(&self, name: &str) -> Option<&Type> {
-        self.0.iter().rev().find(|(own, _)| own == name).map(|(_, of)| of)
+        self.0
+            .iter()
+            .rev()
+            .find(|(own, _)| own == name)
+            .map(|(_, of)| of)
     }
 
     fn check(&mut self, expression: &IdedExpr) -> Checked {
@@ -67,7 +89,9 @@ impl Scope {
     fn check_name(&self, name: &str) -> Checked {
         match self.find(name) {
             Some(of) => Ok(of.clone()),
-            None if TYPE_NAMES.contains(&name) => Err(not_evaluated(&format!("the type {name} as a value"))),
+            None if TYPE_NAMES.contains(&name) => {
+                Err(not_evaluated(&format!("the type {name} as a value")))
+            }
             None => Err(undeclared(name)),
         }
     }
@@ -75,13 +99,24 @@ impl Scope {
     fn check_select(&mut self, select: &SelectExpr) -> Checked {
         let field = &select.field;
         let of = match self.check(&select.operand)? {
-            Type::Object(fields) => fields.get(field).cloned().ok_or_else(|| format!("undefined field '{field}'"))?,
+            Type::Object(fields) => fields
+                .get(field)
+                .cloned()
+                .ok_or_else(|| format!("undefined field '{field}'"))?,
             Type::Map(_, values) => *values,
             Type::Dyn | Type::Null => Type::Dyn,
-            Type::Optional(_) => return Err(not_evaluated("the selection of a field of an optional value")),
+            Type::Optional(_) => {
+                return Err(not_evaluated(
+                    "the selection of a field of an optional value",
+                ));
+            }
             other => return Err(format!("type '{other}' does not support field selection")),
         };
-        Ok(if select.test { Type::simple("bool") } else { of })
+        Ok(if select.test {
+            Type::simple("bool")
+        } else {
+            of
+        })
     }
 
     fn check_call(&mut self, call: &CallExpr) -> Checked {
@@ -101,48 +136,78 @@ impl Scope {
 
     /// `math.abs(…)` is no method of a value called `math`.
     fn namespaced(&self, call: &CallExpr) -> Option<String> {
-        let Expr::Ident(space) = &call.target.as_ref()?.expr else { return None };
+        let Expr::Ident(space) = &call.target.as_ref()?.expr else {
+            return None;
+        };
         let name = format!("{space}.{}", call.func_name);
-        (self.find(space).is_none() && (is_declared(&name) || !TYPE_NAMES.contains(&space.as_str()))).then_some(name)
+        (self.find(space).is_none()
+            && (is_declared(&name) || !TYPE_NAMES.contains(&space.as_str())))
+        .then_some(name)
     }
 
-    fn check_overloads(&mut self, name: &str, target: Option<&IdedExpr>, arguments: &[IdedExpr]) -> Checked {
+    fn check_overloads(
+        &mut self,
+        name: &str,
+        target: Option<&IdedExpr>,
+        arguments: &[IdedExpr],
+    ) -> Checked {
         // One table row stands for the four comparisons.
-        let row = if matches!(name, "_<=_" | "_>_" | "_>=_") { "_<_" } else { name };
+        let row = if matches!(name, "_<=_" | "_>_" | "_>=_") {
+            "_<_"
+        } else {
+            name
+        };
         if !is_declared(row) {
             return Err(undeclared(name));
         }
         let receiver = target.map(|t| self.check(t)).transpose()?;
-        let given = arguments.iter().map(|a| self.check(a)).collect::<Result<Vec<_>, _>>()?;
+        let given = arguments
+            .iter()
+            .map(|a| self.check(a))
+            .collect::<Result<Vec<_>, _>>()?;
         check_literals(name, arguments)?;
         let mut fitting: Option<(bool, Type)> = None;
-        for overload in overloads().iter().filter(|o| o.name == row && o.arguments.len() == given.len()) {
+        for overload in overloads()
+            .iter()
+            .filter(|o| o.name == row && o.arguments.len() == given.len())
+        {
             let mut bound = [None, None];
             let on = match (&receiver, &overload.receiver) {
                 (None, None) => true,
                 (Some(of), Some(wanted)) => of.fits(wanted, &mut bound),
                 _ => false,
             };
-            if !on || !given.iter().zip(&overload.arguments).all(|(of, wanted)| of.fits(wanted, &mut bound)) {
+            if !on
+                || !given
+                    .iter()
+                    .zip(&overload.arguments)
+                    .all(|(of, wanted)| of.fits(wanted, &mut bound))
+            {
                 continue;
             }
             let result = overload.result.bind(&bound);
             fitting = Some(match fitting.take() {
                 None => (overload.evaluated, result),
                 // Which one is taken is known only by evaluating.
-                Some((evaluated, other)) => {
-                    (evaluated || overload.evaluated, if other == result { result } else { Type::Dyn })
-                }
+                Some((evaluated, other)) => (
+                    evaluated || overload.evaluated,
+                    if other == result { result } else { Type::Dyn },
+                ),
             });
         }
         match fitting {
             Some((true, result)) => Ok(result),
-            Some((false, _)) => {
-                Err(not_evaluated(&format!("{} of {}", shown(name), listed(receiver.as_ref(), &given))))
-            }
+            Some((false, _)) => Err(not_evaluated(&format!(
+                "{} of {}",
+                shown(name),
+                listed(receiver.as_ref(), &given)
+            ))),
             None => {
                 let given = listed(receiver.as_ref(), &given);
-                Err(format!("found no matching overload for '{}' applied to '{given}'", shown(name)))
+                Err(format!(
+                    "found no matching overload for '{}' applied to '{given}'",
+                    shown(name)
+                ))
             }
         }
     }
@@ -152,7 +217,11 @@ impl Scope {
             Type::List(of) => *of,
             Type::Map(keys, _) => *keys,
             Type::Dyn => Type::Dyn,
-            other => return Err(format!("expression of type '{other}' cannot be range of a comprehension")),
+            other => {
+                return Err(format!(
+                    "expression of type '{other}' cannot be range of a comprehension"
+                ));
+            }
         };
         if comprehension.iter_var2.is_some() {
             return Err(not_evaluated("macros with two variables"));
@@ -166,7 +235,12 @@ impl Scope {
         result
     }
 
-    fn check_loop(&mut self, comprehension: &ComprehensionExpr, init: Type, depth: usize) -> Checked {
+    fn check_loop(
+        &mut self,
+        comprehension: &ComprehensionExpr,
+        init: Type,
+        depth: usize,
+    ) -> Checked {
         self.check(&comprehension.loop_cond)?;
         let step = self.check(&comprehension.loop_step)?;
         // An empty list is one of anything until something is put into it.
@@ -198,18 +272,34 @@ fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), String> {
     };
     match name {
         "matches" | "find" | "findAll" => {
-            let pattern = text(arguments.len().saturating_sub(1).min(if name == "findAll" { 0 } else { 1 }));
+            let pattern =
+                text(
+                    arguments
+                        .len()
+                        .saturating_sub(1)
+                        .min(if name == "findAll" { 0 } else { 1 }),
+                );
             let bad = pattern.filter(|p| Regex::new(p).is_err());
-            bad.map_or(Ok(()), |p| Err(format!("invalid {name} argument: '{p}' is no regular expression")))
+            bad.map_or(Ok(()), |p| {
+                Err(format!(
+                    "invalid {name} argument: '{p}' is no regular expression"
+                ))
+            })
         }
         "duration" | "timestamp" if arguments.len() == 1 => {
-            let Some(literal) = text(0) else { return Ok(()) };
+            let Some(literal) = text(0) else {
+                return Ok(());
+            };
             let fits = match name {
                 "timestamp" => literal.parse::<jiff::Timestamp>().is_ok(),
                 _ => cel::Program::compile(&format!("duration({literal:?})"))
                     .is_ok_and(|p| p.execute(&cel::Context::default()).is_ok()),
             };
-            if fits { Ok(()) } else { Err(format!("invalid {name} argument: '{literal}'")) }
+            if fits {
+                Ok(())
+            } else {
+                Err(format!("invalid {name} argument: '{literal}'"))
+            }
         }
         _ => Ok(()),
     }
@@ -232,7 +322,11 @@ fn same(known: &Type, next: Type) -> Checked {
     if !next.fits(known, &mut [None, None]) {
         return Err(format!("expected type '{known}' but found '{next}'"));
     }
-    Ok(if known.is_known() { known.clone() } else { next })
+    Ok(if known.is_known() {
+        known.clone()
+    } else {
+        next
+    })
 }
 
 fn undeclared(name: &str) -> String {
@@ -256,6 +350,9 @@ fn listed(receiver: Option<&Type>, arguments: &[Type]) -> String {
 
 /// One line of what the parser says.
 fn parse_error(errors: &cel::ParseErrors) -> String {
-    let said = errors.errors.iter().map(|e| format!("{} at {}:{}", e.msg, e.pos.0, e.pos.1));
+    let said = errors
+        .errors
+        .iter()
+        .map(|e| format!("{} at {}:{}", e.msg, e.pos.0, e.pos.1));
     format!("Syntax error: {}", said.collect::<Vec<_>>().join("; "))
 }

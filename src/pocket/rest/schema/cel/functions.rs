@@ -19,7 +19,8 @@ pub(super) struct Overload {
     pub(super) example: &'static str,
 }
 
-static OVERLOADS: LazyLock<Vec<Overload>> = LazyLock::new(|| TABLE.lines().filter_map(read_line).collect());
+static OVERLOADS: LazyLock<Vec<Overload>> =
+    LazyLock::new(|| TABLE.lines().filter_map(read_line).collect());
 
 /// Every overload, in the order of the table.
 pub(super) fn overloads() -> &'static [Overload] {
@@ -35,11 +36,16 @@ fn read_line(line: &'static str) -> Option<Overload> {
     if line.is_empty() || line.starts_with('#') {
         return None;
     }
-    let (evaluated, line) = line.strip_prefix("~ ").map_or((true, line), |rest| (false, rest));
+    let (evaluated, line) = line
+        .strip_prefix("~ ")
+        .map_or((true, line), |rest| (false, rest));
     let (head, _example) = line.split_once(" = ")?;
     let open = head.find('(')?;
     // The operator of the conditional has a colon in its name.
-    let (receiver, name) = match head[..open].rsplit_once(':').filter(|_| !head.starts_with('_')) {
+    let (receiver, name) = match head[..open]
+        .rsplit_once(':')
+        .filter(|_| !head.starts_with('_'))
+    {
         Some((receiver, name)) => (Some(Type::parse(receiver)?.0), name),
         None => (None, &head[..open]),
     };
@@ -71,7 +77,9 @@ mod tests {
 
     #[test]
     fn every_line_is_read() {
-        let lines = TABLE.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+        let lines = TABLE
+            .lines()
+            .filter(|l| !l.is_empty() && !l.starts_with('#'));
         let unread: Vec<&str> = lines.filter(|l| read_line(l).is_none()).collect();
         assert_eq!(unread, [""; 0]);
     }
@@ -91,7 +99,9 @@ mod tests {
             .iter()
             .map(|o| (o.evaluated, o.example, evaluate(o.example)))
             .filter(|(evaluated, _, got)| *evaluated != (*got == Ok(true)))
-            .map(|(evaluated, example, got)| format!("{example}: evaluated {evaluated}, got {got:?}"))
+            .map(|(evaluated, example, got)| {
+                format!("{example}: evaluated {evaluated}, got {got:?}")
+            })
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }

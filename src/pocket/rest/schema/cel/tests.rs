@@ -63,26 +63,68 @@ fn what_could_never_be_evaluated_is_refused() {
         ("nope(self.spec.n)", "undeclared reference to 'nope'"),
         ("self.spec.name.nope()", "undeclared reference to 'nope'"),
         ("math.abs(-1) == 1", "undeclared reference to 'math.abs'"),
-        ("self.spec.n == 'a'", "found no matching overload for '_==_' applied to '(int, string)'"),
-        ("self.spec.n > 'a'", "found no matching overload for '_>_' applied to '(int, string)'"),
-        ("self.spec.n + 'a' == ''", "found no matching overload for '_+_'"),
-        ("self.spec.n.startsWith('a')", "found no matching overload for 'startsWith' applied to 'int.(string)'"),
+        (
+            "self.spec.n == 'a'",
+            "found no matching overload for '_==_' applied to '(int, string)'",
+        ),
+        (
+            "self.spec.n > 'a'",
+            "found no matching overload for '_>_' applied to '(int, string)'",
+        ),
+        (
+            "self.spec.n + 'a' == ''",
+            "found no matching overload for '_+_'",
+        ),
+        (
+            "self.spec.n.startsWith('a')",
+            "found no matching overload for 'startsWith' applied to 'int.(string)'",
+        ),
         ("self.spec.name.startsWith(1)", "found no matching overload"),
-        ("self.spec.name.contains('a', 'b')", "found no matching overload"),
-        ("self.spec.n && true", "found no matching overload for '_&&_'"),
-        ("self.spec.n.all(x, true)", "cannot be range of a comprehension"),
-        ("self.spec.name.size == 1", "does not support field selection"),
-        ("self.spec.list.all(x, x.nope == '')", "undefined field 'nope'"),
-        ("self.spec.list.all(x, x.key == 1)", "found no matching overload"),
+        (
+            "self.spec.name.contains('a', 'b')",
+            "found no matching overload",
+        ),
+        (
+            "self.spec.n && true",
+            "found no matching overload for '_&&_'",
+        ),
+        (
+            "self.spec.n.all(x, true)",
+            "cannot be range of a comprehension",
+        ),
+        (
+            "self.spec.name.size == 1",
+            "does not support field selection",
+        ),
+        (
+            "self.spec.list.all(x, x.nope == '')",
+            "undefined field 'nope'",
+        ),
+        (
+            "self.spec.list.all(x, x.key == 1)",
+            "found no matching overload",
+        ),
         ("self.spec.n", "cel expression must evaluate to a bool"),
-        ("[1, 'a'].size() == 2", "expected type 'int' but found 'string'"),
+        (
+            "[1, 'a'].size() == 2",
+            "expected type 'int' but found 'string'",
+        ),
         ("self.spec.name.matches('[')", "invalid matches argument"),
-        ("duration('abc') > duration('1s')", "invalid duration argument"),
-        ("self.spec.at > timestamp('yesterday')", "invalid timestamp argument"),
+        (
+            "duration('abc') > duration('1s')",
+            "invalid duration argument",
+        ),
+        (
+            "self.spec.at > timestamp('yesterday')",
+            "invalid timestamp argument",
+        ),
         ("Foo{a: 1} == Foo{a: 1}", "undeclared reference to 'Foo'"),
     ] {
         let found = problems(&schema(rule));
-        assert!(found.len() == 1 && found[0].contains(why), "{rule}: {found:?}");
+        assert!(
+            found.len() == 1 && found[0].contains(why),
+            "{rule}: {found:?}"
+        );
     }
 }
 
@@ -100,7 +142,10 @@ fn what_the_library_cannot_evaluate_is_refused_in_pockets_words() {
         "bool(self.spec.name)",
     ] {
         let found = problems(&schema(rule));
-        assert!(found.len() == 1 && found[0].contains("pocket's CEL does not evaluate"), "{rule}: {found:?}");
+        assert!(
+            found.len() == 1 && found[0].contains("pocket's CEL does not evaluate"),
+            "{rule}: {found:?}"
+        );
     }
     let found = problems(&schema("self.?spec.name.orValue('') == ''"));
     assert!(found.len() == 1, "optional selection: {found:?}");
@@ -116,18 +161,45 @@ fn the_wording_of_a_rule() {
     for (rule, field) in [
         (json!({"rule": " "}), "rule: Required"),
         (json!({"rule": "true", "message": " "}), "message: Invalid"),
-        (json!({"rule": "true", "message": "a\nb"}), "message: Invalid"),
+        (
+            json!({"rule": "true", "message": "a\nb"}),
+            "message: Invalid",
+        ),
         (json!({"rule": "true &&\ntrue"}), "message: Required"),
-        (json!({"rule": "true", "messageExpression": " "}), "messageExpression: Required"),
-        (json!({"rule": "true", "messageExpression": "1"}), "messageExpression must evaluate to a string"),
-        (json!({"rule": "true", "messageExpression": "self.b"}), "messageExpression compilation failed"),
-        (json!({"rule": "true", "reason": "Because"}), "reason: Unsupported"),
-        (json!({"rule": "true", "fieldPath": " "}), "fieldPath: Invalid"),
-        (json!({"rule": "true", "optionalOldSelf": true}), "may not be set if oldSelf is not used"),
-        (json!({"rule": "oldSelf.a == ''", "optionalOldSelf": true}), "does not evaluate an optional oldSelf"),
+        (
+            json!({"rule": "true", "messageExpression": " "}),
+            "messageExpression: Required",
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "1"}),
+            "messageExpression must evaluate to a string",
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "self.b"}),
+            "messageExpression compilation failed",
+        ),
+        (
+            json!({"rule": "true", "reason": "Because"}),
+            "reason: Unsupported",
+        ),
+        (
+            json!({"rule": "true", "fieldPath": " "}),
+            "fieldPath: Invalid",
+        ),
+        (
+            json!({"rule": "true", "optionalOldSelf": true}),
+            "may not be set if oldSelf is not used",
+        ),
+        (
+            json!({"rule": "oldSelf.a == ''", "optionalOldSelf": true}),
+            "does not evaluate an optional oldSelf",
+        ),
     ] {
         let found = of(rule.clone());
-        assert!(found.len() == 1 && found[0].contains(field), "{rule}: {found:?}");
+        assert!(
+            found.len() == 1 && found[0].contains(field),
+            "{rule}: {found:?}"
+        );
     }
 }
 
@@ -135,28 +207,41 @@ fn the_wording_of_a_rule() {
 fn what_was_before_is_known_only_where_items_are_told_apart() {
     let list = |kind: &str| {
         let rule = json!([{"rule": "self.key == oldSelf.key"}]);
-        let items =
-            json!({"type": "object", "properties": {"key": {"type": "string"}}, "x-kubernetes-validations": rule});
+        let items = json!({"type": "object", "properties": {"key": {"type": "string"}}, "x-kubernetes-validations": rule});
         let list = json!({"type": "array", "x-kubernetes-list-type": kind, "items": items});
         problems(&json!({"type": "object", "properties": {"list": list}}))
     };
     assert_eq!(list("map"), [""; 0]);
     for kind in ["atomic", "set"] {
         let found = list(kind);
-        assert!(found[0].contains("uncorrelatable portion of the schema within schema.properties[list]"), "{found:?}");
+        assert!(
+            found[0]
+                .contains("uncorrelatable portion of the schema within schema.properties[list]"),
+            "{found:?}"
+        );
     }
 }
 
 #[test]
 fn the_rules_of_what_pocket_brings_and_of_graylane_itself_are_fine() {
-    for definition in crate::pocket::rest::seed::definitions().into_iter().chain(graylane_definitions()) {
+    for definition in crate::pocket::rest::seed::definitions()
+        .into_iter()
+        .chain(graylane_definitions())
+    {
         for version in definition["spec"]["versions"].as_array().unwrap() {
             let found = problems(&version["schema"]["openAPIV3Schema"]);
-            assert_eq!(found, [""; 0], "{} {}", definition["metadata"]["name"], version["name"]);
+            assert_eq!(
+                found, [""; 0],
+                "{} {}",
+                definition["metadata"]["name"], version["name"]
+            );
         }
     }
 }
 
 fn graylane_definitions() -> Vec<Value> {
-    crate::api::definitions().iter().map(|d| serde_json::to_value(d).unwrap()).collect()
+    crate::api::definitions()
+        .iter()
+        .map(|d| serde_json::to_value(d).unwrap())
+        .collect()
 }

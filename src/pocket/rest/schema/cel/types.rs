@@ -81,13 +81,21 @@ impl Type {
         if is_set(schema, "x-kubernetes-int-or-string") {
             return Some(Self::Dyn);
         }
-        let embedded = |inner: &Value| Self::of_schema(inner, is_set(inner, "x-kubernetes-embedded-resource"));
-        let kind = if resource_root { "object" } else { schema["type"].as_str()? };
+        let embedded =
+            |inner: &Value| Self::of_schema(inner, is_set(inner, "x-kubernetes-embedded-resource"));
+        let kind = if resource_root {
+            "object"
+        } else {
+            schema["type"].as_str()?
+        };
         match kind {
             "array" => Some(Self::List(Box::new(embedded(schema.get("items")?)?))),
             "object" if schema["additionalProperties"].is_object() => {
                 let values = embedded(&schema["additionalProperties"])?;
-                Some(Self::Map(Box::new(Self::simple("string")), Box::new(values)))
+                Some(Self::Map(
+                    Box::new(Self::simple("string")),
+                    Box::new(values),
+                ))
             }
             "object" => {
                 let mut fields = BTreeMap::new();
@@ -117,7 +125,9 @@ impl Type {
     /// Reads `list<A>` at the beginning of a text; answers with what stands behind it.
     pub(super) fn parse(text: &str) -> Option<(Self, &str)> {
         let text = text.trim_start();
-        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
         Some(match name {
             "A" => (Self::Parameter(0), rest),
@@ -126,12 +136,22 @@ impl Type {
             "list" | "optional" => {
                 let (of, rest) = Self::parse(rest.strip_prefix('<')?)?;
                 let of = Box::new(of);
-                (if name == "list" { Self::List(of) } else { Self::Optional(of) }, rest.strip_prefix('>')?)
+                (
+                    if name == "list" {
+                        Self::List(of)
+                    } else {
+                        Self::Optional(of)
+                    },
+                    rest.strip_prefix('>')?,
+                )
             }
             "map" => {
                 let (keys, rest) = Self::parse(rest.strip_prefix('<')?)?;
                 let (values, rest) = Self::parse(rest.strip_prefix(',')?)?;
-                (Self::Map(Box::new(keys), Box::new(values)), rest.strip_prefix('>')?)
+                (
+                    Self::Map(Box::new(keys), Box::new(values)),
+                    rest.strip_prefix('>')?,
+                )
             }
             name if SIMPLE.contains(&name) => (Self::simple(name), rest),
             _ => return None,
@@ -153,7 +173,9 @@ impl Type {
                 }
             }
             (Self::Dyn | Self::Null, _) | (_, Self::Dyn | Self::Null) => true,
-            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.fits(b, bound),
+            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => {
+                a.fits(b, bound)
+            }
             (Self::Map(a, b), Self::Map(c, d)) => a.fits(c, bound) && b.fits(d, bound),
             (a, b) => a == b,
         }
@@ -165,7 +187,9 @@ impl Type {
             Self::Parameter(n) => bound[usize::from(*n)].clone().unwrap_or(Self::Dyn),
             Self::List(of) => Self::List(Box::new(of.bind(bound))),
             Self::Optional(of) => Self::Optional(Box::new(of.bind(bound))),
-            Self::Map(keys, values) => Self::Map(Box::new(keys.bind(bound)), Box::new(values.bind(bound))),
+            Self::Map(keys, values) => {
+                Self::Map(Box::new(keys.bind(bound)), Box::new(values.bind(bound)))
+            }
             other => other.clone(),
         }
     }
@@ -198,7 +222,10 @@ impl fmt::Display for Type {
 /// Every custom resource has them, whatever its schema says.
 fn root_fields() -> [(String, Type); 3] {
     let text = || Type::simple("string");
-    let metadata = BTreeMap::from([("name".to_owned(), text()), ("generateName".to_owned(), text())]);
+    let metadata = BTreeMap::from([
+        ("name".to_owned(), text()),
+        ("generateName".to_owned(), text()),
+    ]);
     [
         ("apiVersion".to_owned(), text()),
         ("kind".to_owned(), text()),
@@ -211,10 +238,17 @@ fn escape_field(name: &str) -> Option<String> {
     if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }
-    let escaped = name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__");
+    let escaped = name
+        .replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__");
     let escaped = escaped.replace('/', "__slash__");
     let starts = escaped.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    (starts && escaped.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).then_some(escaped)
+    (starts
+        && escaped
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    .then_some(escaped)
 }
 
 #[cfg(test)]
@@ -248,8 +282,13 @@ mod tests {
             "port": {"x-kubernetes-int-or-string": true},
             "unknown": {"x-kubernetes-preserve-unknown-fields": true},
         }});
-        let Some(Type::Object(fields)) = Type::of_schema(&schema, false) else { panic!("an object") };
-        let shown: Vec<String> = fields.iter().map(|(name, of)| format!("{name}: {of}")).collect();
+        let Some(Type::Object(fields)) = Type::of_schema(&schema, false) else {
+            panic!("an object")
+        };
+        let shown: Vec<String> = fields
+            .iter()
+            .map(|(name, of)| format!("{name}: {of}"))
+            .collect();
         assert_eq!(
             shown,
             [
@@ -261,7 +300,9 @@ mod tests {
                 "port: dyn",
             ]
         );
-        let Some(Type::Object(root)) = Type::of_schema(&schema, true) else { panic!("an object") };
+        let Some(Type::Object(root)) = Type::of_schema(&schema, true) else {
+            panic!("an object")
+        };
         assert!(root.contains_key("metadata") && root.contains_key("kind"));
     }
 }
