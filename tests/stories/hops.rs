@@ -5,7 +5,10 @@
 //! The gateways are looked for in `target/peers` (where `.ci/run` puts them) and on `PATH`; without one its test is not
 //! played, and that is said.
 
+mod collector;
 mod gateways;
+mod jaeger;
+mod peers;
 mod prometheus;
 mod rig;
 mod zipkin;
@@ -150,6 +153,57 @@ async fn otlp(gateway: Gateway) {
     rig.stop().await;
 }
 
+/// Envoy sends to a collector, which batches, compresses and sends to the engine over HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_hands_on_envoys_spans() {
+    let Some(program) = Gateway::Envoy.find() else {
+        return Gateway::Envoy.skipped();
+    };
+    if !collector::is_here() {
+        return;
+    }
+    let mut rig = Rig::start(&Gateway::Envoy, &program, Way::Collector).await;
+    check(&rig.until_seen(&ALL, Timestamp::MIN).await);
+    assert_eq!(rig.sources(), [("otlp".to_owned(), 0)]);
+    rig.stop().await;
+}
+
+/// Traefik sends to a Jaeger over OTLP, which is asked by service and tag, and by id.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jaeger_tells_traefiks_chains() {
+    let Some(program) = Gateway::Traefik.find() else {
+        return Gateway::Traefik.skipped();
+    };
+    if !jaeger::is_here() {
+        return;
+    }
+    let mut rig = Rig::start(&Gateway::Traefik, &program, Way::Jaeger).await;
+    let chains = rig.until_seen(&ALL[..2], Timestamp::MIN).await;
+    check(&chains);
+    assert_eq!(rig.followed(), ["lane gateway", "jaeger"]);
+
+    let named = TraceStore {
+        url: Some(format!("http://{}", rig.store)),
+        gateway_name: Some(Gateway::Traefik.service_name().to_owned()),
+        ..TraceStore::default()
+    };
+    let source = HopSource {
+        jaeger: Some(named),
+        ..HopSource::default()
+    };
+    let group = LaneGroup::new("shop", LaneGroupSpec::default());
+    let store = Store::of(&source, &group, &rig.client).unwrap().unwrap();
+    let whole = store.trace(&chains[0].trace).await.unwrap();
+    let of = |side: Side| whole.iter().filter(|s| s.side == side).count();
+    assert_eq!((of(Side::Client), of(Side::Server)), (3, 3), "{whole:?}");
+    let unknown = store.trace("00000000000000000000000000000001").await;
+    assert!(unknown.unwrap().is_empty(), "nobody has it");
+    let now = Timestamp::now();
+    let never = store.recent("nobody", now - SignedDuration::from_secs(60), now, 10);
+    assert!(never.await.unwrap().is_empty());
+    rig.stop().await;
+}
+
 /// Envoy sends to a Zipkin, which keeps no less than what is shown; it is asked by tag and by id.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zipkin_tells_envoys_chains() {
@@ -164,7 +218,7 @@ async fn a_zipkin_tells_envoys_chains() {
     check(&chains);
     assert_eq!(rig.followed(), ["lane gateway", "zipkin"]);
 
-    let url = format!("http://{}", rig.zipkin);
+    let url = format!("http://{}", rig.store);
     let named = TraceStore {
         url: Some(url.clone()),
         ..TraceStore::default()

@@ -1,7 +1,13 @@
-//! Jaeger, API v3: OTLP in JSON. <https://www.jaegertracing.io/docs/latest/apis/#query-json-over-http>
+//! Jaeger, API v3: OTLP in JSON.
+//! <https://www.jaegertracing.io/docs/latest/apis/#query-json-over-http>
 //!
-//! Nothing found is a 404. Times and, by most of its stores, the service must be named. An attribute that is an array matches
-//! as JSON text, and several attributes must all match: each name and form is a question of its own.
+//! When nothing is found, it answers 404. A time range is required, and most of its storage
+//! backends also require a service. An array attribute matches as JSON text, and several attributes
+//! must all match, so each name and form is a separate query. Jaeger up to 1.76 (2.13) ignores the
+//! attributes of a query over HTTP (`cmd/query/app/apiv3/http_gateway.go`), so the traces of other
+//! tags are left out here.
+
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -9,9 +15,12 @@ use serde_json::{Value, json};
 
 use super::{MOST_SPANS, Store, StoreError, padded};
 use crate::{
-    domain::span::{Source, Span},
+    domain::span::{Source, Span, Tag},
     otlp::decode::Decoder,
 };
+
+/// Traces that are asked for at least: some answers also hold traces of other tags.
+const LEAST_TRACES: usize = 200;
 
 /// One message of a streamed answer.
 #[derive(Deserialize)]
@@ -20,7 +29,7 @@ struct Part {
     result: Value,
 }
 
-/// What to ask for: each attribute, as text and as an array.
+/// The queries: each attribute as text and as an array.
 fn wanted(attributes: &[String], tag: &str) -> Vec<String> {
     let forms = |name: &String| {
         let list = json!([tag]).to_string();
@@ -44,7 +53,8 @@ pub(super) async fn recent(
             "it asks for a service: say in gatewayName under which name the gateway reports",
         ));
     };
-    let (start, end, most) = (since.to_string(), until.to_string(), most.to_string());
+    let (start, end) = (since.to_string(), until.to_string());
+    let asked_for = most.max(LEAST_TRACES).to_string();
     let mut spans = vec![];
     for attributes in wanted(&store.attributes, tag) {
         let parameters = [
@@ -52,12 +62,52 @@ pub(super) async fn recent(
             ("query.start_time_min", &start),
             ("query.start_time_max", &end),
             ("query.attributes", &attributes),
-            ("query.num_traces", &most),
+            ("query.num_traces", &asked_for),
         ];
-        spans.extend(ask(store, "/api/v3/traces", &parameters).await?);
+        let found = ask(store, "/api/v3/traces", &parameters).await?;
+        let (tagged, others) = partition_traces(found, tag);
+        spans.extend(tagged);
+        if !others.is_empty() {
+            // It ignores the attributes: every other query would get the same answer.
+            break;
+        }
     }
+    let mut spans = keep_newest_traces(spans, most);
     spans.truncate(MOST_SPANS);
     Ok(spans)
+}
+
+/// The spans of the traces in which a span has that tag, and those of all other traces.
+fn partition_traces(spans: Vec<Span>, tag: &str) -> (Vec<Span>, Vec<Span>) {
+    let has_tag = |span: &&Span| matches!(&span.tag, Tag::Value(value) if value == tag);
+    let tagged: HashSet<String> = spans
+        .iter()
+        .filter(has_tag)
+        .map(|span| span.trace.clone())
+        .collect();
+    spans
+        .into_iter()
+        .partition(|span| tagged.contains(&span.trace))
+}
+
+/// The spans of the `most` traces that began last.
+fn keep_newest_traces(spans: Vec<Span>, most: usize) -> Vec<Span> {
+    let mut begun: HashMap<&str, Timestamp> = HashMap::new();
+    for span in &spans {
+        let first = begun.entry(&span.trace).or_insert(span.time);
+        *first = span.time.min(*first);
+    }
+    let mut traces: Vec<(Timestamp, &str)> = begun.into_iter().map(|(id, at)| (at, id)).collect();
+    traces.sort_unstable_by(|a, b| b.cmp(a));
+    let kept: HashSet<String> = traces
+        .into_iter()
+        .take(most)
+        .map(|(_, id)| id.to_owned())
+        .collect();
+    spans
+        .into_iter()
+        .filter(|span| kept.contains(&span.trace))
+        .collect()
 }
 
 pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreError> {
@@ -86,7 +136,7 @@ async fn ask(
 
 fn read(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
     let mut spans = vec![];
-    // Long answers come in parts, one JSON object after another.
+    // Long answers come as several JSON objects, one after another.
     for part in serde_json::Deserializer::from_slice(bytes).into_iter::<Part>() {
         let part = part.map_err(|e| e.to_string())?;
         let decoded = decoder
@@ -100,7 +150,7 @@ fn read(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::span::Tag, otlp::decode::AttributeKeys};
+    use crate::otlp::decode::AttributeKeys;
 
     #[test]
     fn a_tag_is_asked_for_as_text_and_as_an_array() {
@@ -112,6 +162,30 @@ mod tests {
                 r#"{"x-mse-tag":"[\"gr\\\"ay\"]"}"#
             ]
         );
+    }
+
+    #[test]
+    fn traces_of_other_tags_are_left_out_and_the_newest_are_kept() {
+        let span = |trace: &str, at: i64, tag: Tag| Span {
+            trace: trace.into(),
+            time: Timestamp::from_second(at).unwrap(),
+            tag,
+            ..Span::default()
+        };
+        let gray = || Tag::Value("gray".into());
+        let spans = vec![
+            span("old", 1, gray()),
+            span("other", 2, Tag::Value("blue".into())),
+            span("new", 3, Tag::Absent),
+            span("new", 4, gray()),
+            span("untagged", 5, Tag::Absent),
+            span("old", 9, Tag::Unknown),
+        ];
+        let traces = |spans: &[Span]| spans.iter().map(|s| s.trace.clone()).collect::<Vec<_>>();
+        let (tagged, others) = partition_traces(spans, "gray");
+        assert_eq!(traces(&tagged), ["old", "new", "new", "old"]);
+        assert_eq!(traces(&others), ["other", "untagged"]);
+        assert_eq!(traces(&keep_newest_traces(tagged, 1)), ["new", "new"]);
     }
 
     #[test]

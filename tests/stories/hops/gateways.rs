@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use graylane::domain::hop_settings::{ENVOY_FIELDS, NGINX_FIELDS, TRAEFIK_ARGS};
 use serde_json::{Value, json};
+
+use super::peers::{find_program, report_skipped};
 
 /// As docs/otlp.md tells people to.
 const TRAEFIK_SPANS: [&str; 3] = [
@@ -57,34 +58,25 @@ impl Gateway {
         }
     }
 
+    /// As which its spans come.
+    pub const fn service_name(&self) -> &'static str {
+        match self {
+            Self::Envoy => "gw",
+            Self::Traefik | Self::Nginx => self.program(),
+        }
+    }
+
     pub const fn format(&self) -> &'static str {
         self.program()
     }
 
     pub fn find(&self) -> Option<PathBuf> {
-        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
-        let name = self.program();
-        let standard = [
-            peers.join("bin"),
-            peers.join("usr/sbin"),
-            "/usr/sbin".into(),
-        ];
-        let on_path =
-            std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
-        let mut all = standard
-            .into_iter()
-            .chain(on_path.into_iter().flatten())
-            .map(|dir| dir.join(name));
-        all.find(|file| file.is_file())
+        find_program(self.program())
     }
 
     pub fn skipped(&self) {
-        // Past libtest's capture: what was not run must be seen also when all is green.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: chains by what {} tells were NOT tried: it is not in target/peers (where `.ci/run` puts it) nor on PATH",
-            self.program()
-        );
+        let what = format!("chains by what {} tells were NOT tried", self.program());
+        report_skipped(&what, self.program());
     }
 
     /// Its environment: an SDK of OpenTelemetry sends every 5 seconds unless it is told otherwise.

@@ -1,15 +1,11 @@
 //! A Prometheus that scrapes an engine.
 
-use std::{
-    io::Write,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{net::SocketAddr, process::Stdio};
 
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use super::peers::{find_program, report_skipped};
 use crate::support::{ports::free, program::until};
 
 pub struct Prometheus {
@@ -18,24 +14,11 @@ pub struct Prometheus {
     url: String,
 }
 
-fn find() -> Option<PathBuf> {
-    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
-    let path = std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
-    let places = [peers.join("bin"), peers.join("usr/bin"), "/usr/bin".into()].into_iter();
-    let mut all = places
-        .chain(path.into_iter().flatten())
-        .map(|dir| dir.join("prometheus"));
-    all.find(|file| file.is_file())
-}
-
 impl Prometheus {
     /// Where there is one; else it is said that there is none.
     pub fn scraping(engine: SocketAddr) -> Option<Self> {
-        let Some(program) = find() else {
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: a real Prometheus did NOT scrape the engine: it is not in target/peers (where `.ci/run` puts it) nor on PATH"
-            );
+        let Some(program) = find_program("prometheus") else {
+            report_skipped("a real Prometheus did NOT scrape the engine", "prometheus");
             return None;
         };
         let (dir, at) = (tempfile::tempdir().unwrap(), free());

@@ -32,8 +32,9 @@ use tokio::{process::Child, sync::watch as channel, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
+    collector,
     gateways::{Gateway, Places, Spans},
-    zipkin,
+    jaeger, zipkin,
 };
 use crate::support::{demo::command, ports::free, program};
 
@@ -50,8 +51,19 @@ pub enum Way {
     Relay,
     /// Spans that the gateway sends to an engine, which is followed by everybody.
     Otlp,
+    /// The same with an OpenTelemetry Collector between.
+    Collector,
     /// Spans that the gateway sends to a Zipkin, which everybody asks.
     Zipkin,
+    /// Spans that the gateway sends to a Jaeger, which everybody asks.
+    Jaeger,
+}
+
+impl Way {
+    /// A store of traces is asked, no engine.
+    const fn has_store(self) -> bool {
+        matches!(self, Self::Zipkin | Self::Jaeger)
+    }
 }
 
 pub struct Rig {
@@ -60,7 +72,8 @@ pub struct Rig {
     pub client: Client,
     load: JoinHandle<()>,
     pub engine: Engine,
-    pub zipkin: SocketAddr,
+    /// Where the store of traces is asked.
+    pub store: SocketAddr,
     worlds: channel::Receiver<World>,
     chains: Chains,
     _watch: DropGuard,
@@ -93,17 +106,19 @@ impl Rig {
             otlp: free(),
             metrics: free(),
         };
-        let zipkin = free();
+        let store = free();
+        let receives = free();
         let images = Images::of(state.path()).unwrap();
         if way == Way::Zipkin {
             // First of all: it takes the longest.
-            zipkin::start(&client, &images, zipkin).await;
+            zipkin::start(&client, &images, store).await;
         }
         let pods = services(&client, &format!("http://{inside}")).await;
         let spans = match way {
             Way::Log | Way::Relay => Spans::Nowhere,
             Way::Otlp => Spans::Otlp(engine.otlp),
-            Way::Zipkin => Spans::Zipkin(zipkin),
+            Way::Collector | Way::Jaeger => Spans::Otlp(receives),
+            Way::Zipkin => Spans::Zipkin(store),
         };
         let places = Places {
             entry,
@@ -113,6 +128,13 @@ impl Rig {
             dir: state.path().join("gateway"),
         };
         std::fs::create_dir(&places.dir).unwrap();
+        match way {
+            Way::Jaeger => jaeger::start(&client, &images, &places.dir, receives, store).await,
+            Way::Collector => {
+                collector::start(&client, &images, &places.dir, receives, engine.otlp).await;
+            }
+            Way::Log | Way::Relay | Way::Otlp | Way::Zipkin => {}
+        }
         let args = gateway.args(&places);
         let manifest = Manifest {
             entrypoint: vec![program.display().to_string()],
@@ -133,8 +155,9 @@ impl Rig {
             "mode": "gateway",
             "hops": match way {
                 Way::Log | Way::Relay => vec![log],
-                Way::Otlp => vec![],
-                Way::Zipkin => vec![json!({"zipkin": {"url": format!("http://{zipkin}")}})],
+                Way::Otlp | Way::Collector => vec![],
+                Way::Zipkin => vec![json!({"zipkin": {"url": format!("http://{store}")}})],
+                Way::Jaeger => vec![json!({"jaeger": {"url": format!("http://{store}"), "gatewayName": gateway.service_name()}})],
             },
         }});
         apply::<LaneGroup>(&client, Some("demo"), "shop", group).await;
@@ -143,7 +166,7 @@ impl Rig {
         let lane =
             json!({"spec": {"group": "shop", "tag": "gray", "enabled": true, "match": rule}});
         apply::<Lane>(&client, Some("demo"), "gray", lane).await;
-        if matches!(way, Way::Log | Way::Zipkin) {
+        if way == Way::Log || way.has_store() {
             // As an engine would tell it.
             let status = json!({"status": {"addresses": [entry.to_string()]}});
             let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
@@ -167,7 +190,7 @@ impl Rig {
                     },
                 )
                 .unwrap();
-            start_engine(&client, "engine-0", state.path(), engine, way == Way::Otlp).await;
+            start_engine(&client, "engine-0", state.path(), engine, way).await;
             // Whoever comes from now on leaves the gateway's log to the engine.
             let is_told = |status: &LaneGroupStatus| {
                 status.span_log.is_some()
@@ -178,16 +201,21 @@ impl Rig {
             let told = async || groups.get("shop").await.ok()?.status.filter(is_told);
             program::until("an engine that tells where it writes hops", told).await;
         }
-        if way == Way::Zipkin {
+        if way.has_store() {
             // Whoever finds that it does not answer asks again later and later.
+            let page = if way == Way::Zipkin {
+                "health"
+            } else {
+                "api/v3/services"
+            };
             let answers = async || {
-                reqwest::get(format!("http://{zipkin}/health"))
+                reqwest::get(format!("http://{store}/{page}"))
                     .await
                     .ok()?
                     .error_for_status()
                     .ok()
             };
-            program::until("a Zipkin that answers", answers).await;
+            program::until("a store of traces that answers", answers).await;
         }
         let load = tokio::spawn(ask(format!("http://{entry}/a")));
         let stop = CancellationToken::new();
@@ -199,7 +227,7 @@ impl Rig {
             client,
             load,
             engine,
-            zipkin,
+            store,
             worlds,
             chains,
             _watch,
@@ -321,7 +349,7 @@ impl Rig {
             "engine-1",
             self.state.path(),
             self.engine,
-            false,
+            Way::Relay,
         )
         .await;
     }
@@ -364,7 +392,7 @@ impl Rig {
 }
 
 /// An engine as `install` sets it, as a pod.
-async fn start_engine(client: &Client, name: &str, state: &Path, at: Engine, otlp: bool) {
+async fn start_engine(client: &Client, name: &str, state: &Path, at: Engine, way: Way) {
     let state = state.display().to_string();
     let metrics = at.metrics.to_string();
     let mut args = vec![
@@ -377,8 +405,10 @@ async fn start_engine(client: &Client, name: &str, state: &Path, at: Engine, otl
     ];
     args.extend(["--write-spans", "demo", "--listen", &metrics]);
     let receives = at.otlp.to_string();
-    if otlp {
-        args.extend(["--otlp-grpc", &receives]);
+    match way {
+        Way::Otlp => args.extend(["--otlp-grpc", &receives]),
+        Way::Collector => args.extend(["--otlp-http", &receives]),
+        Way::Log | Way::Relay | Way::Zipkin | Way::Jaeger => {}
     }
     let container = json!({"name": "engine", "image": "engine:v1", "args": args});
     let pod = json!({"metadata": {"labels": install::engine_labels("demo")},
