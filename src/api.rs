@@ -1,7 +1,7 @@
 //! The custom resources of `graylane.dev/v1alpha1`: data and validation, no I/O.
 //!
-//! Everything graylane wants stands in a `spec`, everything its engine saw in a `status`. These types
-//! are the wire format: the cockpit, the engine, the command line and `kubectl` all speak them.
+//! The desired state is in `spec`, what the engine observed in `status`. These types are the wire
+//! format that the cockpit, the engine, the command line and `kubectl` share.
 
 mod amount;
 mod app;
@@ -26,11 +26,11 @@ pub use workflow::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-/// The API group of all our resources.
+/// API group of all custom resources.
 pub const GROUP: &str = "graylane.dev";
-/// The version of all our resources.
+/// API version of all custom resources.
 pub const VERSION: &str = "v1alpha1";
-/// The field manager of everything that graylane applies.
+/// Field manager of everything that graylane applies.
 pub const FIELD_MANAGER: &str = "graylane";
 
 /// Labels and annotations that graylane writes or reads.
@@ -39,35 +39,40 @@ pub mod label {
     pub const APP: &str = "graylane.dev/app";
     /// The environment that an object was deployed to (label, also on pod templates).
     pub const ENVIRONMENT: &str = "graylane.dev/environment";
-    /// The namespace of the App that an object belongs to: elsewhere an App may have the same name (annotation).
+    /// Namespace of the App that an object belongs to, because Apps in other namespaces may share
+    /// its name (annotation).
     pub const HOME: &str = "graylane.dev/app-namespace";
-    /// The App that a ControllerRevision is a revision of (label).
+    /// App that a ControllerRevision belongs to (label).
     pub const REVISION_OF: &str = "graylane.dev/revision-of";
     /// The Release that last applied an object (annotation).
     pub const RELEASE: &str = "graylane.dev/release";
-    /// Marks graylane's own components, e.g. `lane-gateway` (label).
+    /// Marks graylane's own components, for example `lane-gateway` (label).
     pub const COMPONENT: &str = "graylane.dev/component";
-    /// The lane group a generated HTTPRoute belongs to (label).
+    /// Lane group that a generated HTTPRoute belongs to (label).
     pub const LANE_GROUP: &str = "graylane.dev/lane-group";
-    /// The lane tag of a pod, as MSE reads it (label).
+    /// Lane tag of a pod; MSE reads the same label (label).
     pub const SERVICE_TAG: &str = "alicloud.service.tag";
-    /// What the latch replaced in a Deployment under batches, as JSON (annotation; design, exact batches).
+    /// What the latch replaced in a Deployment that is rolled out in batches, as JSON (annotation).
     pub const LATCH: &str = "graylane.dev/latch";
-    /// What a finished rollout replaced, as JSON: an abort later in the same release puts it back (annotation).
+    /// What a finished rollout replaced, as JSON. A later abort of the same release restores it
+    /// (annotation).
     pub const PREVIOUS: &str = "graylane.dev/previous";
-    /// How long a WebSocket of a Gateway or Service may be silent: `30m`, or `0s` for no limit (annotation, set by people).
+    /// Idle timeout of the WebSockets of a Gateway or Service: `30m`, or `0s` for no limit. Set by
+    /// users (annotation).
     pub const TUNNEL_IDLE: &str = "graylane.dev/tunnel-idle";
-    /// Digest of the manifest as last applied: what is unchanged is not written again (annotation).
+    /// Digest of the manifest as last applied. An unchanged manifest is not applied again
+    /// (annotation).
     pub const APPLIED: &str = "graylane.dev/applied";
-    /// The uid of the Release that made an object: its abort takes that object away again (annotation).
+    /// UID of the Release that created an object. Aborting that Release deletes the object
+    /// (annotation).
     pub const CREATED_BY: &str = "graylane.dev/created-by";
-    /// The AppTemplate that an App was made from (annotation).
+    /// AppTemplate that an App was created from (annotation).
     pub const TEMPLATE: &str = "graylane.dev/template";
-    /// What was set when an App was made from its template, as JSON (annotation).
+    /// Settings that an App was created with, as JSON (annotation).
     pub const TEMPLATE_SET: &str = "graylane.dev/template-set";
 }
 
-/// All definitions, in the order to install them.
+/// All custom resource definitions, in installation order.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     let generated = [
         App::crd(),

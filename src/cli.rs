@@ -1,9 +1,10 @@
-//! The command line: one file a command group. Everything the keyboard does, this does too.
+//! The command line, one file per command group. Everything that the keyboard does can also be done
+//! here.
 //!
-//! Answers go to stdout, everything else to stderr. The exit code is 0 only when what was asked for holds,
-//! 1 when it does not, 2 when the question itself was wrong, or two answers could not be compared.
+//! Results go to stdout, everything else to stderr. The exit code is 0 when the request succeeded,
+//! 1 when it failed, and 2 on a usage error or when two responses could not be compared.
 
-/// Says something to people, on stderr.
+/// Prints a formatted message for people on stderr.
 macro_rules! say {
     ($($words:tt)*) => {
         $crate::cli::output::say(&format!($($words)*))
@@ -61,10 +62,10 @@ use crate::{
     pocket::{guard, inherited::Inherited, shim},
 };
 
-/// The whole program.
+/// Runs the program.
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // A container's process: before anything else starts.
+    // Processes of containers start here: this must come before anything else.
     let first = args.next();
     if first.as_deref() == Some(shim::NAME.as_ref()) {
         return shim::main(args);
@@ -101,7 +102,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    // Fails only when something was installed before, which is as good.
+    // Fails only when hooks are installed already, which is fine.
     let _ = color_eyre::install();
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -118,7 +119,7 @@ pub fn main() -> ExitCode {
         Err(why) => return fail(&Report::msg(format!("no threads: {why}"))),
     };
     let done = runtime.block_on(run(cli));
-    // A task that hangs (a name look-up, a dead disk) must not hold the exit up.
+    // A task that hangs (a name lookup, a dead disk) must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -166,7 +167,7 @@ async fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// What went wrong and why, each cause once: some errors say their own cause.
+/// The error and its causes, each once: the text of some errors already contains their cause.
 fn chain(report: &Report) -> String {
     let mut told = String::new();
     for cause in report.chain().map(ToString::to_string) {
@@ -181,7 +182,7 @@ fn chain(report: &Report) -> String {
 
 fn fail(report: &Report) -> ExitCode {
     if output::is_broken_pipe(report) {
-        // Whoever read our output has enough of it.
+        // The reader of our output closed the pipe on purpose.
         return ExitCode::SUCCESS;
     }
     say!("graylane: {}", chain(report));

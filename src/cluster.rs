@@ -1,5 +1,6 @@
-//! Everything over `kube::Client`, the one waist: connect, watch the cluster into a `World`, read logs and
-//! YAML, carry out intents. Nothing here knows which cluster serves the API.
+//! Everything that goes through `kube::Client`: connecting, watching the cluster into a `World`,
+//! reading logs and YAML, and carrying out intents. Nothing here knows which cluster serves the
+//! API.
 
 pub mod agent;
 pub mod clusters;

@@ -1,62 +1,62 @@
-//! Configuration as used: the user's file (TOML or YAML), then the environment, then the command line;
-//! the last one wins. A key that nobody knows is an error at its place, not silence.
+//! The configuration in force: the user's file (TOML or YAML), then the environment, then the
+//! command line; the last one wins. An unknown key is an error that names its place.
 
 use std::path::{Path, PathBuf};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use serde::Deserialize;
 
-/// The user's file.
+/// The user's configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Config {
-    /// Who acts, in approvals and histories; else the login name.
+    /// Acting user in approvals and histories; default: the login name.
     pub user: Option<String>,
-    /// The state folder of `graylane demo` and of the pocket that commands speak to.
+    /// State folder of `graylane demo` and of the pocket that commands connect to.
     pub state: Option<PathBuf>,
-    /// A context of kubectl's files to use instead of a pocket.
+    /// Context of the kubeconfig to use instead of a pocket.
     pub context: Option<String>,
-    /// The namespace of graylane's resources.
+    /// Namespace of graylane's resources.
     pub namespace: Option<String>,
-    /// How probes get to the entry: `entry`, `proxy`, or `proxy=NAMESPACE/SERVICE:PORT`.
+    /// How probes reach the entry: `entry`, `proxy`, or `proxy=NAMESPACE/SERVICE:PORT`.
     pub via: Option<String>,
     /// A built-in theme, or `NAME` for `themes/NAME.toml` beside the configuration.
     pub theme: Option<String>,
-    /// `true`, `256`, `16` or `mono`; else what the terminal says.
+    /// `true`, `256`, `16` or `mono`; default: what the terminal supports.
     pub color: Option<String>,
-    /// The cockpit is drawn with ASCII signs only.
+    /// Draw the cockpit with ASCII characters only.
     pub ascii: bool,
-    /// The cockpit may look and not touch.
+    /// Start the cockpit in read-only mode.
     pub read_only: bool,
-    /// A file of keys; else `keys.toml` beside the configuration, when it is there.
+    /// File with key bindings; default: `keys.toml` beside the configuration, if it exists.
     pub keys: Option<PathBuf>,
 }
 
-/// Why there is no configuration.
+/// Why the configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// A file cannot be read.
     #[error("{}: {why}", file.display())]
     Read {
-        /// Which.
+        /// Path of the file.
         file: PathBuf,
-        /// In words.
+        /// Cause from the operating system.
         why: std::io::Error,
     },
-    /// The file is wrong.
+    /// The file is invalid.
     #[error("{}: {why}", file.display())]
     Parse {
-        /// Which.
+        /// Path of the file.
         file: PathBuf,
-        /// With line and column.
+        /// Error of the parser, with line and column.
         why: String,
     },
-    /// There is no home folder to put anything in.
+    /// There is no home folder for the state folder.
     #[error("no home folder ({0}); name a state folder with --state")]
     NoHome(String),
 }
 
-/// Reads `file`, or the default one when there is one.
+/// Reads `file`, or the default file if it exists.
 pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     if let Some(file) = file {
         return read(file);
@@ -71,12 +71,12 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
         .map_or_else(|| Ok(Config::default()), |f| read(f))
 }
 
-/// Where the user's files are.
+/// Folder of the user's configuration files.
 fn folder() -> Option<PathBuf> {
     Some(choose_base_strategy().ok()?.config_dir().join("graylane"))
 }
 
-/// The text of a file that may be missing, unless it was named.
+/// Text of a file. A default file may be missing, a named one may not.
 fn text(
     named: Option<&Path>,
     usual: impl FnOnce(PathBuf) -> PathBuf,
@@ -111,7 +111,7 @@ fn read(file: &Path) -> Result<Config, ConfigError> {
 }
 
 impl Config {
-    /// The state folder: configured, else `$XDG_STATE_HOME/graylane/demo` or what stands for it.
+    /// The configured state folder, else `graylane/demo` in the XDG state folder or its equivalent.
     pub fn state(&self) -> Result<PathBuf, ConfigError> {
         if let Some(dir) = &self.state {
             return Ok(dir.clone());
@@ -124,12 +124,12 @@ impl Config {
             .join("demo"))
     }
 
-    /// The text of the user's own keys.
+    /// Text of the user's key bindings.
     pub fn keys_text(&self) -> Result<Option<String>, ConfigError> {
         text(self.keys.as_deref(), |folder| folder.join("keys.toml"))
     }
 
-    /// The text of the user's own theme, when the theme's name is that of a file.
+    /// Text of the user's theme, if the theme's name is that of a file.
     pub fn theme_text(&self) -> Result<Option<String>, ConfigError> {
         match &self.theme {
             Some(name) if !name.contains('/') => text(None, |folder| {
@@ -140,7 +140,7 @@ impl Config {
         }
     }
 
-    /// Who acts.
+    /// The acting user: configured, else from the environment, else from passwd(5), else `uid-N`.
     pub fn user(&self) -> String {
         let from_env = || {
             ["USER", "LOGNAME"]
@@ -162,7 +162,7 @@ impl Config {
     }
 }
 
-/// The name of a user's number in passwd(5).
+/// Name of a user id in the text of passwd(5).
 fn account(passwd: &str, uid: u32) -> Option<String> {
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -1,7 +1,7 @@
 //! The demo: a pocket, an engine and the sample workspace in one state folder.
 //!
-//! Seeding creates what is missing and never changes what is there; once the baseline serves, the workspace
-//! is the user's and is not touched again.
+//! Seeding creates what is missing and never changes existing objects. Once the baseline serves,
+//! the workspace belongs to the user and is not changed again.
 
 pub mod images;
 pub mod run;

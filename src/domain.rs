@@ -1,4 +1,4 @@
-//! The rules, pure: no I/O, no clock, no randomness. Time is a parameter.
+//! Every decision, as pure functions: no I/O, no clock, no randomness. Time is a parameter.
 
 pub mod access_log;
 pub mod account;

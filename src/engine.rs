@@ -1,8 +1,9 @@
-//! The engine: observe, decide (in `domain`), do, look again.
+//! The engine: observe, decide (in `domain`), act, repeat.
 //!
-//! Level-triggered: a look reads what the cluster shows now and remembers nothing but what its own probes
-//! saw. One engine acts at a time, by a Lease; a lost Lease ends all acting at once. Whatever a step meets,
-//! it becomes words in a status; the engine itself goes on.
+//! Level-triggered: each reconcile pass reads the current state of the cluster and remembers
+//! nothing but probe results and timers. A Lease lets one engine act at a time; an engine that
+//! loses it stops acting at once. Errors of steps are reported in a status, and the engine
+//! continues.
 
 mod act;
 mod adopted;
@@ -42,31 +43,32 @@ pub use lease::identity;
 pub use serve::serve;
 pub use telemetry::Telemetry;
 
-/// Sends the probes of verify tasks: a lane group's name and what to send, to what came back.
+/// Sends the probes of verify tasks: takes the name of a lane group and what to send, returns the
+/// results.
 pub type Prober = Arc<
     dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, String>> + Send + Sync,
 >;
 
-/// What an engine needs.
+/// Configuration and dependencies of an engine.
 #[derive(Clone)]
 pub struct Options {
-    /// The cluster of the Releases.
+    /// Cluster with the Releases.
     pub client: Client,
-    /// That one, and those that environments name.
+    /// That cluster, and the clusters that environments name.
     pub clusters: Clusters,
-    /// Namespace of the Releases it carries out, and of its Lease.
+    /// Namespace of the Releases and of the Lease.
     pub namespace: String,
-    /// Who it is; two engines must not share one.
+    /// Identity of the engine in the Lease; must be unique.
     pub identity: String,
-    /// How verify tasks send their probes.
+    /// Sends the probes of verify tasks.
     pub prober: Prober,
-    /// What it tells of itself.
+    /// Metrics and health of the engine.
     pub telemetry: Telemetry,
-    /// What it tells of the hops that it reads for others.
+    /// Report about the hops that the engine reads.
     pub hops: HopReport,
 }
 
-/// Carries releases out until `stop`. Stands by while another engine holds the Lease.
+/// Runs releases until `stop`. Stands by while another engine holds the Lease.
 pub async fn run(options: Options, stop: CancellationToken) {
     let lease = lease::Lease::new(&options);
     while !stop.is_cancelled() {
@@ -91,7 +93,7 @@ pub async fn run(options: Options, stop: CancellationToken) {
     }
 }
 
-/// Acts until told not to.
+/// Reconciles until `stop`, while the Lease is held.
 async fn lead(options: &Options, stop: &CancellationToken) {
     let wake = Arc::new(wake::Wake::told_by(options.telemetry.queue.clone()));
     let tasks = TaskTracker::new();

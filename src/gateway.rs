@@ -1,8 +1,8 @@
-//! The lane data plane: entry and service-to-service routing, drain, hops.
+//! The lane data plane: routing at the entry and between services, draining, and hops.
 //!
-//! Rule: what a request meets follows from one immutable `Table`, made anew from the cluster's objects at
-//! each change; the data path takes no lock that another request holds while it waits, and tells a hop for
-//! each request without ever waiting for who listens.
+//! Rule: how a request is handled follows from one immutable `Table`, rebuilt from the cluster's
+//! objects at each change. The data path takes no lock that another request holds while it waits,
+//! and reports a hop for each request without waiting for the receiver.
 
 mod body;
 mod compile;
@@ -55,17 +55,17 @@ pub struct Gateway {
     node: IpAddr,
 }
 
-/// What came of a change.
+/// The result of applying objects.
 #[derive(Debug)]
 pub struct Applied {
-    /// What is to be said in statuses.
+    /// Results for the statuses of the objects.
     pub verdicts: Verdicts,
-    /// Addresses that could not be listened on, and why.
+    /// Addresses that could not be bound, and why.
     pub failed: HashMap<SocketAddr, String>,
 }
 
 impl Gateway {
-    /// One that serves nothing yet. `node` is where Gateways listen that name no address.
+    /// A gateway without routes. Gateways that name no address listen on `node`.
     pub fn new(node: IpAddr, limits: Limits, hops: HopSink) -> Self {
         let (table, switched) = (ArcSwap::from_pointee(Table::default()), TaskTracker::new());
         let tunnels = Admission::share(limits.tunnels, 2);
@@ -84,7 +84,7 @@ impl Gateway {
         }
     }
 
-    /// Serves what the objects say from now on. Needs a tokio runtime.
+    /// Serves according to the objects from now on. Needs a tokio runtime.
     pub fn apply(&mut self, objects: &Objects) -> Applied {
         let (table, verdicts) = compile(objects, self.node, &mut self.known);
         let wanted: Vec<SocketAddr> = table.listeners.keys().copied().collect();
@@ -93,7 +93,7 @@ impl Gateway {
         Applied { verdicts, failed }
     }
 
-    /// Serves one connection as if it had come in at an address where the gateway listens.
+    /// Serves one connection as if it had been accepted at an address of the gateway.
     pub fn serve<S>(&self, stream: S, at: SocketAddr) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -101,18 +101,18 @@ impl Gateway {
         server::serve(self.shared.clone(), stream, at)
     }
 
-    /// Hops that were dropped because they came too fast.
+    /// Hops that were dropped because they arrived too fast.
     pub fn hops_dropped(&self) -> u64 {
         self.shared.hops.dropped()
     }
 
-    /// Closes connections to backends that were not used for long.
+    /// Closes backend connections that were idle for too long.
     pub fn prune(&self) {
         self.known.prune(self.shared.limits.idle);
     }
 
-    /// Takes no more requests, and waits for those in flight up to the limit. Switched and passed-through
-    /// connections have no end of their own: they get a moment.
+    /// Stops accepting requests and waits for those in flight, up to the limit. Switched and
+    /// passed-through connections do not end by themselves: they get one second.
     pub async fn drain(mut self) {
         self.listeners.drain(self.shared.limits.drain).await;
         self.shared.switched.close();

@@ -1,14 +1,15 @@
 //! graylane: a terminal cockpit for end-to-end gray releases.
 //!
-//! Several applications of one call chain get a new version beside the running one; tagged requests walk
-//! through the new versions wherever there is one and through the baseline everywhere else; people look,
-//! approve, roll production out in batches, and take the gray versions down again.
+//! Several applications of one call chain get a new version beside the running one. Tagged requests
+//! use the new version of each application that has one, and the baseline of all others. People
+//! check the result, approve it, roll production out in batches, and remove the gray versions
+//! again.
 //!
-//! # One waist
+//! # State
 //!
-//! All that graylane knows or wants is a Kubernetes object: its own custom resources ([`api`]), plus
-//! Deployments, Pods, Services, Jobs, Leases, HTTPRoutes. There is no second state. `kube::Client` is the
-//! narrow waist, and it is served by a real cluster or by [`pocket`], a Kubernetes API in this very process.
+//! All state is in Kubernetes objects: graylane's own custom resources ([`api`]), Deployments,
+//! Pods, Services, Jobs, Leases and HTTPRoutes. Everything goes through `kube::Client`, which talks
+//! to a real cluster or to [`pocket`], a Kubernetes API in this process.
 //!
 //! ```text
 //!     keys ─▶ ui ─▶ intents ─┐                        ┌─▶ real cluster (kubeconfig)
@@ -20,32 +21,39 @@
 //!
 //! # Layers
 //!
-//! | module | rule |
-//! |---|---|
-//! | [`api`] | the custom resources: data, no I/O |
-//! | [`domain`] | every decision, as pure functions: apps, templates, variables, workflow, batches, lanes, routes, chains, signals |
-//! | [`cluster`] | over `kube::Client`: connect, watch into a [`domain::world::World`], carry out intents |
-//! | [`engine`] | one at a time (a Lease): observe, decide (in `domain`), do, look again |
-//! | [`gateway`] | the lane data plane of pocket: colours at the entry, routes at every hop, reports hops |
-//! | [`net`] | for every listener: who is let in, how long silence is borne, whose sockets are whose |
-//! | [`probe`] | tagged requests and what their chains were |
-//! | [`otlp`] | what others tell of requests, received over OTLP: decode, choose (both pure), write as lines |
-//! | [`pocket`] | store, REST, controllers, kubelet: the embedded cluster |
-//! | [`ui`] | the cockpit: `update(&mut Model, Msg) -> Vec<Effect>` is pure, views are functions of the model |
-//! | [`cli`] | one file a command group; sees everything, as does `main` |
+//! - [`api`]: the custom resources; data, no I/O.
+//! - [`domain`]: every decision, as pure functions: apps, templates, variables, workflow, batches,
+//!   lanes, routes, chains, signals.
+//! - [`cluster`]: uses `kube::Client` to connect, to watch into a [`domain::world::World`], and to
+//!   carry out intents.
+//! - [`engine`]: observes, decides (in `domain`) and acts, repeatedly. A Lease lets one act at a
+//!   time.
+//! - [`gateway`]: the lane data plane of pocket; colours requests at the entry, routes every hop
+//!   and reports hops.
+//! - [`net`]: for every listener: admission of connections, idle timeouts, owners of sockets.
+//! - [`probe`]: sends tagged requests and determines their chains.
+//! - [`otlp`]: receives spans over OTLP, decodes and filters them (both pure), and writes them as
+//!   lines.
+//! - [`pocket`]: the embedded cluster: store, REST, controllers, kubelet.
+//! - [`ui`]: the cockpit; `update(&mut Model, Msg) -> Vec<Effect>` is pure, and views are functions
+//!   of the model.
+//! - [`cli`]: one file for each command group. Like `main`, it may use everything.
 //!
-//! Arrows: `api ← domain ← cluster, engine, gateway, probe, ui`; `pocket` uses `gateway`, never `engine` or
-//! `ui`; `ui` sends intents and never holds a client. `tests/parts/layers.rs` keeps them.
+//! Dependencies: `api ← domain ← cluster, engine, gateway, probe, ui`. `pocket` uses `gateway`,
+//! never `engine` or `ui`. `ui` sends intents and never holds a client. `tests/parts/layers.rs`
+//! checks this.
 //!
-//! # A day in the life of a key
+//! # From a key press to a rollout
 //!
-//! `a` on a release that waits: the terminal's event becomes a key, the one table of keys makes it
-//! *approve*, `update` opens a question that names the release, the task, the attempt and the images as
-//! seen at one resourceVersion. `Ctrl-Y` turns the question into an [`domain::intent::Intent`], a plain value;
-//! the runner hands it to `cluster::perform`, which checks that the world has not moved on and creates an
-//! Approval object, bound to the objects that were shown. The engine's watch wakes, `domain::workflow::decide` sees the approval and answers with
-//! the next status and steps; the steps are patches; controllers move pods; the watches make a new World;
-//! the cockpit draws it. Kill any of them in between: the next look starts from what the cluster shows.
+//! `a` is pressed on a waiting release. The key table maps the key to *approve*, and `update` opens
+//! a question with the release, the task, the attempt and the images of one resourceVersion.
+//! `Ctrl-Y` turns the question into an [`domain::intent::Intent`], a plain value, and the runner
+//! passes it to `cluster::perform`. That checks that nothing has changed since and creates an
+//! Approval object, bound to the objects that were shown. The engine's watch triggers a pass.
+//! `domain::workflow::decide` sees the approval and returns the next status and steps. The steps
+//! are patches, controllers replace pods, the watches build a new World, and the cockpit draws it.
+//! Any process may be killed in between: the next pass starts from the current state of the
+//! cluster.
 
 pub mod api;
 pub mod cli;

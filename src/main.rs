@@ -1,4 +1,4 @@
-//! Parse, call; nothing else.
+//! Starts the command line; all code is in the library.
 
 use std::process::ExitCode;
 

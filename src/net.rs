@@ -1,5 +1,5 @@
-//! What every listener of this program shares: who is let in, how long a silent connection stays, who has gone away, what a stream around
-//! another one passes on, and whose sockets those of this machine are.
+//! Shared by all listeners of this program: admission, timeouts of silent connections, detection of
+//! callers that have gone, forwarding of wrapped streams, and the owners of local sockets.
 
 pub mod admission;
 pub(crate) mod caller;

@@ -1,11 +1,12 @@
-//! OTLP: what gateways, meshes, services and collectors send of their requests, received and written as lines of
-//! [`Span`](crate::domain::span::Span)s.
+//! OTLP: spans and access logs from gateways, meshes, services and collectors, received and written
+//! as lines of [`Span`](crate::domain::span::Span)s.
 //!
-//! A request is decoded ([`decode`]), what is worth a line is chosen ([`filter`]), and lines are written ([`sink`]). Only
-//! facts are written, half hops: the two views of one request come to different engines, and cockpits join them.
+//! A request is decoded ([`decode`]), the spans that are worth a line are chosen ([`filter`]), and
+//! lines are written ([`sink`]). Only facts are written, not joined hops: the two views of one
+//! request may reach different engines, and the readers join them.
 //!
-//! Nothing here trusts a sender: a request is at most 4 MiB, also once it is inflated; its messages are read in place;
-//! what it holds too much of is counted and left out.
+//! No sender is trusted: a request is at most 4 MiB, before and after decompression; its messages
+//! are read in place; whatever exceeds a limit is counted and left out.
 
 pub mod decode;
 pub mod filter;

@@ -1,7 +1,7 @@
-//! Probes: requests of our own at a lane group's entry, and the chains they took.
+//! Probes: our own requests to the entry of a lane group, and the chains that they took.
 //!
-//! A probe proves what the routes do with real requests, so it goes in where every request goes in and is
-//! judged by what gateways reported, or by what the services tell where nobody reports.
+//! A probe tests the routes with real requests, so it enters like any other request. It is judged
+//! by the hops that gateways reported or, if nobody reports, by what the services return.
 
 mod outcome;
 mod send;
@@ -29,54 +29,55 @@ use crate::{
 pub use outcome::{Outcome, Probed, ProbedHop};
 use send::{Sender, Way};
 
-/// So many requests are under way at once.
+/// Requests in flight at the same time.
 const AT_ONCE: usize = 8;
-/// No probe is sent more often.
+/// Maximum number of requests of a probe.
 const MOST_PROBES: u32 = 1000;
-/// Hops come at most this long after the answer,
+/// How long to wait for hops after the response.
 const HOPS_COME: Duration = Duration::from_secs(3);
-/// and most likely not at all where none ever came.
+/// The same if no hop was ever seen: most likely there will be none.
 const FIRST_HOP_COMES: Duration = Duration::from_secs(1);
 
-/// How a probe gets to the entry.
+/// How a probe reaches the entry.
 #[derive(Clone, Default)]
 pub enum Via {
-    /// Straight to the address that the Gateway tells.
+    /// Directly to the address in the Gateway's status.
     #[default]
     Entry,
-    /// Through the API server: to this Service, or to what is known to be the Gateway's.
+    /// Through the API server, to this Service or the one known to belong to the Gateway.
     Proxy(kube::Client, Option<Target>),
 }
 
-/// Why a probe cannot be sent at all.
+/// Why a probe cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// No such lane group.
+    /// The lane group does not exist.
     #[error("there is no lane group {0:?}")]
     NoGroup(String),
-    /// Nowhere to send it.
+    /// The Gateway has no address.
     #[error(
         "lane group {group}: its Gateway {gateway} tells no address; is it programmed? `--via proxy` goes through the \
          API server"
     )]
     NoAddress {
-        /// The group.
+        /// Name of the lane group.
         group: String,
-        /// Its Gateway.
+        /// Name of its Gateway.
         gateway: String,
     },
-    /// No way through the API server.
+    /// The API server cannot forward the request.
     #[error("through the API server: {0}")]
     Proxy(String),
-    /// Not a request.
+    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] crate::domain::request::RequestError),
-    /// Not a header, or no HTTP client.
+    /// A header is invalid, or the HTTP client failed.
     #[error("{0}")]
     Http(String),
 }
 
-/// Sends a probe's requests at the entry of a group and judges each; what fails is told in its result.
+/// Sends a probe's requests to the entry of a lane group and judges each. Failed requests are part
+/// of the result.
 pub async fn run(
     spec: &ProbeSpec,
     group: &str,
@@ -133,7 +134,7 @@ pub async fn run(
         .await)
 }
 
-/// Where a group's requests come in.
+/// The address of the group's entry.
 fn address(group: &LaneGroup, name: &str) -> Result<String, ProbeError> {
     let told = group.status.as_ref().and_then(|s| s.addresses.first());
     let no = || ProbeError::NoAddress {
@@ -163,7 +164,7 @@ async fn proxy(
     }
 }
 
-/// The chain of a request: from hops, else as the services tell it.
+/// The chains of a request: from hops, or else from the response of the services.
 fn chain_of(
     answer: &send::Answer,
     group: &str,
@@ -180,7 +181,7 @@ fn chain_of(
     let better = |made: &dyn Fn(&World) -> Vec<Chain>| {
         let worst = |chains: &[Chain]| chains.iter().map(|c| c.worst).max().unwrap_or_default();
         let now = made(after);
-        // A lane that opened or closed while the request was on its way: as promised at either end is well.
+        // If a lane was changed during the request, the result may match either state.
         let then = if worst(&now).is_bad() {
             made(before)
         } else {
@@ -236,7 +237,7 @@ fn chain_of(
     })
 }
 
-/// A body as it may be shown.
+/// The body as printable text.
 fn shown(body: &[u8]) -> Clean {
     Clean::lines_from(&String::from_utf8_lossy(body))
 }

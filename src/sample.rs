@@ -1,5 +1,6 @@
-//! The sample services A, B, C of the public demo (`mse-simple-demo`) and a light load on them, run by a
-//! hidden subcommand as the processes of containers. A tells `A{tag}[{ip}][config=..] -> ` and what B tells.
+//! The sample services A, B and C of the public demo (`mse-simple-demo`) and a light load on them,
+//! run by a hidden subcommand in containers. A returns `A{tag}[{ip}][config=..] -> ` and the
+//! response of B.
 
 mod config;
 mod fault;
@@ -14,7 +15,7 @@ use color_eyre::eyre::{Result, bail};
 pub use config::Config;
 pub use serve::serve;
 
-/// Runs `a`, `b`, `c` or `load` as the environment says, until SIGTERM or SIGINT.
+/// Runs `a`, `b`, `c` or `load`, configured by the environment, until SIGTERM or SIGINT.
 pub async fn run(which: &str) -> Result<()> {
     let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     let stop = serve::on_signal()?;

@@ -1,8 +1,9 @@
-//! The cockpit: what the keyboard and the screen are to graylane.
+//! The cockpit: graylane's terminal user interface.
 //!
-//! Rule: `update(&mut Model, Msg) -> Vec<Effect>` is pure, views are functions of `&Model`, effects are plain
-//! data that somebody outside carries out ([`run::Outside`]). Nothing waits in the loop. Selection is by
-//! identity, never by row. The cockpit sends intents; it never holds a client.
+//! Design rules: `update(&mut Model, Msg) -> Vec<Effect>` is pure; views are functions of `&Model`;
+//! effects are plain data, carried out by an implementation of [`run::Outside`]. The event loop
+//! never blocks on I/O. Objects are selected by name, never by row index. The cockpit sends intents
+//! and never holds an API client.
 
 pub mod effect;
 pub mod facts;

@@ -1,4 +1,4 @@
-//! A number of replicas, absolute or as a share: `1` or `50%`, written as Kubernetes writes int-or-string.
+//! A number of replicas, absolute or as a percentage: `1` or `50%`, a Kubernetes int-or-string.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -8,19 +8,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 /// An absolute count, or a percentage of some total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Amount {
-    /// That many.
+    /// Absolute number.
     Count(u32),
-    /// That share of a total, 0 to 100.
+    /// Percentage of a total, 0 to 100.
     Percent(u8),
 }
 
-/// A text that is no amount.
+/// The text is not a valid amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither a whole number nor a percentage from 0% to 100%")]
 pub struct AmountError(pub String);
 
 impl Amount {
-    /// The count out of `total`, percentages rounded up (a batch of 1 % still moves a pod).
+    /// Number out of `total`. Percentages are rounded up, so that a batch of 1 % still moves a pod.
     pub fn of(self, total: u32) -> u32 {
         match self {
             Self::Count(n) => n,

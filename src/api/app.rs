@@ -1,4 +1,5 @@
-//! App and AppTemplate: images, manifests, environments of one application. Its workflow is in `workflow`.
+//! App and AppTemplate: images, manifests and environments of one application. The workflow is in
+//! `workflow`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::{Amount, Stage, Workflow};
 
-/// What is to be known of one application: one App, one set of manifests (Yunxiao AppStack's 应用 and 编排).
+/// One application with one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -36,36 +37,37 @@ use super::{Amount, Stage, Workflow};
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct AppSpec {
-    /// Where the source lives; shown, not fetched.
+    /// Location of the source code. Displayed only, never fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Named images, e.g. `backend`, as manifests ask for them: `{{ .AppStack.image.backend }}`.
+    /// Named images, for example `backend`. Manifests use them as `{{ .AppStack.image.backend }}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, ImageSource>,
-    /// Go templates of Kubernetes objects; `priority` low to high is the order of applying.
+    /// Go templates of Kubernetes objects, applied in ascending order of `priority`.
     pub manifests: Vec<Manifest>,
-    /// The environments, in the order of promotion.
+    /// Environments, in the order of promotion.
     pub environments: Vec<Environment>,
     /// Stages and their tasks.
     #[serde(default)]
     pub workflow: Workflow,
-    /// How many of its finished Releases are kept, and for how long.
+    /// How many finished Releases are kept, and for how long.
     #[serde(default)]
     pub history: ReleaseHistory,
 }
 
-/// Which finished Releases of an App the engine keeps; the others it deletes, with their Approvals and build Jobs. Kept
-/// whatever stands here: those that still run, what an environment was last deployed or cleaned by, the newest one of
-/// the App, the last one of each stage and of each environment that succeeded, and what is still needed to bring a
-/// workload back.
+/// Which finished Releases of an App are kept. The engine deletes the others, with their Approvals
+/// and build Jobs. Always kept: running Releases, the Release that last deployed or cleaned an
+/// environment, the newest Release of the App, the last successful Release of each stage and of
+/// each environment, and Releases that are needed to restore a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseHistory {
-    /// So many finished Releases of each stage, and of the teardowns of each environment, the newest ones (as a
-    /// Deployment's `revisionHistoryLimit`).
+    /// Number of finished Releases to keep for each stage, and of teardowns for each environment.
+    /// The newest are kept (like `revisionHistoryLimit` of a Deployment).
     #[serde(default = "history_limit")]
     pub limit: u32,
-    /// Finished so many seconds ago they go too (as a Job's field of this name); none: only by their number.
+    /// Seconds after which a finished Release is deleted (like the field of the same name of a
+    /// Job). If unset, only `limit` applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds_after_finished: Option<u32>,
 }
@@ -83,10 +85,10 @@ const fn history_limit() -> u32 {
     20
 }
 
-/// An App's spec to start from. It initialises only: a later change touches no App.
+/// Initial spec for new Apps. Later changes of the template do not affect existing Apps.
 ///
-/// `${APP}` in any text of it, except in the Go templates (which have `.AppStack.appName`), becomes the new App's name;
-/// `$${APP}` stays `${APP}`.
+/// `${APP}` in any text becomes the new App's name, except in Go templates (which have
+/// `.AppStack.appName`). `$${APP}` becomes a literal `${APP}`.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -99,40 +101,40 @@ const fn history_limit() -> u32 {
 #[kube(derive = "Default", derive = "PartialEq", category = "graylane")]
 #[serde(rename_all = "camelCase")]
 pub struct AppTemplateSpec {
-    /// For people.
+    /// Description for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What a new App gets.
+    /// Spec of a new App.
     pub app: AppSpec,
 }
 
-/// How a named image comes to be.
+/// Where a named image comes from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageSource {
     /// Repository part of the reference, without a tag: `registry/spring-cloud-a`.
     pub repository: String,
-    /// The reference that a release takes when it neither builds nor names one.
+    /// Image reference for releases that neither build nor name an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
-    /// The build file, relative to the context.
+    /// Build file, relative to the context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile: Option<String>,
-    /// The folder that is built.
+    /// Build context folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
 }
 
-/// One template file; it may hold several YAML documents.
+/// One template file, which may contain several YAML documents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// Shown in errors: `deployment.yaml`.
+    /// File name shown in errors: `deployment.yaml`.
     pub name: String,
-    /// Low is applied first.
+    /// Manifests are applied in ascending order.
     #[serde(default)]
     pub priority: i32,
-    /// Go `text/template`.
+    /// Go `text/template` source.
     pub template: String,
 }
 
@@ -140,64 +142,67 @@ pub struct Manifest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Environment {
-    /// `gray`, `prod`, …
+    /// Name: `gray`, `prod`, …
     pub name: String,
-    /// Lane tag of what runs here; none is baseline.
+    /// Lane tag of the pods in this environment. If unset, this is a baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
-    /// Kube context; none is the App's own cluster.
+    /// Kubeconfig context. If unset, the App's own cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
-    /// The namespace of manifests that name none; `{{ .Values.namespace }}` unless a value overrides it.
+    /// Namespace for manifests that name none. Available as `{{ .Values.namespace }}` unless a
+    /// value overrides it.
     pub namespace: String,
-    /// `{{ .Values.x }}`.
+    /// Template values: `{{ .Values.x }}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "any_map")]
     pub values: BTreeMap<String, Value>,
-    /// VariableGroups whose values stand under its own. An App's group wins over one of the namespace; among equals the
-    /// later one wins, as in Kubernetes' `envFrom`.
+    /// VariableGroups with lower precedence than `values`. A group of the App wins over a group of
+    /// the namespace. Among equals the later one wins, as in Kubernetes' `envFrom`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variable_groups: Vec<String>,
-    /// The service account that reads and writes what is deployed here, in the namespace of each object; none is
-    /// `graylane-deployer`. The engine must be permitted to impersonate it.
+    /// Service account that reads and writes the deployed objects, in the namespace of each object.
+    /// Default: `graylane-deployer`. The engine must be permitted to impersonate it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// How a Deployment here gets its new version.
+    /// How workloads are rolled out here.
     #[serde(default)]
     pub rollout: RolloutPlan,
-    /// While set, no release deploys here or cleans it.
+    /// While set, no release deploys to this environment or cleans it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<EnvironmentLock>,
 }
 
-/// Who holds an environment, and why.
+/// Who locked an environment, and why.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentLock {
-    /// The person.
+    /// Person who holds the lock.
     pub by: String,
-    /// Shown to whoever is refused.
+    /// Reason shown with every refusal.
     #[serde(default)]
     pub reason: String,
 }
 
-/// Batches of one environment.
+/// Rollout in batches of one environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutPlan {
-    /// New pods after each batch, e.g. `[1, "50%", "100%"]`; empty is one batch. The last is always taken as all.
+    /// Number of new pods after each batch, for example `[1, "50%", "100%"]`. Empty means one
+    /// batch. The last batch always covers all pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batches: Vec<Amount>,
-    /// Which batches wait for a person before the next one.
+    /// After which batches the rollout waits for a person.
     #[serde(default)]
     pub pause: PausePolicy,
-    /// Most seconds a batch may take; then the task fails and holds (AppStack: timeOutMS, 600 s).
+    /// Maximum duration of a batch in seconds. Then the task fails and holds the rollout (AppStack:
+    /// timeOutMS, 600 s).
     #[serde(default = "batch_timeout")]
     pub timeout_seconds: u32,
-    /// Seconds between the last route to a backend and its deletion.
+    /// Seconds between the removal of the last route to a backend and its deletion.
     #[serde(default = "drain")]
     pub drain_seconds: u32,
-    /// Most pods above the replicas at any time; none takes the Deployment's own maxSurge.
+    /// Maximum number of pods above the replicas at any time. Default: maxSurge of the Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_surge: Option<Amount>,
 }
@@ -235,20 +240,20 @@ pub enum PausePolicy {
     Never,
 }
 
-/// What the engine saw of an App.
+/// What the engine observed of an App.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppStatus {
-    /// By environment name.
+    /// Status by environment name.
     #[serde(default)]
     pub environments: BTreeMap<String, EnvironmentStatus>,
-    /// The environments in their order with their states, for kubectl: its columns show one value each.
+    /// Environments with their states, in order. For kubectl, whose columns show one value each.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
 }
 
 impl App {
-    /// `test:New,gray:Cleaned,prod:Running`.
+    /// Environments with their states: `test:New,gray:Cleaned,prod:Running`.
     pub fn summary(&self) -> String {
         let known = self.status.as_ref().map(|s| &s.environments);
         let told = self.spec.environments.iter().map(|e| {
@@ -261,7 +266,7 @@ impl App {
         told.collect::<Vec<_>>().join(",")
     }
 
-    /// Writes what is seen of an environment into the status.
+    /// Sets the status of an environment and updates the summary.
     pub fn note(&mut self, environment: &str, status: EnvironmentStatus) {
         self.status
             .get_or_insert_default()
@@ -272,50 +277,50 @@ impl App {
     }
 }
 
-/// One environment of one App.
+/// Observed state of one environment of an App.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentStatus {
-    /// Where it stands.
+    /// Current state.
     #[serde(default)]
     pub state: EnvironmentState,
-    /// In words, when `Error`.
+    /// Explanation when the state is `Error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Image name to reference, as last deployed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
-    /// `yyyyMMddHHmmss-NNN`, a new one with each deploy.
+    /// `yyyyMMddHHmmss-NNN`, new with each deploy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The Release that last deployed or cleaned it.
+    /// Release that last deployed or cleaned it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    /// Exactly what was applied; clean-up deletes this and nothing else.
+    /// Objects that were applied. Clean-up deletes these and nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<InventoryItem>,
-    /// The service account that it was deployed by, when that was not `graylane-deployer`: who takes it down, also
-    /// when the App no longer has the environment.
+    /// Service account that deployed it, if not `graylane-deployer`. It also tears the environment
+    /// down, even after the App has dropped the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// When the state last changed, RFC 3339.
+    /// Time of the last state change, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<String>,
 }
 
-/// AppStack's NEW, DEPLOYING, RUNNING, ERROR, and what it lacks: cleaned.
+/// AppStack's NEW, DEPLOYING, RUNNING and ERROR, extended by Cleaned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EnvironmentState {
     /// Nothing was ever deployed.
     #[default]
     New,
-    /// A release is at work here.
+    /// A release is deploying or cleaning it.
     Deploying,
     /// The last deploy succeeded.
     Running,
-    /// The last deploy failed; the message says how.
+    /// The last deploy failed; see the message.
     Error,
-    /// Resources gone, metadata kept.
+    /// Resources deleted, metadata kept.
     Cleaned,
 }
 
@@ -329,18 +334,18 @@ pub struct InventoryItem {
     pub api_version: String,
     /// `Deployment`.
     pub kind: String,
-    /// Empty for cluster-scoped kinds; of another context `CONTEXT/NAMESPACE`.
+    /// Empty for cluster-scoped kinds; `CONTEXT/NAMESPACE` in another context.
     #[serde(default)]
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// `metadata.uid`: a namesake made by somebody else is not ours.
+    /// `metadata.uid`. An object of the same name with another UID is not ours.
     #[serde(default)]
     pub uid: String,
 }
 
 impl InventoryItem {
-    /// Its kind, as the API server's paths name it.
+    /// API resource of its kind, for dynamic clients.
     pub fn resource(&self) -> ApiResource {
         let (group, version) = self
             .api_version
@@ -355,17 +360,17 @@ pub(super) fn any_map(_: &mut SchemaGenerator) -> Schema {
 }
 
 impl AppSpec {
-    /// The environment of that name.
+    /// Environment with this name.
     pub fn environment(&self, name: &str) -> Option<&Environment> {
         self.environments.iter().find(|e| e.name == name)
     }
 
-    /// The stage of that name.
+    /// Stage with this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.workflow.stages.iter().find(|s| s.name == name)
     }
 
-    /// The environment whose pods carry this lane tag.
+    /// Environment whose pods carry this lane tag.
     pub fn environment_of_lane(&self, tag: &str) -> Option<&Environment> {
         self.environments
             .iter()
@@ -374,7 +379,7 @@ impl AppSpec {
 }
 
 impl App {
-    /// What stands of an environment that the App no longer has, by its status.
+    /// Status of an environment that the App no longer has, if objects of it are left.
     pub fn left_behind(&self, environment: &str) -> Option<&EnvironmentStatus> {
         let status = self.status.as_ref()?.environments.get(environment)?;
         (self.spec.environment(environment).is_none() && !status.inventory.is_empty())

@@ -1,4 +1,4 @@
-//! Approval: one person's yes or no to one task of one release. Immutable.
+//! Approval: the decision of one person on one task of a release. Immutable.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One person's decision on one attempt of one approval task.
+/// Decision of one person on one attempt of an approval task.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -29,39 +29,41 @@ use serde::{Deserialize, Serialize};
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalSpec {
-    /// The Release's name.
+    /// Name of the Release.
     pub release: String,
-    /// The Release's uid: a later namesake is not approved by this.
+    /// UID of the Release, so that a later Release of the same name is not approved by this.
     pub release_uid: String,
-    /// The task's name.
+    /// Name of the task.
     pub task: String,
-    /// The attempt it was given for.
+    /// Attempt that the decision is for.
     pub attempt: u32,
-    /// Yes or no.
+    /// Whether the task is approved.
     pub decision: Decision,
-    /// Who; a cluster's admission policy ties it to the caller.
+    /// Person who decided. An admission policy ties it to the caller.
     pub approver: String,
-    /// Why.
+    /// Reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// The images (name to digest, or reference where no digest is known) that were approved; others do not count.
+    /// Approved images: name to digest, or to the reference if no digest is known. The Approval
+    /// does not count for others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
-    /// The revision of the App that was approved; without it an Approval does not count.
+    /// Approved revision of the App. Without it the Approval does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// `sha256:…` of the rendered objects that were approved, as the task's status has it; others do not count.
+    /// `sha256:…` of the rendered objects that were approved, as in the task's status. The Approval
+    /// does not count for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
 
-/// Yes or no.
+/// Outcome of an approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
-    /// Yes.
+    /// Approved.
     Pass,
-    /// No.
+    /// Refused.
     #[default]
     Refuse,
 }

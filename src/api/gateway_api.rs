@@ -1,7 +1,8 @@
-//! Gateway API (`gateway.networking.k8s.io/v1`): the parts of Gateway, GatewayClass and HTTPRoute that lanes need.
+//! Gateway API (`gateway.networking.k8s.io/v1`): the parts of Gateway, GatewayClass and HTTPRoute
+//! that lanes need.
 //!
-//! What is not modelled is dropped when read, except where it would change what a request meets: types of
-//! filters and matches stay text, so that an unknown one is refused instead of passed over.
+//! Unknown fields are dropped on reading, unless they would change how a request is handled: types
+//! of filters and matches stay text, so that an unknown one is refused instead of ignored.
 
 mod definition;
 
@@ -14,12 +15,12 @@ use serde::{Deserialize, Serialize};
 
 pub use definition::definitions;
 
-/// The API group of Gateway API.
+/// API group of Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
-/// The name by which the lane gateway signs what it writes into a status.
+/// Controller name of the lane gateway in the statuses that it writes.
 pub const LANE_GATEWAY: &str = "graylane.dev/lane-gateway";
 
-/// Which controller serves the Gateways of a class.
+/// Selects the controller that serves the Gateways of a class.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -35,30 +36,30 @@ pub const LANE_GATEWAY: &str = "graylane.dev/lane-gateway";
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassSpec {
-    /// `graylane.dev/lane-gateway`.
+    /// Name of the controller: `graylane.dev/lane-gateway`.
     pub controller_name: String,
 }
 
-/// Whether a class was taken.
+/// Whether the controller accepted the class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassStatus {
-    /// `Accepted`.
+    /// Conditions: `Accepted`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
-    /// What it can do beyond the core; none: it does not say.
+    /// Features beyond the core. Unset if the controller does not report them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supported_features: Option<Vec<SupportedFeature>>,
 }
 
-/// Something that a class can do.
+/// Feature that a class supports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupportedFeature {
-    /// `HTTPRouteQueryParamMatching`, …
+    /// Feature name: `HTTPRouteQueryParamMatching`, …
     pub name: String,
 }
 
-/// A place where requests come in.
+/// Entry point for requests.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -75,12 +76,12 @@ pub struct SupportedFeature {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewaySpec {
-    /// The class.
+    /// Name of the GatewayClass.
     pub gateway_class_name: String,
-    /// Ports.
+    /// Ports to listen on.
     #[serde(default)]
     pub listeners: Vec<Listener>,
-    /// Where to listen; none is the gateway's own address.
+    /// Addresses to listen on. If empty, the gateway's own address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
 }
@@ -88,10 +89,10 @@ pub struct GatewaySpec {
 /// An address of a Gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayAddress {
-    /// `IPAddress` or `Hostname`; none is `IPAddress`.
+    /// `IPAddress` (default) or `Hostname`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The address.
+    /// Address value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
@@ -100,29 +101,29 @@ pub struct GatewayAddress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
-    /// Unique in the Gateway.
+    /// Name, unique within the Gateway.
     pub name: String,
-    /// Only this host, `*.example.com` allowed; none is any.
+    /// Host to accept, `*.example.com` allowed. If unset, any host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// TCP port.
     pub port: u16,
-    /// `HTTP`; others are refused by the lane gateway.
+    /// `HTTP`; the lane gateway refuses other protocols.
     pub protocol: String,
-    /// Whose routes may attach.
+    /// Which routes may attach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
 }
 
-/// Whose routes may attach to a listener.
+/// Which routes may attach to a listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowedRoutes {
-    /// By namespace.
+    /// Restriction by namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<RouteNamespaces>,
 }
 
-/// The namespaces whose routes may attach.
+/// Namespaces whose routes may attach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteNamespaces {
     /// `Same` (default), `All`, `Selector`.
@@ -130,48 +131,48 @@ pub struct RouteNamespaces {
     pub from: Option<String>,
 }
 
-/// What the controller says of a Gateway.
+/// Status that the controller reports for a Gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GatewayStatus {
-    /// Where it listens.
+    /// Addresses that it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
-    /// `Accepted`, `Programmed`.
+    /// Conditions: `Accepted`, `Programmed`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
-    /// One by one.
+    /// Status of each listener.
     #[serde(default)]
     pub listeners: Vec<ListenerStatus>,
 }
 
-/// What the controller says of one listener.
+/// Status that the controller reports for one listener.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {
-    /// Its name.
+    /// Name of the listener.
     pub name: String,
-    /// How many routes it takes requests for.
+    /// Number of routes attached.
     #[serde(default)]
     pub attached_routes: i32,
-    /// `HTTPRoute`.
+    /// Supported route kinds: `HTTPRoute`.
     #[serde(default)]
     pub supported_kinds: Vec<RouteKind>,
-    /// `Accepted`, `Programmed`, `ResolvedRefs`, `Conflicted`.
+    /// Conditions: `Accepted`, `Programmed`, `ResolvedRefs`, `Conflicted`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }
 
-/// A kind of route.
+/// Kind of route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteKind {
     /// API group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Kind.
+    /// Kind name.
     pub kind: String,
 }
 
-/// Which requests go to which Services.
+/// Routes requests to Services.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -184,42 +185,42 @@ pub struct RouteKind {
 #[kube(derive = "Default", derive = "PartialEq")]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteSpec {
-    /// Gateways, or Services (GAMMA).
+    /// Gateways, or Services (GAMMA), that the route attaches to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_refs: Vec<ParentRef>,
-    /// Only these hosts; none is any.
+    /// Hosts to match. If empty, any host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hostnames: Vec<String>,
-    /// The first, most specific match wins.
+    /// Rules. The first, most specific match wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RouteRule>,
 }
 
-/// What a route attaches to.
+/// Parent that a route attaches to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
-    /// None is Gateway API's group; empty is the core group.
+    /// API group. Default: Gateway API's group. Empty means the core group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// `Gateway` (default) or `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// None is the route's own.
+    /// Namespace. Default: the route's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Name.
+    /// Name of the parent.
     pub name: String,
-    /// A Gateway's listener.
+    /// Listener of a Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub section_name: Option<String>,
-    /// A port.
+    /// Port of the parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
 
 impl ParentRef {
-    /// A Gateway in the route's namespace.
+    /// Reference to a Gateway in the route's namespace.
     pub fn gateway(name: &str) -> Self {
         Self {
             group: Some(GATEWAY_GROUP.into()),
@@ -229,7 +230,7 @@ impl ParentRef {
         }
     }
 
-    /// A Service in the route's namespace (GAMMA).
+    /// Reference to a Service in the route's namespace (GAMMA).
     pub fn service(name: &str, port: u16) -> Self {
         let group = Some(String::new());
         Self {
@@ -241,13 +242,13 @@ impl ParentRef {
         }
     }
 
-    /// Whether it names a Gateway.
+    /// Whether the parent is a Gateway.
     pub fn is_gateway(&self) -> bool {
         self.kind.as_deref().unwrap_or("Gateway") == "Gateway"
             && self.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP
     }
 
-    /// Whether it names a Service.
+    /// Whether the parent is a Service.
     pub fn is_service(&self) -> bool {
         self.kind.as_deref() == Some("Service") && self.group.as_deref() == Some("")
     }
@@ -257,48 +258,48 @@ impl ParentRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteRule {
-    /// For people.
+    /// Name for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// One of them must hold; none is every request.
+    /// Alternatives, one of which must match. If empty, every request matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<RouteMatch>,
-    /// What is done to the request on its way.
+    /// Changes to the request and the response.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<RouteFilter>,
-    /// Where it goes, by weight.
+    /// Weighted destinations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backend_refs: Vec<BackendRef>,
-    /// Limits of time.
+    /// Timeouts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
 }
 
-/// All of its parts must hold.
+/// Conditions on a request, all of which must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteMatch {
-    /// None is `PathPrefix /`.
+    /// Path. Default: `PathPrefix /`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathMatch>,
-    /// Every one.
+    /// Headers, all of which must match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<ValueMatch>,
-    /// Every one.
+    /// Query parameters, all of which must match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query_params: Vec<ValueMatch>,
-    /// `GET`, …
+    /// Request method: `GET`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
 }
 
-/// On the path.
+/// Match on the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PathMatch {
     /// `PathPrefix` (default), `Exact`, `RegularExpression`.
     #[serde(default = "path_prefix", rename = "type")]
     pub kind: String,
-    /// None is `/`.
+    /// Path value. Default: `/`.
     #[serde(default = "root")]
     pub value: String,
 }
@@ -311,15 +312,15 @@ fn root() -> String {
     "/".into()
 }
 
-/// On a header or a query parameter.
+/// Match on a header or a query parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ValueMatch {
     /// `Exact` (default), `RegularExpression`.
     #[serde(default = "exact", rename = "type")]
     pub kind: String,
-    /// Its name.
+    /// Name of the header or parameter.
     pub name: String,
-    /// What it must be.
+    /// Value or regular expression.
     pub value: String,
 }
 
@@ -327,41 +328,41 @@ fn exact() -> String {
     "Exact".into()
 }
 
-/// Something done to a request; exactly the field that `type` names is set.
+/// Change to a request or response. Only the field that `type` names is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteFilter {
     /// `RequestHeaderModifier`, `ResponseHeaderModifier`, `URLRewrite`, `ExtensionRef`, …
     #[serde(rename = "type")]
     pub kind: String,
-    /// On the request's headers.
+    /// Changes to the request headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HeaderModifier>,
-    /// On the response's headers.
+    /// Changes to the response headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_header_modifier: Option<HeaderModifier>,
-    /// Host and path.
+    /// Changes to host and path.
     #[serde(
         default,
         rename = "urlRewrite",
         skip_serializing_if = "Option::is_none"
     )]
     pub url_rewrite: Option<UrlRewrite>,
-    /// A LaneGroup: colour the request.
+    /// LaneGroup that colours the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_ref: Option<LocalRef>,
 }
 
-/// Changes of headers.
+/// Changes to headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderModifier {
-    /// Replace.
+    /// Headers to replace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<HeaderValuePair>,
-    /// Append.
+    /// Headers to append.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<HeaderValuePair>,
-    /// Drop.
+    /// Names of headers to remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
 }
@@ -369,77 +370,77 @@ pub struct HeaderModifier {
 /// A header.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderValuePair {
-    /// Name.
+    /// Header name.
     pub name: String,
-    /// Value.
+    /// Header value.
     pub value: String,
 }
 
-/// Another host or path for the backend.
+/// Other host or path for the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UrlRewrite {
-    /// The Host header.
+    /// New Host header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// The path.
+    /// New path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathRewrite>,
 }
 
-/// Another path.
+/// Path replacement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PathRewrite {
     /// `ReplacePrefixMatch`, `ReplaceFullPath`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What the matched prefix becomes.
+    /// Replacement of the matched prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace_prefix_match: Option<String>,
-    /// What the whole path becomes.
+    /// Replacement of the whole path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace_full_path: Option<String>,
 }
 
-/// An object in the route's namespace.
+/// Reference to an object in the route's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalRef {
     /// API group.
     pub group: String,
-    /// Kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
 }
 
-/// Where requests go.
+/// Backend that receives requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendRef {
-    /// None or empty is the core group.
+    /// API group. Unset or empty means the core group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// `Service` (default).
+    /// Kind. Default: `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// None is the route's own.
+    /// Namespace. Default: the route's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Name.
+    /// Name of the Service.
     pub name: String,
-    /// The Service's port.
+    /// Port of the Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Share among the rule's backends; none is 1.
+    /// Weight among the backends of the rule. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// Filters of this backend only.
+    /// Filters for this backend only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<RouteFilter>,
 }
 
 impl BackendRef {
-    /// A Service in the route's namespace.
+    /// Reference to a Service in the route's namespace.
     pub fn service(name: &str, port: u16) -> Self {
         Self {
             name: name.into(),
@@ -449,41 +450,41 @@ impl BackendRef {
     }
 }
 
-/// Limits of time, as Gateway API durations (`10s`, `500ms`); `0s` is none.
+/// Timeouts, as Gateway API durations (`10s`, `500ms`). `0s` means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteTimeouts {
-    /// From the request's head to the response's head, all tries.
+    /// From the request head to the response head, including retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
-    /// The same, each try.
+    /// From the request head to the response head, for each try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<String>,
 }
 
-/// What controllers say of a route.
+/// Status that controllers report for a route.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HttpRouteStatus {
-    /// One entry a parent and controller.
+    /// One entry for each parent and controller.
     #[serde(default)]
     pub parents: Vec<RouteParentStatus>,
 }
 
-/// What one controller says of one parent.
+/// Status that one controller reports for one parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteParentStatus {
-    /// The parent.
+    /// Parent that the status is about.
     pub parent_ref: ParentRef,
-    /// Who says it.
+    /// Controller that reports it.
     pub controller_name: String,
-    /// `Accepted`, `ResolvedRefs`.
+    /// Conditions: `Accepted`, `ResolvedRefs`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }
 
 impl HttpRoute {
-    /// A new route of a lane group, with its label.
+    /// New route of a lane group, with the lane group's label.
     pub fn of_group(namespace: &str, name: &str, group: &str, spec: HttpRouteSpec) -> Self {
         let mut route = Self::new(name, spec);
         route.metadata.namespace = Some(namespace.into());

@@ -1,57 +1,57 @@
-//! Where the hops of a lane group's requests are told.
+//! Sources of the hops of a lane group.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One place where hops are told: exactly one of the fields.
+/// One source of hops. Exactly one of the fields is set.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct HopSource {
-    /// The access log of the Gateway's own pods, followed.
+    /// Access log of the Gateway's own pods, which the engine follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
-    /// A Grafana Tempo, asked over HTTP.
+    /// Grafana Tempo, queried over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tempo: Option<TraceStore>,
-    /// A Jaeger with the API v3, asked over HTTP.
+    /// Jaeger with the API v3, queried over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jaeger: Option<TraceStore>,
-    /// A Zipkin with the API v2, asked over HTTP.
+    /// Zipkin with the API v2, queried over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zipkin: Option<TraceStore>,
-    /// An Apache SkyWalking, asked over GraphQL.
+    /// Apache SkyWalking, queried over GraphQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sky_walking: Option<TraceStore>,
 }
 
-/// A gateway's access log: JSON, one line a request.
+/// Access log of a gateway: JSON, one line for each request.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AccessLog {
-    /// Who writes it.
+    /// Format of the log.
     #[serde(default)]
     pub format: LogFormat,
-    /// The namespace of the gateway's pods. None: they are found from the Gateway.
+    /// Namespace of the gateway's pods. Default: derived from the Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The labels of the gateway's pods. None: they are found from the Gateway.
+    /// Labels of the gateway's pods. Default: derived from the Gateway.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// The container that writes it. None: the pod's only one.
+    /// Container that writes the log. Default: the only container of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Names of its fields where they are not the usual ones of the format.
+    /// Field names that differ from the format's defaults.
     #[serde(default, skip_serializing_if = "LogFields::is_empty")]
     pub fields: LogFields,
 }
 
-/// Who writes an access log, and so what its fields are called.
+/// Program that writes an access log, which determines the field names.
 #[derive(
     Clone,
     Copy,
@@ -74,66 +74,66 @@ pub enum LogFormat {
     Envoy,
     /// nginx with a `log_format` that writes JSON.
     Nginx,
-    /// Anybody else: `fields` names all that is to be read.
+    /// Any other program; `fields` names every field to read.
     #[default]
     Json,
 }
 
-/// What the fields of an access log are called.
+/// Field names of an access log.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LogFields {
-    /// When the request began: RFC 3339, or seconds since 1970.
+    /// Start of the request: RFC 3339, or seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// When its answer ended, in the same forms; used where there is no start.
+    /// End of the response, in the same formats. Used if there is no start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
-    /// How long it took.
+    /// Duration of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
-    /// The unit of the duration. None: the format's usual one, else seconds.
+    /// Unit of the duration. Default: the format's own unit, otherwise seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_unit: Option<TimeUnit>,
-    /// Trace id.
+    /// Trace ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// Id of the gateway's own span.
+    /// ID of the gateway's own span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<String>,
-    /// The `traceparent` header as it came in.
+    /// `traceparent` header as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// The `traceparent` header as the pod got it.
+    /// `traceparent` header as sent to the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_traceparent: Option<String>,
-    /// Request id, where there is no trace.
+    /// Request ID, used if there is no trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The lane tag: the header as the pod got it.
+    /// Lane tag: the header as sent to the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Address of the pod that was asked: `IP` or `IP:port`.
+    /// Address of the upstream pod: `IP` or `IP:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    /// Address of whoever asked.
+    /// Address of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// Method.
+    /// Request method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// Path and query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Name of the route taken.
+    /// Name of the matched route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// What went wrong.
+    /// Error text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -144,7 +144,7 @@ impl LogFields {
     }
 }
 
-/// The unit of a duration.
+/// Unit of a duration.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -163,49 +163,49 @@ pub enum TimeUnit {
     Seconds,
 }
 
-/// A store of traces.
+/// Trace store.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TraceStore {
-    /// Where it answers, as `http://tempo.observability:3200`: asked straight.
+    /// URL to query directly: `http://tempo.observability:3200`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Its Service, as `NAMESPACE/NAME:PORT`: asked through the API server.
+    /// Service to query through the API server: `NAMESPACE/NAME:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// What comes before the API's own paths, as `/zipkin`.
+    /// Path prefix of the API: `/zipkin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_path: Option<String>,
-    /// The name under which the gateway reports, where the store asks for one (Jaeger).
+    /// Service name of the gateway's own spans, if the store requires one (Jaeger).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_name: Option<String>,
-    /// The attribute (tag) that holds the lane tag. None: `http.request.header.HEADER`.
+    /// Attribute (tag) that holds the lane tag. Default: `http.request.header.HEADER`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag_attribute: Option<String>,
 }
 
-/// How one source of a lane group does, as the engine sees it.
+/// State of one hop source of a lane group, as observed by the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HopSourceStatus {
-    /// Which one: `accessLog traefik`, `otlp`.
+    /// Source: `accessLog traefik`, `otlp`.
     pub source: String,
-    /// Pods that are followed.
+    /// Number of pods whose logs are followed.
     #[serde(default)]
     pub pods: u32,
-    /// In words, what is wrong with it.
+    /// Problem with the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// The pods in whose logs the engine writes what it has read, for cockpits to follow.
+/// Pods in whose logs the engine writes the spans it has read. Cockpits follow these logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpanLog {
-    /// Their namespace.
+    /// Namespace of the pods.
     pub namespace: String,
-    /// Their labels.
+    /// Labels of the pods.
     pub match_labels: BTreeMap<String, String>,
 }

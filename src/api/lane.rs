@@ -1,4 +1,4 @@
-//! LaneGroup and Lane: which requests walk through which versions.
+//! LaneGroup and Lane: which requests use which versions.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HopSource, HopSourceStatus, Served, SpanLog, gateway_api::RouteMatch};
 
-/// A set of apps behind one entry, with lanes through them (MSE's 泳道组).
+/// Apps behind one entry, with lanes through them (MSE's 泳道组).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -34,70 +34,71 @@ use super::{HopSource, HopSourceStatus, Served, SpanLog, gateway_api::RouteMatch
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneGroupSpec {
-    /// Where requests come in.
+    /// Entry of the requests.
     pub entry: Entry,
-    /// The apps that may have gray versions.
+    /// Apps that may have gray versions.
     pub apps: Vec<LaneApp>,
-    /// How the tag travels.
+    /// How the tag is propagated.
     #[serde(default)]
     pub propagation: Propagation,
-    /// Whether a client may send the tag itself; otherwise it is stripped at the entry.
+    /// Whether clients may send the tag. Otherwise it is stripped at the entry.
     #[serde(default)]
     pub client_may_tag: bool,
-    /// How services are routed among each other.
+    /// How requests between services are routed.
     #[serde(default)]
     pub mode: LaneMode,
-    /// In `gateway` mode: what the Gateway between the services is like.
+    /// In `gateway` mode: settings of the Gateway between the services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internal: Option<InternalGateway>,
-    /// Where its hops are told, merged. Empty: what fits the Gateway's class. What the engine receives over OTLP counts
-    /// in any case.
+    /// Sources of the hops; they are merged. If empty, the default for the Gateway's class. Spans
+    /// that the engine receives over OTLP are always included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<HopSource>,
 }
 
-/// The Gateway between the services, which the engine makes: `ENTRY-internal`.
+/// Gateway between the services, which the engine creates: `ENTRY-internal`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InternalGateway {
-    /// None is the entry's.
+    /// GatewayClass. Default: the class of the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_class_name: Option<String>,
-    /// Where it listens; none is 8081. Not the entry's: what is inside is not to be asked from outside.
+    /// Port to listen on. Default: 8081. It differs from the entry's port, so that internal
+    /// services are not reachable from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
 
 impl InternalGateway {
-    /// Where it listens.
+    /// Port to listen on, with the default.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(8081)
     }
 }
 
-/// Who routes between services.
+/// How requests between services are routed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LaneMode {
     /// Routes whose parent is the app's Service (GAMMA).
     #[default]
     Mesh,
-    /// An internal Gateway with a hostname for each app.
+    /// Internal Gateway with a hostname for each app.
     Gateway,
-    /// The services themselves, as with the MSE agent; only the entry is coloured.
+    /// By the services themselves, as with the MSE agent. Only the entry is coloured.
     Agent,
 }
 
-/// Where requests come in.
+/// Entry of the requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// A Gateway in the group's namespace.
+    /// Gateway in the group's namespace.
     pub gateway: String,
-    /// Only this host; none is any.
+    /// Host to match. If unset, any host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Path to app.
+    /// Paths and their apps.
     pub routes: Vec<EntryRoute>,
 }
 
@@ -107,9 +108,9 @@ pub struct Entry {
 pub struct EntryRoute {
     /// Path prefix: `/A`.
     pub path: String,
-    /// The app behind it.
+    /// App that serves the path.
     pub app: String,
-    /// What the prefix becomes: `/`.
+    /// Replacement of the prefix: `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<String>,
 }
@@ -118,35 +119,35 @@ pub struct EntryRoute {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneApp {
-    /// The App's name.
+    /// Name of the App.
     pub app: String,
-    /// The Service that callers use; it selects the baseline. None is the App's name.
+    /// Service that callers use; it selects the baseline. Default: the App's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The Service's port.
+    /// Port of the Service.
     pub port: u16,
 }
 
 impl LaneApp {
-    /// The Service that callers use.
+    /// Service that callers use, with the default.
     pub fn service(&self) -> &str {
         self.service.as_deref().unwrap_or(&self.app)
     }
 
-    /// The Service of the version with that lane tag: `SERVICE-TAG`.
+    /// Service of the version with this lane tag: `SERVICE-TAG`.
     pub fn lane_service(&self, tag: &str) -> String {
         format!("{}-{tag}", self.service())
     }
 }
 
-/// How the tag travels with a request.
+/// How the tag is propagated with a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Propagation {
-    /// The header with the tag.
+    /// Header that carries the tag.
     #[serde(default = "tag_header")]
     pub header: String,
-    /// Also as this member of the W3C `baggage` header.
+    /// Member of the W3C `baggage` header that also carries the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baggage: Option<String>,
 }
@@ -164,35 +165,36 @@ fn tag_header() -> String {
     "x-mse-tag".into()
 }
 
-/// What the engine saw of a lane group.
+/// What the engine observed of a lane group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneGroupStatus {
-    /// The routes that stand for the group, and who took them.
+    /// HTTPRoutes of the group, and whether they were accepted.
     #[serde(default)]
     pub routes: Vec<RouteStatus>,
-    /// In words, what is wrong.
+    /// Problems of the group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
-    /// In a few words, for kubectl: its columns show one value each.
+    /// Short text for kubectl, whose columns show one value each.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// The entry's addresses, `host:port`.
+    /// Addresses of the entry, `host:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
-    /// In `gateway` mode: where services ask for each other, `host:port`.
+    /// In `gateway` mode: addresses of the internal Gateway, `host:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub internal: Vec<String>,
-    /// By what the entry is served; none: its Gateway is not there.
+    /// What serves the entry. Unset if its Gateway does not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewaySeen>,
-    /// Routes of others at the same entry that could take requests of the group.
+    /// Routes of others at the same entry that could match requests of the group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherRoute>,
-    /// The sources of hops that the engine follows.
+    /// Hop sources that the engine follows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<HopSourceStatus>,
-    /// Where the engine writes what they told. None: it follows none, or runs in no pod.
+    /// Where the engine writes the spans it has read. Unset if it follows no source, or does not
+    /// run in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_log: Option<SpanLog>,
 }
@@ -201,26 +203,26 @@ pub struct LaneGroupStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewaySeen {
-    /// Its GatewayClass.
+    /// GatewayClass of the Gateway.
     pub class: String,
-    /// The class's controller; none: there is no such class.
+    /// Controller of the class. Unset if there is no such class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<String>,
-    /// What the class says it supports for HTTPRoutes; none: it says nothing.
+    /// HTTPRoute features that the class reports. Unset if it reports none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<String>>,
 }
 
-/// An HTTPRoute of somebody else.
+/// HTTPRoute that does not belong to the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OtherRoute {
     /// `namespace/name`.
     pub route: String,
-    /// Its hosts; none is any.
+    /// Hosts. If empty, any host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// Its matches at the group's paths.
+    /// Matches that overlap with the group's paths.
     pub matches: Vec<RouteMatch>,
 }
 
@@ -228,23 +230,23 @@ pub struct OtherRoute {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteStatus {
-    /// The HTTPRoute's name.
+    /// Name of the HTTPRoute.
     pub name: String,
-    /// None while no controller has answered.
+    /// Whether it was accepted. Unset until a controller has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<bool>,
-    /// The controller that answered.
+    /// Controller that answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// In words, what is wrong.
+    /// Problem with the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Since when it is so, RFC 3339.
+    /// When the route entered this state, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
 
-/// One lane: which requests, with which tag (MSE's 泳道).
+/// One lane: which requests get which tag (MSE's 泳道).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -272,23 +274,24 @@ pub struct RouteStatus {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneSpec {
-    /// The LaneGroup's name.
+    /// Name of the LaneGroup.
     pub group: String,
-    /// The tag that requests of this lane carry.
+    /// Tag of the requests of this lane.
     pub tag: String,
-    /// A disabled lane takes no request.
+    /// Whether the lane takes requests.
     #[serde(default)]
     pub enabled: bool,
-    /// Low is asked first; equal priorities go by name.
+    /// Lanes are evaluated in ascending order of priority, equal priorities by name.
     #[serde(default)]
     pub priority: i32,
-    /// Which requests.
+    /// Which requests the lane takes.
     #[serde(default, rename = "match", skip_serializing_if = "LaneMatch::is_empty")]
     pub rule: LaneMatch,
-    /// Instead of a match: this share of all requests in percent, 0 to 100, to a hundredth (`12.5`).
+    /// Alternative to a match: percentage of all requests, 0 to 100, with up to two decimals
+    /// (`12.5`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-    /// A fall-back to the baseline is a leak.
+    /// Whether a fallback to the baseline counts as a leak.
     #[serde(default)]
     pub strict: bool,
     /// What happens when an app loses its last gray pod.
@@ -296,68 +299,69 @@ pub struct LaneSpec {
     pub on_loss: OnLoss,
 }
 
-/// What a lane does when an app of it loses its last gray pod.
+/// What a lane does when one of its apps loses its last gray pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnLoss {
-    /// The baseline serves that app.
+    /// The baseline serves the app.
     #[default]
     FallBack,
-    /// The routes stay: tagged requests fail rather than reach that app's baseline.
+    /// The routes stay: tagged requests fail rather than reach the app's baseline.
     Hold,
-    /// The whole lane closes: tagged requests take the baseline everywhere.
+    /// The whole lane closes: the baseline serves tagged requests of every app.
     Close,
 }
 
-/// Which requests a lane takes: a path, and all of `all`, and (unless empty) one of `any`.
+/// Requests that a lane takes: one of `paths`, all of `all`, and (unless empty) one of `any`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneMatch {
-    /// Path prefixes at the entry; empty is every path.
+    /// Path prefixes at the entry. If empty, every path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
-    /// Every one must hold.
+    /// Conditions that must all match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub all: Vec<Condition>,
-    /// One must hold.
+    /// Conditions of which one must match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any: Vec<Condition>,
 }
 
 impl LaneMatch {
-    /// Says nothing, so takes every request.
+    /// Whether it has no condition, and so matches every request.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty() && self.all.is_empty() && self.any.is_empty()
     }
 }
 
-/// One condition on a request. A key that is not there fulfils none, not even `!=` and `notIn`
-/// (as Higress's traffic-tag); repeated keys count by their first value.
+/// One condition on a request. A missing key matches no condition, not even `!=` and `notIn` (as
+/// Higress's traffic-tag). Of repeated keys the first value counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What is looked at. Not named `on`: YAML 1.1, as kubectl reads it, takes that word for a boolean.
+    /// Part of the request to compare. Not named `on`, because YAML 1.1, which kubectl uses, reads
+    /// that word as a boolean.
     #[serde(rename = "type")]
     pub on: ConditionOn,
-    /// The parameter's, header's or cookie's name; none for the method.
+    /// Name of the parameter, header or cookie. Unset for the method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How it is compared.
+    /// Comparison operator.
     pub op: Operator,
-    /// What it is compared with: one value, for `in` and `notIn` several, for `exists` none; for `percent`
-    /// the share (0 to 100) of keys, by hash.
+    /// Values to compare with: one; several for `in` and `notIn`; none for `exists`. For `percent`
+    /// the percentage (0 to 100) of keys, chosen by hash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
 
-/// Part of a request.
+/// Part of a request that a condition compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConditionOn {
     /// Query parameter.
     #[default]
     Parameter,
-    /// Header, name without case.
+    /// Header; the name is case-insensitive.
     Header,
     /// Cookie.
     Cookie,
@@ -365,33 +369,33 @@ pub enum ConditionOn {
     Method,
 }
 
-/// A comparison.
+/// Comparison operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Operator {
-    /// Equal.
+    /// Present and equal.
     #[default]
     #[serde(rename = "==")]
     Equal,
-    /// There, and not equal.
+    /// Present and not equal.
     #[serde(rename = "!=")]
     NotEqual,
-    /// One of.
+    /// Present and one of the values.
     In,
-    /// There, and none of.
+    /// Present and none of the values.
     NotIn,
-    /// Starts with.
+    /// Starts with the value.
     Prefix,
-    /// The whole value matches (anchored).
+    /// The whole value matches the regular expression (anchored).
     Regex,
-    /// There.
+    /// Present.
     Exists,
-    /// `xxh3(value) % 10000 < percent * 100`: stable by value.
+    /// `xxh3(value) % 10000 < percent * 100`: the same value always gives the same result.
     Percent,
 }
 
 impl Operator {
-    /// As manifests write it.
+    /// Name of the operator in manifests.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Equal => "==",
@@ -407,7 +411,7 @@ impl Operator {
 }
 
 impl ConditionOn {
-    /// As manifests write it.
+    /// Name of the request part in manifests.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Parameter => "parameter",
@@ -432,23 +436,23 @@ impl fmt::Display for Condition {
     }
 }
 
-/// What the engine saw of a lane.
+/// What the engine observed of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneStatus {
-    /// App by app, who serves tagged requests now.
+    /// Which side serves tagged requests now, for each app.
     #[serde(default)]
     pub apps: Vec<LaneAppStatus>,
-    /// In words, what is wrong: shadowed, conflicting, a bad regex.
+    /// Problems: shadowed, conflicting, invalid regular expression.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
-    /// In a few words, for kubectl: its columns show one value each.
+    /// Short text for kubectl, whose columns show one value each.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
 }
 
 impl LaneStatus {
-    /// `2/21 gray, 3 problems: HTTPRoute g-a: …`
+    /// Short text for kubectl: `2/21 gray, 3 problems: HTTPRoute g-a: …`
     pub fn summary(&self) -> String {
         let gray = self
             .apps
@@ -460,7 +464,7 @@ impl LaneStatus {
 }
 
 impl LaneGroupStatus {
-    /// `5/6 routes, 1 problem: …`
+    /// Short text for kubectl: `5/6 routes, 1 problem: …`
     pub fn summary(&self) -> String {
         let taken = self
             .routes
@@ -474,7 +478,7 @@ impl LaneGroupStatus {
     }
 }
 
-/// A count, how many problems, and the beginning of the first: what a column has room for.
+/// A count, the number of problems, and the beginning of the first one, short enough for a column.
 fn summary(count: String, problems: &[String]) -> String {
     const MOST: usize = 60;
     let Some(first) = problems.first() else {
@@ -492,17 +496,17 @@ fn summary(count: String, problems: &[String]) -> String {
     words.chars().take(MOST - 1).chain(['…']).collect()
 }
 
-/// Who serves one app's tagged requests, and why.
+/// Which side serves the tagged requests of one app, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneAppStatus {
-    /// The App.
+    /// Name of the App.
     pub app: String,
-    /// The side the routes send tagged requests to.
+    /// Side that the routes send tagged requests to.
     pub served: Served,
-    /// In words.
+    /// Explanation.
     pub reason: String,
-    /// When that side began to serve, RFC 3339: gateways follow a moment later.
+    /// When that side began to serve, RFC 3339. Gateways follow a moment later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Release: one run of one stage of one App.
+//! Release: one run of one stage of an App.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{CleanUpTask, InventoryItem, ProbeSpec, Served, app::any_map};
 
-/// One run of one stage of one App, or one teardown of an environment.
+/// One run of one stage of an App, or one teardown of an environment.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -36,119 +36,122 @@ use super::{CleanUpTask, InventoryItem, ProbeSpec, Served, app::any_map};
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseSpec {
-    /// The App's name, in the same namespace.
+    /// Name of the App, in the same namespace.
     pub app: String,
-    /// The stage of its workflow; empty for a teardown.
+    /// Stage of the workflow to run. Empty for a teardown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stage: String,
-    /// Instead of a stage: only this clean-up.
+    /// Clean-up to run instead of a stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teardown: Option<CleanUpTask>,
-    /// Existing images to deploy; a name that is here is not built.
+    /// Existing images to deploy. An image named here is not built.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
-    /// Why, for people.
+    /// Reason, for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Who started it.
+    /// Person who started the release.
     #[serde(default)]
     pub requester: String,
-    /// Releases of one window open their lane together, when all of them have their gray pods ready.
+    /// Window. Releases of one window open their lane together, once all of them have ready gray
+    /// pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<String>,
-    /// What people wish, level by level; the engine never writes here.
+    /// What people asked for. The engine never writes here.
     #[serde(default)]
     pub control: Control,
 }
 
-/// Most retries of one task: what is asked for beyond it is as much as this.
+/// Maximum number of retries of one task. Larger values are treated as this one.
 pub const MOST_RETRIES: u32 = 10_000;
 
-/// People's wishes. Each is a level, not an event: to say it twice is to say it once.
+/// What people asked for. Every field is a level, not an event, so repeating a request has no
+/// effect.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Control {
-    /// Hold where it is: no new step, running batches keep their pods.
+    /// Hold the release: no new step; running batches keep their pods.
     #[serde(default)]
     pub paused: bool,
-    /// Roll back and end.
+    /// Roll back and end the release.
     #[serde(default)]
     pub abort: bool,
-    /// Task name to what is let through: for a deploy the batch number up to which it may go on,
-    /// for a proceed task 1.
+    /// Task name to what may proceed: for a deploy the number of the last batch that may start, for
+    /// a proceed task 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allow: BTreeMap<String, u32>,
-    /// Task name to the number of retries asked for; the task's attempt follows it (attempt = retries + 1), upwards only.
+    /// Task name to the number of requested retries. The task's attempt follows it (attempt =
+    /// retries + 1) and never decreases.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retry: BTreeMap<String, u32>,
-    /// Task name to the attempt that may take fields from another manager, where an apply conflicts. Nothing else is
-    /// ever forced.
+    /// Task name to the attempt that may take over fields from other field managers when an apply
+    /// conflicts. Nothing else is ever forced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub take_over: BTreeMap<String, u32>,
-    /// Failed or waiting tasks to go past.
+    /// Failed or waiting tasks to skip.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
-    /// Who wished last, and what; goes into the history.
+    /// Last request and who made it, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Wish>,
 }
 
-/// One wish of a person, for the history.
+/// One request of a person, for the history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wish {
-    /// Who.
+    /// Person who made the request.
     pub by: String,
     /// `pause`, `let batch 2 of deploy-prod through`, …
     pub action: String,
-    /// RFC 3339.
+    /// Time, RFC 3339.
     pub at: String,
-    /// Why.
+    /// Reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
 
-/// What the engine saw and did.
+/// What the engine observed and did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseStatus {
-    /// Where the whole stands.
+    /// State of the whole release.
     #[serde(default)]
     pub phase: ReleasePhase,
-    /// The task under way or waited at.
+    /// Task that is running or waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// In words.
+    /// Explanation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// RFC 3339.
+    /// Start, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// RFC 3339.
+    /// End, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// Image name to reference: chosen, or built by this release.
+    /// Image name to reference: given, or built by this release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
-    /// Image name to digest, what an approval is bound to.
+    /// Image name to digest. Approvals are bound to these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<String, String>,
-    /// The revision of the App that it is of from its beginning on: the name of a ControllerRevision. Whatever becomes of
-    /// the App meanwhile, it does what stands there.
+    /// Frozen revision of the App: the name of a ControllerRevision. The release uses it from
+    /// beginning to end, whatever happens to the App meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Environment to the values of its variable groups as they were when the release began: it deploys these, whatever
-    /// becomes of the groups meanwhile.
+    /// Environment to the values of its variable groups when the release began. The release deploys
+    /// these, whatever happens to the groups meanwhile.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "map_of_maps")]
     pub variables: BTreeMap<String, BTreeMap<String, Value>>,
-    /// The tasks as they were when the release began, in order.
+    /// Tasks as they were when the release began, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<TaskStatus>,
-    /// The wish that went into the history last: it may have been pushed out of it since.
+    /// Last request that was written to the history. The history may have dropped it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Wish>,
-    /// What happened, oldest first; bounded.
+    /// What happened, oldest first. The length is bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
 }
@@ -157,30 +160,30 @@ fn map_of_maps(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": any_map(generator) })
 }
 
-/// Where a release stands.
+/// State of a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReleasePhase {
-    /// Not looked at yet.
+    /// Not processed yet.
     #[default]
     Pending,
-    /// Under way.
+    /// In progress.
     Running,
-    /// A person must act.
+    /// Waits for a person.
     Waiting,
-    /// Held by a person.
+    /// Paused by a person.
     Paused,
     /// Rolling back.
     Aborting,
-    /// All tasks done.
+    /// All tasks are done.
     Succeeded,
-    /// A task failed; retry, skip or abort.
+    /// A task failed: retry, skip or abort.
     Failed,
     /// Rolled back and ended.
     Aborted,
 }
 
 impl ReleasePhase {
-    /// Nothing will happen any more.
+    /// Whether the release is over.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Aborted)
     }
@@ -190,118 +193,118 @@ impl ReleasePhase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStatus {
-    /// As in the workflow.
+    /// Name in the workflow.
     pub name: String,
     /// `build`, `approval`, `deploy`, `verify`, `proceed`, `cleanUp`.
     pub kind: String,
-    /// The environment it deploys to or cleans.
+    /// Environment that it deploys to or cleans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Where it stands.
+    /// Current state.
     #[serde(default)]
     pub phase: TaskPhase,
-    /// From 1; follows `control.retry`.
+    /// Number of the attempt, from 1; follows `control.retry`.
     #[serde(default)]
     pub attempt: u32,
-    /// In words: what it waits for, what failed.
+    /// What it waits for, or what failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// RFC 3339, of this attempt.
+    /// Start of this attempt, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// RFC 3339.
+    /// End of this attempt, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// For a deploy: the plan, batch by batch.
+    /// For a deploy: the plan, one entry for each batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batches: Vec<BatchStatus>,
-    /// For a deploy: the workloads that it has in hand, with what it takes to let go of them.
+    /// For a deploy: the workloads being rolled out, with the data needed to release their latch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<RolloutRecord>,
-    /// For a deploy: what ran before, image name to reference.
+    /// For a deploy: previous images, name to reference.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub old_images: BTreeMap<String, String>,
-    /// For a deploy: what is to run, image name to reference.
+    /// For a deploy: new images, name to reference.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub new_images: BTreeMap<String, String>,
-    /// For a deploy: version before.
+    /// For a deploy: previous version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_version: Option<String>,
-    /// For a deploy: version after.
+    /// For a deploy: new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_version: Option<String>,
-    /// For a build: the Job.
+    /// For a build: name of the Job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
-    /// For an approval: `sha256:…` of the objects that it lets through, as they would be applied. An Approval names it.
+    /// For an approval: `sha256:…` of the objects that would be applied. An Approval names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// For a verify: what the last probes saw.
+    /// For a verify: results of the last probes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeResult>,
-    /// For a clean-up: when the routes were seen gone, RFC 3339; draining counts from here.
+    /// For a clean-up: when the routes were gone, RFC 3339. The drain time counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_since: Option<String>,
 }
 
-/// One workload that a deploy has in hand: what its annotation says too, where no other hand's undo can take it away.
-/// Written before the workload is touched.
+/// One workload that a deploy rolls out. It repeats the workload's annotation, which other field
+/// managers might remove. Written before the workload is changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutRecord {
-    /// Which, with the uid it had.
+    /// Workload, with its UID.
     pub workload: InventoryItem,
-    /// The task's attempt that has it in hand.
+    /// Attempt of the task that rolls it out.
     pub attempt: u32,
-    /// How far that is known to have come.
+    /// Known progress of the rollout.
     #[serde(default)]
     pub state: RolloutState,
-    /// As the annotation `graylane.dev/latch` has it: the user's own settings and template too. Empty where nothing was
-    /// known of the workload any more.
+    /// Value of the annotation `graylane.dev/latch`, including the user's own settings and
+    /// template. Empty if nothing was known of the workload any more.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub latch: String,
 }
 
-/// What is known of a workload in hand.
+/// Known progress of the rollout of a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RolloutState {
-    /// Its first patch is decided; nobody has seen it on the workload yet.
+    /// The first patch is decided, but has not been observed on the workload yet.
     #[default]
     Begins,
-    /// The rollout was seen on it.
+    /// The rollout has been observed on the workload.
     Begun,
-    /// A new attempt takes it in hand again, after another hand.
+    /// A new attempt takes the workload over, after somebody else changed it.
     Takes,
-    /// It was gone, and is made again with its old version.
+    /// The workload was deleted and is created again with its old version.
     Restores,
-    /// It was gone before the rollout began: nothing is known of its old version.
+    /// The workload was deleted before the rollout began. Its old version is not known.
     Gone,
 }
 
-/// Where a task stands.
+/// State of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaskPhase {
-    /// Its turn has not come.
+    /// Not started yet.
     #[default]
     Pending,
-    /// At work.
+    /// In progress.
     Running,
-    /// A person must act.
+    /// Waits for a person.
     Waiting,
-    /// Held by a person.
+    /// Paused by a person.
     Paused,
-    /// Done.
+    /// Finished.
     Succeeded,
-    /// The message says how.
+    /// Failed; see the message.
     Failed,
-    /// Gone past on request.
+    /// Skipped on request.
     Skipped,
-    /// Rolled back, or never begun because the release was aborted.
+    /// Rolled back, or never started because the release was aborted.
     Aborted,
 }
 
 impl TaskPhase {
-    /// The next task may begin.
+    /// Whether the next task may begin.
     pub const fn is_passed(self) -> bool {
         matches!(self, Self::Succeeded | Self::Skipped)
     }
@@ -311,49 +314,49 @@ impl TaskPhase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchStatus {
-    /// From 1.
+    /// Number of the batch, from 1.
     pub number: u32,
-    /// New pods when it is done.
+    /// Number of new pods when the batch is done.
     pub target: u32,
-    /// Where it stands.
+    /// Current state.
     #[serde(default)]
     pub phase: BatchPhase,
-    /// RFC 3339.
+    /// Start, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// RFC 3339.
+    /// End, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
 }
 
-/// Where a batch stands.
+/// State of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BatchPhase {
-    /// Its turn has not come, or it waits to be let through.
+    /// Not started, or waiting to be let through.
     #[default]
     Pending,
-    /// New pods come up.
+    /// New pods are starting.
     Surging,
-    /// Old pods go.
+    /// Old pods are being removed.
     Retiring,
-    /// Exact, and held.
+    /// The exact number of pods is reached, and the latch holds it.
     Done,
 }
 
-/// What one probe saw.
+/// Result of one probe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeResult {
-    /// What was sent.
+    /// Request that was sent.
     pub probe: ProbeSpec,
-    /// HTTP status; 0 when nothing answered.
+    /// HTTP status; 0 if there was no response.
     pub status: u16,
-    /// App by app, the side that answered.
+    /// Side that answered, for each app.
     #[serde(default)]
     pub chain: Vec<ProbeHop>,
-    /// Whether it was as expected.
+    /// Whether the result was as expected.
     pub passed: bool,
-    /// What was wrong, in words.
+    /// What was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -362,26 +365,26 @@ pub struct ProbeResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeHop {
-    /// The App.
+    /// Name of the App.
     pub app: String,
-    /// Which side answered.
+    /// Side that answered.
     pub served: Served,
 }
 
-/// One thing that happened.
+/// One event in the history of a release.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// RFC 3339.
+    /// Time, RFC 3339.
     pub at: String,
     /// A person, or `engine`.
     pub by: String,
-    /// What.
+    /// What happened.
     pub action: String,
-    /// Which task.
+    /// Name of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// More words.
+    /// Details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

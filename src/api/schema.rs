@@ -1,54 +1,55 @@
-//! What the types cannot say of themselves: bounds, patterns and rules (CEL), laid over the generated schemas, so
-//! that an API server refuses by itself what the cockpit would refuse.
+//! Constraints that the types cannot express: bounds, patterns and rules (CEL), added to the
+//! generated schemas, so that an API server refuses what the cockpit would refuse.
 //!
-//! A real server refuses rules whose cost it cannot bound: everything a rule walks over has a `maxItems` or a
-//! `maxLength`. The bounds are far above what anybody writes by hand.
+//! A real server refuses rules whose cost it cannot bound: every list or text that a rule reads has
+//! a `maxItems` or a `maxLength`. The bounds are far above what anybody writes by hand.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
 use super::MOST_RETRIES;
 
-/// One place of a schema and what holds there. `[]` is a list's item, `{}` a map's value.
+/// Path in a schema and the keywords to add there. `[]` is an item of a list, `{}` a value of a
+/// map.
 type Constraint = (&'static str, Value);
 
-/// As a label's value, without being empty.
+/// Value of a label, not empty.
 const LABEL: &str = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
-/// As a namespace's name.
+/// Name of a namespace.
 const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-/// The same in a template of Apps, where `${APP}` may stand in it.
+/// Name of a namespace in an AppTemplate, where it may contain `${APP}`.
 const NAMESPACE_TO_BE: &str =
     "^([a-z0-9]|[$][{]APP[}])(([-a-z0-9]|[$][{]APP[}])*([a-z0-9]|[$][{]APP[}]))?$";
-/// As an object's name.
+/// Name of an object.
 const NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
-/// What people call stages and tasks: words of any script, with what stands between words. Nothing in it means anything to
-/// a shell but the blank, turns the reading order or is invisible.
+/// Name of a stage or task: letters and digits of any script, with separators. No character is
+/// special to a shell (except the blank), changes the reading direction or is invisible.
 const WORDS: &str = r"^[\p{L}\p{N}]([-_. /\p{L}\p{M}\p{N}]*[\p{L}\p{M}\p{N}])?$";
-/// A reference to an image, or its repository.
+/// Image reference, or its repository.
 const REFERENCE: &str = "^([A-Za-z0-9][-A-Za-z0-9._/:@+]*)?$";
-/// A tag to make, `${DATETIME}` or not.
+/// Tag of an image to build, possibly with `${DATETIME}`.
 const TAG: &str = "^([-A-Za-z0-9._]|[$][{][A-Z]+[}])+$";
-/// A line that reads as it is written: no control character, nothing invisible.
+/// A line without control characters and invisible characters.
 const PRINTABLE: &str = r"^[^\p{C}\p{Zl}\p{Zp}]+$";
-/// The same with line breaks.
+/// Text without control characters and invisible characters, except line breaks and tabs.
 const PROSE: &str = r"^([^\p{C}]|[\n\t])*$";
-/// Most seconds that anything waits: a year. Sums of it stay far from what overflows.
+/// Maximum of every timeout in seconds: a year. Sums stay far from an overflow.
 const A_YEAR: u32 = 31_536_000;
-/// A Service and its port: `NAMESPACE/NAME:PORT`.
+/// Service and port: `NAMESPACE/NAME:PORT`.
 const SERVICE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[0-9]{1,5}$";
-/// A source of hops is one of these.
+/// Rule for a hop source: exactly one kind.
 const ONE_SOURCE: &str = "[has(self.accessLog), has(self.tempo), has(self.jaeger), has(self.zipkin), \
                           has(self.skyWalking)].filter(x, x).size() == 1";
-/// A store of traces is asked in one way.
+/// Rule for a trace store: exactly one address.
 const ONE_WAY: &str = "has(self.url) != has(self.service)";
-/// As a header's name (RFC 9110, token).
+/// Name of a header (RFC 9110, token).
 const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
-/// Lays what is said here over a generated definition.
+/// Adds the constraints of this module to a generated definition.
 ///
 /// # Panics
 ///
-/// When a place is named that the schema does not have: a test walks all of them.
+/// If a constraint names a path that the schema does not have. A test covers all of them.
 pub(super) fn constrain(definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let kind = definition.spec.names.kind.clone();
     let mut value = serde_json::to_value(definition).expect("a definition is JSON");
@@ -140,7 +141,7 @@ fn distinct(most: u32, message: &str) -> Value {
     json!({"maxItems": most, "x-kubernetes-validations": [rule(distinct, message)]})
 }
 
-/// App and LaneGroup give their names to labels.
+/// Apps and LaneGroups use their names as label values.
 fn short_name() -> Value {
     let message = "the name becomes a label: up to 63 characters";
     json!({"x-kubernetes-validations": [rule("self.metadata.name.size() <= 63", message)]})
@@ -238,7 +239,8 @@ fn app(namespace: &str) -> Vec<Constraint> {
     ]
 }
 
-/// What an App calls things. In a template of Apps `${APP}` may stand in each; the Apps that are made of it are looked at.
+/// Names in an App. An AppTemplate may have `${APP}` in each of them; the Apps created from it are
+/// validated.
 fn names() -> Vec<Constraint> {
     vec![
         (
@@ -269,12 +271,12 @@ fn names() -> Vec<Constraint> {
     ]
 }
 
-/// Of a map. What a rule reads of a key must not depend on its length, for that has no bound.
+/// For a map. The cost of a rule must not depend on the length of a key, which is unbounded.
 fn few_short_names(message: &str) -> Value {
     json!({"maxProperties": 64, "x-kubernetes-validations": [rule("self.all(name, name.size() <= 63)", message)]})
 }
 
-/// What was asked for stays what was asked for: only `control` and the comment may change.
+/// The request is immutable: only `control` and the comment may change.
 fn release() -> Vec<Constraint> {
     let same = |field: &str| {
         let both = format!("has(self.{field}) == has(oldSelf.{field})");
@@ -474,7 +476,7 @@ fn lane() -> Vec<Constraint> {
     all
 }
 
-/// As `domain::lanes` reads conditions.
+/// The same checks as `domain::lanes` makes.
 fn condition() -> Vec<Value> {
     let count = "has(self.values) ? self.values.size() : 0";
     let percent = "^(100([.]0+)?|[0-9]{1,2}([.][0-9]+)?) ?%?$";
@@ -514,7 +516,7 @@ fn condition() -> Vec<Value> {
 mod tests {
     use super::super::definitions;
 
-    /// Panics by itself where a place is wrong; what is laid over has to arrive.
+    /// Adding a constraint panics if its path is wrong; here the constraints must be in the result.
     #[test]
     fn every_rule_arrives_in_its_definition() {
         let text = serde_json::to_string(&definitions()).unwrap();

@@ -1,4 +1,4 @@
-//! VariableGroup: values that several environments share (Yunxiao AppStack's 变量组).
+//! VariableGroup: values shared by several environments (Yunxiao AppStack's 变量组).
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::app::any_map;
 
-/// Values for the manifests of every environment that names the group. A change reaches an environment with its next
-/// release, never before. Not for secrets: whoever sees the group, a release of it or its manifests sees the values.
+/// Values for the manifests of every environment that names the group. A change takes effect with
+/// the next release of an environment, never before. Not for secrets: the values are visible to
+/// everybody who can read the group, a release of it or its manifests.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -34,14 +35,14 @@ use super::app::any_map;
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct VariableGroupSpec {
-    /// For people.
+    /// Description for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The only App whose environments may name it; its values win over those of the namespace's groups. None: a group
-    /// of the namespace, for every App.
+    /// The only App whose environments may name the group. Its values win over those of the
+    /// namespace's groups. If unset, the group belongs to the namespace and is for every App.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
-    /// `{{ .Values.x }}`; values of the environment itself win.
+    /// Template values: `{{ .Values.x }}`. Values of the environment itself win.
     #[schemars(schema_with = "any_map")]
     pub values: BTreeMap<String, Value>,
 }

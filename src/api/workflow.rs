@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Stages, each run as one Release.
+/// Stages, each of which is run as one Release.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Workflow {
-    /// `test`, `pre`, `production`, or any names.
+    /// Stages: `test`, `pre`, `production`, or any other names.
     #[serde(default)]
     pub stages: Vec<Stage>,
 }
@@ -18,9 +18,9 @@ pub struct Workflow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// `production`.
+    /// Name: `production`.
     pub name: String,
-    /// Run in this order.
+    /// Tasks, run in this order.
     pub tasks: Vec<Task>,
 }
 
@@ -28,29 +28,29 @@ pub struct Stage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
-    /// Unique in its stage; how `--task` names it.
+    /// Name, unique in its stage; used by `--task`.
     pub name: String,
-    /// Makes an image.
+    /// Builds an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildTask>,
-    /// Waits for people's yes.
+    /// Waits for approvals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalTask>,
-    /// Brings the images to an environment.
+    /// Deploys the images to an environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploy: Option<DeployTask>,
-    /// Probes and compares the chains.
+    /// Sends probes and compares their chains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<VerifyTask>,
-    /// Waits for a key.
+    /// Waits until a person lets the release proceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proceed: Option<ProceedTask>,
-    /// Takes an environment's resources down.
+    /// Deletes the resources of an environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean_up: Option<CleanUpTask>,
 }
 
-/// What kind of task a [`Task`] is.
+/// Kind of a [`Task`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TaskKind<'a> {
     /// [`BuildTask`]
@@ -68,7 +68,7 @@ pub enum TaskKind<'a> {
 }
 
 impl TaskKind<'_> {
-    /// The field's name, as manifests, the screen and the command line say it.
+    /// Name of the field in manifests, on the screen and on the command line.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Build(_) => "build",
@@ -82,7 +82,7 @@ impl TaskKind<'_> {
 }
 
 impl Task {
-    /// The one kind that is set; none when the task names no kind or several.
+    /// The kind that is set. None if the task names no kind or several.
     pub fn kind(&self) -> Option<TaskKind<'_>> {
         let mut kinds = [
             self.build.as_ref().map(TaskKind::Build),
@@ -99,19 +99,19 @@ impl Task {
     }
 }
 
-/// Makes an image by a Job, unless the release names an existing one.
+/// Builds an image with a Job, unless the release names an existing image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildTask {
-    /// Which of the App's images.
+    /// Name of the App's image to build.
     pub image: String,
-    /// A Go template of a `batch/v1` Job. It also knows `{{ .Build.image }}` (the whole reference to make),
-    /// `{{ .Build.context }}`, `{{ .Build.dockerfile }}` and `{{ .Build.tag }}`.
+    /// Go template of a `batch/v1` Job. Also available: `{{ .Build.image }}` (the full reference to
+    /// build), `{{ .Build.context }}`, `{{ .Build.dockerfile }}` and `{{ .Build.tag }}`.
     pub job: String,
-    /// The new tag; `${DATETIME}` becomes `yyyyMMddHHmmss` of the task's start.
+    /// New tag; `${DATETIME}` becomes `yyyyMMddHHmmss` of the task's start.
     #[serde(default = "build_tag")]
     pub tag: String,
-    /// Most seconds.
+    /// Maximum duration in seconds.
     #[serde(default = "build_timeout")]
     pub timeout_seconds: u32,
 }
@@ -128,19 +128,19 @@ const fn build_timeout() -> u32 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalTask {
-    /// Who may; empty is anybody with the right to create Approvals.
+    /// People who may approve. If empty, everybody with the right to create Approvals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvers: Vec<String>,
-    /// How many of them.
+    /// How many approvals are needed.
     #[serde(default)]
     pub mode: ApprovalMode,
-    /// For `mode: count`.
+    /// Number of approvals for `mode: count`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
-    /// Whether whoever started the release may approve it.
+    /// Whether the person who started the release may approve it.
     #[serde(default)]
     pub requester_may_approve: bool,
-    /// Then the task fails.
+    /// Seconds after which the task fails.
     #[serde(default = "approval_timeout")]
     pub timeout_seconds: u32,
 }
@@ -161,16 +161,16 @@ const fn approval_timeout() -> u32 {
     86_400
 }
 
-/// 或签, 会签, 部分会签.
+/// How many approvals are needed (或签, 会签, 部分会签).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ApprovalMode {
-    /// One is enough.
+    /// One approval.
     #[default]
     Any,
-    /// Every named approver.
+    /// An approval of every named approver.
     All,
-    /// `count` of them.
+    /// `count` approvals.
     Count,
 }
 
@@ -178,19 +178,19 @@ pub enum ApprovalMode {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeployTask {
-    /// The environment's name.
+    /// Name of the environment.
     pub environment: String,
 }
 
-/// Sends requests and compares the chains they take.
+/// Sends requests and compares their chains with what is expected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyTask {
-    /// The lane group whose entry is asked.
+    /// Lane group whose entry receives the probes.
     pub lane_group: String,
-    /// What to send and what to see.
+    /// Probes and their expected results.
     pub probes: Vec<ProbeSpec>,
-    /// Most seconds until every probe agrees.
+    /// Seconds within which every probe must pass.
     #[serde(default = "verify_timeout")]
     pub timeout_seconds: u32,
 }
@@ -199,7 +199,7 @@ const fn verify_timeout() -> u32 {
     60
 }
 
-/// One request and what its chain must be.
+/// One request and its expected chain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeSpec {
@@ -208,10 +208,10 @@ pub struct ProbeSpec {
     /// Request headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// App to `gray` or `base`; empty expects what the lanes promise.
+    /// App to `gray` or `base`. If empty, what the lanes promise is expected.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub expect: BTreeMap<String, Served>,
-    /// How many times.
+    /// Number of requests.
     #[serde(default = "once")]
     pub count: u32,
 }
@@ -220,13 +220,13 @@ const fn once() -> u32 {
     1
 }
 
-/// Which side of an app answers a request.
+/// Side of an app that answers a request.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Served {
-    /// A lane's own version.
+    /// The gray version of a lane.
     Gray,
     /// The baseline.
     Base,
@@ -242,23 +242,23 @@ impl Served {
     }
 }
 
-/// Waits until a person presses the key.
+/// Waits until a person lets the release proceed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProceedTask {
-    /// What to look at before.
+    /// What to check before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
 }
 
-/// Deletes exactly what graylane put into an environment (AppStack's 清理环境).
+/// Deletes exactly what graylane deployed to an environment (AppStack's 清理环境).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CleanUpTask {
-    /// The environment's name.
+    /// Name of the environment.
     pub environment: String,
-    /// Also remove the environment from the App; by default it is kept, so that the next release brings it
-    /// up again (仅清理资源保留环境元数据).
+    /// Also remove the environment from the App. By default it is kept, so that the next release
+    /// deploys it again (仅清理资源保留环境元数据).
     #[serde(default)]
     pub remove_environment: bool,
 }

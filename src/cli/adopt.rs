@@ -1,5 +1,6 @@
-//! `adopt deployment/NAME --environment ENV [--add-gray]`: an App of what runs already. Shows what it would write and
-//! what applying it back would change, and touches nothing until somebody has said yes. What another App has is refused.
+//! `adopt deployment/NAME --environment ENV [--add-gray]`: makes an App from a running workload.
+//! Shows what it would write and what re-applying it would change; writes nothing before the user
+//! confirms. A workload that another App owns is refused.
 
 mod claim;
 mod find;
@@ -49,7 +50,8 @@ pub struct AdoptArgs {
     /// The App's name [default: the Deployment's, without the environment at its end]
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
-    /// Also a gray version beside it, and the gray tasks around the workflow; also for an App that is there
+    /// Also a gray version beside it, and the gray tasks around the workflow; also for an App that
+    /// is there
     #[arg(long)]
     add_gray: bool,
     /// The gray environment's name, and its lane tag
@@ -149,7 +151,7 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     output::print(&format!("app {app} adopted; next: `{next}`\n"))
 }
 
-/// Adds a gray version to an App that is there.
+/// Adds a gray version to an existing App.
 async fn beside(
     session: &Session,
     args: &AdoptArgs,
@@ -205,7 +207,8 @@ async fn beside(
     ))
 }
 
-/// Writes an App whose spec is still what was seen: the engine may write its status at any time.
+/// Replaces an App if its spec is still the one that was shown. The engine may write the status at
+/// any time, so a conflict is retried with the new resource version.
 async fn replace(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
     let name = app.name_any();
     let what = || format!("App {name}");
@@ -231,7 +234,7 @@ async fn replace(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
     bail!("{} is being written too often; nothing was written", what())
 }
 
-/// The spec with gray, if that would stand apart from everything here.
+/// The spec with a gray version. Fails when gray objects would overlap with existing ones.
 fn with_gray(
     app: &App,
     args: &AdoptArgs,
@@ -269,7 +272,7 @@ fn with_gray(
     Ok(with.spec)
 }
 
-/// What the environment's variable groups give it.
+/// Values that the environment's variable groups provide.
 fn shared(app: &App, environment: &Environment, groups: &Groups) -> Result<Values> {
     let found = shared_values(&app.name_any(), &app.spec, environment, |name| {
         groups.get(name)
@@ -277,7 +280,8 @@ fn shared(app: &App, environment: &Environment, groups: &Groups) -> Result<Value
     found.map_err(|all| color_eyre::Report::msg(lines(&all)))
 }
 
-/// What runs, else what a release would take, else a word: names do not hang on images.
+/// Images for rendering: those that run, else the default of the App, else a placeholder. Object
+/// names do not depend on images.
 fn images_of(app: &App, environment: &str) -> BTreeMap<String, String> {
     let known = app
         .status
@@ -340,7 +344,7 @@ async fn write(
     Ok(())
 }
 
-/// What the App would be, in a few lines.
+/// A short description of the App: images, environments and stages.
 pub(super) fn told_app(name: &str, spec: &AppSpec) -> String {
     let mut text = format!("App {name}\n");
     for (image, source) in &spec.images {
@@ -438,7 +442,8 @@ mod tests {
         cli::session::tests::on_pocket,
     };
 
-    /// A client before whose first `times` writes of that object somebody else writes `patch` into it.
+    /// A client that has a competing writer: before each of the first `times` writes of this
+    /// object, `patch` is written to it.
     fn outrun<K>(client: &Client, name: &'static str, times: u32, patch: Value) -> Client
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>

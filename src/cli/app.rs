@@ -1,4 +1,4 @@
-//! `app create NAME… --template T` makes Apps; `app diff NAME` shows how one has left its template.
+//! `app create NAME… --template T` creates Apps; `app diff NAME` compares an App with its template.
 
 mod create;
 mod diff;

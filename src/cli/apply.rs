@@ -1,7 +1,7 @@
-//! `apply -f FILE|DIR`: our resources and any Kubernetes object, by server-side apply.
+//! `apply -f FILE|DIR`: applies our resources and any other Kubernetes object server-side.
 //!
-//! First everything is checked, by us and by the server's dry run, and all errors are told at once, each
-//! with its file and line; only when there is none is anything written.
+//! Everything is checked first, locally and by a server-side dry run. All errors are reported at
+//! once, each with file and line; nothing is written if there are any.
 
 mod check;
 mod files;
@@ -48,7 +48,8 @@ pub struct ApplyArgs {
     /// Check only
     #[arg(long)]
     dry_run: bool,
-    /// Adopt objects that are there, belong to no App, and would be written by an App of these files
+    /// Adopt objects that are there, belong to no App, and would be written by an App of these
+    /// files
     #[arg(long)]
     adopt: bool,
     /// Take fields over that somebody else manages
@@ -65,7 +66,7 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
     for object in &objects {
         problems.extend(check::check(object));
     }
-    // Wrong files need no cluster to be told so.
+    // Errors in files are reported without a cluster.
     refuse(&problems)?;
     if objects.is_empty() {
         bail!(
@@ -78,7 +79,7 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
         );
     }
     let session = session::open(global).await?;
-    // The server would say so too, in other words.
+    // The server would refuse these too, but with a less helpful message.
     refuse(&guard::check(&session, &objects).await)?;
     let here = Coming::of(&objects);
     let mut seen: Vec<Option<Value>> = vec![None; objects.len()];
@@ -156,7 +157,7 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
     })
 }
 
-/// Tells all problems at once.
+/// Fails with all problems at once.
 fn refuse(problems: &[String]) -> Result<()> {
     match problems {
         [] => Ok(()),
@@ -169,7 +170,8 @@ fn refuse(problems: &[String]) -> Result<()> {
     }
 }
 
-/// Kinds and namespaces that the same files bring: the server cannot check what needs them before they are there.
+/// Kinds and namespaces that the files themselves create. The server cannot dry-run objects that
+/// need them before they exist.
 struct Coming {
     kinds: BTreeSet<(String, String)>,
     namespaces: BTreeSet<String>,
@@ -207,7 +209,8 @@ impl Coming {
     }
 }
 
-/// Applies one object; what was done in a word, and what came of it. Errors name file and line.
+/// Applies one object. Returns what was done, as one word, and the object as written. Errors name
+/// file and line.
 async fn write(
     session: &Session,
     object: &Object,
@@ -272,7 +275,7 @@ async fn write(
         _ => format!("{}: {}", place(""), error::words(&e)),
     };
     let there = api.get_metadata_opt(name).await.map_err(told)?;
-    // Its own hand would take the App's marks away, and the engine would put them back.
+    // Applying the object would drop the App's labels, and the engine would restore them.
     let marks = there
         .as_ref()
         .map(|m| Marks::of(&m.metadata))

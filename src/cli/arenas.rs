@@ -1,17 +1,19 @@
-//! Few arenas of memory for what runs for long. glibc gives threads up to eight arenas a core, and what is free in one is
-//! of no use to another: after 150 releases a demo held 159 MB with them and 128 MB with two. glibc reads their number
-//! (`MALLOC_ARENA_MAX`, mallopt(3)) before `main`, so the program executes itself again with the variable set.
+//! Limits the number of glibc memory arenas in long-running processes. glibc gives threads up to
+//! eight arenas per core, and memory that is free in one cannot be used by another: after 150
+//! releases a demo held 159 MB, and 128 MB with two arenas. glibc reads the number
+//! (`MALLOC_ARENA_MAX`, mallopt(3)) before `main`, so the program executes itself again with the
+//! variable set.
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
 const NUMBER: &str = "MALLOC_ARENA_MAX";
 /// As many threads as run at the same time on a small machine.
 const FEW: &str = "2";
-/// glibc's other variable for it, `glibc.malloc.arena_max`.
+/// Another variable that can set `glibc.malloc.arena_max`.
 const TUNABLES: &str = "GLIBC_TUNABLES";
 
-/// Executes this program again with few arenas, unless the environment says how many there are. To be called before the
-/// process is changed in any way.
+/// Executes this program again with few arenas, unless the environment already sets their number.
+/// Must be called before the process changes its state in any way.
 pub(super) fn limit() {
     let said = env::var_os(NUMBER).is_some()
         || env::var_os(TUNABLES)
@@ -26,6 +28,6 @@ pub(super) fn limit() {
     if let Some(name) = words.next() {
         command.arg0(name);
     }
-    // Returns only where that failed: then it goes on as it is.
+    // Returns only on failure; then the program continues with the default.
     let _ = command.args(words).env(NUMBER, FEW).exec();
 }

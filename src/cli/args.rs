@@ -1,4 +1,4 @@
-//! What can be asked for.
+//! The arguments of the program.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Until somebody ends it.
+    /// Whether the command runs until it is ended.
     pub(super) fn runs_for_long(&self) -> bool {
         match &self.command {
             None | Some(Command::Demo(_) | Command::Engine(_)) => true,
@@ -45,7 +45,8 @@ impl Cli {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The state folder of the pocket to speak to [default: $GRAYLANE_STATE, else graylane/demo in the XDG state folder]
+    /// The state folder of the pocket to speak to [default: $GRAYLANE_STATE, else graylane/demo in
+    /// the XDG state folder]
     #[arg(long, global = true, value_name = "DIR", conflicts_with_all = ["context", "kubeconfig"])]
     pub state: Option<PathBuf>,
     /// Speak to a real cluster: a context of kubectl's files
@@ -63,8 +64,8 @@ pub struct Global {
     /// The configuration file [default: graylane/config.toml in the XDG configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How probes get to the entry: entry, straight to its address; proxy, through the API server; or
-    /// proxy=NAMESPACE/SERVICE:PORT [default: entry]
+    /// How probes get to the entry: entry, straight to its address; proxy, through the API server;
+    /// or proxy=NAMESPACE/SERVICE:PORT [default: entry]
     #[arg(long, global = true, value_name = "WAY")]
     pub via: Option<ViaArg>,
     #[command(flatten)]
@@ -98,11 +99,13 @@ pub enum Command {
     Engine(engine::EngineArgs),
     /// Bring graylane into a cluster: resource definitions, roles, admission policies, the engine
     Install(install::InstallArgs),
-    /// Check a cluster: version, rights, definitions, policies, gateways, the engine; each with what to do
+    /// Check a cluster: version, rights, definitions, policies, gateways, the engine; each with
+    /// what to do
     Doctor(doctor::DoctorArgs),
     /// Take out of a cluster what `install` brought in
     Uninstall(install::UninstallArgs),
-    /// Show apps, templates, variable groups, environments, releases, lanes, lane groups or approvals
+    /// Show apps, templates, variable groups, environments, releases, lanes, lane groups or
+    /// approvals
     Get(get::GetArgs),
     /// Start, show, list releases, or wait for one
     Release(release::ReleaseArgs),
@@ -123,7 +126,8 @@ pub enum Command {
     Lane(lane::LaneArgs),
     /// Take down what an App has in an environment
     Teardown(teardown::TeardownArgs),
-    /// Find Deployments and StatefulSets that a rollout left half-way; finish them, or bring the old version back
+    /// Find Deployments and StatefulSets that a rollout left half-way; finish them, or bring the
+    /// old version back
     Rescue(rescue::RescueArgs),
     /// Let no release deploy to an environment or clean it
     Lock(lock::LockArgs),

@@ -1,4 +1,4 @@
-//! The cockpit: the screen's wishes carried out, on the cluster that was asked for.
+//! The cockpit: connects the terminal UI to a cluster and carries out its intents.
 
 use std::{path::Path, pin::pin, sync::Arc};
 
@@ -39,10 +39,10 @@ mod seat;
 
 use seat::{Home, Seat};
 
-/// Old lines of a log that come at once.
+/// Lines of an existing log that are delivered as one answer.
 const LINES_AT_ONCE: usize = 256;
 
-/// On a cluster that runs by itself: the pocket of a state folder, or a real one.
+/// Runs the cockpit on a pocket's state folder or on a real cluster.
 pub(super) async fn run(global: &Global) -> Result<()> {
     let config = session::config(global)?;
     let source = session::source(global, &config)?;
@@ -50,11 +50,12 @@ pub(super) async fn run(global: &Global) -> Result<()> {
     let by = match (&source, &global.user) {
         (Source::State(_), _) => Some(config.user()),
         (_, Some(_)) => Some(session::acting(global, &config, &source, &connected.client).await?),
-        // Whom the server knows is told with the rights: the first frame does not wait for it.
+        // The server reports the user together with the rights; the first frame does not wait for
+        // it.
         (_, None) => None,
     };
     let place = place_of(&source, &connected.name);
-    // A pocket's own log is written by whoever runs it.
+    // The process that runs a pocket also writes its log.
     let home = Home {
         place,
         source: Some(source.clone()),
@@ -71,7 +72,7 @@ pub(super) async fn run(global: &Global) -> Result<()> {
     show(global, &config, seat, unusable).await
 }
 
-/// On the demo that this process runs.
+/// Runs the cockpit on the demo of this process.
 pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Result<()> {
     let config = session::config(global)?;
     let clusters = demo.clusters();
@@ -92,15 +93,15 @@ pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Resul
     show(global, &config, seat, std::future::pending()).await
 }
 
-/// Answers only when nothing can be seen there, however long one waits: no pocket, no valid credentials. A server that
-/// is merely away is shown as that, and may come back; so may whatever has been seen once.
+/// Completes only when the cluster can never be shown: no pocket, or no valid credentials. A server
+/// that is away, or that was reached once, may come back.
 async fn unusable(
     source: Source,
     connected: Connected,
     mut worlds: watch::Receiver<World>,
 ) -> ConnectError {
     let began = worlds.borrow().place.clone();
-    // `wait_for` returns a read lock on the world: it must not be held while this waits.
+    // `wait_for` returns a read lock on the world, which must not be held while waiting.
     let seen = async {
         worlds
             .wait_for(|w| w.link == Link::Live || w.place != began)
@@ -157,7 +158,7 @@ async fn show(
     why.map_or(Ok(()), |why| Err(why.into()))
 }
 
-/// What a place is called on the screen.
+/// Name of a cluster on the screen.
 pub(super) fn place_of(source: &Source, name: &str) -> String {
     match source {
         Source::State(dir) => format!("pocket {}", short(dir)),
@@ -166,7 +167,7 @@ pub(super) fn place_of(source: &Source, name: &str) -> String {
     }
 }
 
-/// `~/…` for what lies at home.
+/// The path with the home folder abbreviated to `~`.
 fn short(dir: &Path) -> String {
     let home = std::env::var_os("HOME").filter(|h| !h.is_empty());
     let inside = home.as_ref().and_then(|h| dir.strip_prefix(h).ok());
@@ -176,7 +177,7 @@ fn short(dir: &Path) -> String {
     )
 }
 
-/// Who carries out what the screen wishes.
+/// Carries out what the terminal UI asks for.
 struct Cluster {
     seat: Seat,
     via: Option<ViaArg>,
@@ -209,7 +210,7 @@ impl Outside for Cluster {
             }
             .boxed();
         }
-        // The clusters are those of now, whatever is looked at when this is done.
+        // The clusters of this moment, even if another one is selected before this is done.
         let here = self.seat.here();
         async move {
             let Some(here) = here else {

@@ -1,4 +1,4 @@
-//! `demo [--headless] [--reset]`: pocket, engine and the sample workspace in the state folder.
+//! `demo [--headless] [--reset]`: runs pocket, engine and sample workspace in the state folder.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub struct DemoArgs {
 
 pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
     if !args.headless {
-        // Before anything is started that nobody could see.
+        // Check the terminal before starting anything.
         terminal::can_draw()?;
     }
     let dir = pocket::dir(global)?;
@@ -75,7 +75,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
     done
 }
 
-/// Tells how far it is, and never ends but by a failure.
+/// Reports progress; returns only on failure.
 async fn headless(demo: &Demo) -> Result<()> {
     let mut progress = demo.progress();
     loop {
@@ -94,7 +94,7 @@ async fn headless(demo: &Demo) -> Result<()> {
     }
 }
 
-/// Another graylane runs the pocket of this folder.
+/// Handles a state folder whose pocket another graylane process runs.
 async fn elsewhere(global: &Global, dir: &Path, headless: bool) -> Result<()> {
     if !headless {
         return super::cockpit::run(global).await;
@@ -106,7 +106,7 @@ async fn elsewhere(global: &Global, dir: &Path, headless: bool) -> Result<()> {
     )
 }
 
-/// Who runs it, as far as it can be known.
+/// Who runs the pocket, as far as known.
 async fn holder(dir: PathBuf) -> String {
     let known = async {
         let connected = connect::connect(&Source::State(dir), None, Agent::Cli)

@@ -1,4 +1,5 @@
-//! `doctor`: whether the cluster is fit for graylane, each with what to do. Exit code 1 when something fails.
+//! `doctor`: checks whether the cluster is fit for graylane, and says what to do about each
+//! finding. Exit code 1 if a check fails.
 
 mod trace;
 
@@ -21,7 +22,8 @@ pub struct DoctorArgs {
     /// How to print what was found
     #[arg(long, short, default_value = "table")]
     output: Format,
-    /// Only whether the requests of this lane group are seen: asks twice, tagged and untagged, and says who told of it
+    /// Only whether the requests of this lane group are seen: asks twice, tagged and untagged, and
+    /// says who told of it
     #[arg(long, value_name = "GROUP")]
     trace: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `engine`: the headless engine, against a real cluster or beside a pocket; and the engine of the demo.
+//! `engine`: the headless engine for a real cluster or a pocket, and the engine of the demo.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -32,8 +32,8 @@ pub struct EngineArgs {
     /// The same over OTLP/HTTP
     #[arg(long, value_name = "ADDRESS:PORT")]
     otlp_http: Option<SocketAddr>,
-    /// Follow the gateways' access logs while this engine acts, and print what they tell of lanes as lines; NAMESPACE is
-    /// where its pod runs, whose log cockpits then follow
+    /// Follow the gateways' access logs while this engine acts, and print what they tell of lanes
+    /// as lines; NAMESPACE is where its pod runs, whose log cockpits then follow
     #[arg(long, value_name = "NAMESPACE")]
     write_spans: Option<String>,
 }
@@ -41,7 +41,7 @@ pub struct EngineArgs {
 pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     let session = session::open_for(global, &session::config(global)?, Agent::Engine).await?;
     let ended = pocket::ended()?;
-    // In a cluster what a container prints is its log.
+    // In a cluster, the log of a container is what it prints.
     let log = tracing_subscriber::fmt()
         .with_ansi(false)
         .log_internal_errors(false)
@@ -101,7 +101,7 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     Ok(())
 }
 
-/// An engine with its own view of the cluster, until `stop`.
+/// Runs an engine with its own view of the cluster until `stop`.
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
     let clusters = Clusters::within(client, Agent::Engine);
     let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
@@ -113,7 +113,7 @@ pub(super) async fn until(client: Client, namespace: String, stop: CancellationT
     act(clusters, namespace, worlds, told, stop).await;
 }
 
-/// Who it is and what it tells of itself.
+/// The engine's identity and what it reports about itself.
 struct Told {
     identity: String,
     telemetry: Telemetry,

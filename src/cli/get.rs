@@ -1,4 +1,4 @@
-//! `get KIND [NAME] [-o …]`: what is there, in tables or as data.
+//! `get KIND [NAME] [-o …]`: prints objects as tables or data.
 
 mod pods;
 pub(super) mod tables;
@@ -40,7 +40,7 @@ impl GetArgs {
     }
 }
 
-/// What can be shown.
+/// Kinds that `get` can print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     #[value(alias = "app")]
@@ -127,7 +127,7 @@ where
     listed(session).await.map_err(told(listing::<T>(session)))
 }
 
-/// The same, and nothing where graylane is not installed: only that is "nothing".
+/// The same, but empty if graylane is not installed. Other errors are returned.
 pub(super) async fn list_if_installed<T>(session: &Session) -> Result<Vec<T>>
 where
     T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
@@ -167,7 +167,7 @@ where
     Ok(items)
 }
 
-/// One object by its name.
+/// One object by name.
 pub(super) async fn one<T>(session: &Session, name: &str) -> Result<T>
 where
     T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
@@ -199,7 +199,7 @@ where
     }
 }
 
-/// The lane group of that name, or the only one.
+/// The lane group of this name, or the only one.
 pub(super) async fn group(session: &Session, name: Option<&str>) -> Result<LaneGroup> {
     if let Some(name) = name {
         return one(session, name).await;
@@ -215,7 +215,7 @@ pub(super) async fn group(session: &Session, name: Option<&str>) -> Result<LaneG
     )))
 }
 
-/// One of an App's environments.
+/// An environment of an App.
 pub(super) fn environment<'a>(app: &'a App, name: &str) -> Result<&'a Environment> {
     let known = || {
         names(
@@ -236,7 +236,7 @@ pub(super) fn environment<'a>(app: &'a App, name: &str) -> Result<&'a Environmen
     })
 }
 
-/// `is none`, or the names, not too many.
+/// Lists known names for an error message: `is none`, `is only a`, or `are a, b`, cut after 12.
 pub(super) fn names(known: &[String]) -> String {
     match known {
         [] => "is none".into(),

@@ -1,5 +1,6 @@
-//! The hops that an engine reads for others: what it receives over OTLP, whether it acts or stands by, for a Service
-//! brings a sender to any of them; and the gateways' access logs, while it acts. All of it goes to standard output.
+//! The hops that an engine collects for others: what it receives over OTLP, also as a standby
+//! because the Service may send to any engine; and, while it is the leader, the gateways' access
+//! logs. All of it goes to stdout.
 
 use std::{
     collections::BTreeSet,
@@ -38,10 +39,10 @@ use crate::{
     },
 };
 
-/// Worlds come in bursts; pods are indexed anew this often at the most.
+/// Worlds arrive in bursts; pods are indexed again at most once in this time.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// Where it listens.
+/// Addresses of the OTLP receivers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Addresses {
     pub(super) grpc: Option<SocketAddr>,
@@ -54,13 +55,14 @@ impl Addresses {
     }
 }
 
-/// How many lines a second may come of access logs. They are exact while everyday requests of the baseline are fewer.
+/// Lines per second from access logs. Rates are exact while ordinary baseline requests stay below
+/// `rest`.
 const OF_LOGS: Limits = Limits {
     lines: 2000,
     rest: 1000,
 };
 
-/// A reader of hops at work.
+/// A running hop collector.
 pub(super) struct Hops {
     known: Arc<Known>,
     readers: Arc<ArcSwap<Vec<Reader>>>,
@@ -69,7 +71,8 @@ pub(super) struct Hops {
 }
 
 impl Hops {
-    /// Listens, and writes what comes in as lines; nothing where there is no address and nothing else is to be written.
+    /// Starts the receivers and writes what arrives as lines. `None` if there is no address and
+    /// nothing else to write.
     pub(super) async fn open(
         out: impl Write + Send + 'static,
         addresses: Addresses,
@@ -113,12 +116,12 @@ impl Hops {
         }))
     }
 
-    /// Shows its numbers.
+    /// Registers its metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }
 
-    /// Follows the access logs of the gateways while this engine acts, until `stop`.
+    /// Follows the gateways' access logs while this engine is the leader, until `stop`.
     pub(super) fn relay(
         &self,
         clusters: &Clusters,
@@ -162,7 +165,7 @@ impl Hops {
                     let pods = known.pods.read().unwrap_or_else(PoisonError::into_inner);
                     filter.choose(spans.collect(), &pods, Instant::now())
                 };
-                // Everyday requests that are left out make rates wrong: that is told.
+                // Skipped ordinary requests make rates inexact, so their number is reported.
                 let lost = std::mem::replace(&mut dropped, inbox.dropped());
                 sink.dropped_before(skipped.rate + skipped.share + (dropped - lost));
                 chosen.into_iter().for_each(|span| sink.send(span));
@@ -172,7 +175,7 @@ impl Hops {
         tokio::spawn(async move { until.run_until_cancelled(writing).await });
     }
 
-    /// Keeps what the receiver knows as the cluster has it, until `stop`.
+    /// Keeps the receiver's view of the cluster up to date, until `stop`.
     pub(super) async fn follow(self, mut worlds: watch::Receiver<World>, stop: CancellationToken) {
         let follow = async {
             let mut seen: Option<World> = None;

@@ -1,4 +1,4 @@
-//! `install`, `uninstall`: what a cluster must hold for graylane, brought in and taken out again.
+//! `install`, `uninstall`: adds and removes the objects that graylane needs in a cluster.
 
 use std::io::IsTerminal;
 
@@ -32,7 +32,8 @@ pub struct InstallArgs {
     /// The engines receive spans and access logs over OTLP, by the Service graylane-hops
     #[arg(long, requires = "image")]
     otlp: bool,
-    /// Namespaces that Apps are deployed to, besides that of the releases (-n): each gets the account graylane-deployer
+    /// Namespaces that Apps are deployed to, besides that of the releases (-n): each gets the
+    /// account graylane-deployer
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     deploy_to: Vec<String>,
     /// Take fields over that another hand has changed
@@ -70,7 +71,8 @@ fn wanted(args: &InstallArgs, namespace: String) -> Wanted {
     }
 }
 
-/// Whoever deploys to the engine's own namespace could change the engine.
+/// No App may be deployed to the engine's namespace: a user who deploys there could change the
+/// engine.
 fn apart(args: &InstallArgs, home: &str) -> Result<()> {
     let engine = &args.engine_namespace;
     if args.image.is_some() && (home == engine || args.deploy_to.contains(engine)) {

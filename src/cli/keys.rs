@@ -1,4 +1,4 @@
-//! `keys`: the cockpit's one table of keys as it is in force, the user's own laid over it.
+//! `keys`: prints the key bindings of the cockpit with the user's overrides applied.
 
 use clap::Args;
 use color_eyre::eyre::{Result, WrapErr};
@@ -18,7 +18,7 @@ pub struct KeysArgs {
     output: Format,
 }
 
-/// One row for a program.
+/// One action with its keys, for machine-readable output.
 #[derive(Debug, Serialize)]
 struct Row {
     context: &'static str,
@@ -66,7 +66,7 @@ fn text(keymap: &Keymap, format: Format) -> Result<String> {
     }
 }
 
-/// In the order of help, an action of a context once.
+/// Bindings in the order of the help, each action of a context once.
 fn by_context(keymap: &Keymap) -> Vec<Binding> {
     let mut all: Vec<Binding> = vec![];
     for context in Context::ALL {

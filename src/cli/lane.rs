@@ -135,7 +135,7 @@ pub(super) async fn run(global: &Global, args: LaneArgs) -> Result<()> {
 }
 
 impl LaneArgs {
-    /// What it wishes, by what is seen of the lanes.
+    /// The intent of this command, given the lanes in `world`.
     pub(super) fn intent(self, world: &World) -> Result<Intent, String> {
         let enable = |name, enabled| {
             Ok(Intent::EnableLane {
@@ -166,7 +166,7 @@ impl LaneArgs {
     }
 }
 
-/// This very lane as it was just read, not a namesake or a later version.
+/// Identifies this lane at the version that was read: neither a namesake nor a later version.
 fn seen(lane: &Lane) -> Seen {
     Seen {
         uid: lane.uid().unwrap_or_default(),
@@ -175,7 +175,7 @@ fn seen(lane: &Lane) -> Seen {
     }
 }
 
-/// This very lane, whatever was written to it meanwhile.
+/// Identifies this lane by uid, at any version.
 fn same(lane: &Lane) -> Seen {
     Seen {
         uid: lane.uid().unwrap_or_default(),
@@ -224,7 +224,7 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
     };
     let mut problems = lanes::introduced(&spec.group, group.as_ref(), &before, &after, &args.name);
     if let (Some(group), Some(lane)) = (&group, after.last()) {
-        // It is only for a warning: whoever may not list Apps may set lanes all the same.
+        // This only adds a warning: a user who may not list Apps can still set lanes.
         match get::list(session).await {
             Ok(apps) => problems.extend(elsewhere(session, &apps, group, lane)),
             Err(why) => {
@@ -250,7 +250,7 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
     session.perform(intent, args.output).await.map(drop)
 }
 
-/// What of a lane would run in other clusters, where no lane leads.
+/// Problems with versions of a lane that run in remote clusters, which lanes cannot reach.
 pub(super) fn elsewhere(
     session: &Session,
     apps: &[App],
@@ -262,7 +262,7 @@ pub(super) fn elsewhere(
     lanes::elsewhere(group, lane, &app_of, &away)
 }
 
-/// The old spec with what was named on the command line over it.
+/// The old spec with the options of the command line applied.
 fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Result<LaneSpec> {
     let mut spec = old.cloned().unwrap_or_else(|| LaneSpec {
         enabled: true,
@@ -290,7 +290,8 @@ fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Resul
             .map(|t| text::parse(t).map_err(|e| usage(e.to_string())))
             .collect()
     };
-    // Conditions are said anew as a whole: a rule half old and half new is what nobody meant.
+    // Conditions replace the old ones as a whole: merging both would give a rule that nobody asked
+    // for.
     if !(args.all.is_empty() && args.any.is_empty() && args.path.is_empty()) {
         spec.rule.all = read(&args.all)?;
         spec.rule.any = read(&args.any)?;

@@ -1,4 +1,4 @@
-//! A picture of the cluster that stays current, for commands that watch.
+//! A continuously updated view of the cluster, for commands that watch.
 
 use std::time::Duration;
 
@@ -12,19 +12,20 @@ use crate::{
     domain::world::{Link, World},
 };
 
-/// How long the first picture may take.
+/// Time limit for the first complete world.
 const FIRST: Duration = Duration::from_secs(15);
 
-/// Worlds, until it is dropped.
+/// Worlds, received until this is dropped.
 pub(super) struct Live {
     pub(super) worlds: watch::Receiver<World>,
-    /// A way into them for spans that are read otherwise.
+    /// Adds spans from other sources to the worlds.
     pub(super) inlet: SpanInlet,
     pub(super) stop: CancellationToken,
     _stop: DropGuard,
 }
 
-/// Watches, and waits for the first whole picture that is as it should be; `lacks` says what is wrong with one that never is.
+/// Starts a watch and waits for the first complete world that `is_ready` accepts. `lacks` is the
+/// error text for one that is never accepted.
 pub(super) async fn open(
     session: &Session,
     lacks: &str,

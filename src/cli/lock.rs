@@ -38,7 +38,7 @@ pub struct UnlockArgs {
 }
 
 impl LockArgs {
-    /// What it wishes.
+    /// The intent of this command.
     pub(super) fn intent(self, by: &str) -> Intent {
         let lock = EnvironmentLock {
             by: by.to_owned(),
@@ -54,7 +54,7 @@ impl LockArgs {
 }
 
 impl UnlockArgs {
-    /// What it wishes.
+    /// The intent of this command.
     pub(super) fn intent(self) -> Intent {
         Intent::Lock {
             app: self.app,

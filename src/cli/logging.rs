@@ -1,5 +1,5 @@
-//! graylane's own log: files in `DIR/logs`, a new one each day, the last five kept. Stdout and the terminal
-//! are never written to.
+//! graylane's own log: files in `DIR/logs`, a new one each day, five kept. Never writes to stdout
+//! or the terminal.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use tracing_appender::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// Lines that may wait for the disk; what comes beyond is dropped.
+/// Lines that may wait for the disk; further lines are dropped.
 const LINES: usize = 4096;
 
-/// Logs until the guard is dropped. `GRAYLANE_LOG` says what, as `RUST_LOG` does elsewhere.
+/// Logs until the guard is dropped. `GRAYLANE_LOG` sets the filter, in the syntax of `RUST_LOG`.
 pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
     let dir = state.join("logs");
     std::fs::create_dir_all(&dir).wrap_err_with(|| dir.display().to_string())?;
@@ -23,11 +23,11 @@ pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
         .filename_prefix("graylane")
         .filename_suffix("log");
     let files = builder.build(&dir).map_err(|e| {
-        // It says its cause itself, and a chain would say it again.
+        // The error repeats its cause, so a chain would print it twice.
         let why = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
         eyre!("{}: {why}; name another folder with --state", dir.display())
     })?;
-    // Room for all of them is taken at once, and the default is for 128,000.
+    // The buffer is allocated at once; the default is 128,000 lines.
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES)
         .finish(files);
@@ -39,7 +39,7 @@ pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
         .with_writer(writer)
         .try_init();
     if let Err(why) = started {
-        // Only in tests: a process has one log.
+        // Happens only in tests: a process has one logger.
         tracing::debug!(%why, "logging goes on as it was");
     }
     Ok(guard)

@@ -1,4 +1,4 @@
-//! `logs POD`: a pod's log, cleaned, so that nothing in it can move the cursor.
+//! `logs POD`: prints a pod's log without control sequences, so that it cannot move the cursor.
 
 use clap::Args;
 use color_eyre::eyre::Result;
@@ -18,7 +18,8 @@ use crate::cluster::{
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// The pod, or NAMESPACE/POD, or CONTEXT/NAMESPACE/POD [default: wherever an environment has a pod of that name]
+    /// The pod, or NAMESPACE/POD, or CONTEXT/NAMESPACE/POD [default: wherever an environment has a
+    /// pod of that name]
     pod: String,
     /// Which of its containers
     #[arg(long, short)]
@@ -57,12 +58,13 @@ pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<()> {
     Ok(())
 }
 
-/// Where the pod runs: ours, or the one place of the environments that has it; ours when nobody does, whose server says so.
+/// Where the pod runs: the home namespace, or the only environment that has it. If none has it, the
+/// home namespace, whose server reports the error.
 async fn find(session: &Session, pod: &str) -> Result<Place> {
     let home = places::home(session);
     match has(session, &home, pod).await {
         Ok(true) => return Ok(home),
-        // Not to be seen here is told by the log itself.
+        // If pods are not readable here, reading the log reports that.
         Err(e) if error::code(&e) != Some(403) => {
             return Err(session::told(format!("logs of {pod}"))(e));
         }
@@ -81,7 +83,7 @@ async fn find(session: &Session, pod: &str) -> Result<Place> {
         match has {
             Ok(true) => found.push(place),
             Ok(false) => {}
-            // A cluster that is away hides nobody else's pods.
+            // An unreachable cluster does not hide pods of others.
             Err(e) => say!(
                 "warning: not looked for: {}: {}",
                 place.full(pod),

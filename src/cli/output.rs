@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::domain::text::{self, Clean};
 
-/// `-o`.
+/// Output format (`-o`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A table.
@@ -25,8 +25,8 @@ pub enum Format {
     Name,
 }
 
-/// Writes to stdout. A terminal gets no escape sequence and no invisible character, whoever wrote them into an object; a
-/// program gets all.
+/// Writes to stdout. Control sequences and invisible characters are removed for a terminal, as
+/// objects may contain them; a program gets the text unchanged.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     let clean = out.is_terminal().then(|| Clean::lines_from(text));
@@ -39,12 +39,13 @@ pub(super) fn print(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Says something to people, on stderr. A server goes on when nobody reads that any more.
+/// Prints a message on stderr. Errors are ignored: a server continues when nobody reads its
+/// messages.
 pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", Clean::lines_from(text));
 }
 
-/// A value as JSON or YAML; other formats are the caller's.
+/// A value as YAML or, for any other format, JSON. Other formats are up to the caller.
 pub(super) fn data(value: &impl Serialize, format: Format) -> Result<String> {
     let value = serde_json::to_value(value)?;
     Ok(match format {
@@ -61,7 +62,7 @@ pub(super) fn list(items: &[impl Serialize], format: Format) -> Result<String> {
     )
 }
 
-/// Whether the reader of our output went away.
+/// Whether the error is a broken pipe: the reader of our output has gone.
 pub(super) fn is_broken_pipe(report: &Report) -> bool {
     report.chain().any(|e| {
         e.downcast_ref::<io::Error>()
@@ -69,7 +70,7 @@ pub(super) fn is_broken_pipe(report: &Report) -> bool {
     })
 }
 
-/// Rows under headers, columns three blanks apart, as kubectl prints them.
+/// Rows under headers, columns separated by three blanks, as kubectl prints them.
 pub(super) struct Table {
     head: Vec<&'static str>,
     rows: Vec<Vec<String>>,
@@ -83,7 +84,8 @@ impl Table {
         }
     }
 
-    /// Each cell is one clean line; an empty one is shown as `-`, so that columns can be cut by blanks.
+    /// Adds a row. Cells are cleaned; an empty one is shown as `-` so that columns can be split at
+    /// blanks.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let shown = |cell: String| Some(Clean::from(cell).into_string()).filter(|c| !c.is_empty());
         self.rows.push(
@@ -125,7 +127,7 @@ impl Table {
     }
 }
 
-/// How long ago; nothing when it is not known.
+/// The time since `then`; empty if unknown.
 pub(super) fn age(then: Option<jiff::Timestamp>, now: jiff::Timestamp) -> String {
     then.map(|then| text::age(now, then)).unwrap_or_default()
 }

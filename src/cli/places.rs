@@ -1,4 +1,5 @@
-//! Where things of a workspace run: the namespace of our resources, and those of the environments, each in its cluster.
+//! Namespaces of a workspace: that of our resources, and those of the environments in their
+//! clusters.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +12,10 @@ use crate::{
     domain::world::{Key, place},
 };
 
-/// A namespace of a cluster.
+/// A namespace in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// None is home.
+    /// `None` for the home cluster.
     pub(super) context: Option<String>,
     pub(super) namespace: String,
 }
@@ -33,7 +34,7 @@ impl Place {
     }
 }
 
-/// A name as it was said, and where it is said to be; a bare name says nothing of that.
+/// Splits `[[CONTEXT/]NAMESPACE/]NAME` into a namespace, if it is given, and a name.
 pub(super) fn said<'a>(session: &Session, text: &'a str) -> (Option<Place>, &'a str) {
     let Some((namespace, name)) = text.rsplit_once('/') else {
         return (None, text);
@@ -49,7 +50,7 @@ pub(super) fn said<'a>(session: &Session, text: &'a str) -> (Option<Place>, &'a 
     )
 }
 
-/// Ours.
+/// The namespace of our resources.
 pub(super) fn home(session: &Session) -> Place {
     Place {
         context: None,
@@ -57,7 +58,7 @@ pub(super) fn home(session: &Session) -> Place {
     }
 }
 
-/// Ours first, then those of the environments.
+/// The home namespace first, then those of the environments.
 pub(super) async fn all(session: &Session) -> Result<Vec<Place>> {
     let home = home(session);
     let apps: Vec<App> = get::list_if_installed(session).await?;

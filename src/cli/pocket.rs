@@ -1,4 +1,4 @@
-//! `pocket serve|kubeconfig|build|images`: the embedded cluster by itself.
+//! `pocket serve|kubeconfig|build|images`: the embedded cluster on its own.
 
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,7 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
             Ok(())
         }
         PocketCommand::Kubeconfig(args) => {
-            // Only one that answers is of use.
+            // A kubeconfig is of use only if its server responds.
             connect::connect(&Source::State(dir.clone()), None, Agent::Cli).await?;
             let file = connect::kubeconfig_of(&dir);
             if args.path {
@@ -105,7 +105,7 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
         }
         PocketCommand::Build(args) => {
             let images = Images::of(&state::open(&dir)?)?;
-            // In a pod it is a release's build, which gives a name of its own each time.
+            // In a pod this is the build task of a release, which uses a new name each time.
             let image = if std::env::var_os(VARIABLE).is_some_and(|run| run != NOBODY) {
                 images.build_for_release(&args.folder, &args.tag)?
             } else {
@@ -142,7 +142,7 @@ fn images(dir: &Path, format: Format) -> Result<()> {
     })
 }
 
-/// The state folder that was asked for.
+/// The state folder from the configuration. Fails if a real cluster was requested.
 pub(super) fn dir(global: &Global) -> Result<PathBuf> {
     if global.context.is_some() || global.kubeconfig.is_some() {
         return Err(session::usage(
@@ -152,7 +152,7 @@ pub(super) fn dir(global: &Global) -> Result<PathBuf> {
     Ok(session::config(global)?.state()?)
 }
 
-/// Until SIGTERM or SIGINT.
+/// A future that completes on SIGTERM or SIGINT.
 pub(super) fn ended() -> Result<impl Future<Output = ()>> {
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,

@@ -1,4 +1,5 @@
-//! `probe '/A/a?group=gray'`: real requests at a lane group's entry, and the chains they took.
+//! `probe '/A/a?group=gray'`: sends real requests to the entry of a lane group and shows the chains
+//! that they took.
 
 mod diff;
 
@@ -41,15 +42,16 @@ pub struct ProbeArgs {
     /// Who must answer, as APP=gray,APP=base [default: what the lanes promise]
     #[arg(long, value_name = "APP=SIDE", value_delimiter = ',')]
     expect: Vec<String>,
-    /// Send it twice, as a lane takes it and as none does, and compare the answers: PATH is then the path without what
-    /// makes it gray. Exit code 0 when they are equal, 1 when they differ, 2 when that cannot be told
+    /// Send it twice, as a lane takes it and as none does, and compare the answers: PATH is then
+    /// the path without what makes it gray. Exit code 0 when they are equal, 1 when they differ, 2
+    /// when that cannot be told
     #[arg(long, conflicts_with_all = ["count", "expect"])]
     diff: bool,
     /// The lane that takes gray's request [default: the first enabled one by priority]
     #[arg(long, value_name = "NAME", requires = "diff")]
     lane: Option<String>,
-    /// What may differ: a path in a JSON body ('$.time', '$.items[*].id', '$' for the whole body) or the name of a
-    /// header; may be repeated
+    /// What may differ: a path in a JSON body ('$.time', '$.items[*].id', '$' for the whole body)
+    /// or the name of a header; may be repeated
     #[arg(long, value_name = "PATH", requires = "diff")]
     ignore: Vec<String>,
     /// How to print it; json is one object a line, one a request
@@ -102,7 +104,7 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
     )
 }
 
-/// Where probes go.
+/// The entry that probes are sent to.
 struct Place {
     group: String,
     live: Live,
@@ -126,7 +128,8 @@ impl Place {
     }
 }
 
-/// `spring-cloud-a=gray[127.64.16.5] -> spring-cloud-b=base[127.64.16.2]`.
+/// The probed requests as a table. A chain looks like `spring-cloud-a=gray[127.64.16.5] ->
+/// spring-cloud-b=base[127.64.16.2]`.
 fn table(probed: &[Probed], wide: bool) -> Table {
     let mut table = Table::new(if wide {
         &["STATUS", "MS", "LANE", "VERDICT", "CHAIN", "BODY"]
@@ -172,7 +175,7 @@ fn pair<'a>(text: &'a str, what: &str, example: &str) -> Result<(&'a str, &'a st
 fn headers(headers: &[String], cookies: &[String]) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     for header in headers {
-        // As curl writes them, too.
+        // The syntax of curl is accepted too.
         let (name, value) = match header.split_once(": ") {
             Some((name, value)) if !name.contains('=') => (name.trim(), value.trim()),
             _ => pair(header, "--header", "NAME=VALUE")?,

@@ -1,4 +1,4 @@
-//! What a release would apply, as a change of what runs.
+//! Describes what a release would apply as a change to what runs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,11 +18,12 @@ use crate::{
     },
 };
 
-/// What a release lets through after a task (none: all that it deploys): its digest, and the words for people.
+/// What a release applies after a task is approved (`None`: all that it deploys): its digest, and a
+/// description for people.
 ///
 /// # Errors
 ///
-/// In words, why that is not known.
+/// Why that is not known, as text.
 pub(super) async fn change(
     session: &Session,
     release: &Release,

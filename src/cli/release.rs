@@ -54,7 +54,7 @@ struct ListArgs {
 }
 
 impl ReleaseArgs {
-    /// What it wishes; all but `start` only look.
+    /// The intent of this command; only `start` has one.
     pub(super) fn intent(self) -> Result<Intent> {
         match self.command {
             ReleaseCommand::Start(args) => args.intent(),

@@ -1,5 +1,6 @@
-//! `render APP --environment ENV [--image backend=REF]`: the manifests as they would be applied now. `render --release
-//! NAME`: as that release applies them, whatever has become of the App since.
+//! `render APP --environment ENV [--image backend=REF]`: prints the manifests as they would be
+//! applied now. `render --release NAME`: prints them as that release applies them, from its frozen
+//! App.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +60,7 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
     let mut objects = vec![];
     let mut problems = vec![];
     for manifest in manifests {
-        // Read as objects also for YAML: what does not parse is told at the template's line.
+        // Parsed even for YAML output, so that errors are reported with the line in the template.
         match template::manifests(&manifest.name, &manifest.template, &context) {
             Ok(read) => objects.extend(read),
             Err(errors) => {
@@ -88,7 +89,7 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
     })
 }
 
-/// `deployment/web`
+/// Kind and name, as `deployment/web`.
 fn name(object: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     format!(
@@ -98,7 +99,7 @@ fn name(object: &Value) -> String {
     )
 }
 
-/// What a release applies, labelled as it applies it.
+/// Prints what a release applies, with the labels that it adds.
 async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> {
     let release: Release = get::one(session, name).await?;
     let found = proposed(&session.client, &session.namespace, &release, None)

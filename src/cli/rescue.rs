@@ -1,5 +1,6 @@
-//! `rescue [WORKLOAD] [--finish|--abort]`: Deployments and StatefulSets that a rollout left half-way, and the one patch
-//! that finishes each or brings its old version back. For when a release is gone and its workloads are not in order.
+//! `rescue [WORKLOAD] [--finish|--abort]`: finds Deployments and StatefulSets that a rollout left
+//! unfinished, with the patch that finishes each or restores its old version. For use when the
+//! release is gone.
 
 mod act;
 
@@ -38,7 +39,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct RescueArgs {
-    /// Only this one: NAME, NAMESPACE/NAME or CONTEXT/NAMESPACE/NAME [default: wherever environments are]
+    /// Only this one: NAME, NAMESPACE/NAME or CONTEXT/NAMESPACE/NAME [default: wherever
+    /// environments are]
     workload: Option<String>,
     /// Only of this kind
     #[arg(long)]
@@ -57,7 +59,7 @@ pub struct RescueArgs {
     output: Format,
 }
 
-/// What is rolled out in batches.
+/// Kinds that are rolled out in batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -67,32 +69,33 @@ enum Kind {
     StatefulSet,
 }
 
-/// One workload that is half-way.
+/// A workload with an unfinished rollout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Found {
     kind: Kind,
     name: String,
-    /// None is the cluster of graylane's own resources.
+    /// `None` for the home cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<String>,
     namespace: String,
-    /// The Release that began it.
+    /// Release that began the rollout.
     release: String,
     task: String,
-    /// It is there, and not at its end: finish or abort that one.
+    /// The release still exists and is not final: finish or abort it instead.
     under_way: bool,
-    /// In words, what is to be known before either is done.
+    /// What to know before finishing or aborting.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
-    /// In words, when the annotation cannot be read.
+    /// Why the annotation cannot be read, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    /// The merge patch that finishes it.
+    /// Merge patch that finishes the rollout.
     finish: Value,
-    /// The merge patch that brings the old version back.
+    /// Merge patch that restores the old version.
     abort: Value,
-    /// Pods of a StatefulSet's new version that are not ready: the way back waits for them until they are deleted.
+    /// Pods of a StatefulSet's new version that are not ready: going back waits until they are
+    /// deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     in_the_way: Vec<String>,
 }
@@ -126,14 +129,14 @@ async fn look(session: &Session, args: RescueArgs) -> Result<()> {
     }
 }
 
-/// What was looked for, and where nobody could look.
+/// Workloads that were found, and namespaces that could not be read.
 #[derive(Debug, Default)]
 struct Seen {
     found: Vec<(Place, Found)>,
     unseen: Vec<Place>,
 }
 
-/// In the place that was named. That it cannot be seen is no answer.
+/// Searches the named namespace. That it cannot be read is an error.
 async fn named(session: &Session, place: Place, releases: &[Release]) -> Result<Seen> {
     let all = half_way(session, &place, releases)
         .await
@@ -147,7 +150,7 @@ async fn named(session: &Session, place: Place, releases: &[Release]) -> Result<
     })
 }
 
-/// Wherever environments are, everywhere at once.
+/// Searches all namespaces of environments at the same time.
 async fn anywhere(session: &Session, releases: &[Release]) -> Result<Seen> {
     let mut seen = Seen::default();
     let looks = places::all(session).await?.into_iter().map(async |place| {
@@ -200,7 +203,7 @@ fn tell(found: &[(Place, Found)], unseen: &[Place], format: Format) -> Result<()
 }
 
 impl Kind {
-    /// As kubectl takes it.
+    /// The name that kubectl accepts.
     const fn word(self) -> &'static str {
         match self {
             Self::Deployment => "deployment",
@@ -209,14 +212,14 @@ impl Kind {
     }
 }
 
-/// kubectl, at that place.
+/// A kubectl command line for this namespace.
 fn kubectl(context: Option<&str>, namespace: &str) -> CommandLine {
     CommandLine::kubectl("")
         .option_if("--context", context)
         .option("-n", namespace)
 }
 
-/// `rescue` of one that is named in full.
+/// A `rescue` command line with the full name of a workload.
 fn ours(context: Option<&str>, namespace: &str, name: &str, kind: Kind) -> CommandLine {
     let full = Key::of(context, namespace, name);
     CommandLine::graylane("rescue")
@@ -225,7 +228,7 @@ fn ours(context: Option<&str>, namespace: &str, name: &str, kind: Kind) -> Comma
         .flag(kind.word())
 }
 
-/// All workloads of a place that stand half-way.
+/// All workloads of a namespace with an unfinished rollout.
 async fn half_way(
     session: &Session,
     place: &Place,
@@ -249,7 +252,7 @@ async fn half_way(
             ..DeploymentSeen::default()
         };
         if is_on(&seen.live) && kept.is_none() {
-            // What was before can only be seen by what still runs.
+            // Without a record, only what still runs tells the version before.
             let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace)
                 .list(&all)
                 .await?
@@ -294,7 +297,7 @@ fn is_under_way(release: &Release) -> bool {
     !release.status.as_ref().is_some_and(|s| s.phase.is_final())
 }
 
-/// What the newest release that had it in hand has kept of a workload.
+/// The record of a workload in the newest release that rolled it out.
 fn record<'a>(
     kind: Kind,
     meta: &ObjectMeta,
@@ -324,7 +327,7 @@ fn record<'a>(
     all.max_by_key(|(made, _)| *made).map(|(_, record)| record)
 }
 
-/// What stands half-way in a workload, with the patches that finish and abort it.
+/// The unfinished rollout of a workload, with the patches that finish and abort it.
 fn found_in(
     kind: Kind,
     meta: &ObjectMeta,
@@ -387,7 +390,7 @@ fn words(found: &Found) -> String {
         "over, or gone"
     };
     let kubectl = kubectl(context.as_deref(), namespace);
-    // The version it was made from is old by the time anybody has copied it.
+    // The resource version would be outdated by the time the command is run.
     let command = |patch: &Value| {
         let mut patch = patch.clone();
         if let Some(metadata) = patch["metadata"].as_object_mut() {

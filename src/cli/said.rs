@@ -1,17 +1,17 @@
-//! What a command line would wish, without a cluster to wish it of: so that a test can hold the commands that a question
-//! shows against what the question itself sends.
+//! Parses a command line into an intent without a cluster. Tests use it to compare the commands
+//! shown in a question with the intent that the question sends.
 
 use clap::Parser;
 
 use super::{Cli, Command};
 use crate::domain::{intent::Intent, world::World};
 
-/// The wish of a command line (without the program's name) about a world as it is seen; what was seen of an object is
-/// left out.
+/// The intent of a command line (without the program name), given `world`. Versions of seen objects
+/// are left out.
 ///
 /// # Errors
 ///
-/// In words, when the command line is refused or wishes nothing.
+/// The command line is invalid or has no intent.
 pub fn intent(words: &[String], world: &World, by: &str) -> Result<Intent, String> {
     let line = std::iter::once("graylane").chain(words.iter().map(String::as_str));
     let cli = Cli::try_parse_from(line).map_err(|e| e.to_string())?;

@@ -1,4 +1,4 @@
-//! `sample a|b|c|load`: the processes of the demo's containers.
+//! `sample a|b|c|load`: the container processes of the demo.
 
 use clap::Args;
 use color_eyre::eyre::Result;

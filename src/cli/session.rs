@@ -1,4 +1,4 @@
-//! What every command starts from: the configuration, the cluster, who acts.
+//! What every command starts with: the configuration, the cluster and the acting user.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ use crate::{
     domain::intent::Intent,
 };
 
-/// A question that was asked wrongly: exit code 2.
+/// A usage error: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}\nSee `graylane --help`.")]
 pub(super) struct Usage(pub(super) String);
@@ -32,17 +32,17 @@ pub(super) fn usage(why: impl Into<String>) -> Report {
     Report::new(Usage(why.into()))
 }
 
-/// A cluster to speak to.
+/// A connected cluster.
 pub(super) struct Session {
     pub(super) client: Client,
-    /// That cluster, and the others that environments name.
+    /// This cluster, and the remote clusters that environments name.
     pub(super) clusters: Clusters,
     pub(super) namespace: String,
-    /// Who acts.
+    /// The acting user.
     pub(super) by: String,
 }
 
-/// The configuration with the command line over it.
+/// The configuration file with environment variables and the command line applied.
 pub(super) fn config(global: &Global) -> Result<Config> {
     let mut config = config::load(global.config.as_deref())?;
     let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
@@ -60,7 +60,7 @@ pub(super) fn config(global: &Global) -> Result<Config> {
     config.theme = global.look.theme.clone().or(config.theme);
     config.ascii |= global.look.ascii;
     config.read_only |= global.look.read_only;
-    // A state folder on the command line beats a context in the file, and the other way round.
+    // A state folder on the command line overrides a context in the file, and vice versa.
     config.context = if global.state.is_some() {
         None
     } else {
@@ -69,14 +69,14 @@ pub(super) fn config(global: &Global) -> Result<Config> {
     Ok(config)
 }
 
-/// How probes get to the entry.
+/// How probes reach the entry.
 pub(super) fn via(global: &Global, config: &Config) -> Result<Option<ViaArg>> {
     let written = config.via.as_deref().map(str::parse::<ViaArg>).transpose();
     let written = written.map_err(|why| usage(format!("via in the configuration: {why}")))?;
     Ok(global.via.clone().or(written))
 }
 
-/// Where the API is.
+/// The cluster to connect to.
 pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
     if global.kubeconfig.is_some() || config.context.is_some() {
         return Ok(Source::Kubectl {
@@ -84,7 +84,7 @@ pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
             context: config.context.clone(),
         });
     }
-    // In a pod, where no pocket ever ran (there may be no home folder at all), its own cluster is meant.
+    // In a pod without a pocket (there may be no home folder), the cluster that the pod runs in.
     let dir = config.state();
     let pocket = |dir: &PathBuf| connect::kubeconfig_of(dir).exists();
     if config.state.is_none() && connect::is_in_cluster() && !dir.as_ref().is_ok_and(pocket) {
@@ -93,17 +93,17 @@ pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
     Ok(Source::State(dir?))
 }
 
-/// Connects.
+/// Connects to the configured cluster.
 pub(super) async fn open(global: &Global) -> Result<Session> {
     open_as(global, &config(global)?).await
 }
 
-/// The same, with the configuration at hand.
+/// The same, with a loaded configuration.
 pub(super) async fn open_as(global: &Global, config: &Config) -> Result<Session> {
     open_for(global, config, Agent::Cli).await
 }
 
-/// The same, for whatever part of graylane asks.
+/// The same, for another component of graylane.
 pub(super) async fn open_for(global: &Global, config: &Config, agent: Agent) -> Result<Session> {
     let source = source(global, config)?;
     let connected = connect::connect(&source, config.namespace.as_deref(), agent).await?;
@@ -116,7 +116,7 @@ pub(super) async fn open_for(global: &Global, config: &Config, agent: Agent) -> 
     })
 }
 
-/// Who acts: on a pocket whoever says so, on a real cluster whom the server knows.
+/// The acting user: the configured one on a pocket, the authenticated one on a real cluster.
 pub(super) async fn acting(
     global: &Global,
     config: &Config,
@@ -126,7 +126,7 @@ pub(super) async fn acting(
     if matches!(source, Source::State(_)) {
         return Ok(config.user());
     }
-    // A server that does not say it can still be looked at; nothing is changed there.
+    // A server that does not tell the user can still be read; nothing is written there.
     let known = rights::who(client).await.unwrap_or_default();
     match &global.user {
         Some(named) if *named != known => Err(usage(format!(
@@ -137,7 +137,7 @@ pub(super) async fn acting(
 }
 
 impl Session {
-    /// Carries an intent out and prints what was done.
+    /// Carries out an intent and prints the outcome.
     pub(super) async fn perform(&self, intent: Intent, format: Format) -> Result<Outcome> {
         let done = perform::perform(&self.client, &self.namespace, &self.by, intent).await?;
         output::print(&match format {
@@ -153,7 +153,7 @@ impl Session {
     }
 }
 
-/// An API error as a report: what was done, and the server's words.
+/// Converts an API error to a report: what was attempted, and the server's message.
 pub(super) fn told(what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Report {
     let what = what.to_string();
     move |e| Report::msg(format!("{what}: {}", crate::cluster::error::words(&e)))
@@ -164,7 +164,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{cluster::install, pocket::rest::ApiServer};
 
-    /// On a pocket's API that nobody acts behind, with namespace `demo`; of other contexts nobody knows.
+    /// On the API of a pocket without controllers, in namespace `demo`. Other contexts are unknown.
     pub(in crate::cli) async fn on_pocket(dir: &std::path::Path) -> Session {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ApiServer::open(dir).unwrap().client();
@@ -180,7 +180,7 @@ pub(super) mod tests {
         of(client, dir)
     }
 
-    /// On a server that answers everything with this code.
+    /// On a server that answers every request with this status code.
     pub(in crate::cli) fn on_refusal(code: u16, dir: &std::path::Path) -> Session {
         let service = tower::service_fn(move |_| async move {
             let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",

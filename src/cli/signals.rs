@@ -1,4 +1,4 @@
-//! `signals APP`: watches requests for a while, and tells how each version of an App answered.
+//! `signals APP`: watches requests for a while and shows how each version of an App answered.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::{
     ui::facts::Facts,
 };
 
-/// Signals reach back no further.
+/// Signals are kept for this long.
 const MOST: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub struct SignalsArgs {
     output: Shape,
 }
 
-/// `-o`: names alone would say nothing.
+/// Output format (`-o`). There is no `name`: names alone are of no use here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Shape {
     Table,
@@ -50,33 +50,33 @@ enum Shape {
     Yaml,
 }
 
-/// What was seen of an App.
+/// The signals of an App.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
     app: String,
-    /// How long was watched.
+    /// Length of the watch.
     seconds: f64,
-    /// In words that the new version is worse than the old one, if it is.
+    /// Why the new version is worse than the old one, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     worse: Option<String>,
     versions: Vec<Row>,
 }
 
-/// One version.
+/// Signals of one version.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    /// `base`, `old`, `new`, a lane's tag; `nobody` where no pod answered.
+    /// `base`, `old`, `new`, or the tag of a lane; `nobody` if no pod answered.
     version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<String>,
-    /// Hash of the pods' template.
+    /// Hash of the pod template.
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<String>,
     requests: u64,
     failed: u64,
-    /// Requests a second.
+    /// Requests per second.
     rate: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     p50_ms: Option<f64>,
@@ -84,7 +84,7 @@ struct Row {
     p95_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     p99_ms: Option<f64>,
-    /// Not every request was told.
+    /// Some requests were not reported.
     sampled: bool,
 }
 
@@ -144,7 +144,7 @@ fn tell(app: &str, signals: &Signals, world: &World, now: Timestamp) -> Told {
     facts.refresh(world, now);
     let read =
         |which: &dyn Fn(&Version) -> bool| signals.read(app, which, Window::FiveMinutes, now);
-    // The baseline first, old before new; whom nobody answered last.
+    // The baseline first, old before new; requests without an answer last.
     let mut versions: Vec<&Version> = signals.versions(app, now).collect();
     versions.sort_by_key(|v| (**v == Version::Nobody, !v.is_base(), facts.age(app, v), *v));
     let versions = versions

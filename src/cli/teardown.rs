@@ -1,4 +1,5 @@
-//! `teardown APP --environment gray`: takes down what an App has in an environment, after its name was typed.
+//! `teardown APP --environment gray`: deletes an App's objects in an environment after its name was
+//! typed.
 
 use std::{
     io::{BufRead, IsTerminal, Write},
@@ -44,7 +45,7 @@ pub struct TeardownArgs {
 }
 
 impl TeardownArgs {
-    /// What it wishes.
+    /// The intent of this command.
     pub(super) fn intent(self) -> Intent {
         Intent::Teardown {
             app: self.app,
@@ -71,7 +72,7 @@ pub(super) async fn run(global: &Global, args: TeardownArgs) -> Result<()> {
     Ok(())
 }
 
-/// Shows exactly what goes, and has the environment's name typed.
+/// Shows what will be deleted and asks for the environment's name.
 fn ask(app: &App, args: &TeardownArgs) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(usage(format!(

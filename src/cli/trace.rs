@@ -1,4 +1,4 @@
-//! `trace [GROUP]`: requests as they come, each with the chain it took and how that went.
+//! `trace [GROUP]`: prints requests as they arrive, each with its chain and verdict.
 
 use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,11 +27,11 @@ use crate::{
     ui::facts::{self, Facts},
 };
 
-/// Long enough for what was kept to be read, and for a little to come.
+/// Default length: enough to read kept hops and some new ones.
 const SHORT: Duration = Duration::from_secs(4);
-/// Spans are joined when a trace was quiet for 6 seconds.
+/// The default with spans: these are joined after a trace was quiet for 6 seconds.
 const SHORT_OF_SPANS: Duration = Duration::from_secs(9);
-/// Chains that wait for their other hops are looked at so often.
+/// Interval at which incomplete chains are checked.
 const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
@@ -58,14 +58,14 @@ pub struct TraceArgs {
     output: Shape,
 }
 
-/// `-o`.
+/// Output format (`-o`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Shape {
     Table,
     Json,
 }
 
-/// What was printed, and what was passed over.
+/// Chains that were printed or skipped.
 #[derive(Default)]
 struct Printed {
     known: HashSet<String>,
@@ -119,7 +119,7 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
             bail!("nobody watches the cluster any more");
         }
     }
-    // What still waits for a hop is told as far as it is known.
+    // Chains that still wait for a hop are printed as far as they are known.
     print(&facts, facts.chains.to_vec(), &args, &mut printed)?;
     if printed.all == 0 {
         let seen = length.map(text::duration).unwrap_or_default();
@@ -136,7 +136,7 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
     Ok(())
 }
 
-/// Hands what stores have of a trace to whoever joins spans.
+/// Reads a trace from the stores and passes its spans to the join.
 async fn fetch(client: &kube::Client, live: &Live, group: Option<&str>, id: &str) -> Result<()> {
     let world = live.worlds.borrow().clone();
     let mut asked = 0;
@@ -167,7 +167,7 @@ async fn fetch(client: &kube::Client, live: &Live, group: Option<&str>, id: &str
     Ok(())
 }
 
-/// Lines of spans, handed to whoever joins them.
+/// Receives span lines and passes them to the join.
 struct Received {
     inlet: SpanInlet,
     rest: Vec<u8>,
@@ -233,7 +233,7 @@ fn version(facts: &Facts, step: &Step) -> String {
         .unwrap_or_else(|| "?".into())
 }
 
-/// `21:03:14.250  gray      ok          200    13ms  spring-cloud-a=gray -> spring-cloud-b=base  /A/a?group=gray`
+/// One line: `21:03:14.250  gray      ok          200    13ms  a=gray -> b=base  /A/a?group=gray`.
 fn line(facts: &Facts, chain: &Chain) -> String {
     let hops = chain.steps.iter().map(|step| {
         let app = if step.app.is_empty() { "?" } else { &step.app };

@@ -1,5 +1,5 @@
-//! `variables APP [--environment ENV]`: what its manifests read as `.Values`, where each value comes from, and what the
-//! next release would change.
+//! `variables APP [--environment ENV]`: shows what its manifests read as `.Values`, where each
+//! value comes from, and what the next release would change.
 
 use std::collections::BTreeMap;
 
@@ -30,10 +30,10 @@ pub struct VariablesArgs {
     output: Format,
 }
 
-/// By name.
+/// Variable groups by name.
 pub(super) type Groups = BTreeMap<String, VariableGroup>;
 
-/// The namespace's variable groups; none on a cluster that does not know the kind yet.
+/// The variable groups of the namespace. Empty if the cluster does not serve the kind.
 pub(super) async fn groups(session: &Session) -> Result<Groups> {
     let all = get::list_if_installed::<VariableGroup>(session).await?;
     Ok(all.into_iter().map(|g| (g.name_any(), g)).collect())

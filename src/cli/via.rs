@@ -1,4 +1,4 @@
-//! `--via`: how probes get to the entry.
+//! `--via`: how probes reach the entry.
 
 use std::str::FromStr;
 
@@ -9,22 +9,22 @@ use crate::{
     probe::Via,
 };
 
-/// As it is written.
+/// A parsed `--via` option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ViaArg {
-    /// `entry`
+    /// `entry`: directly to its address.
     Entry,
-    /// `proxy`, `proxy=NAMESPACE/SERVICE:PORT`
+    /// `proxy` or `proxy=NAMESPACE/SERVICE:PORT`: through the API server.
     Proxy(Option<Target>),
 }
 
-/// Not a way.
+/// An invalid `--via` option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViaError {
-    /// Another word.
+    /// An unknown word.
     #[error("{0:?} is no way: write entry, proxy, or proxy=NAMESPACE/SERVICE:PORT")]
     Unknown(String),
-    /// Not a Service.
+    /// The target is not a Service and port.
     #[error(transparent)]
     Target(#[from] TargetError),
 }
@@ -43,7 +43,7 @@ impl FromStr for ViaArg {
 }
 
 impl ViaArg {
-    /// As probes take it.
+    /// Converts it for the probe, with a client for the API server.
     pub(super) fn with(self, client: &Client) -> Via {
         match self {
             Self::Entry => Via::Entry,

@@ -1,6 +1,7 @@
-//! `approve|refuse|proceed|pause|resume|abort|retry|skip NAME`: wishes about a release that is under way.
+//! `approve|refuse|proceed|pause|resume|abort|retry|skip NAME`: intents about a release under way.
 //!
-//! Without `--task` the one that waits (or failed) is meant; when several do, they are listed and nothing is done.
+//! Without `--task`, the task that waits (or failed) is used. If there are several, they are listed
+//! and nothing is done.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::{
     },
 };
 
-/// So long an engine may take to follow what was wished a moment ago.
+/// Time that an engine gets to follow an earlier intent.
 const FOLLOWS: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Subcommand)]
@@ -57,10 +58,12 @@ pub struct WishArgs {
     /// For retry: take fields that another manager has, where the apply conflicted
     #[arg(long)]
     force_conflicts: bool,
-    /// For approve and refuse: show what the task lets through, as a change of what runs, and say nothing
+    /// For approve and refuse: show what the task lets through, as a change of what runs, and say
+    /// nothing
     #[arg(long)]
     dry_run: bool,
-    /// For approve and refuse: only if this is what would be applied, as --dry-run and `release show` tell it
+    /// For approve and refuse: only if this is what would be applied, as --dry-run and `release
+    /// show` tell it
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
     /// Why
@@ -92,7 +95,7 @@ impl WishCommand {
         }
     }
 
-    /// What it wishes, by what is seen of the release.
+    /// The intent of this command, given the release in `world`.
     pub(super) fn intent(self, world: &World) -> Result<Intent, String> {
         let args = self.args().clone();
         let release = world
@@ -161,7 +164,7 @@ pub(super) async fn run(global: &Global, command: WishCommand) -> Result<()> {
         }
         digest.clone_from(&args.digest);
     }
-    // The wish is about what was just read: by uid, so that a namesake made meanwhile does not get it.
+    // Bound to the uid that was read, so that a namesake created meanwhile is not affected.
     let seen = Seen {
         uid: release.uid().unwrap_or_default(),
         version: None,
@@ -176,8 +179,8 @@ pub(super) async fn run(global: &Global, command: WishCommand) -> Result<()> {
     session.perform(intent, args.output).await.map(drop)
 }
 
-/// The release, and what is meant. What hangs on an earlier wish, or on a decision, is looked at again when the engine has
-/// followed that.
+/// The release and the intent for it. If the intent does not apply yet because of an earlier intent
+/// or decision, it is resolved again when the engine has followed that.
 async fn meant(session: &Session, command: &WishCommand) -> Result<(Release, ReleaseWish)> {
     let args = command.args();
     let release: Release = get::one(session, &args.name).await?;
@@ -187,7 +190,7 @@ async fn meant(session: &Session, command: &WishCommand) -> Result<(Release, Rel
         Err(why) => return Err(why.into()),
     }
     let approvals: Api<Approval> = Api::namespaced(session.client.clone(), &session.namespace);
-    // Who may not list them is told as it stands.
+    // A user who may not list approvals gets the answer for the current state.
     let approvals = approvals
         .list(&ListParams::default())
         .await
@@ -196,7 +199,7 @@ async fn meant(session: &Session, command: &WishCommand) -> Result<(Release, Rel
     let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
     let is_followed = move |r: Option<&Release>| r.is_none_or(|r| is_followed(r, &approvals));
     let follows = await_condition(api.clone(), &args.name, is_followed);
-    // Where no engine looks, it is told as it stands.
+    // If no engine responds in time, the current state is used.
     drop(tokio::time::timeout(FOLLOWS, follows).await);
     let release = api
         .get(&args.name)

@@ -1,21 +1,22 @@
-//! Which part of graylane asks, as its `User-Agent`: an audit log of the API server tells them apart by it, and whoever
-//! writes without naming a field manager is known to the server by its first word (`graylane`).
+//! Which part of graylane sends a request, as its `User-Agent`. Audit logs of the API server show
+//! it, and the server takes its first word (`graylane`) as the field manager of writes that name
+//! none.
 
 use http::HeaderValue;
 
-/// A part of graylane that has a client of its own.
+/// A part of graylane that has its own client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agent {
-    /// The screen.
+    /// The terminal UI.
     Cockpit,
-    /// What reconciles releases and lanes.
+    /// The engine, which reconciles releases and lanes.
     Engine,
-    /// One command.
+    /// A single command.
     Cli,
 }
 
 impl Agent {
-    /// As in `graylane/0.1.0 (engine)`.
+    /// For example `graylane/0.1.0 (engine)`.
     #[must_use]
     pub fn header(self) -> HeaderValue {
         HeaderValue::from_static(match self {

@@ -1,5 +1,5 @@
-//! The home cluster, and the others that environments name by their context: each with a client that connects when it
-//! is first used, so that one which cannot be reached holds nobody else up.
+//! The home cluster, and the remote clusters that environments name by their context. Each client
+//! connects when it is first used, so that an unreachable cluster does not delay the others.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,8 @@ pub struct Clusters {
 }
 
 impl Clusters {
-    /// `home` is what `home_context` names; the others stand in `kubeconfig` (none: where kubectl looks).
+    /// `home` is the client of `home_context`. Remote contexts are read from `kubeconfig`; `None`
+    /// means that kubectl's own search order applies.
     pub fn new(
         home: Client,
         home_context: Option<String>,
@@ -49,7 +50,8 @@ impl Clusters {
         }
     }
 
-    /// A client of this very process, counted from now on, and kubectl's contexts.
+    /// Wraps a client of this process and counts its requests from now on; remote clusters come
+    /// from kubectl's contexts.
     #[must_use]
     pub fn within(client: Client, agent: Agent) -> Self {
         let meter = Arc::<Meter>::default();
@@ -62,7 +64,7 @@ impl Clusters {
         )
     }
 
-    /// The same, with another client for home.
+    /// The same clusters with another client for home.
     #[must_use]
     pub fn at_home(self, home: Client) -> Self {
         Self {
@@ -72,22 +74,23 @@ impl Clusters {
         }
     }
 
-    /// The cluster of our own resources.
+    /// Client of the home cluster, which holds graylane's own resources.
     pub fn home(&self) -> &Client {
         &self.home
     }
 
-    /// What is asked of all of them.
+    /// Counts the requests to all of these clusters.
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
-    /// The context's name, or none when it is home.
+    /// The context's name, or `None` when it is the home context.
     pub fn canonical<'a>(&self, context: Option<&'a str>) -> Option<&'a str> {
         context.filter(|c| Some(*c) != self.home_context.as_deref())
     }
 
-    /// The client of a context; none is home. A context that nobody knows is told by its first request.
+    /// Client of a context; `None` is home. An unknown context becomes an error of its first
+    /// request.
     pub fn of(&self, context: Option<&str>) -> Client {
         let Some(name) = self.canonical(context) else {
             return self.home.clone();
@@ -108,8 +111,8 @@ impl Clusters {
         others.entry(name.to_owned()).or_insert_with(make).clone()
     }
 
-    /// A client of the account's cluster whose requests are made as the account: the server decides whether its own user
-    /// may impersonate it, and then by the account's rights.
+    /// A client of the account's cluster that impersonates the account. The server decides whether
+    /// the caller may impersonate it, and then checks the account's own rights.
     pub fn acting_as(&self, account: &Account) -> Client {
         let context = self.canonical(account.context.as_deref());
         let account = Account {
@@ -123,7 +126,7 @@ impl Clusters {
 }
 
 impl From<Client> for Clusters {
-    /// For whoever watches and asks in no part's name.
+    /// For callers that act for no particular part of graylane, such as tests.
     fn from(client: Client) -> Self {
         Self::within(client, Agent::Cli)
     }

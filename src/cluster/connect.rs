@@ -1,6 +1,6 @@
-//! Which cluster, and a client for it. A state folder's pocket is reached by the kubeconfig it wrote; a real
-//! cluster by kubectl's own files, or within one by its service account. A real cluster is never chosen by accident:
-//! it must be named, or be the one this process runs in.
+//! Chooses a cluster and makes a client for it. A pocket is reached by the kubeconfig in its state
+//! folder; a real cluster by kubectl's files or, inside a pod, by the service account. A real
+//! cluster is never chosen by accident: it must be named, or be the one that this process runs in.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,89 +32,89 @@ use config::Prepared;
 
 pub use files::{Context, contexts, is_there, read};
 
-/// How long a server may take to answer the first question,
+/// How long a server may take to answer the first request.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// and a login plugin before that.
+/// How long the first answer may take when a login plugin has to run before it.
 const LOGIN: Duration = Duration::from_secs(35);
-/// Where the kubelet puts what a pod needs to speak to its own cluster.
+/// Where the kubelet mounts the credentials with which a pod reaches its own cluster.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-/// Where the API is.
+/// Where the API is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The pocket of that state folder.
+    /// The pocket of a state folder.
     State(PathBuf),
-    /// A cluster that kubectl knows.
+    /// A cluster from a kubeconfig.
     Kubectl {
-        /// The file; none is `$KUBECONFIG`, else `~/.kube/config`.
+        /// Path of the kubeconfig; `None` means `$KUBECONFIG`, else `~/.kube/config`.
         kubeconfig: Option<PathBuf>,
-        /// The context; none is the current one.
+        /// Name of the context; `None` is the current one.
         context: Option<String>,
     },
     /// The cluster of the pod that this process runs in.
     InCluster,
 }
 
-/// A client that has been answered.
+/// A client with the name and the namespace of its cluster.
 #[derive(Clone)]
 pub struct Connected {
-    /// Speaks to the cluster.
+    /// Client of the home cluster.
     pub client: Client,
-    /// That cluster and the others that environments may name.
+    /// The home cluster and the remote clusters that environments may name.
     pub clusters: Clusters,
-    /// The namespace of our resources.
+    /// The namespace of graylane's resources.
     pub namespace: String,
-    /// What to call the cluster on screen.
+    /// The cluster's name on screen.
     pub name: String,
 }
 
 /// Why there is no client.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody has this state folder open.
+    /// No running pocket uses this state folder.
     #[error(
         "no pocket runs in {dir}\nStart one with `graylane demo` (or `graylane demo --headless`), or name another folder \
          with --state; a real cluster with --context",
         dir = .0.display()
     )]
     NoPocket(PathBuf),
-    /// The kubeconfig is wrong.
+    /// The kubeconfig cannot be used.
     #[error("{place}: {why}")]
     Kubeconfig {
-        /// The file, or how it was looked for.
+        /// The file, or how it was searched for.
         place: String,
-        /// In words.
+        /// What is wrong with it.
         why: String,
     },
-    /// Nobody can prove who we are.
+    /// There are no valid credentials.
     #[error("no valid credentials for {name}: {why}\nLog in outside, as for kubectl")]
     Credentials {
-        /// The cluster.
+        /// Name of the cluster.
         name: String,
-        /// In words, those of the login plugin where there is one.
+        /// The reason, in the login plugin's words where there is one.
         why: String,
     },
-    /// The server does not answer, or not as a Kubernetes API.
+    /// The server does not answer, or what answers is no Kubernetes API.
     #[error("the cluster at {server} does not answer: {why}")]
     Server {
-        /// Its address.
+        /// Address of the server.
         server: String,
-        /// In words.
+        /// The reason.
         why: String,
     },
 }
 
-/// The file with which clients reach a state folder's pocket.
+/// Path of the kubeconfig by which clients reach the pocket of a state folder.
 pub fn kubeconfig_of(state: &Path) -> PathBuf {
     state.join("kubeconfig")
 }
 
-/// Whether this process runs in a pod that may speak to its cluster.
+/// Whether this process runs in a pod with access to its cluster.
 pub fn is_in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).exists()
 }
 
-/// A client that connects when it is first used. An error here is one of the files.
+/// Makes a client that connects when it is first used. Errors come from the files only.
 pub fn prepare(
     source: &Source,
     namespace: Option<&str>,
@@ -173,7 +173,7 @@ pub fn prepare(
     })
 }
 
-/// Connects and waits for a first answer. `namespace` overrides the context's.
+/// Connects and waits for the first answer. `namespace` overrides the context's namespace.
 pub async fn connect(
     source: &Source,
     namespace: Option<&str>,
@@ -184,7 +184,7 @@ pub async fn connect(
     Ok(connected)
 }
 
-/// Waits until the server has answered for the first time.
+/// Waits for the server's first answer.
 pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), ConnectError> {
     let told = |why: String| match source {
         Source::State(dir) => ConnectError::NoPocket(dir.clone()),
@@ -193,7 +193,7 @@ pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), 
             why,
         },
     };
-    // A login plugin may ask somebody; a server that is there answers soon.
+    // A login plugin may wait for a person; a server that is up answers soon.
     let limit = if matches!(source, Source::Kubectl { .. }) {
         LOGIN
     } else {
@@ -209,7 +209,7 @@ pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), 
         return Err(known.clone());
     }
     match error::trouble(&why) {
-        // An answer is an answer: what is not permitted is told where it is needed.
+        // The server answered. A missing permission is reported where it matters.
         Trouble::Forbidden => Ok(()),
         Trouble::Unauthorized => Err(ConnectError::Credentials {
             name: connected.name.clone(),
@@ -223,7 +223,7 @@ pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), 
     }
 }
 
-/// What the files say of a context (none: the current one).
+/// The entry of a context in the files; `None` is the current context.
 fn known(file: Option<&Path>, context: Option<&str>) -> Result<Context, ConnectError> {
     let kubeconfig = read(file)?;
     let all = contexts(&kubeconfig);
@@ -261,7 +261,7 @@ fn in_cluster() -> Result<Config, ConnectError> {
     Config::incluster().map_err(wrong)
 }
 
-/// Connections to one place, made from what the files say at that time.
+/// Makes connections to one server, each from the files as they are at that moment.
 pub(super) fn dial(source: Source, name: String, agent: Agent) -> wire::Dial {
     Arc::new(move || {
         let (source, name) = (source.clone(), name.clone());
@@ -278,7 +278,7 @@ pub(super) fn dial(source: Source, name: String, agent: Agent) -> wire::Dial {
                 },
             };
             config.connect_timeout = Some(FIRST_ANSWER);
-            // The wire does that, and tells of it.
+            // The transport retries instead, and reports it.
             config.default_retry = false;
             config.headers.push((USER_AGENT, agent.header()));
             let server = config.cluster_url.to_string();
@@ -288,7 +288,8 @@ pub(super) fn dial(source: Source, name: String, agent: Agent) -> wire::Dial {
                 .any(|(name, _)| *name == wire::IMPERSONATE_USER);
             let (mut until, context) = (None, name.clone());
             if let Some(login) = login {
-                // It runs for as long as it likes, and once: what it gave is kept until it ends or is refused.
+                // A plugin may take long, so it runs once; its credentials are kept until they
+                // expire or are refused.
                 let asked = tokio::task::spawn_blocking(move || plugin::ask(&login)).await;
                 let refused = |why| ConnectError::Credentials {
                     name: name.clone(),
@@ -350,7 +351,7 @@ mod tests {
     async fn a_kubeconfig_left_by_a_dead_pocket_is_no_pocket() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        // Bound and dropped: nobody listens there now.
+        // The listener is dropped, so nothing listens on this port any more.
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

@@ -1,4 +1,5 @@
-//! Whether a cluster is fit for graylane, and what to do where it is not. Looks, and changes nothing.
+//! Checks whether a cluster is ready for graylane, and says what to do where it is not. It changes
+//! nothing.
 
 mod gateways;
 mod places;
@@ -17,31 +18,31 @@ use crate::{
     domain::{command_line::CommandLine, text::Clean},
 };
 
-/// The first Kubernetes whose ValidatingAdmissionPolicies are for everybody.
+/// The first Kubernetes version with stable ValidatingAdmissionPolicies.
 const OLDEST: (u32, u32) = (1, 30);
 
-/// How it is.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
     Ok,
-    /// Something does not work, or cannot be known; the rest does.
+    /// Something does not work or cannot be checked; the rest works.
     Warn,
-    /// Releases will not go as they should.
+    /// Releases will not work as they should.
     Fail,
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What.
+    /// What was checked.
     pub check: String,
-    /// How it is.
+    /// The result.
     pub level: Level,
-    /// In words.
+    /// The result in words.
     pub found: String,
-    /// What to do.
+    /// What to do about it.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -66,7 +67,7 @@ impl Findings {
         self.add(Level::Ok, check, found, "");
     }
 
-    /// What we may not look at may well be as it should.
+    /// What we may not read may still be all right.
     fn unknown(&mut self, check: &str, why: &kube::Error) {
         self.add(
             Level::Warn,
@@ -77,7 +78,7 @@ impl Findings {
     }
 }
 
-/// Looks at everything.
+/// Runs all checks.
 pub async fn look(client: &Client, namespace: &str) -> Vec<Finding> {
     let mut all = Findings::default();
     let pocket = server(client, &mut all).await;
@@ -92,7 +93,7 @@ pub async fn look(client: &Client, namespace: &str) -> Vec<Finding> {
     all.0
 }
 
-/// Whether it is pocket.
+/// Returns whether the server is a pocket.
 async fn server(client: &Client, all: &mut Findings) -> bool {
     let version = match client.apiserver_version().await {
         Ok(version) => version,
@@ -153,7 +154,8 @@ async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings)
             "Kubernetes 1.28 and newer say who you are",
         ),
     }
-    // Nobody is an account that deploys, and who may act as it is bound to that one name.
+    // Nobody uses a deploying account directly, and the right to impersonate it is bound to that
+    // one name.
     let accounts = [install::names::DEPLOYER, install::names::IMPERSONATOR];
     for (role, needed) in install::rights_of_roles()
         .into_iter()
@@ -168,7 +170,7 @@ async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings)
                 let mut words: Vec<String> =
                     lacking.iter().take(4).map(ToString::to_string).collect();
                 words.extend((more > 0).then(|| format!("{more} more")));
-                // Who is meant to look only lacks nothing here.
+                // Every user needs the rights of a viewer.
                 let level = if role == install::names::VIEWER {
                     Level::Fail
                 } else {

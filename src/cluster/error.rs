@@ -1,4 +1,4 @@
-//! What an API error says, in words for people: the server's own words first; and what kind of trouble it is.
+//! Describes API errors for people, preferring the server's own words, and classifies them.
 
 use std::error::Error as Cause;
 
@@ -8,7 +8,7 @@ use rustls::AlertDescription;
 use super::connect::ConnectError;
 use crate::domain::{account, text::Clean, world::Trouble};
 
-/// The words of an error, cleaned, on one line, without type names.
+/// An error as one clean line without type names.
 pub fn words(error: &kube::Error) -> String {
     let text = match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
@@ -43,12 +43,13 @@ pub fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// Whether a write met another one: of the same version, or of fields that another manager has.
+/// Whether a write conflicts with another one: on the resource version, or on fields of another
+/// manager.
 pub fn is_conflict(error: &kube::Error) -> bool {
     code(error) == Some(409)
 }
 
-/// What kind of trouble an error is.
+/// Classifies an error.
 pub fn trouble(error: &kube::Error) -> Trouble {
     if let Some(code) = code(error) {
         return trouble_of(code);
@@ -71,7 +72,7 @@ pub fn trouble(error: &kube::Error) -> Trouble {
     }
 }
 
-/// What kind of trouble an HTTP status is.
+/// Classifies an HTTP status.
 pub fn trouble_of(code: u16) -> Trouble {
     match code {
         401 => Trouble::Unauthorized,
@@ -83,7 +84,7 @@ pub fn trouble_of(code: u16) -> Trouble {
     }
 }
 
-/// The words of a broken watch.
+/// The description of a broken watch.
 pub fn words_of_watch(error: &watcher::Error) -> String {
     match of_watch(error) {
         Some(Ok(error)) => words(error),
@@ -92,7 +93,7 @@ pub fn words_of_watch(error: &watcher::Error) -> String {
     }
 }
 
-/// The HTTP status by which a list or watch was refused.
+/// The HTTP status with which a list or watch was refused.
 pub fn code_of_watch(error: &watcher::Error) -> Option<u16> {
     match of_watch(error)? {
         Ok(error) => code(error),
@@ -100,7 +101,7 @@ pub fn code_of_watch(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// What kind of trouble a broken watch is.
+/// Classifies a broken watch.
 pub fn trouble_of_watch(error: &watcher::Error) -> Trouble {
     match of_watch(error) {
         Some(Ok(error)) => trouble(error),
@@ -109,7 +110,7 @@ pub fn trouble_of_watch(error: &watcher::Error) -> Trouble {
     }
 }
 
-/// What broke a watch: an error of a request, or what the server said amid the stream.
+/// What broke a watch: a failed request, or an error that the server sent in the stream.
 fn of_watch(error: &watcher::Error) -> Option<Result<&kube::Error, &Status>> {
     use watcher::Error::{
         InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed,
@@ -121,7 +122,7 @@ fn of_watch(error: &watcher::Error) -> Option<Result<&kube::Error, &Status>> {
     }
 }
 
-/// The server does not take our certificate (any more).
+/// Whether the server rejected our client certificate.
 fn is_about_us(alert: AlertDescription) -> bool {
     use AlertDescription as A;
     matches!(
@@ -137,7 +138,7 @@ fn is_about_us(alert: AlertDescription) -> bool {
     )
 }
 
-/// Whether nobody answered at all.
+/// Whether there was no answer at all.
 pub fn is_unreachable(error: &kube::Error) -> bool {
     find::<std::io::Error>(error).is_some()
         || find::<tokio::time::error::Elapsed>(error).is_some()
@@ -147,7 +148,7 @@ pub fn is_unreachable(error: &kube::Error) -> bool {
         )
 }
 
-/// The cause of that type, wherever in the chain.
+/// The cause of type `T`, anywhere in the chain.
 pub fn find<'a, T: Cause + 'static>(error: &'a (dyn Cause + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(e) = cause {
@@ -159,7 +160,7 @@ pub fn find<'a, T: Cause + 'static>(error: &'a (dyn Cause + 'static)) -> Option<
     None
 }
 
-/// An I/O error passes its own cause over.
+/// The next cause. An I/O error does not report its inner error as its source.
 fn inner<'a>(error: &'a (dyn Cause + 'static)) -> Option<&'a (dyn Cause + 'static)> {
     match error
         .downcast_ref::<std::io::Error>()

@@ -1,5 +1,5 @@
-//! What serves a lane group's entry at this moment, read from the cluster itself: for a check before something is
-//! saved, when the engine may not have looked yet.
+//! The gateway of a lane group as it is now, read from the cluster: for validation before something
+//! is saved, when the engine may not have observed it yet.
 
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
@@ -11,8 +11,8 @@ use crate::{
     domain::{lanes, routes::gateway_seen},
 };
 
-/// The group with its gateway, and the routes of others there, as they are now. What cannot be read (a cluster
-/// without Gateway API, no right to it) stays as the engine told it.
+/// The group with the current state of its gateway and of the other routes there. What cannot be
+/// read (no Gateway API, no permission) stays as the engine reported it.
 pub async fn as_now(client: &Client, mut group: LaneGroup) -> LaneGroup {
     let home = group.namespace().unwrap_or_default();
     let gateways: Api<Gateway> = Api::namespaced(client.clone(), &home);
@@ -31,7 +31,7 @@ pub async fn as_now(client: &Client, mut group: LaneGroup) -> LaneGroup {
     let status = group.status.get_or_insert_default();
     status.gateway = Some(gateway_seen(&gateway, class.as_ref()));
     if let Ok(others) = others {
-        // Of other namespaces only the engine knows.
+        // Only the engine knows the routes of other namespaces.
         status
             .others
             .retain(|o| !o.route.starts_with(&format!("{home}/")));

@@ -1,7 +1,9 @@
-//! Brings graylane into a cluster and takes it out again: definitions, roles, admission policies, the engine.
+//! Installs graylane into a cluster and removes it: custom resource definitions, roles, admission
+//! policies, the engine.
 //!
-//! Everything is a plain object, applied server-side by one field manager: to install twice changes nothing, what
-//! another hand has changed is told and not overrun, and `--print` is the whole truth.
+//! All objects are applied server-side by one field manager. Installing twice changes nothing,
+//! fields that someone else changed are reported and not overwritten, and `--print` shows
+//! everything that would be applied.
 
 mod deployment;
 mod former;
@@ -37,7 +39,7 @@ pub use uninstall::{Removal, found, remove};
 /// How long a cluster may take to serve a new kind.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 
-/// The names under which things are installed.
+/// Names of installed objects.
 pub mod names {
     pub use super::policy::{
         APPROVALS as APPROVAL_POLICY, RELEASES as RELEASE_POLICY, WORKFLOWS as WORKFLOW_POLICY,
@@ -45,72 +47,73 @@ pub mod names {
     pub use super::roles::{ADMIN, APPROVER, DEPLOYER, ENGINE, IMPERSONATOR, OPERATOR, VIEWER};
 }
 
-/// Why they are not there.
+/// Why an installation failed.
 #[derive(Debug, thiserror::Error)]
 #[error("installing {name}: {why}")]
 pub struct InstallError {
-    /// Kind and name.
+    /// Kind and name of the object.
     pub name: String,
-    /// In words.
+    /// The reason.
     pub why: String,
 }
 
-/// What is to be installed.
+/// What to install.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Of the releases.
+    /// Namespace of the releases.
     pub namespace: String,
-    /// Namespaces that Apps are deployed to, besides that one.
+    /// Additional namespaces that Apps are deployed to.
     pub deploy_to: Vec<String>,
-    /// The engine as a Deployment; none runs elsewhere.
+    /// The engine as a Deployment; `None` when the engine runs elsewhere.
     pub engine: Option<Engine>,
 }
 
 /// The engine's Deployment.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
-    /// Its image.
+    /// Container image.
     pub image: String,
-    /// One acts, the others stand by.
+    /// Number of replicas: one is active, the others stand by.
     pub replicas: u32,
-    /// Where it runs: nothing is deployed there, so that no App can get at it.
+    /// Namespace that the engine runs in. No App is deployed there, so no App can tamper with the
+    /// engine.
     pub namespace: String,
-    /// It receives spans over OTLP, by a Service of its own.
+    /// Whether it receives spans over OTLP, through a Service of its own.
     pub otlp: bool,
 }
 
-/// Where engines run unless told otherwise.
+/// Default namespace of engines.
 pub const ENGINES: &str = "graylane-system";
 
-/// What became of one object.
+/// Result of applying one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Applied {
-    /// `ClusterRole/graylane-viewer`.
+    /// Kind and name, for example `ClusterRole/graylane-viewer`.
     pub object: String,
-    /// Only for what is in a namespace.
+    /// Only for namespaced objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// What was done.
     pub done: Change,
 }
 
-/// What was done.
+/// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// It was not there.
+    /// It did not exist.
     Created,
     /// It was different.
     Changed,
-    /// It was just so.
+    /// It was already up to date.
     Unchanged,
-    /// This server has no such kind.
+    /// The server does not know this kind.
     Skipped,
-    /// An earlier install made it, and this one has no use for it.
+    /// An earlier version installed it, and it is no longer needed.
     Removed,
 }
 
-/// All objects, in the order to apply them.
+/// All objects, in the order in which they are applied.
 pub fn objects(wanted: &Wanted) -> Vec<Value> {
     let definitions = api::definitions().into_iter().map(|d| {
         let mut value = serde_json::to_value(d).expect("a definition is JSON");
@@ -133,7 +136,7 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
     if let Some(engine) = &wanted.engine {
         let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": engine.namespace}});
         if engine.namespace == ENGINES {
-            // Its own pods need no more; an older namespace keeps its level.
+            // Graylane's own pods need no more. An existing namespace keeps its level.
             namespace["metadata"]["labels"] =
                 json!({"pod-security.kubernetes.io/enforce": "restricted"});
         }
@@ -147,12 +150,12 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
     all
 }
 
-/// The labels of the pods of the engine that carries out the releases of `home`.
+/// Pod labels of the engine that carries out the releases of `home`.
 pub fn engine_labels(home: &str) -> BTreeMap<String, String> {
     serde_json::from_value(deployment::component(home)).unwrap_or_default()
 }
 
-/// The rights that each role gives, one by one.
+/// The permissions of each role, one by one.
 pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
     let texts = |value: &Value| -> Vec<String> {
         let list = value.as_array().into_iter().flatten();
@@ -192,11 +195,12 @@ pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
         .collect()
 }
 
-/// Applies all of it. `force` takes fields that another manager has; else that is an error with its name.
+/// Applies all objects. `force` takes over fields of other managers; without it, such a conflict is
+/// an error that names the manager.
 ///
 /// # Errors
 ///
-/// The first object that the server refuses, with its words.
+/// The first refusal by the server.
 pub async fn apply(
     client: &Client,
     wanted: &Wanted,
@@ -232,7 +236,7 @@ pub async fn apply(
         if gvk.kind == "CustomResourceDefinition" {
             definitions.push(object.name_any());
         } else if !definitions.is_empty() {
-            // Policies and roles are read against the kinds they name.
+            // Policies and roles are validated against the kinds that they name.
             established(client, &std::mem::take(&mut definitions)).await?;
         }
         let change = apply_one(client, &object, &gvk, namespace.as_deref(), force).await?;
@@ -262,7 +266,7 @@ async fn apply_one(
     if gvk.kind == "Namespace" && before.is_some() {
         return Ok(Change::Unchanged);
     }
-    // The one name that the engines of all namespaces share.
+    // The Service is the only name that engines of several namespaces share.
     if gvk.kind == "Service"
         && let Some(other) = before.as_ref().and_then(|b| b.labels().get(INSTANCE))
         && Some(other) != object.labels().get(INSTANCE)
@@ -290,11 +294,11 @@ async fn apply_one(
     })
 }
 
-/// Applies the definitions; what is there already is brought up to date.
+/// Applies the custom resource definitions, updating existing ones.
 ///
 /// # Errors
 ///
-/// The first one that the server refuses or does not serve in time.
+/// The first definition that the server refuses or does not serve in time.
 pub async fn definitions(client: &Client) -> Result<(), InstallError> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = PatchParams::apply(api::FIELD_MANAGER).force();
@@ -329,7 +333,7 @@ async fn established(client: &Client, names: &[String]) -> Result<(), InstallErr
     Ok(())
 }
 
-/// Whether a server that says this of itself is pocket.
+/// Whether a server is a pocket, by the version that it reports.
 pub fn is_pocket(version: &Info) -> bool {
     version.go_version.ends_with("graylane pocket")
 }
@@ -497,7 +501,8 @@ mod tests {
                 ![names::VIEWER, names::IMPERSONATOR].contains(&name),
                 "{name}"
             );
-            // What Apps hold is written by whoever deploys them, and by nobody who is graylane's.
+            // Only the deploying role may write the workloads of Apps; no other role of graylane
+            // may.
             let deploys = rules
                 .iter()
                 .any(|r| has(&r["resources"], "deployments") && has(&r["verbs"], "patch"));

@@ -1,18 +1,18 @@
-//! The engine's Lease, as whoever stands by or looks on reads it.
+//! The engine's Lease, as read by standby engines and observers.
 
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 
-/// The name of the Lease that the engine holds.
+/// Name of the engine's Lease.
 pub const ENGINE_LEASE: &str = crate::domain::account::ENGINE;
-/// A holder that has not renewed for so long has lost it, where the Lease does not say otherwise. With the looks of who
-/// stands by, one before and one after, it is taken over within 15 s.
+/// A holder that has not renewed for this long has lost the Lease, unless the Lease names another
+/// duration. With one poll of a standby engine before and after, takeover happens within 15 s.
 pub const HELD: Duration = Duration::from_secs(12);
-/// Whatever a Lease says of itself, no silence is waited for longer: somebody may have written a year into it.
+/// Upper bound, whatever the Lease says: someone may have written a year into it.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long its holder may be silent before it counts as gone.
+/// How long the holder may stay silent before it counts as gone.
 #[must_use]
 pub fn patience(spec: &LeaseSpec) -> Duration {
     let said = spec

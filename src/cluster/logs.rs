@@ -1,4 +1,4 @@
-//! A container's log as cleaned lines. A line without end is cut, so that garbage cannot fill the memory.
+//! A container's log as clean lines. Overlong lines are cut, so that they cannot fill the memory.
 
 use futures::{AsyncBufRead, AsyncBufReadExt, Stream, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -9,20 +9,20 @@ use crate::domain::text::Clean;
 /// Bytes of a line that are kept.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// What of a log.
+/// Which part of a log to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogWish {
-    /// None is the only container.
+    /// Container name; `None` means the only container.
     pub container: Option<String>,
-    /// Go on with what comes.
+    /// Keep following new lines.
     pub follow: bool,
-    /// Of the run before the last restart.
+    /// The run before the last restart.
     pub previous: bool,
-    /// Only the last ones.
+    /// Only this many lines from the end.
     pub tail: Option<u32>,
 }
 
-/// Reads a log as raw lines, cut at [`LINE_MAX`] bytes, with invalid UTF-8 replaced.
+/// Streams a log as raw lines, cut at [`LINE_MAX`] bytes, with invalid UTF-8 replaced.
 pub async fn raw(
     client: &Client,
     namespace: &str,
@@ -33,7 +33,7 @@ pub async fn raw(
     Ok(lines(Box::pin(pods.log_stream(pod, params).await?)))
 }
 
-/// Reads a log for people.
+/// Streams a log as clean lines.
 pub async fn read(
     client: &Client,
     namespace: &str,
@@ -52,7 +52,7 @@ pub async fn read(
         .map_ok(|line| Clean::from_untrusted(&line)))
 }
 
-/// Lines of any bytes, cut and mended.
+/// Splits bytes into lines, cutting long ones and replacing invalid UTF-8.
 pub(super) fn lines<R: AsyncBufRead + Unpin + Send>(
     reader: R,
 ) -> impl Stream<Item = std::io::Result<String>> + Send {

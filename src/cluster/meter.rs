@@ -1,5 +1,6 @@
-//! Counts what is asked of the API, and keeps its peace when the server asks for that (429 with `Retry-After`).
-//! One meter a use: the cockpit's own requests are not mixed with those of an engine in the same process.
+//! Counts requests to the API server, and pauses them when the server asks for it (429 with
+//! `Retry-After`). Each use has its own meter, so that the terminal UI's requests are not mixed
+//! with those of an engine in the same process.
 
 use std::{
     sync::{
@@ -15,9 +16,9 @@ use tokio::{sync::Notify, time::Instant};
 use crate::domain::world::Asked;
 
 const SECONDS: usize = 60;
-/// A server that names no time is left alone for so long,
+/// Pause after a 429 without `Retry-After`.
 const PEACE: Duration = Duration::from_secs(1);
-/// and no server for longer than this.
+/// Longest pause, whatever the server asks for.
 const PEACE_MOST: Duration = Duration::from_secs(120);
 
 /// The counters.
@@ -33,7 +34,7 @@ pub struct Meter {
 
 #[derive(Debug)]
 struct Recent {
-    /// Requests by second, as a ring; `at` is the second of the newest.
+    /// Requests per second, as a ring buffer; `at` is the second of the newest entry.
     ring: [u32; SECONDS],
     at: u64,
     until: Option<(Instant, Timestamp)>,
@@ -57,7 +58,7 @@ impl Default for Meter {
 }
 
 impl Recent {
-    /// Forgets the seconds that are more than a minute old.
+    /// Clears the seconds that are more than a minute old.
     fn turn(&mut self, second: u64) {
         let steps = second.saturating_sub(self.at).min(SECONDS as u64);
         for step in 1..=steps {
@@ -81,13 +82,13 @@ impl Meter {
         self.start.elapsed().as_secs()
     }
 
-    /// One more request.
+    /// Counts one request.
     pub fn count(&self) {
         self.total.fetch_add(1, Ordering::Relaxed);
         self.recent().count(self.second());
     }
 
-    /// The server wants peace, for the time it named.
+    /// Pauses all requests for the time that the server named.
     pub fn throttle(&self, retry_after: Option<Duration>) {
         self.throttled.fetch_add(1, Ordering::Relaxed);
         let peace = retry_after.unwrap_or(PEACE).min(PEACE_MOST);
@@ -96,7 +97,7 @@ impl Meter {
         recent.until = recent.until.filter(|(at, _)| *at > until.0).or(Some(until));
     }
 
-    /// Returns when the server may be asked again.
+    /// Waits until the server may be asked again.
     pub async fn peace(&self) {
         loop {
             let Some((until, _)) = self.recent().until else {
@@ -112,25 +113,26 @@ impl Meter {
         }
     }
 
-    /// Somebody wants it now: whoever waits to try again does, with new credentials where they were refused.
+    /// Ends all pauses on a person's request, so that waiting requests are retried now, with new
+    /// credentials where the old ones were refused.
     pub fn retry(&self) {
         self.recent().until = None;
         self.epoch.fetch_add(1, Ordering::Relaxed);
         self.retry.notify_waiters();
     }
 
-    /// How often [`Meter::retry`] was called.
+    /// Number of calls of [`Meter::retry`].
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// Waits, but not on when somebody wants it now.
+    /// Sleeps for `pause`, or until a person asks to retry.
     pub async fn pause(&self, pause: Duration) {
         let retry = self.retry.notified();
         let _ = tokio::time::timeout(pause, retry).await;
     }
 
-    /// How it stands.
+    /// A snapshot of the counters.
     pub fn asked(&self) -> Asked {
         let mut recent = self.recent();
         recent.turn(self.second());
@@ -147,7 +149,8 @@ impl Meter {
     }
 }
 
-/// About so long, so that many who were cut off at once do not come back at once.
+/// Randomises a pause (0.75 to 1.25 times), so that many clients that were cut off at once do not
+/// reconnect at once.
 pub fn jitter(pause: Duration) -> Duration {
     let random = uuid::Uuid::new_v4().as_bytes()[0];
     pause.mul_f64(0.75 + f64::from(random) / 512.0)

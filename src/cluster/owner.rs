@@ -1,5 +1,6 @@
-//! Asks the cluster whose the objects are that an App would write: before anything is started or saved. What cannot be
-//! asked from here is the engine's to find out, which asks again before it writes.
+//! Reads from the cluster who owns the objects that an App would write, before a release is started
+//! or a change is saved. What cannot be read here is left to the engine, which checks again before
+//! it writes.
 
 use std::time::Duration;
 
@@ -23,32 +24,32 @@ use crate::{
     },
 };
 
-/// Whoever does not answer by then is not known; the engine asks again.
+/// Timeout of a read; without an answer the owner stays unknown, and the engine checks again.
 const ANSWER: Duration = Duration::from_secs(5);
-/// So many objects are asked for at once.
+/// Objects that are read at once.
 const AT_ONCE: usize = 8;
-/// An object that was written between a look and a write is looked at again, so often.
+/// How often to retry when an object is written between our read and our write.
 pub const TRIES: u32 = 16;
 
-/// The client of a context (none: home); none where it is not at hand.
+/// Looks up the client of a context (`None`: home); returns `None` when there is no such client.
 pub type ClientOf<'a> = &'a (dyn Fn(Option<&str>) -> Option<Client> + Sync);
 
 /// An object that an App must not write as things are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Which.
+    /// The object.
     pub item: InventoryItem,
-    /// Who would write it.
+    /// The environment that would write it.
     pub owner: Owner,
-    /// Nobody has it, or only an environment that its App has no longer: it can be adopted.
+    /// Nobody owns it, or only an environment that the App no longer has: it can be adopted.
     pub is_free: bool,
-    /// That environment.
+    /// The former environment that owns it, if any.
     pub former: Option<Owner>,
-    /// In words.
+    /// The reason in words.
     pub why: String,
 }
 
-/// What an object says of whose it is; none: it is not there.
+/// The ownership marks of an object; `None` when it does not exist.
 pub async fn marks(
     client: Client,
     item: &InventoryItem,
@@ -57,7 +58,8 @@ pub async fn marks(
     Ok(found.map(|meta| (Marks::of(&meta.metadata), meta)))
 }
 
-/// The objects that these environments of an App would write and that are not theirs. `apps` are all that are known.
+/// The objects that these environments of an App would write but do not own. `apps` are all known
+/// Apps.
 pub async fn problems(
     client_of: ClientOf<'_>,
     group_of: GroupOf<'_>,
@@ -78,7 +80,7 @@ pub async fn problems(
             .and_then(|s| s.environments.get(&environment.name));
         let noted = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
         for item in named_by(app, environment, group_of) {
-            // The engine has looked at what stands there with its uid.
+            // The engine has already checked the object with this uid.
             if noted
                 .iter()
                 .any(|i| !i.uid.is_empty() && owner::is_same(i, &item))
@@ -125,22 +127,23 @@ pub async fn problems(
 /// Why an object could not be adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// It is somebody's.
+    /// Someone else owns it.
     #[error("{0}")]
     Owned(String),
-    /// It has gone.
+    /// It was deleted.
     #[error("{0} is not there any more")]
     Gone(String),
-    /// Others write it all the time.
+    /// Others keep writing it.
     #[error("{0} is being written too often; try again")]
     Busy(String),
-    /// The cluster said no.
+    /// The cluster refused.
     #[error("{0}: {1}")]
     Api(String, String),
 }
 
-/// Makes an object that is nobody's, or `former`'s, this environment's, by its marks; its uid. What is somebody's stays so,
-/// also when it became so a moment ago. `former` is an environment that the App has no longer ([`Owner::is_former`]).
+/// Makes an object that nobody or only `former` owns belong to this environment by setting its
+/// marks; returns its uid. An object with another owner keeps it, even if it got that owner only a
+/// moment ago. `former` is an environment that the App no longer has ([`Owner::is_former`]).
 pub async fn adopt(
     client: Client,
     item: &InventoryItem,
@@ -176,7 +179,7 @@ pub async fn adopt(
             .patch_metadata(&item.name, &params, &Patch::Merge(patch))
             .await
         {
-            // A controller wrote its status, or somebody took it: that is for the next look to tell.
+            // A controller wrote the status, or someone took the object: the next read shows which.
             Err(why) if error::is_conflict(&why) => {}
             done => return Ok(done.map_err(failed)?.uid().unwrap_or_default()),
         }

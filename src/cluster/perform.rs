@@ -1,7 +1,9 @@
-//! Carries intents out: the one way in which people change anything, from the keyboard and from the command line.
+//! Carries out intents: the only way in which people change anything, from the terminal UI and from
+//! the command line.
 //!
-//! A wish is checked against the objects as they are now, not as a screen showed them: what moved on meanwhile
-//! is told and not overrun. Every write carries the resourceVersion that was read.
+//! An intent is checked against the objects as they are now, not as a screen showed them; a change
+//! in between is reported and not overwritten. Every write carries the resource version that was
+//! read.
 
 mod app;
 mod decision;
@@ -26,9 +28,9 @@ use crate::{
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// In words, for people.
+    /// The message for people.
     pub message: String,
-    /// Kind and name of what was made or changed, in order.
+    /// Kind and name of each object that was created or changed, in order.
     pub objects: Vec<(String, String)>,
 }
 
@@ -40,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// The Releases among the objects.
+    /// Names of the Releases among the objects.
     pub fn releases(&self) -> impl Iterator<Item = &str> {
         self.objects
             .iter()
@@ -52,31 +54,31 @@ impl Outcome {
 /// Why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PerformError {
-    /// The world moved on since the person looked.
+    /// An object changed after the person looked at it.
     #[error("{what} has changed since you looked: {why}. Nothing was done; look again")]
     Stale {
         /// Which object.
         what: String,
-        /// In words.
+        /// The reason.
         why: String,
     },
-    /// It was done, and somebody else's contrary wish was quicker or outweighs it.
+    /// It was done, but a contrary decision of someone else came first or outweighs it.
     #[error("{what}: {why}")]
     Outrun {
         /// Which object.
         what: String,
-        /// In words.
+        /// The reason.
         why: String,
     },
-    /// It makes no sense as things stand.
+    /// It makes no sense in the current state.
     #[error("{0}")]
     Refused(String),
-    /// The cluster said no.
+    /// The cluster refused.
     #[error("{what}: {why}")]
     Api {
         /// What was tried.
         what: String,
-        /// The server's words.
+        /// The server's message.
         why: String,
     },
 }
@@ -87,7 +89,7 @@ impl PerformError {
     }
 }
 
-/// A wish that is not written down.
+/// Converts the refusal of a wish.
 fn refused(why: Refusal) -> PerformError {
     match why {
         Refusal::Senseless(why) => PerformError::Refused(why),
@@ -97,10 +99,10 @@ fn refused(why: Refusal) -> PerformError {
 
 type Result<T, E = PerformError> = std::result::Result<T, E>;
 
-/// Writes again after somebody else's write came in between, this often.
+/// How often a write is retried after a conflict.
 const TRIES: usize = 8;
 
-/// Carries `intent` out for the person `by`, on graylane's resources in `namespace`.
+/// Carries out `intent` for the person `by`, on graylane's resources in `namespace`.
 pub async fn perform(
     client: &Client,
     namespace: &str,
@@ -112,7 +114,7 @@ pub async fn perform(
             "this server does not say who you are (Kubernetes 1.28 and newer do)",
         ));
     }
-    // A server that does not answer this is asked the thing itself.
+    // If the server does not answer this check, the write itself is tried.
     if let Some(right) = Right::of(&intent)
         && matches!(rights::may(client, right, namespace).await, Ok(false))
     {
@@ -169,8 +171,8 @@ pub async fn perform(
     }
 }
 
-/// The Apps that [`Intent::CreateApps`] would make, and the template as it was read: all is checked, also by the server,
-/// and nothing is made.
+/// The Apps that [`Intent::CreateApps`] would create, and the template that was read. Everything is
+/// validated, by the server too, and nothing is created.
 pub async fn planned_apps(
     client: &Client,
     namespace: &str,
@@ -192,7 +194,7 @@ pub async fn planned_apps(
     .await
 }
 
-/// Where, and for whom.
+/// Where an intent is carried out, and for whom.
 struct Place<'a> {
     client: &'a Client,
     namespace: &'a str,
@@ -208,7 +210,7 @@ impl Place<'_> {
     }
 }
 
-/// The server's words about something that was tried; a conflict is staleness.
+/// Converts an API error of the named action; a conflict means stale data.
 fn told(what: impl Into<String>) -> impl FnOnce(kube::Error) -> PerformError {
     let what = what.into();
     move |e| match error::code(&e) {
@@ -230,7 +232,7 @@ fn told(what: impl Into<String>) -> impl FnOnce(kube::Error) -> PerformError {
     }
 }
 
-/// Whether an object is the one that was seen.
+/// Checks that an object is the one that the person saw.
 fn check(what: &str, seen: Option<&Seen>, object: &impl ResourceExt) -> Result<()> {
     let Some(seen) = seen else { return Ok(()) };
     let stale = |why: &str| {
@@ -248,7 +250,7 @@ fn check(what: &str, seen: Option<&Seen>, object: &impl ResourceExt) -> Result<(
     }
 }
 
-/// Whether a write lost a race that may be run again.
+/// Whether a write failed with a conflict and may be retried.
 fn is_conflict<T>(written: &Result<T, kube::Error>) -> bool {
     matches!(written, Err(e) if error::is_conflict(e))
 }

@@ -1,6 +1,6 @@
-//! Login plugins (client-go's `exec`). `graylane __credential CMD ARGS…` runs one in a session of its own, so that it
-//! has no terminal to draw on (not even by `/dev/tty`), and with an end: one that waits for a person would hold
-//! everything up.
+//! Login plugins (client-go's `exec`). `graylane __credential CMD ARGS…` runs a plugin in its own
+//! session, so that it has no terminal to draw on (not even through `/dev/tty`), and with a
+//! timeout, because a plugin that waits for a person would block everything.
 
 use std::{
     ffi::OsString,
@@ -21,19 +21,19 @@ use super::{
 };
 use crate::domain::{text::Clean, yaml};
 
-/// The hidden subcommand.
+/// Name of the hidden subcommand.
 pub const NAME: &str = "__credential";
-/// How long a plugin may take.
+/// How long a plugin may run.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs the plugin; its answer goes to standard output, its words to standard error.
+/// Runs the plugin, passing through its standard output and standard error.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let Some(program) = args.next() else {
         eprintln!("no command");
         return ExitCode::FAILURE;
     };
-    // Fails only for the leader of a process group, which a child of ours is not.
+    // Fails only for the leader of a process group, which our child is not.
     let _ = rustix::process::setsid();
     let started = Command::new(&program).args(args).process_group(0).spawn();
     let mut child = match started {
@@ -66,10 +66,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What a plugin gave.
+/// Credentials from a plugin.
 pub(super) struct Given {
     pub(super) auth: AuthInfo,
-    /// When it ends, if the plugin said so.
+    /// When they expire, if the plugin says so.
     pub(super) until: Option<Timestamp>,
 }
 
@@ -90,7 +90,7 @@ struct Status {
     client_key_data: Option<String>,
 }
 
-/// Runs the plugin once. An error is in words for people, and shows nothing of what it was given.
+/// Runs the plugin once. The error is readable and does not repeat the plugin's input.
 pub(super) fn ask(login: &Login) -> Result<Given, String> {
     let exec = &login.exec;
     let program = locate(&exec.command, std::env::var_os("PATH").as_deref())
@@ -124,7 +124,7 @@ pub(super) fn ask(login: &Login) -> Result<Given, String> {
         .map_err(|why| format!("the login plugin's answer cannot be used: {why}"))
 }
 
-/// The file that a command means, as a shell looks for it: a name in `$PATH`, a path as it is.
+/// Finds the executable of a command as a shell does: a name in `$PATH`, a path as it is.
 fn locate(command: &str, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
     let can_run = |file: &Path| {
         std::fs::metadata(file)
@@ -150,7 +150,7 @@ fn not_there(exec: &Exec) -> String {
     }
 }
 
-/// The last of its words, not how it was called: there may be secrets in that.
+/// The last lines of the plugin's standard error, without its arguments, which may hold secrets.
 fn said(out: &Output) -> String {
     let said = String::from_utf8_lossy(&out.stderr);
     let lines: Vec<&str> = said

@@ -1,5 +1,6 @@
-//! Through the API server to a Gateway whose addresses cannot be reached from here: the `proxy` subresource of its
-//! Service. Whoever may talk to the API server, and has the right to, may talk to it.
+//! Reaches a Gateway through the API server when its addresses cannot be reached from here: by the
+//! `proxy` subresource of its Service. It needs only access to the API server and permission for
+//! that subresource.
 
 use std::str::FromStr;
 
@@ -18,23 +19,23 @@ use crate::{
     domain::text::Clean,
 };
 
-/// More of a refusal is not read.
+/// Bytes of a refusal that are read.
 const MOST_BYTES: usize = 64 * 1024;
-/// By this label implementations tell which objects are a Gateway's (GEP-1762).
+/// The label by which implementations mark the objects of a Gateway (GEP-1762).
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
-/// A Service that leads to a Gateway: `NAMESPACE/SERVICE:PORT`.
+/// The Service of a Gateway: `NAMESPACE/SERVICE:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Its namespace.
+    /// Namespace of the Service.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Service.
     pub service: String,
-    /// A port's number or name.
+    /// Number or name of the port.
     pub port: String,
 }
 
-/// Not `NAMESPACE/SERVICE:PORT`.
+/// The text is not `NAMESPACE/SERVICE:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} names no Service: write NAMESPACE/SERVICE:PORT, as in traefik/traefik:80")]
 pub struct TargetError(String);
@@ -62,7 +63,7 @@ impl FromStr for Target {
     }
 }
 
-/// A place behind the API server.
+/// A Service or pod behind the API server.
 #[derive(Clone)]
 pub struct Proxy {
     client: Client,
@@ -71,7 +72,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// To a Service.
+    /// Reaches a Service.
     pub fn to(client: &Client, target: &Target) -> Self {
         let Target {
             namespace,
@@ -84,7 +85,7 @@ impl Proxy {
         }
     }
 
-    /// To a Gateway of that namespace; `Err` says in words why nobody knows how.
+    /// Reaches a Gateway of that namespace; `Err` says why no way was found.
     pub async fn to_gateway(
         client: &Client,
         namespace: &str,
@@ -148,12 +149,12 @@ impl Proxy {
         ))
     }
 
-    /// Sends a request there; its path is the one at the Gateway.
+    /// Sends a request; its path is the path at the Gateway.
     pub async fn send(&self, request: Request<()>) -> Result<Response<Body>, String> {
         self.send_body(request.map(|()| Body::empty())).await
     }
 
-    /// The same, with a body.
+    /// Sends a request with a body.
     pub async fn send_body(&self, request: Request<Body>) -> Result<Response<Body>, String> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
@@ -165,7 +166,7 @@ impl Proxy {
     }
 }
 
-/// A refusal of the API server's own, as an error; what came from behind it passes.
+/// Turns a refusal by the API server itself into an error; answers from behind it pass.
 async fn refused(answer: Response<Body>) -> Result<Response<Body>, String> {
     let json = answer
         .headers()

@@ -1,4 +1,4 @@
-//! What a release was frozen to, and what it would apply: read from the cluster by whoever is to say yes to it.
+//! What a release was frozen to, and what it would apply: read from the cluster for approvers.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, Client, ResourceExt};
@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-/// The revision of that name; or why there is none, in words.
+/// The revision of that name, or why there is none.
 ///
 /// # Errors
 ///
-/// When the server does not answer, or does not show it.
+/// When the server does not answer, or does not return it.
 pub async fn read(
     client: &Client,
     namespace: &str,
@@ -33,19 +33,19 @@ pub async fn read(
 
 /// What a release would apply.
 pub struct Proposed {
-    /// Its App, as it has it.
+    /// The App as it was frozen for the release.
     pub app: FrozenApp,
-    /// Somebody has changed the App since the release began.
+    /// Whether the App has changed since the release began.
     pub is_changed: bool,
-    /// The objects, and their digest.
+    /// The objects and their digest.
     pub proposal: Proposal,
 }
 
-/// The App as a release has it, and whether somebody has changed the App since that release began.
+/// The App as frozen for a release, and whether the App has changed since the release began.
 ///
 /// # Errors
 ///
-/// In words: it is not frozen yet, or something is missing.
+/// When the release is not frozen yet, or something is missing.
 pub async fn frozen(
     client: &Client,
     namespace: &str,
@@ -69,11 +69,11 @@ pub async fn frozen(
     Ok((FrozenApp::of(&app, &revision.into()), is_changed))
 }
 
-/// What a release lets through after a task (none: all that it deploys).
+/// What a release applies after a task is approved; without a task, everything that it deploys.
 ///
 /// # Errors
 ///
-/// As [`frozen`]; or something cannot be rendered, or the engine would apply something else.
+/// As [`frozen`]; or when something cannot be rendered, or the engine would apply something else.
 pub async fn proposed(
     client: &Client,
     namespace: &str,

@@ -1,6 +1,6 @@
-//! Asks the cluster who we are and what we may do. One review of all rules a namespace, and where that answer is
-//! incomplete (authorizers by webhook do not list their rules), one question for each right that it did not show. Each
-//! cluster is asked about its own namespaces.
+//! Asks the cluster who we are and what we may do: one rules review per namespace and, where its
+//! answer is incomplete (webhook authorizers do not list their rules), one access review for each
+//! right that it does not show. Each cluster is asked about its own namespaces.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -24,33 +24,34 @@ use crate::{
     },
 };
 
-/// Rights change seldom.
+/// How often rights are reviewed; they seldom change.
 const EVERY: Duration = Duration::from_secs(60);
-/// How soon a cluster that did not answer is asked again.
+/// How soon to ask again when a cluster did not answer.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Namespaces that are asked about.
+/// Upper bound of namespaces to ask about.
 const MOST: usize = 32;
 
 /// How long another cluster has to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A context (none: home), and a namespace of it.
+/// A context (`None`: home) and a namespace in it.
 type Spot = (Option<String>, String);
 
-/// Somebody was refused although it seemed permitted: rights are asked for anew.
+/// Signals that a request was refused although it seemed permitted, so that rights are reviewed
+/// again.
 static REFUSED: Notify = Notify::const_new();
 
-/// The server said 403.
+/// Notes that the server answered 403.
 pub(super) fn refused() {
     REFUSED.notify_waiters();
 }
 
-/// The name under which the server knows us.
+/// Our user name on the server.
 ///
 /// # Errors
 ///
-/// A server before 1.28 does not say.
+/// When the server is older than 1.28, which cannot tell.
 pub async fn who(client: &Client) -> kube::Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let answer = api
@@ -63,17 +64,17 @@ pub async fn who(client: &Client) -> kube::Result<String> {
     Ok(user.unwrap_or_default())
 }
 
-/// Whether the server says that we may.
+/// Whether the server permits us a right in a namespace.
 ///
 /// # Errors
 ///
-/// When it does not answer.
+/// When the server does not answer.
 pub async fn may(client: &Client, right: Right, namespace: &str) -> kube::Result<bool> {
     let (verb, group, resource, sub) = right.parts();
     ask(client, verb, group, resource, sub, Some(namespace)).await
 }
 
-/// One question, as `kubectl auth can-i`.
+/// One access review, as `kubectl auth can-i`.
 ///
 /// # Errors
 ///
@@ -108,16 +109,16 @@ pub async fn ask(
     Ok(answer.status.is_some_and(|s| s.allowed))
 }
 
-/// A right as RBAC has it.
+/// A permission in RBAC terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needed {
-    /// `create`.
+    /// For example `create`.
     pub verb: String,
-    /// Empty is the core group.
+    /// Empty for the core group.
     pub group: String,
-    /// `pods`.
+    /// For example `pods`.
     pub resource: String,
-    /// `log`; empty is the resource itself.
+    /// For example `log`; empty for the resource itself.
     pub subresource: String,
 }
 
@@ -156,7 +157,7 @@ async fn lacking(client: &Client, namespace: &str, rights: &[Right]) -> kube::Re
         .collect())
 }
 
-/// Which of these rights we lack in a namespace.
+/// Which of these permissions we lack in a namespace.
 ///
 /// # Errors
 ///
@@ -216,11 +217,12 @@ fn grants(rule: &ResourceRule, needed: &Needed) -> bool {
     has(&rule.verbs, verb)
         && has(rule.api_groups.as_deref().unwrap_or_default(), group)
         && rule.resources.iter().flatten().any(|r| *r == whole || r == "*" || (!sub.is_empty() && *r == any_sub))
-        // A rule about some names only says nothing of the others.
+        // A rule for some names only does not cover the others.
         && rule.resource_names.as_ref().is_none_or(Vec::is_empty)
 }
 
-/// Tells the rights now, each minute, when somebody was refused, and when a namespace comes into use.
+/// Reports our rights at the start, every minute, after a refusal, and when a namespace comes into
+/// use.
 pub(super) async fn keep<F: Future<Output = bool>>(
     clusters: Clusters,
     mut worlds: watch::Receiver<World>,
@@ -268,7 +270,7 @@ pub(super) async fn keep<F: Future<Output = bool>>(
     }
 }
 
-/// Those of the environments beside ours, each with its context (none: home).
+/// The namespaces of the environments besides ours, each with its context (`None`: home).
 fn namespaces(clusters: &Clusters, world: &World) -> BTreeSet<Spot> {
     let environments = world.apps.values().flat_map(|a| &a.spec.environments);
     let spot = |e: &Environment| {
@@ -283,7 +285,7 @@ fn namespaces(clusters: &Clusters, world: &World) -> BTreeSet<Spot> {
         .collect()
 }
 
-/// The answer's other half: every cluster has answered.
+/// Reviews our rights; the second value is true when every cluster has answered.
 async fn all(
     clusters: &Clusters,
     home: &str,
@@ -299,7 +301,8 @@ async fn all(
         .into_iter()
         .map(|right| (home.to_owned(), right))
         .collect();
-    // A workspace of a thousand namespaces does not need a thousand reviews a minute.
+    // Bounded, because a workspace of a thousand namespaces must not cause a thousand reviews a
+    // minute.
     let away = places.iter().take(MOST).map(async |(context, namespace)| {
         let client = clusters.of(context.as_deref());
         let place = Key::of(context.as_deref(), namespace, "").namespace;
@@ -314,7 +317,7 @@ async fn all(
                     .collect::<Vec<_>>(),
             )),
             (Ok(Err(why)), None) => Err(why),
-            // One cluster that does not answer leaves the rights in the others known.
+            // When one cluster does not answer, the rights in the others are still known.
             _ => Ok(None),
         }
     });

@@ -1,4 +1,4 @@
-//! A pod's STATUS word and restart count, as kubectl's printer computes them.
+//! A pod's STATUS and restart count, computed as kubectl's printer does.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
@@ -11,9 +11,9 @@ pub struct PodWords {
     pub state: String,
     /// Sum over the containers that the column counts.
     pub restarts: u32,
-    /// The Ready condition holds.
+    /// Whether the Ready condition holds.
     pub ready: bool,
-    /// Why it is not ready, in the pod's own words.
+    /// Why the pod is not ready, in its own words.
     pub message: Option<String>,
 }
 
@@ -83,7 +83,7 @@ pub fn pod_words(pod: &Pod) -> PodWords {
         };
     }
     let ready = condition("Ready").is_some_and(|c| c.status == "True");
-    // STATUS says the reason already.
+    // STATUS already contains the reason.
     let message = cause::of_pod(pod)
         .and_then(|c| c.message)
         .map(|m| m.to_string());
@@ -99,7 +99,7 @@ fn restarts_of(container: &ContainerStatus) -> u32 {
     u32::try_from(container.restart_count).unwrap_or_default()
 }
 
-/// The word that a container puts in its pod's column; none when it runs.
+/// The container's part of the pod's STATUS; `None` when it runs.
 fn word(container: &ContainerStatus) -> Option<String> {
     let state = container.state.as_ref()?;
     if let Some(reason) = state

@@ -1,7 +1,7 @@
-//! Stores of traces that are there already, asked for spans: Tempo, Jaeger, Zipkin, SkyWalking.
+//! Queries existing trace stores for spans: Tempo, Jaeger, Zipkin, SkyWalking.
 //!
-//! Each is asked over plain HTTP, straight or through the API server, and answers in a form of its own; what is read of an
-//! answer is what `otlp` reads of a span that is sent to it.
+//! Each is queried over plain HTTP, directly or through the API server, and answers in its own
+//! format. Answers are decoded like spans that are received over OTLP.
 
 mod ask;
 mod jaeger;
@@ -25,7 +25,7 @@ use ask::Asked;
 
 pub use ask::StoreError;
 
-/// Traces asked for at once.
+/// Traces that are fetched at once.
 const AT_ONCE: usize = 4;
 /// Spans of one answer.
 const MOST_SPANS: usize = 10_000;
@@ -49,23 +49,24 @@ impl Kind {
     }
 }
 
-/// A store of traces, as a lane group names it.
+/// A trace store that a lane group names.
 #[derive(Clone)]
 pub struct Store {
     kind: Kind,
     asked: Asked,
     keys: AttributeKeys,
-    /// Attributes that may hold the tag.
+    /// Attributes that may hold the lane tag.
     attributes: Vec<String>,
     gateway: Option<String>,
 }
 
 impl Store {
-    /// The store that a source of hops of a lane group names; none where it names none. `client` leads to the API server.
+    /// The trace store of a hop source; `None` when the source is no store. `client` reaches the
+    /// API server.
     ///
     /// # Errors
     ///
-    /// When the group does not say where it answers.
+    /// When the lane group does not say where the store is.
     pub fn of(
         source: &HopSource,
         group: &LaneGroup,
@@ -108,11 +109,12 @@ impl Store {
         }))
     }
 
-    /// The spans of at most `most` traces with that tag, whole traces, which began between these times.
+    /// The spans of at most `most` traces with this tag that began between `since` and `until`;
+    /// each trace is complete.
     ///
     /// # Errors
     ///
-    /// When the store does not answer, or not so that it can be read.
+    /// When the store does not answer, or its answer cannot be read.
     pub async fn recent(
         &self,
         tag: &str,
@@ -139,11 +141,11 @@ impl Store {
         }
     }
 
-    /// The spans of one trace; none where the store has no such trace.
+    /// The spans of one trace; none when the store has no such trace.
     ///
     /// # Errors
     ///
-    /// When the store does not answer, or not so that it can be read.
+    /// When the store does not answer, or its answer cannot be read.
     pub async fn trace(&self, id: &str) -> Result<Vec<Span>, StoreError> {
         match self.kind {
             Kind::Tempo => tempo::trace(self, id).await,
@@ -194,7 +196,7 @@ fn asked(kind: Kind, store: &TraceStore, client: &Client) -> Result<Asked, Store
     }
 }
 
-/// Several questions may find a trace more than once.
+/// Drops duplicate spans: several queries may find the same trace.
 fn once(spans: Vec<Span>) -> Vec<Span> {
     let mut seen = HashSet::new();
     spans
@@ -203,7 +205,8 @@ fn once(spans: Vec<Span>) -> Vec<Span> {
         .collect()
 }
 
-/// Hex digits in lower case, with the zeros that a store left out; what is no such id stays as it is.
+/// A trace id as lower-case hex with its leading zeros, which some stores omit; other ids stay as
+/// they are.
 fn padded(id: &str) -> String {
     if id.len() > 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return id.to_owned();

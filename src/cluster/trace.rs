@@ -1,6 +1,6 @@
-//! Hops and spans, from the logs of pods: graylane's own gateway, engines that write what they have read, and gateways of
-//! others; and spans from stores of traces. Which of them are followed comes of the world; which pods have a log is looked
-//! up again and again.
+//! Hops and spans from the logs of pods (graylane's own gateway, engines that write the spans they
+//! receive, gateways of others) and from trace stores. The world decides which of them are
+//! followed; the pods of each log are looked up regularly.
 
 mod ask;
 mod follow;
@@ -42,17 +42,18 @@ pub use follow::Told;
 use follow::{Lines, PodLog, follow};
 use pods::{Found, find};
 
-/// Where the lane gateway's pod lives.
+/// Namespace of the lane gateway's pod.
 pub const NAMESPACE: &str = "graylane-system";
-/// The lane gateway's pod.
+/// Name of the lane gateway's pod.
 pub const POD: &str = "lane-gateway";
 
-/// Gateways come and go seldom: their pods are looked up so often,
+/// How often the pods of gateways are looked up; they seldom change.
 const LOOKED_UP: Duration = Duration::from_secs(10);
-/// and sooner when a log ends, for whoever comes after that pod.
+/// How soon they are looked up after a log ends, to find the next pod.
 const LOOKED_UP_SOON: Duration = Duration::from_millis(500);
 
-/// What logs tell, as it comes in; what comes too fast is dropped and counted, never waited for.
+/// Incoming hops and spans. When too many wait, further ones are dropped and counted; the senders
+/// never block.
 pub struct HopInbox {
     told: mpsc::Receiver<Told>,
     dropped: Arc<AtomicU64>,
@@ -64,13 +65,13 @@ impl HopInbox {
         self.told.recv_many(buffer, limit).await
     }
 
-    /// What was dropped here since the start.
+    /// Number of messages dropped here since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// A way in for spans that were read otherwise: fetched from a store, received.
+/// Adds spans from other sources: fetched from a store, or received.
 #[derive(Clone)]
 pub struct SpanInlet {
     out: mpsc::Sender<Told>,
@@ -78,7 +79,7 @@ pub struct SpanInlet {
 }
 
 impl SpanInlet {
-    /// Hands a span over; it is dropped and counted where too many are waiting.
+    /// Sends a span, or drops and counts it when too many are waiting.
     pub fn send(&self, span: Span) {
         if self.out.try_send(Told::Span(Box::new(span))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -86,19 +87,19 @@ impl SpanInlet {
     }
 }
 
-/// How the followed logs do, by [`HopLog`].
+/// Health of the followed logs by [`HopLog`].
 pub type Health = BTreeMap<HopLog, LogHealth>;
 
-/// How one log does.
+/// Health of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogHealth {
-    /// Pods that are followed.
+    /// Number of pods that are followed.
     pub pods: u32,
-    /// In words, why it tells nothing.
+    /// Why it yields nothing.
     pub problem: Option<Clean>,
 }
 
-/// The way out of one follower.
+/// Where one log follower sends its messages.
 #[derive(Clone)]
 pub struct Outbox {
     out: mpsc::Sender<Told>,
@@ -108,7 +109,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// False when nobody takes anything any more.
+    /// Returns false when the receiver is gone.
     fn send(&self, told: Told) -> bool {
         match self.out.try_send(told) {
             Ok(()) => true,
@@ -128,7 +129,7 @@ impl Outbox {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
-    /// A log has come to its end, as it does when its pod goes.
+    /// Reports the end of a log, for example because its pod is gone.
     fn ended(&self) {
         self.ended.notify_one();
     }
@@ -142,7 +143,7 @@ impl Outbox {
     }
 }
 
-/// Looks once whether a log can be followed: its pods are there, and their logs can be read.
+/// Checks once whether a log can be followed: whether its pods exist and their logs can be read.
 pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
     let found = match find(client, log).await {
         Ok(found) => found,
@@ -182,8 +183,8 @@ pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
     }
 }
 
-/// Follows what `wanted` says of a world's lane groups and engine, and of the logs that have no pod now, until `stop`.
-/// `health` is told how each log does.
+/// Follows the logs that `wanted` selects, from a world and the logs that have no pod now, until
+/// `stop`. `health` is called with the health of every log.
 pub fn spawn(
     clusters: &Clusters,
     worlds: watch::Receiver<World>,
@@ -225,7 +226,7 @@ struct Followers {
     ended: Arc<Notify>,
 }
 
-/// A pod's log read in one way: two Gateways may be served by the same pods.
+/// One log of a pod in one format: the same pods may serve two Gateways.
 type PodOf = (Found, LinesOf);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -275,7 +276,7 @@ impl Followers {
                         return;
                     }
                     let now = self.worlds.borrow_and_update();
-                    // Pods change many times a second, and say nothing of it.
+                    // Pods change many times a second, and do not matter here.
                     let same = Arc::ptr_eq(&now.groups, &groups) && now.engine == engine;
                     if !same && wanted(&now, &silent) != logs {
                         return;
@@ -285,7 +286,7 @@ impl Followers {
             tokio::select! {
                 () = changed => {}
                 () = ended.notified() => {
-                    // Whoever comes after it takes a while to run.
+                    // The next pod takes a while to start.
                     pause = LOOKED_UP_SOON;
                     tokio::time::sleep(jitter(pause)).await;
                 }
@@ -306,7 +307,7 @@ impl Followers {
             .collect()
     }
 
-    /// Begins to follow the pods that have come, and leaves those that have gone.
+    /// Starts followers for new pods and stops those of pods that are gone.
     async fn look(&mut self, logs: &BTreeSet<HopLog>) {
         let mut there: BTreeSet<PodOf> = BTreeSet::new();
         let mut health = Health::new();
@@ -331,7 +332,7 @@ impl Followers {
                     }
                 }
                 Err(why) => {
-                    // Whom nobody can look up now is followed as before.
+                    // When the lookup fails, the current followers stay.
                     let of_log = |of: &&PodOf| of.1 == lines_of(log);
                     there.extend(self.running.keys().filter(of_log).cloned());
                     told.problem = Some(why);

@@ -1,9 +1,10 @@
-//! The cluster as one `World`: watches in, snapshots out.
+//! Watches the cluster and publishes it as snapshots of one `World`.
 //!
-//! Every object becomes a small row as it comes in; whole pods are never kept. Which namespaces are watched
-//! follows the Apps' environments. Changes are gathered, so that no more than some twenty worlds a second
-//! go out however much happens. A broken watch makes the world stale, never empty; one that is not permitted is told by
-//! itself, and the others live. Each cluster that environments name is looked after by itself.
+//! Every object becomes a small row as it arrives; whole pods are never kept. The watched
+//! namespaces follow the environments of the Apps. Changes are batched, so that at most about
+//! twenty worlds a second are published. A broken watch makes the world stale, never empty. A watch
+//! that is not permitted is reported by itself, and the others go on. Each cluster that
+//! environments name is handled separately.
 
 mod hub;
 pub mod pauses;
@@ -29,7 +30,7 @@ pub fn spawn(
     spawn_with_inlet(clusters, namespace, stop).0
 }
 
-/// The same, with a way in for spans that somebody else reads.
+/// As `spawn`, and returns an inlet for spans from other sources.
 pub fn spawn_with_inlet(
     clusters: impl Into<Clusters>,
     namespace: impl Into<String>,
@@ -48,7 +49,7 @@ pub fn spawn_with_inlet(
             pods: health.pods,
             problem: health.problem.clone(),
         });
-        // It comes again in some seconds.
+        // A lost report does not matter: the next one follows within seconds.
         let _ = to.try_send(source::Message::HopSources(sources.collect()));
     };
     let (hops, inlet) = super::trace::spawn(

@@ -1,9 +1,9 @@
-//! The wire between `kube::Client` and a server: what every request goes through.
+//! The transport between `kube::Client` and a server, which every request passes.
 //!
-//! It counts, keeps the peace a server asks for, and when credentials are refused makes its connection anew from
-//! kubectl's files (their plugin is run again, certificates and tokens are read again), so that whoever holds the
-//! client goes on without knowing. The first connection is made when it is first needed: a cluster that cannot be
-//! reached is an error of a request, never of making the client.
+//! It counts requests, pauses them when the server asks for it and, when credentials are refused,
+//! reconnects from kubectl's files (plugins run again, certificates and tokens are read again), so
+//! that users of the client need not know. The first connection is made when it is first needed: an
+//! unreachable cluster is an error of a request, never of making the client.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -27,22 +27,22 @@ use crate::domain::{account::Account, world::Trouble};
 /// Makes a connection.
 pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Client, ConnectError>> + Send + Sync>;
 
-/// A request that is no watch is sent so often when the server asks for peace, or falters.
+/// Attempts for a request that is no watch, when the server throttles or is unavailable.
 const TRIES: u32 = 4;
-/// Between two tries to get new credentials at least: a login plugin may open a browser.
+/// Minimum time between two attempts to get new credentials: a login plugin may open a browser.
 const RENEW_GAP: Duration = Duration::from_secs(5);
-/// A connection on which no answer begins for so long is dead, though nobody has said so.
+/// A connection without any answer for this long is treated as dead.
 const DEAD: Duration = Duration::from_secs(30);
 
-/// As whom a request is made, beside whoever makes it.
+/// The header with the user to impersonate.
 pub(super) const IMPERSONATE_USER: HeaderName = HeaderName::from_static("impersonate-user");
 
 struct Wire {
     dial: Option<Dial>,
-    /// It may come back elsewhere, and the files say where.
+    /// Whether the server may come back at another address, which the files name.
     roams: bool,
     current: ArcSwapOption<Client>,
-    /// When credentials were last made anew, and what came of it.
+    /// When credentials were last renewed, and the result.
     renewed: Mutex<Option<Renewed>>,
     meter: Arc<Meter>,
 }
@@ -53,7 +53,8 @@ struct Renewed {
     outcome: Result<(), ConnectError>,
 }
 
-/// A client over connections that `dial` makes. One that `roams` is dialled anew also when nobody answers.
+/// A client that connects by `dial`. With `roams`, it also reconnects when the server does not
+/// answer.
 pub fn lazy(dial: Dial, roams: bool, namespace: &str, meter: Arc<Meter>) -> Client {
     build(
         Wire {
@@ -67,7 +68,7 @@ pub fn lazy(dial: Dial, roams: bool, namespace: &str, meter: Arc<Meter>) -> Clie
     )
 }
 
-/// The same client, counted.
+/// The same client with its requests counted.
 pub fn metered(client: Client, meter: Arc<Meter>) -> Client {
     let namespace = client.default_namespace().to_owned();
     let current = ArcSwapOption::from_pointee(client);
@@ -83,10 +84,10 @@ pub fn metered(client: Client, meter: Arc<Meter>) -> Client {
     )
 }
 
-/// The same client, whose requests are made as a service account.
+/// The same client, impersonating a service account.
 pub fn impersonating(client: Client, account: &Account) -> Client {
     let namespace = client.default_namespace().to_owned();
-    // A name that can stand in no header is no account's: the server has no such user, and says so.
+    // The server has no service account whose name cannot be sent in a header; the request says so.
     let user = HeaderValue::from_str(&account.user()).ok();
     let service = service_fn(move |mut request: Request<Body>| {
         let (client, user) = (client.clone(), user.clone());
@@ -99,7 +100,8 @@ pub fn impersonating(client: Client, account: &Account) -> Client {
     ClientBuilder::new(service, namespace).build()
 }
 
-/// The same client of a user who acts as another one: nobody acts as two, and whose groups it would have is open.
+/// Refuses impersonation for a user that already impersonates another one: both cannot be combined,
+/// and it is unclear whose groups would apply.
 pub(super) fn impersonated_already(client: Client, context: String) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = service_fn(move |request: Request<Body>| {
@@ -166,7 +168,7 @@ impl Wire {
                 fresh = true;
                 match (self.dial_anew(Some(&client)).await, again) {
                     (Ok(()), Some(again)) => request = again,
-                    // Why there are no new credentials says more than that the old ones are refused.
+                    // Why the new credentials failed says more than that the old ones were refused.
                     (Err(why), _) => return Err(kube::Error::Service(Box::new(why))),
                     (Ok(()), None) => return answer,
                 }
@@ -193,10 +195,10 @@ impl Wire {
         unreachable!("every round answers or goes on")
     }
 
-    /// The connection; made now when there is none yet.
+    /// The current connection; makes one when there is none.
     async fn client(&self) -> Result<Arc<Client>, kube::Error> {
         let old = self.current.load_full();
-        // A login plugin's certificate says when it ends.
+        // A certificate from a login plugin has an expiry.
         let ended = |c: &Arc<Client>| {
             c.valid_until()
                 .is_some_and(|until| until <= Timestamp::now())
@@ -213,7 +215,7 @@ impl Wire {
             .ok_or_else(|| kube::Error::Service("no connection".into()))
     }
 
-    /// A new connection instead of `old`, unless somebody made one meanwhile.
+    /// Replaces the connection `old`, unless someone else has already done so.
     async fn dial_anew(&self, old: Option<&Arc<Client>>) -> Result<(), ConnectError> {
         let Some(dial) = &self.dial else {
             return Ok(());
@@ -228,7 +230,7 @@ impl Wire {
         if is_other {
             return Ok(());
         }
-        // A plugin that fails is not started by every watch, one after the other.
+        // A failing plugin is not started by every watch in turn.
         let epoch = self.meter.epoch();
         if let Some(last) = &*renewed
             && last.at.elapsed() < RENEW_GAP
@@ -247,7 +249,7 @@ impl Wire {
     }
 }
 
-/// Part of a watch: whoever watches waits and tells by himself.
+/// Whether a request is part of a watch, whose owner waits and reports by itself.
 fn is_watched(request: &Request<Body>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query
@@ -255,7 +257,7 @@ fn is_watched(request: &Request<Body>) -> bool {
         .any(|pair| pair == "watch=true" || pair.starts_with("limit="))
 }
 
-/// Its answer may begin when there is something to say: a log that is followed, what is behind a proxy.
+/// Whether the answer may start late: a followed log, or a request through a proxy.
 fn is_quiet(request: &Request<Body>) -> bool {
     let uri = request.uri();
     is_proxied(uri.path())
@@ -266,10 +268,10 @@ fn is_quiet(request: &Request<Body>) -> bool {
             .any(|pair| pair == "follow=true")
 }
 
-/// What a pod, service or node answers by itself.
+/// Whether a pod, service or node answers the request itself.
 fn is_proxied(path: &str) -> bool {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    // The server may stand below a path of its own.
+    // The server may be below a path prefix.
     let core = parts
         .windows(2)
         .position(|two| two == ["api", "v1"])
@@ -291,16 +293,16 @@ fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     Some(again)
 }
 
-/// In seconds, as API servers send it.
+/// `Retry-After` in seconds, as API servers send it.
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// This program, which puts login plugins into a session of their own.
+/// The program that starts login plugins in their own session.
 static DETACH: OnceLock<std::path::PathBuf> = OnceLock::new();
 
-/// Login plugins are started through `program`, see [`super::plugin`].
+/// Starts login plugins through `program`, see [`super::plugin`].
 pub fn detach_plugins(program: std::path::PathBuf) {
     let _ = DETACH.set(program);
 }
@@ -340,7 +342,7 @@ mod tests {
         }
     }
 
-    /// As after a sleep: the first connection takes requests and says nothing, and would for ever.
+    /// As after a suspend: the first connection accepts requests and never answers.
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_died_without_a_word_is_left() {
         let dialled = Arc::new(AtomicU32::new(0));
@@ -363,7 +365,7 @@ mod tests {
         assert_eq!(error::words(&told), "the server has not answered for 30 s");
         pods.get("p").await.unwrap();
         assert_eq!(dialled.load(Ordering::Relaxed), 2);
-        // A log in which nothing is written yet is no dead connection.
+        // A log in which nothing is written yet is not a dead connection.
         let log = LogParams {
             follow: true,
             ..LogParams::default()

@@ -1,4 +1,4 @@
-//! Any object as YAML, and its events: what `kubectl get -o yaml` and `describe` show.
+//! Any object as YAML, and its events: as `kubectl get -o yaml` and `describe` show them.
 
 use k8s_openapi::api::core::v1::Event;
 use kube::{
@@ -10,20 +10,20 @@ use kube::{
 
 use crate::domain::yaml::text;
 
-/// Names one object of any kind.
+/// Identifies one object of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRef {
-    /// `apps/v1`.
+    /// For example `apps/v1`.
     pub api_version: String,
-    /// `Deployment`.
+    /// For example `Deployment`.
     pub kind: String,
-    /// Not used for cluster-scoped kinds.
+    /// Ignored for cluster-scoped kinds.
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
 }
 
-/// The API of an object's kind, as the cluster serves it.
+/// The API for an object's kind, discovered from the cluster.
 pub async fn api_of(
     client: &Client,
     object: &ObjectRef,
@@ -40,7 +40,8 @@ pub async fn api_of(
     })
 }
 
-/// The API of a kind by plural and group, as kubectl takes them: `pods`, `releases.graylane.dev`.
+/// The API for a kind by its plural and group, as kubectl takes them: `pods`,
+/// `releases.graylane.dev`.
 pub async fn api_by_resource(
     client: &Client,
     resource: &str,
@@ -58,7 +59,7 @@ pub async fn api_by_resource(
     }))
 }
 
-/// The object as YAML; `managed_fields` only when asked for.
+/// The object as YAML; `managed_fields` keeps the managed fields.
 pub async fn yaml(
     client: &Client,
     object: &ObjectRef,

@@ -1,4 +1,4 @@
-//! The images of the demo, and the folders that its build tasks make new ones of.
+//! The images of the demo, and the folders from which its build tasks make new ones.
 
 use std::{
     fs, io,
@@ -10,10 +10,10 @@ use crate::pocket::{
     images::{GRAYLANE, ImageError, Images, MANIFEST, Manifest},
 };
 
-/// Where build tasks find their contexts.
+/// Folder that holds the build contexts.
 pub const WORKSPACE: &str = "workspace";
 
-/// Makes the images and folders that are missing, or that a power cut has damaged.
+/// Creates images and folders that are missing or damaged by a power cut.
 pub fn create_missing(state: &Path) -> Result<(), ImageError> {
     let images = Images::of(state)?;
     let missing = |name: &str| images.get(name).is_err();
@@ -29,7 +29,7 @@ pub fn create_missing(state: &Path) -> Result<(), ImageError> {
     if missing("graylane-load:v1") {
         images.define("graylane-load:v1", &graylane(&["sample", "load"]))?;
     }
-    // It knows where the state folder is: made anew, should that have moved.
+    // Contains the path of the state folder, so it is defined anew in case that has moved.
     let mut builder = graylane(&["pocket", "build"]);
     builder.env = [("GRAYLANE_STATE".to_owned(), text(state))].into();
     builder.working_dir = Some(text(&state.join(WORKSPACE)));
@@ -114,7 +114,7 @@ mod tests {
         create_missing(dir.path()).unwrap();
         assert_eq!(images.get("spring-cloud-a:v1").unwrap().digest, v2.digest);
         assert!(fs::read_to_string(&file).unwrap().contains("mine"));
-        // A build of an untouched folder makes a new image that runs.
+        // Building an unchanged folder makes a new image that runs.
         let context = dir.path().join(WORKSPACE).join("spring-cloud-c");
         let built = images.build(&context, "spring-cloud-c:20260101").unwrap();
         assert_eq!(

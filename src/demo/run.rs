@@ -1,4 +1,4 @@
-//! Runs the demo in a state folder: pocket, engine, workspace; says when production serves.
+//! Runs the demo in a state folder: pocket, engine and workspace. Reports when production serves.
 
 use std::{future::Future, path::Path, time::Duration};
 
@@ -21,44 +21,44 @@ use crate::{
     },
 };
 
-/// Why there is no demo.
+/// Why the demo cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// No pocket; another graylane may run it.
+    /// The pocket did not start; another graylane process may run it.
     #[error(transparent)]
     Pocket(#[from] PocketError),
-    /// No images.
+    /// The images could not be created.
     #[error(transparent)]
     Images(#[from] ImageError),
-    /// No resource definitions.
+    /// The resource definitions could not be installed.
     #[error(transparent)]
     Definitions(#[from] InstallError),
 }
 
-/// How far the demo is.
+/// Progress of the demo.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
-    /// Pocket is up, nothing else.
+    /// Only the pocket is running.
     #[default]
     Starting,
-    /// A step of the seeding, in words.
+    /// A seeding step, described for people.
     Seeding(String),
-    /// The workspace is there; the entry does not answer yet.
+    /// The workspace is complete; the entry does not respond yet.
     Seeded,
-    /// Nor can it, in words, until that is mended.
+    /// The entry cannot respond, and why.
     Blocked(String),
-    /// Production of all three answers through the entry.
+    /// Production of all three apps responds through the entry.
     Serving,
-    /// The workspace could not be made.
+    /// Seeding failed, and why.
     Failed(String),
 }
 
-/// Who tries a crash out wants to see what comes after it.
+/// A short restart back-off: users who try out a crash want to see what follows.
 const SETTINGS: Settings = Settings {
     back_off: (Duration::from_secs(1), Duration::from_secs(30)),
 };
 
-/// Nothing holds the end up for longer.
+/// Time limit for each part of the shutdown.
 const LONGEST_END: Duration = Duration::from_secs(30);
 
 /// A running demo.
@@ -73,7 +73,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts it in a folder that is there. `engine` runs until its token is cancelled.
+    /// Starts the demo in an existing folder. `engine` runs until its token is cancelled.
     pub async fn start<E>(
         dir: &Path,
         engine: impl FnOnce(Client, CancellationToken) -> E,
@@ -82,11 +82,12 @@ impl Demo {
         E: Future<Output = ()> + Send + 'static,
     {
         let pocket = Pocket::start(dir, SETTINGS).await?;
-        // After the folder is ours: two demos must not write images at once.
+        // The pocket holds the folder's lock by now: two demos must not write images at the same
+        // time.
         images::create_missing(dir)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let client = pocket.client();
-        // Before anybody looks: what is not installed yet would be told as trouble.
+        // Before the watches start, or missing definitions would be reported as trouble.
         install::definitions(&client).await?;
         tasks.spawn(engine(client.clone(), stop.clone()));
         let clusters = Clusters::within(client.clone(), Agent::Cockpit);
@@ -110,34 +111,35 @@ impl Demo {
         })
     }
 
-    /// The cluster as it is.
+    /// The state of the cluster.
     pub fn worlds(&self) -> watch::Receiver<World> {
         self.worlds.clone()
     }
 
-    /// A way into the worlds for spans.
+    /// Adds spans to the worlds.
     pub fn inlet(&self) -> cluster::trace::SpanInlet {
         self.inlet.clone()
     }
 
-    /// How far it is.
+    /// The progress of the demo.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
 
-    /// The pocket, and the clusters that its environments may name; what the watches and wishes ask is counted.
+    /// The pocket, and the remote clusters of its environments; requests of watches and intents are
+    /// counted.
     pub fn clusters(&self) -> Clusters {
         self.clusters.clone()
     }
 
-    /// A client within this process.
+    /// A client that stays within this process.
     pub fn client(&self) -> Client {
         self.pocket.client()
     }
 
-    /// Ends the load, the engine, then the pocket.
+    /// Ends the load, the engine and the pocket, in this order.
     pub async fn stop(self) {
-        // Only for a quiet end: without it some requests of the load fail.
+        // Only for a clean end: without it some requests of the load fail.
         let _ = tokio::time::timeout(LONGEST_END, traffic::sleep(&self.pocket.client())).await;
         self.stop.cancel();
         self.tasks.close();

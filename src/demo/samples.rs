@@ -1,4 +1,4 @@
-//! The files of `samples/`, built in.
+//! The files of `samples/`, embedded in the program.
 
 use serde_json::Value;
 
@@ -44,14 +44,14 @@ pub const SAMPLES: [Sample; 7] = [
     },
 ];
 
-/// The load, which makes sense only when there is something to load.
+/// The load, created once the services run.
 pub const TRAFFIC: Sample = Sample {
     name: "traffic.yaml",
     text: include_str!("../../samples/traffic.yaml"),
 };
 
 impl Sample {
-    /// Its objects.
+    /// Its objects. Panics on an invalid file; tests read them all.
     pub fn objects(&self) -> Vec<Value> {
         let documents = yaml::objects(self.name, self.text).expect("tests read every sample");
         documents.into_iter().map(|d| d.value).collect()

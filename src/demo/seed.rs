@@ -1,5 +1,5 @@
-//! Fills a cluster with the sample workspace. Every step looks first, so that it can be interrupted anywhere
-//! and starts again where it was.
+//! Fills a cluster with the sample workspace. Every step checks what exists first, so seeding can
+//! be interrupted anywhere and resumes where it was.
 
 use std::time::Duration;
 
@@ -22,36 +22,37 @@ use crate::{
     domain::command_line::CommandLine,
 };
 
-/// The namespace of the demo's resources, production and gray.
+/// Namespace of the demo's resources, production and gray.
 pub const NAMESPACE: &str = "demo";
-/// The stage that brings the first version; it is taken out of the Apps afterwards.
+/// Stage that deploys the first version; removed from the Apps afterwards.
 const BASELINE: &str = "baseline";
-/// Stands on the namespace once the workspace was complete: from then on it is the user's.
+/// Annotation on the namespace once the workspace was complete: from then on it belongs to the
+/// user.
 const SEEDED: &str = "graylane.dev/seeded";
-/// C first: a pod learns of the Services that are there when it starts.
+/// C first: a pod gets the addresses of the Services that exist when it starts.
 pub const ORDER: [&str; 3] = ["spring-cloud-c", "spring-cloud-b", "spring-cloud-a"];
 
-/// Why the workspace is not there.
+/// Why the workspace could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    /// Something was not taken.
+    /// A request failed.
     #[error("seeding the demo: {what}: {why}")]
     Refused {
-        /// Which object, or what was done.
+        /// Object or action concerned.
         what: String,
-        /// In words.
+        /// Error of the API server.
         why: String,
     },
-    /// The first version did not come up.
+    /// The release of the first version did not succeed.
     #[error("the baseline of {app} is {phase:?}: {message}\nSee `{}`", CommandLine::graylane("release show").arg(release))]
     Baseline {
-        /// Which App.
+        /// App of the release.
         app: String,
-        /// Its release.
+        /// Name of the release.
         release: String,
-        /// How it ended.
+        /// Phase in which it ended.
         phase: ReleasePhase,
-        /// In words.
+        /// Message of the release's status.
         message: String,
     },
 }
@@ -64,8 +65,9 @@ fn refused(what: impl Into<String>) -> impl FnOnce(kube::Error) -> SeedError {
     }
 }
 
-/// Brings the workspace, unless it was there once. The definitions must be installed, an engine and a pocket be at
-/// work, or the baseline never comes. `progress` is told each step in words.
+/// Creates the workspace unless it was complete before. The definitions must be installed, and an
+/// engine and a pocket must run, or the baseline is never deployed. `progress` is called with a
+/// description of each step.
 pub async fn seed(client: &Client, mut progress: impl FnMut(String)) -> Result<(), SeedError> {
     if is_seeded(client).await? {
         return Ok(());
@@ -78,7 +80,7 @@ pub async fn seed(client: &Client, mut progress: impl FnMut(String)) -> Result<(
         start_baseline(client, app).await?;
         tokio::select! {
             () = service(client, app) => {}
-            // A release that failed will bring no Service.
+            // A failed release creates no Service.
             failed = baseline(client, app) => failed?,
         }
     }
@@ -106,7 +108,7 @@ pub async fn is_seeded(client: &Client) -> Result<bool, SeedError> {
     Ok(found.is_some_and(|n| n.annotations().contains_key(SEEDED)))
 }
 
-/// Creates the objects of a file that are not there.
+/// Creates the objects of a file that do not exist.
 pub async fn create_missing(client: &Client, sample: &Sample) -> Result<(), SeedError> {
     for object in sample.objects() {
         let text = |pointer: &str| {
@@ -143,7 +145,7 @@ fn release_of(app: &str) -> String {
     format!("{app}-{BASELINE}")
 }
 
-/// A real Release through the engine; all its batches are let through beforehand.
+/// Creates a Release for the engine with all batches allowed in advance.
 async fn start_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
     let releases: Api<Release> = Api::namespaced(client.clone(), NAMESPACE);
     let name = release_of(app);
@@ -189,7 +191,7 @@ async fn start_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
         .map_err(refused(name))
 }
 
-/// Until an App's Service is there.
+/// Waits until an App's Service exists.
 async fn service(client: &Client, app: &str) {
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
     let there = |service: Option<&Service>| service.is_some();
@@ -198,7 +200,7 @@ async fn service(client: &Client, app: &str) {
     }
 }
 
-/// Until the baseline of an App succeeded; an error when it did not.
+/// Waits until the baseline release of an App has ended; an error unless it succeeded.
 async fn baseline(client: &Client, app: &str) -> Result<(), SeedError> {
     let releases: Api<Release> = Api::namespaced(client.clone(), NAMESPACE);
     let name = release_of(app);
@@ -221,7 +223,7 @@ async fn baseline(client: &Client, app: &str) -> Result<(), SeedError> {
                     message,
                 });
             }
-            // A watch breaks now and then: look again.
+            // A watch may break: try again.
             Err(why) => {
                 tracing::debug!(%name, %why, "waiting for the baseline");
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -230,7 +232,7 @@ async fn baseline(client: &Client, app: &str) -> Result<(), SeedError> {
     }
 }
 
-/// Takes the stage of the first version out: production goes through an approval from now on.
+/// Removes the stage of the first version: later releases to production need an approval.
 async fn forget_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
     let apps: Api<App> = Api::namespaced(client.clone(), NAMESPACE);
     loop {
@@ -249,7 +251,7 @@ async fn forget_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
             ..PatchParams::default()
         };
         match apps.patch(app, &params, &Patch::Merge(&patch)).await {
-            // The engine writes the status of the same object: take it as it is now.
+            // The engine updates the status of the same object: read it again.
             Err(e) if error::is_conflict(&e) => tokio::task::yield_now().await,
             done => return done.map(drop).map_err(refused(app)),
         }

@@ -1,4 +1,5 @@
-//! When the demo serves: a real request through the entry is answered by production of all three.
+//! Determines when the demo serves: production of all three apps answers a request through the
+//! entry.
 
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use crate::{
     probe,
 };
 
-/// The lane group of the demo.
+/// Lane group of the demo.
 pub const GROUP: &str = "mse-demo";
 
-/// Until a request went `A -> B -> C` through the baseline; what stands in its way is told when that changes.
+/// Waits until a request went `A -> B -> C` through the baseline. `tell` is called with the
+/// problems whenever they change.
 pub async fn serving(worlds: &watch::Receiver<World>, tell: impl Fn(String)) {
-    // A request may hang for long at whoever has our port.
+    // A request may hang for long if another program listens on our port.
     tokio::select! {
         () = answered(worlds) => {}
         () = blocked(worlds.clone(), tell) => {}
@@ -24,7 +26,7 @@ pub async fn serving(worlds: &watch::Receiver<World>, tell: impl Fn(String)) {
 }
 
 async fn answered(worlds: &watch::Receiver<World>) {
-    // A request before that could only fail, and would be told as a failure.
+    // An earlier request could only fail, and would be counted as a failure.
     let mut ready = worlds.clone();
     let serves = |world: &World| {
         ORDER
@@ -34,7 +36,7 @@ async fn answered(worlds: &watch::Receiver<World>) {
     if ready.wait_for(serves).await.is_err() {
         return std::future::pending().await;
     }
-    // Endpoints follow their pods a moment later.
+    // Endpoints are updated shortly after their pods.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let probe = ProbeSpec {
         path: "/A/a".into(),
@@ -54,7 +56,7 @@ async fn answered(worlds: &watch::Receiver<World>) {
     }
 }
 
-/// Never ends.
+/// Reports problems of the lane group; never returns.
 async fn blocked(mut worlds: watch::Receiver<World>, tell: impl Fn(String)) {
     let mut told = vec![];
     loop {

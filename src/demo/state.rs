@@ -1,4 +1,5 @@
-//! The state folder: for its owner only, whatever the umask, and recognised before it is wiped.
+//! The state folder: accessible to its owner only, whatever the umask, and checked before it is
+//! wiped.
 
 use std::{
     fs::{self, Permissions},
@@ -9,9 +10,9 @@ use std::{
 
 use crate::pocket::durable;
 
-/// The file whose presence makes a folder a state folder.
+/// A folder with this file is a state folder.
 const STORE: &str = "store.redb";
-/// What else graylane puts there.
+/// Other entries that graylane creates there.
 const OTHERS: [&str; 7] = [
     "kubeconfig",
     "images",
@@ -25,31 +26,31 @@ const OTHERS: [&str; 7] = [
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The disk says no.
+    /// A file operation failed.
     #[error("the state folder {}: {why}; name another with --state", dir.display())]
     Io {
-        /// Which.
+        /// Path of the folder.
         dir: PathBuf,
-        /// In words.
+        /// Cause from the operating system.
         why: io::Error,
     },
-    /// Somebody else's files are in there.
+    /// The folder holds files that are not graylane's.
     #[error("{} is no graylane state folder (it holds {stranger:?}); nothing was deleted", dir.display())]
     Stranger {
-        /// Which.
+        /// Path of the folder.
         dir: PathBuf,
-        /// What is in there.
+        /// Name of the first such file.
         stranger: String,
     },
-    /// Somebody else could read or change what is in there.
+    /// Another user could read or change its contents.
     #[error("{}: {why}; name a folder of your own with --state", path.display())]
     Foreign {
-        /// What.
+        /// Path of the file or folder concerned.
         path: PathBuf,
-        /// In words.
+        /// What is wrong with its owner or mode.
         why: String,
     },
-    /// A pocket runs in it.
+    /// A pocket runs in this folder.
     #[error("a pocket runs in {}; stop it first, then reset", .0.display())]
     Running(PathBuf),
 }
@@ -59,7 +60,7 @@ fn told(dir: &Path) -> impl FnOnce(io::Error) -> StateError {
     move |why| StateError::Io { dir, why }
 }
 
-/// Makes the folder, readable by nobody else, and answers with its absolute path.
+/// Creates the folder with mode 0700 if needed, and returns its absolute path.
 pub fn open(dir: &Path) -> Result<PathBuf, StateError> {
     if !dir.exists() {
         fs::DirBuilder::new()
@@ -72,7 +73,7 @@ pub fn open(dir: &Path) -> Result<PathBuf, StateError> {
     let meta = fs::metadata(dir).map_err(told(dir))?;
     check_owner(dir, &meta)?;
     let (mode, strange) = (meta.permissions().mode(), stranger(dir)?.is_some());
-    // A folder that holds other things (a home) keeps its rights.
+    // A folder that also holds other files (such as a home folder) keeps its mode.
     if mode & 0o077 != 0 && !strange {
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told(dir))?;
     } else if mode & 0o022 != 0 && meta.is_dir() {
@@ -95,7 +96,7 @@ pub fn open(dir: &Path) -> Result<PathBuf, StateError> {
     Ok(dir)
 }
 
-/// Whoever may rename what is on the way puts a folder of his own in its place.
+/// Fails if another user could rename a parent folder and put another folder in its place.
 fn check_way(dir: &Path) -> Result<(), StateError> {
     let own = rustix::process::geteuid().as_raw();
     for above in dir.ancestors().skip(1) {
@@ -123,10 +124,11 @@ fn check_way(dir: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// What a user who is not mapped is seen as.
+/// The uid that the kernel shows for an unmapped user.
 const NOBODY: u32 = 65_534;
 
-/// Whether users have other numbers here than on the machine: then some are not seen as who they are.
+/// Whether this process runs in a user namespace with mapped uids, where some owners are not shown
+/// as who they are.
 fn is_mapped() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().ne(["0", "0", "4294967295"])
@@ -144,8 +146,8 @@ fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
     })
 }
 
-/// Takes from everybody else what an earlier version, another umask or the user's editor has given: files become 0600
-/// (0700 where they can be run), folders 0700.
+/// Removes the access of other users that an earlier version, another umask or an editor has given:
+/// files get mode 0600 (0700 if executable), folders 0700.
 pub fn make_private(dir: &Path) -> Result<(), StateError> {
     for name in OTHERS.iter().chain([&STORE]) {
         make_private_below(&dir.join(name)).map_err(told(&dir.join(name)))?;
@@ -183,7 +185,7 @@ fn make_private_below(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Something in the folder that is not graylane's; without a store nothing is.
+/// The first entry that is not graylane's. Without a store, any entry counts.
 fn stranger(dir: &Path) -> Result<Option<String>, StateError> {
     let mut names = vec![];
     for entry in fs::read_dir(dir).map_err(told(dir))? {
@@ -203,7 +205,7 @@ fn stranger(dir: &Path) -> Result<Option<String>, StateError> {
     Ok(names.iter().find(|n| !known(n)).cloned())
 }
 
-/// Deletes what graylane put into the folder. `is_free` tells whether no pocket runs in it.
+/// Deletes what graylane has created in the folder. `is_free` tells whether no pocket runs in it.
 pub fn reset(dir: &Path, is_free: impl FnOnce(&Path) -> bool) -> Result<(), StateError> {
     if !dir.exists() {
         return Ok(());
@@ -217,7 +219,7 @@ pub fn reset(dir: &Path, is_free: impl FnOnce(&Path) -> bool) -> Result<(), Stat
     if dir.join(STORE).exists() && !is_free(dir) {
         return Err(StateError::Running(dir.into()));
     }
-    // The store goes last: what is half wiped is still known as ours.
+    // The store goes last, so that a half-wiped folder is still recognised.
     let unfinished = OTHERS.map(|name| format!("{name}{}", durable::UNFINISHED));
     for name in OTHERS
         .into_iter()

@@ -1,5 +1,5 @@
-//! The demo's own load sleeps while the demo does: requests that meet services which still start would be told as
-//! failures of the last minute.
+//! Pauses the demo's load while the demo is stopped: requests to services that are still starting
+//! would be reported as failures of the last minute.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use super::seed::NAMESPACE;
 use crate::api::FIELD_MANAGER;
 
 const NAME: &str = "traffic";
-/// How many pods it had, while it sleeps.
+/// Annotation with the replicas of the load while it is paused.
 const SLEEPS: &str = "graylane.dev/sleeps";
-/// It ends at once; a demo that is to end waits no longer than this.
+/// It ends at once; a shutdown waits no longer than this.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Puts the load to sleep; a workspace without it is none of our business.
+/// Scales the load to zero. Nothing to do if the workspace has no load.
 pub(super) async fn sleep(client: &Client) {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let Ok(Some(found)) = api.get_opt(NAME).await else {
@@ -48,7 +48,7 @@ pub(super) async fn sleep(client: &Client) {
     }
 }
 
-/// Wakes it as it was.
+/// Scales the load back to its earlier replicas.
 pub(super) async fn wake(client: &Client) {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let Ok(Some(found)) = api.get_opt(NAME).await else {

@@ -1,9 +1,13 @@
-//! Access logs of gateways that are not ours: one JSON line a request, read into a [`Span`].
+//! Access logs of gateways other than graylane's own: one JSON line per request, parsed into a
+//! [`Span`].
 //!
-//! Every format is a table of the names that a field may have; what the lane group says of its own log comes first.
-//! Lines that are no request are passed over. Sources: Traefik 3.7 (docs, "Access Logs": JSON, durations in ns, header
-//! fields `request_NAME` as Go writes header names), Envoy 1.40 (docs, "Access logging": command operators; durations in
-//! ms), nginx (`ngx_http_log_module`, `ngx_http_upstream_module`: times in s, several upstreams separated by commas).
+//! Every format has a table of the names that a field may have; names that the lane group
+//! configures for its own log come first. Lines that do not describe a request are skipped.
+//!
+//! Sources: Traefik 3.7 (docs, "Access Logs": JSON, durations in ns, header fields `request_NAME`
+//! as Go writes header names), Envoy 1.40 (docs, "Access logging": command operators; durations in
+//! ms), nginx (`ngx_http_log_module`, `ngx_http_upstream_module`: times in s, several upstreams
+//! separated by commas).
 
 mod fields;
 mod values;
@@ -17,7 +21,7 @@ use super::{
 use crate::api::{AccessLog, LogFormat, TimeUnit};
 use fields::Names;
 
-/// Reads the lines of one gateway.
+/// Parses the log lines of one gateway.
 #[derive(Clone, Debug)]
 pub struct Reader {
     source: Source,
@@ -27,7 +31,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Of a log as the lane group tells it; `by` is the pod that writes it.
+    /// Creates a reader for a log as the lane group describes it; `by` is the pod that writes the
+    /// log.
     pub fn new(log: &AccessLog, keys: &TagKeys, by: Emitter) -> Self {
         let source = match log.format {
             LogFormat::Traefik => Source::Traefik,
@@ -43,9 +48,9 @@ impl Reader {
         }
     }
 
-    /// The request of a line; none where the line tells of no request.
+    /// Parses a line; `None` when it does not describe a request.
     pub fn read(&self, line: &str) -> Option<Span> {
-        // What a container runtime or another writer puts before the JSON is passed over.
+        // Skip what a container runtime or another writer puts before the JSON.
         let line = line.get(line.find('{')?..)?;
         let Value::Object(line_fields) = serde_json::from_str(line).ok()? else {
             return None;
@@ -65,7 +70,7 @@ impl Reader {
         let status = get(&names.status).and_then(values::status);
         let upstream = get(&names.upstream).and_then(values::text);
         let path = words(&names.path);
-        // Something of a request must be there: others write JSON to the same log.
+        // Others write JSON to the same log, so some field of a request must be present.
         if status.is_none() && upstream.is_none() && path.is_none() {
             return None;
         }
@@ -123,7 +128,7 @@ impl Reader {
         })
     }
 
-    /// The tag header, else the baggage member.
+    /// Lane tag from the tag header, or else from the baggage member.
     fn tag(&self, line: &Map<String, Value>) -> Tag {
         let tag = tag_of(line, &self.names.tag);
         if tag.value().is_some() {
@@ -141,7 +146,8 @@ impl Reader {
     }
 }
 
-/// The first of these fields that holds a tag. A field that is there and holds nothing says that there was none.
+/// Tag in the first of these fields that has one. A field that is present but empty means that
+/// there was no tag; without any field, the tag is unknown.
 fn tag_of(line: &Map<String, Value>, names: &[String]) -> Tag {
     let mut tag = Tag::Unknown;
     for value in names.iter().filter_map(|name| find(line, name)) {
@@ -158,7 +164,7 @@ fn parent_of(header: &str) -> Option<(String, String)> {
     parse_traceparent(header).map(|(trace, span, _)| (trace.to_owned(), span.to_owned()))
 }
 
-/// A field by its name; where there is none, the name is a path of names with dots.
+/// Finds a field by its name, or else by reading the name as a path separated by dots.
 fn find<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     if let Some(value) = line.get(name) {
         return Some(value);
@@ -167,7 +173,7 @@ fn find<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     find(line.get(first)?.as_object()?, rest)
 }
 
-/// The unit of a format's durations.
+/// Default unit of a format's durations.
 const fn usual_unit(format: LogFormat) -> TimeUnit {
     match format {
         LogFormat::Traefik => TimeUnit::Nanoseconds,

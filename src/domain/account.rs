@@ -1,34 +1,35 @@
-//! As whom an App's objects are read and written: a service account of the namespace they are in, which the engine
-//! impersonates. So nobody who may edit an App gets a right through the engine that the account does not have; Flux's
-//! `spec.serviceAccountName` is the model. The engine's own rights are for graylane's kinds alone.
+//! Service accounts that read and write an App's objects. The engine impersonates an account in the
+//! namespace of each object, so editing an App gives nobody more rights than that account has
+//! (modelled on Flux's `spec.serviceAccountName`). The engine's own rights cover graylane's kinds
+//! only.
 
 use serde_json::Value;
 
 use super::{text::Clean, world::place};
 use crate::api::{App, Environment, GROUP, InventoryItem, label};
 
-/// Verbs on resources of a group, as a rule of RBAC has them.
+/// Verbs on resources of an API group, as in an RBAC rule.
 pub struct Grant {
-    /// Of the API.
+    /// API group.
     pub group: &'static str,
-    /// In the plural, or `resource/subresource`.
+    /// Resources in the plural, or `resource/subresource`.
     pub resources: &'static [&'static str],
-    /// All of them together.
+    /// Lists of verbs; all of them are granted.
     pub verbs: &'static [&'static [&'static str]],
 }
 
-/// Looks at a resource.
+/// Verbs that read a resource.
 pub const READ: &[&str] = &["get", "list", "watch"];
-/// Changes it.
+/// Verbs that change a resource.
 pub const WRITE: &[&str] = &["create", "update", "patch", "delete"];
 
-/// The account where an environment names none.
+/// Default service account of an environment.
 pub const DEPLOYER: &str = "graylane-deployer";
-/// The engine's account, Deployment and Lease.
+/// Name of the engine's service account, Deployment and Lease.
 pub const ENGINE: &str = "graylane-engine";
 
-/// What `graylane install` lets [`DEPLOYER`] do in its namespace: what manifests usually hold, and what a rollout needs.
-/// No Secrets, no Roles, no kind of graylane's own.
+/// Rights that `graylane install` gives to [`DEPLOYER`] in its namespace: what manifests usually
+/// contain and what a rollout needs. No Secrets, no Roles, none of graylane's own kinds.
 pub const DEPLOYS: &[Grant] = &[
     Grant {
         group: "apps",
@@ -40,7 +41,8 @@ pub const DEPLOYS: &[Grant] = &[
         resources: &["jobs", "cronjobs"],
         verbs: &[READ, WRITE],
     },
-    // Labels for pods that ran before their App was there; and a pod of a StatefulSet that never gets ready.
+    // Labels for pods that are older than their App, and pods of a StatefulSet that never become
+    // ready.
     Grant {
         group: "",
         resources: &["pods"],
@@ -76,7 +78,7 @@ pub const DEPLOYS: &[Grant] = &[
         resources: &["httproutes", "gateways"],
         verbs: &[READ, WRITE],
     },
-    // Owner references of routes to their lane group, where the server asks for this right.
+    // Owner references from routes to their lane group, if the server requires this right.
     Grant {
         group: GROUP,
         resources: &["lanegroups/finalizers"],
@@ -84,19 +86,19 @@ pub const DEPLOYS: &[Grant] = &[
     },
 ];
 
-/// A service account of a namespace.
+/// A service account in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account {
-    /// The context of its cluster; none: home.
+    /// Kubeconfig context of its cluster. `None` means the home cluster.
     pub context: Option<String>,
-    /// Its namespace.
+    /// Namespace of the account.
     pub namespace: String,
-    /// Its name.
+    /// Name of the account.
     pub name: String,
 }
 
 impl Account {
-    /// Whoever acts for graylane in a namespace (as [`place`] takes it) where nobody else is named.
+    /// Default account of a namespace (as [`place`] takes it).
     pub fn deployer(namespace: &str) -> Self {
         let (context, namespace) = place(namespace);
         Self {
@@ -106,8 +108,8 @@ impl Account {
         }
     }
 
-    /// Whoever acts for an environment on an object: of the object's own namespace, and the environment's for what no
-    /// namespace holds.
+    /// Account that acts for an environment on an object: in the object's own namespace, or in the
+    /// environment's for cluster-scoped objects.
     pub fn of(environment: &Environment, item: &InventoryItem) -> Self {
         let (context, namespace) = place(&item.namespace);
         let namespace = if namespace.is_empty() {
@@ -125,7 +127,8 @@ impl Account {
         }
     }
 
-    /// Whoever acts for an environment of an App, also for one that the App no longer has: then whoever deployed it.
+    /// Account that acts for an environment of an App. If the App no longer has the environment,
+    /// the account that deployed it.
     pub fn for_environment(app: Option<&App>, name: &str, item: &InventoryItem) -> Self {
         if let Some(environment) = app.and_then(|app| app.spec.environment(name)) {
             return Self::of(environment, item);
@@ -138,12 +141,12 @@ impl Account {
         }
     }
 
-    /// As API servers call it.
+    /// User name of the account for API servers.
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
 
-    /// Takes apart what [`Self::user`] says: namespace and name.
+    /// Splits a result of [`Self::user`] into namespace and name.
     pub fn parse(user: &str) -> Option<(&str, &str)> {
         let (namespace, name) = user
             .strip_prefix("system:serviceaccount:")?
@@ -153,7 +156,7 @@ impl Account {
     }
 }
 
-/// Whether [`DEPLOYS`] holds this.
+/// Whether [`DEPLOYS`] contains this right.
 pub fn may_deploy(verb: &str, group: &str, resource: &str) -> bool {
     let holds = |g: &Grant| {
         g.group == group
@@ -163,7 +166,7 @@ pub fn may_deploy(verb: &str, group: &str, resource: &str) -> bool {
     DEPLOYS.iter().any(holds)
 }
 
-/// What to do about words of a server that say what an account may not do.
+/// Suggests what to do about a server's message that an account lacks a right.
 pub fn remedy(words: &str) -> Option<&'static str> {
     if words.contains("cannot impersonate resource \"serviceaccounts\"") {
         return Some(
@@ -178,12 +181,12 @@ pub fn remedy(words: &str) -> Option<&'static str> {
     )
 }
 
-/// Why no App may hold an object: it is graylane's own, or its pods would run as whoever acts for graylane. `account` is
-/// whose rights it would be applied with.
+/// Rejects objects that no App may contain: graylane's own objects, and pods that would run as one
+/// of graylane's accounts. `account` is the account that would apply the object.
 ///
 /// # Errors
 ///
-/// In words.
+/// A message that explains why the object is rejected.
 pub fn check_is_not_ours(object: &Value, account: &str) -> Result<(), String> {
     let text = |path: &str| {
         object

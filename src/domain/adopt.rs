@@ -1,8 +1,9 @@
-//! An App made from what runs already: templates from live objects, and a gray version beside them.
+//! Creates an App from a running workload: templates from live objects, and a gray version beside
+//! them.
 //!
-//! The first promise is that nothing changes: the templates, rendered for the adopted environment, give back what is
-//! there (checked here, and by the server's dry run before anything is written). The second is that gray gets objects
-//! and a selector of its own: nothing that selects the baseline's pods may select gray ones.
+//! First, nothing changes: the templates, rendered for the adopted environment, give back the live
+//! objects (checked here, and by the server's dry run before anything is written). Second, gray
+//! gets its own objects and selector: no selector of the baseline may match gray pods.
 
 mod bare;
 mod gray;
@@ -26,38 +27,39 @@ use crate::api::{
 
 pub use gray::{Gray, add_gray, overlaps};
 
-/// Values that tell the versions of an adopted App apart: `-gray` and `gray`; empty for the baseline.
+/// Template value that distinguishes the versions of an adopted App: `-gray`; empty for the
+/// baseline.
 pub const SUFFIX: &str = "suffix";
-/// See [`SUFFIX`].
+/// Template value with the lane tag: `gray`; empty for the baseline. See [`SUFFIX`].
 pub const LANE: &str = "lane";
 
-/// What stands in the cluster.
+/// Live objects to adopt.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// The Deployment.
+    /// Deployment to adopt.
     pub deployment: Value,
-    /// The Service that callers use.
+    /// Service that callers use.
     pub service: Option<Value>,
-    /// Other Services of the namespace that select its pods.
+    /// Other Services in the namespace that select its pods.
     pub others: Vec<Value>,
-    /// Somebody else sets its replicas.
+    /// Whether an autoscaler sets its replicas.
     pub autoscaled: bool,
 }
 
-/// The App that would stand for it.
+/// App that would be created.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adoption {
-    /// To be created.
+    /// Spec of the App.
     pub spec: AppSpec,
-    /// Image name to the reference that runs.
+    /// Image name to the reference that is running.
     pub images: BTreeMap<String, String>,
-    /// What the templates give for the environment.
+    /// Objects that the templates give for the environment.
     pub objects: Vec<Value>,
-    /// What people should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Makes an App named `app` of what was found, which becomes its environment `environment`.
+/// Builds an App named `app` from live objects, which become its environment `environment`.
 pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, String> {
     let text = |v: &Value, path: &str| {
         v.pointer(path)
@@ -154,7 +156,7 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
     })
 }
 
-/// Somebody else makes this Deployment: graylane would fight with them.
+/// Rejects a Deployment that another controller manages, because it would undo graylane's changes.
 fn owner(deployment: &Value) -> Result<(), String> {
     let meta = &deployment["metadata"];
     let name = meta["name"].as_str().unwrap_or_default();
@@ -258,7 +260,7 @@ fn workflow(environment: &str) -> Workflow {
     }
 }
 
-/// The reference without tag and digest.
+/// Image reference without tag and digest.
 fn repository(reference: &str) -> &str {
     let plain = reference.split('@').next().unwrap_or_default();
     match plain.rfind(':') {
@@ -267,7 +269,7 @@ fn repository(reference: &str) -> &str {
     }
 }
 
-/// The objects of a spec in one environment, as its templates give them.
+/// Renders the objects of a spec for one environment.
 fn render(
     spec: &AppSpec,
     app: &str,

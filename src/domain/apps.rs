@@ -1,4 +1,4 @@
-//! Apps as a whole: what a schema cannot say of one, and making them from an AppTemplate.
+//! Checks of an App's spec that a schema cannot express, and creation of Apps from an AppTemplate.
 
 mod difference;
 mod make;
@@ -13,8 +13,8 @@ pub use setting::Setting;
 use super::template;
 use crate::api::{AppSpec, TaskKind};
 
-/// What is wrong with an App's spec that its schema cannot say: names that must be known, kinds that must be one. Each
-/// with the place within the spec.
+/// Problems in an App's spec that its schema cannot detect: unknown names, tasks without exactly
+/// one kind. Each with its path in the spec.
 pub fn problems(spec: &AppSpec) -> Vec<(String, String)> {
     let mut problems = vec![];
     let mut tell = |path: String, why: String| problems.push((path, why));

@@ -1,13 +1,13 @@
-//! Exact batches on a plain Deployment, by the latch (the design's "Exact batches"), and on a plain StatefulSet, by its
-//! partition ([`stateful`]).
+//! Exact batches on a plain Deployment, by the latch (the design's "Exact batches"), and on a plain
+//! StatefulSet, by its partition ([`stateful`]).
 //!
-//! [`next`] looks at a workload as it is and answers with the next patch, with what it waits for, or with the
-//! foreign hand that makes it stop. It remembers nothing: whatever it must know stands in the workload's own
-//! annotation, written in the same patch as the fields it tells about, so it goes on after a crash
-//! anywhere, and anybody can finish or abort without graylane.
+//! [`next`] looks at a workload as it is and answers with the next patch, with what it waits for,
+//! or with the foreign change that makes it stop. It keeps no state of its own: everything it needs
+//! is in the workload's own annotation, written in the same patch as the fields it describes. So it
+//! resumes after a crash at any point, and anybody can finish or abort a rollout without graylane.
 //!
-//! What it never does: take an old pod before a new one is Ready in its place, go past the batch that is
-//! allowed, shrink a batch, or write over what somebody else changed. Every patch carries the
+//! It never removes an old pod before a new one is Ready in its place, goes past the batch that is
+//! allowed, shrinks a batch, or overwrites what somebody else changed. Every patch carries the
 //! `resourceVersion` it was made from.
 
 mod foreign;
@@ -35,7 +35,7 @@ pub use workload::{Manifest, WorkloadSeen, is_rolled};
 
 use crate::api::{Amount, PausePolicy};
 
-/// New pods after each batch: never fewer than after the one before, all after the last.
+/// Number of new pods after each batch: never decreasing, and all replicas after the last batch.
 pub fn targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
     let mut most = 0;
     let mut targets: Vec<u32> = amounts
@@ -52,13 +52,13 @@ pub fn targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
     targets
 }
 
-/// The batch up to which a rollout may go by its plan of pauses and by what people have let through (`level`); 0 where it
-/// has none.
+/// Last batch that a rollout may reach, given its pause policy and what people have allowed so far
+/// (`level`); 0 only when there are no batches.
 pub fn allowed(pause: PausePolicy, level: u32, batches: usize) -> usize {
     let level = level as usize;
     match pause {
         PausePolicy::Never => batches,
-        // Once it is let go on after the first it stops no more.
+        // Once it may continue after the first batch, it does not stop again.
         PausePolicy::First if level >= 2 => batches,
         PausePolicy::First => 1,
         PausePolicy::Every => level.max(1),
@@ -66,9 +66,9 @@ pub fn allowed(pause: PausePolicy, level: u32, batches: usize) -> usize {
     .min(batches)
 }
 
-/// The batches of a plan that move a pod in one of the Deployments with these replicas; duplicates collapse.
-/// The last is all. Kept for the whole rollout, so that a batch's number goes on meaning the same when an
-/// autoscaler changes the replicas.
+/// Batches of a plan that move a pod in at least one of the workloads with these replicas, without
+/// duplicates. The last one is 100 %. They are fixed for the whole rollout, so that a batch number
+/// keeps its meaning when an autoscaler changes the replicas.
 pub fn batches(plan: &[Amount], replicas: &[u32]) -> Vec<Amount> {
     let at = |a: &[Amount], i: usize| -> Vec<u32> {
         replicas.iter().map(|r| targets(a, *r)[i]).collect()
@@ -76,7 +76,7 @@ pub fn batches(plan: &[Amount], replicas: &[u32]) -> Vec<Amount> {
     let mut kept: Vec<Amount> = vec![];
     let mut before = vec![0; replicas.len()];
     for (i, amount) in plan.iter().enumerate() {
-        // All, before the last one said so: what follows has nothing left to do.
+        // All pods are new before the last batch: the remaining batches would do nothing.
         let now: Vec<u32> = at(&[&plan[..=i], &[Amount::Percent(100)]].concat(), i);
         if now.iter().zip(replicas).all(|(n, r)| n >= r) {
             break;

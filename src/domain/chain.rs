@@ -1,9 +1,12 @@
-//! Chains: the way of one request through the apps, hop by hop, and whether it went where its lane promises.
+//! Chains: the path of one request through the apps, hop by hop, and whether each hop went where
+//! its lane promises.
 //!
-//! A gateway tells one hop for each request to a pod, when its answer is through: C before B before A. The
-//! hop of the entry is the hop of the first app (`entry` is set), so that a chain reads A -> B -> C.
-//! A chain is judged when it has come, against what lanes promise at that moment, and keeps its verdicts:
-//! a lane that opens later turns no earlier chain into a leak.
+//! A gateway reports one hop for each request to a pod, when the response is complete: C before B
+//! before A. The hop at the entry is the hop of the first app (`entry` is set), so that a chain
+//! reads A -> B -> C.
+//!
+//! A chain is judged when its hops arrive, against what the lanes promise at that moment, and keeps
+//! its verdicts: a lane that opens later does not turn an earlier chain into a leak.
 
 mod assemble;
 mod follow;
@@ -27,34 +30,35 @@ pub use groups::{Group, GroupHop, GroupKey, MOST_GROUPS, Wrong};
 pub use promise::{Promise, expected};
 pub use told::from_links;
 
-/// How a hop went, from good to bad.
+/// How a hop went, from best to worst.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Verdict {
-    /// As promised.
+    /// Answered as the lane promises.
     #[default]
     #[serde(rename = "ok")]
     Ok,
-    /// The baseline answered a tagged request, as promised: no version of the lane is there.
+    /// The baseline answered a tagged request as promised, because the lane has no version of the
+    /// app.
     #[serde(rename = "fell back")]
     FellBack,
-    /// Nobody answered, or nobody told.
+    /// No pod answered, or no source reported enough.
     #[serde(rename = "no data")]
     NoData,
-    /// The tag is gone from here on.
+    /// The tag is missing from here on.
     #[serde(rename = "lost")]
     Lost,
-    /// A version of a lane answered a request that is not of that lane.
+    /// A lane's version answered a request that does not belong to that lane.
     #[serde(rename = "leak up")]
     LeakUp,
-    /// The baseline answered though the lane promises its own version.
+    /// The baseline answered although the lane promises its own version.
     #[serde(rename = "leak down")]
     LeakDown,
 }
 
 impl Verdict {
-    /// As shown and written.
+    /// Name of the verdict, as printed and serialized.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -66,7 +70,7 @@ impl Verdict {
         }
     }
 
-    /// On-call must see it.
+    /// Whether on-call must see it.
     pub const fn is_bad(self) -> bool {
         matches!(self, Self::Lost | Self::LeakUp | Self::LeakDown)
     }
@@ -78,38 +82,38 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One way through the apps.
+/// Path of one request through the apps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chain {
-    /// W3C trace id; empty for a chain told by a body.
+    /// W3C trace id; empty for a chain that was parsed from a response body.
     pub trace: String,
-    /// Span of its first hop: what it is known by.
+    /// Span id of the first hop, which identifies the chain.
     pub id: String,
-    /// When the request came in.
+    /// When the request arrived.
     pub time: Timestamp,
-    /// Lane tag at its beginning.
+    /// Lane tag at the start of the chain.
     pub tag: Option<String>,
-    /// The lane group of its first hop.
+    /// Lane group of the first hop.
     pub group: Option<String>,
-    /// What was asked at its beginning.
+    /// Path and query at the start of the chain.
     pub path: String,
-    /// Status of its first hop.
+    /// HTTP status of the first hop.
     pub status: u16,
-    /// Time of its first hop, which spans the others.
+    /// Duration of the first hop in microseconds; it includes the other hops.
     pub micros: u64,
-    /// In calling order, callees after their caller.
+    /// Steps in calling order, callees after their caller.
     pub steps: Vec<Step>,
-    /// The worst of its verdicts.
+    /// Worst verdict of the steps.
     pub worst: Verdict,
 }
 
 impl Chain {
-    /// The first of the worst steps.
+    /// First step with the worst verdict.
     pub fn culprit(&self) -> Option<&Step> {
         self.steps.iter().find(|s| s.verdict == self.worst)
     }
 
-    /// Whoever asked got a status of 500 or more, or no answer.
+    /// Whether the client got a status of 500 or more, or no answer.
     pub fn has_failed(&self) -> bool {
         let first = self.steps.iter().find_map(|s| s.hop.as_ref());
         first.map_or(self.status == 0 || self.status >= 500, |hop| {
@@ -117,12 +121,13 @@ impl Chain {
         })
     }
 
-    /// On-call should look.
+    /// Whether on-call should look at it: a bad verdict, or a failure.
     pub fn is_wrong(&self) -> bool {
         self.worst.is_bad() || self.has_failed()
     }
 
-    /// Where a failure began: the deepest hop that failed on its way. None of a chain that has not failed.
+    /// Step where a failure began: the deepest failed hop along the failed calls. `None` for a
+    /// chain that has not failed.
     pub fn failure(&self) -> Option<&Step> {
         if !self.has_failed() {
             return None;
@@ -136,7 +141,7 @@ impl Chain {
                 .enumerate()
                 .skip(at + 1)
                 .take_while(|(_, s)| s.depth > here.depth);
-            // Of several the last one: what came before it was tried again.
+            // Of several failed calls, take the last one: those before it were retried.
             match beneath
                 .filter(|(_, s)| s.depth == here.depth + 1 && s.has_failed())
                 .last()
@@ -151,36 +156,36 @@ impl Chain {
 /// One hop in a chain.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
-    /// Calls deep: 0 is the first app.
+    /// Call depth: 0 is the first app.
     pub depth: usize,
-    /// The app asked.
+    /// App that was called.
     pub app: String,
-    /// The side that answered; none when nobody did, or nobody told.
+    /// Side that answered; `None` when no pod answered or nothing was reported.
     pub served: Option<Served>,
-    /// Lane tag that came in.
+    /// Lane tag of the incoming request.
     pub tag: Option<String>,
     /// Lane tag of the pod.
     pub pod_tag: Option<String>,
-    /// The pod.
+    /// Name of the pod that answered.
     pub pod: Option<String>,
-    /// Its address.
+    /// IP address of the pod.
     pub address: Option<String>,
-    /// Which version answered.
+    /// Version that answered.
     pub version: Version,
-    /// HTTP status; none when nobody told.
+    /// HTTP status; `None` when it was not reported.
     pub status: Option<u16>,
-    /// Its time.
+    /// Duration in microseconds.
     pub micros: Option<u64>,
-    /// How it went.
+    /// Verdict on the hop.
     pub verdict: Verdict,
-    /// Why, in words, unless it went well.
+    /// Cause of the verdict; `None` when the hop went well.
     pub cause: Option<String>,
-    /// The hop it was made from; none for one that was not reported.
+    /// Hop that the step was made from; `None` when the hop was not reported.
     pub hop: Option<Arc<Hop>>,
 }
 
 impl Step {
-    /// Answered with a status of 500 or more, or not at all.
+    /// Whether the status was 500 or more, or there was no answer.
     pub fn has_failed(&self) -> bool {
         self.hop
             .as_ref()

@@ -1,8 +1,8 @@
-//! Commands that are shown to be pasted into a POSIX shell.
+//! Builds commands that are displayed for pasting into a POSIX shell.
 //!
-//! Names of objects, tasks and contexts are foreign text: a name must stay one argument whatever it says. Only this type
-//! puts a command together (`tests/parts/commands.rs` reads the source for others), and what cannot be quoted safely is
-//! not shown as a command at all.
+//! Names of objects, tasks and contexts are untrusted: a name must stay a single argument whatever
+//! it contains. Only this type builds commands (`tests/parts/commands.rs` checks the source for
+//! others), and a command with a name that cannot be quoted safely is not displayed at all.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::text::{Clean, width};
 
-/// Stands where a command cannot be shown. A shell takes it for a comment.
+/// Displayed instead of a command that cannot be quoted; to a shell it is a comment.
 const NOT_SHOWN: &str = "# not shown as a command: a name in it cannot be quoted safely";
 
-/// A command and its arguments.
+/// A command and its quoted arguments; `None` when one of them cannot be quoted safely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine(Option<Vec<String>>);
 
 impl CommandLine {
-    /// `graylane` with what is known of its arguments.
+    /// `graylane` with fixed arguments, separated by spaces.
     pub fn graylane(words: &'static str) -> Self {
         Self(Some(vec!["graylane".into()])).flag(words)
     }
 
-    /// `kubectl` with what is known of its arguments.
+    /// `kubectl` with fixed arguments, separated by spaces.
     pub fn kubectl(words: &'static str) -> Self {
         Self(Some(vec!["kubectl".into()])).flag(words)
     }
 
-    /// Words of our own, as they are.
+    /// Adds fixed arguments, separated by spaces and not quoted.
     #[must_use]
     pub fn flag(self, words: &'static str) -> Self {
         words
@@ -37,23 +37,23 @@ impl CommandLine {
             .fold(self, |line, word| line.push(Some(word.to_owned())))
     }
 
-    /// Foreign text as one argument.
+    /// Adds untrusted text as one argument.
     #[must_use]
     pub fn arg(self, text: impl AsRef<str>) -> Self {
-        // It would be taken for an option.
+        // A leading `-` would make it an option.
         let word = Some(text.as_ref())
             .filter(|t| !t.starts_with('-'))
             .and_then(quoted);
         self.push(word)
     }
 
-    /// Each as one argument.
+    /// Adds each text as one argument.
     #[must_use]
     pub fn args<T: AsRef<str>>(self, texts: impl IntoIterator<Item = T>) -> Self {
         texts.into_iter().fold(self, |line, text| line.arg(text))
     }
 
-    /// An option, and foreign text as its value.
+    /// Adds an option with untrusted text as its value.
     #[must_use]
     pub fn option(self, name: &'static str, value: impl AsRef<str>) -> Self {
         let value = value.as_ref();
@@ -63,7 +63,7 @@ impl CommandLine {
         }
     }
 
-    /// The same where there is a value.
+    /// Adds an option if there is a value.
     #[must_use]
     pub fn option_if(self, name: &'static str, value: Option<impl AsRef<str>>) -> Self {
         match value {
@@ -72,7 +72,7 @@ impl CommandLine {
         }
     }
 
-    /// An option with JSON as its value. JSON has a plain way to write any character.
+    /// Adds an option with JSON as its value. JSON can escape every character that is not ASCII.
     #[must_use]
     pub fn json(self, name: &'static str, value: &Value) -> Self {
         let mut text = String::new();
@@ -89,13 +89,13 @@ impl CommandLine {
         self.option(name, text)
     }
 
-    /// The line, where it can be shown.
+    /// The command as one line; `None` when it cannot be quoted safely.
     pub fn shown(&self) -> Option<String> {
         self.0.as_ref().map(|words| words.join(" "))
     }
 
-    /// The same on lines of at most so many columns, each but the last with a backslash at its end: pasted, none of them is
-    /// a command of its own.
+    /// The command wrapped to lines of at most `most` columns. Every line but the last ends with a
+    /// backslash, so that a shell reads them as one command.
     pub fn lines(&self, most: usize) -> Vec<String> {
         let Some(words) = &self.0 else {
             return vec![NOT_SHOWN.into()];
@@ -135,14 +135,14 @@ impl fmt::Display for CommandLine {
     }
 }
 
-/// One word of a POSIX shell; none of what would not be read as it is written: control characters, line breaks, what is
-/// invisible, what turns the reading order.
+/// Quotes text as one word of a POSIX shell; `None` when it would not read as displayed: with
+/// control characters, line breaks, invisible characters or bidirectional overrides.
 fn quoted(text: &str) -> Option<String> {
     if Clean::from_untrusted(text).as_str() != text {
         return None;
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    // Some shells take `=name` for a path.
+    // Some shells expand `=name` to a path.
     if !text.is_empty() && !text.starts_with('=') && text.chars().all(plain) {
         return Some(text.to_owned());
     }
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// What a shell makes of a line, the first word left out.
+    /// The arguments that a shell reads from a line, without the command itself.
     fn read(line: &CommandLine) -> Vec<String> {
         let script = line
             .shown()

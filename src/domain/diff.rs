@@ -1,6 +1,7 @@
-//! Two answers to the same request, the baseline's and gray's, compared: status, some headers, body.
+//! Compares two responses to the same request, one from the baseline and one from gray: status,
+//! some headers and body.
 //!
-//! How long they took is told and never a difference.
+//! Latency is reported but never counts as a difference.
 
 mod body;
 mod ignore;
@@ -17,7 +18,7 @@ pub use path::{Path, PathError};
 
 use super::text::Clean;
 
-/// No more differences are kept; the others are counted.
+/// Limit on the differences that are kept; further ones are only counted.
 pub const MOST_DIFFERENCES: usize = 100;
 
 /// A header that is compared.
@@ -32,10 +33,10 @@ pub enum Header {
 }
 
 impl Header {
-    /// All that are compared.
+    /// All headers that are compared.
     pub const ALL: [Self; 3] = [Self::ContentType, Self::CacheControl, Self::Location];
 
-    /// As it is written.
+    /// Name of the header, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ContentType => "content-type",
@@ -45,42 +46,43 @@ impl Header {
     }
 }
 
-/// An answer, as it came.
+/// A response as received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Its status.
+    /// HTTP status code.
     pub status: u16,
-    /// Those of its headers that are compared.
+    /// The headers that are compared.
     pub headers: BTreeMap<Header, String>,
-    /// As much of its body as was read.
+    /// The part of the body that was read.
     pub body: Bytes,
-    /// There was more of the body.
+    /// Whether the body was longer than what was read.
     pub cut: bool,
-    /// How long it took to the end of the body.
+    /// Time until the end of the body.
     pub latency: Duration,
 }
 
-/// One thing of either side.
+/// A pair of values, one of each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sides<T> {
-    /// The baseline's.
+    /// Value of the baseline.
     pub base: T,
-    /// Gray's.
+    /// Value of gray.
     pub gray: T,
 }
 
-/// Where two answers differ.
+/// Where two responses differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the status.
+    /// The status.
     Status,
-    /// In a header.
+    /// A header.
     Header(Header),
-    /// In a JSON body, there.
+    /// A path in a JSON body.
     Path(Path),
-    /// In a body that is no JSON: in that line, from 1; gray's number where only gray has it.
+    /// A line of a body that is not JSON, from 1: the baseline's number, or gray's when only gray
+    /// has the line.
     Line(usize),
-    /// In a body that is no text: from that byte on, from 1.
+    /// The first differing byte, from 1, of a body that is not text.
     Byte(usize),
 }
 
@@ -102,14 +104,14 @@ impl Serialize for Place {
     }
 }
 
-/// One difference; the side that lacks it tells nothing.
+/// One difference; `None` on the side that lacks the value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Where.
+    /// Where the responses differ.
     pub at: Place,
-    /// What the baseline has, shortened; JSON is written as JSON.
+    /// Value of the baseline, shortened; JSON values in JSON notation.
     pub base: Option<Clean>,
-    /// What gray has.
+    /// Value of gray, in the same form.
     pub gray: Option<Clean>,
 }
 
@@ -132,26 +134,26 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What came of comparing.
+/// Result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Where they differ: status, headers, body, in this order; from the baseline to gray.
+    /// Differences in the order status, headers, body.
     pub differences: Vec<Difference>,
-    /// So many more there are.
+    /// Number of further differences that were not kept.
     pub left_out: usize,
-    /// One of the bodies was not read to its end: what follows is unknown.
+    /// Whether one of the bodies was not read to its end, so that the rest was not compared.
     pub partial: bool,
-    /// How long either took.
+    /// Latency of each side.
     pub latency: Sides<Duration>,
 }
 
 impl Comparison {
-    /// Nothing differs, as far as it was read.
+    /// Whether nothing differs in what was read.
     pub fn is_equal(&self) -> bool {
         self.differences.is_empty()
     }
 
-    /// All differences, those left out too.
+    /// Number of all differences, including those not kept.
     pub fn count(&self) -> usize {
         self.differences.len() + self.left_out
     }
@@ -166,7 +168,7 @@ impl Comparison {
     }
 }
 
-/// Compares two answers but for what is to be ignored.
+/// Compares two responses, except for what is ignored.
 pub fn compare(base: &Answer, gray: &Answer, ignored: &Ignored) -> Comparison {
     let mut found = Comparison {
         partial: base.cut || gray.cut,

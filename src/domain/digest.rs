@@ -1,9 +1,9 @@
-//! What tells one JSON value from another, whatever the order of its keys.
+//! Digests of JSON values, independent of the order of keys.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The digest of JSON in one spelling: keys sorted, no spaces; 64 hex digits of SHA-256.
+/// SHA-256 of the canonical JSON (keys sorted, no spaces) as 64 hex digits.
 pub fn sha256(value: &Value) -> String {
     let mut sorted = value.clone();
     sorted.sort_all_objects();

@@ -1,14 +1,15 @@
-//! What an edit of an App takes from its approvals. To do so is a right of its own ([`super::rights::Right::Weaken`]): an
-//! operator may change everything else. The admission policy that `install` brings says the same in CEL.
+//! Detects edits of an App that weaken its approvals. They need a separate right
+//! ([`super::rights::Right::Weaken`]); an operator may change everything else. The admission policy
+//! that `install` creates checks the same in CEL.
 //!
-//! An approval is weaker when it is gone, when more people are enough for it than before, or when a deploy that stood
-//! behind it has a way around it.
+//! An approval is weakened if it is removed, if more people may give it or fewer must, or if a
+//! deploy that needed it can run without it.
 
 use std::collections::BTreeSet;
 
 use crate::api::{ApprovalMode, ApprovalTask, Stage, Task, Workflow};
 
-/// What `after` takes from the approvals of `before`, in words; nothing where all of them are as strong.
+/// Describes how `after` weakens the approvals of `before`. Empty if it does not.
 pub fn weakened(before: &Workflow, after: &Workflow) -> Vec<String> {
     let mut told = vec![];
     for (stage, task, approval) in approvals(before) {
@@ -67,7 +68,7 @@ fn approvals(workflow: &Workflow) -> impl Iterator<Item = (&Stage, &Task, &Appro
     tasks.filter_map(|(s, t)| Some((s, t, t.approval.as_ref()?)))
 }
 
-/// The environments that a stage deploys to before a task.
+/// Environments that a stage deploys to before a task.
 fn deploys_before<'a>(stage: &'a Stage, task: &str) -> impl Iterator<Item = &'a str> {
     let at = stage.tasks.iter().position(|t| t.name == task).unwrap_or(0);
     stage.tasks[..at]
@@ -84,7 +85,7 @@ fn position(stage: &Stage, environment: &str) -> Option<usize> {
     })
 }
 
-/// An approval stands before some deploy to it.
+/// Whether an approval comes before the last deploy to the environment.
 fn is_guarded(stage: &Stage, environment: &str) -> bool {
     let first = stage.tasks.iter().position(|t| t.approval.is_some());
     let last = stage.tasks.iter().rposition(|t| {
@@ -98,7 +99,7 @@ fn is_guarded(stage: &Stage, environment: &str) -> bool {
 fn weaker(before: &ApprovalTask, after: &ApprovalTask) -> Vec<&'static str> {
     let set = |task: &ApprovalTask| task.approvers.iter().cloned().collect::<BTreeSet<_>>();
     let count = |task: &ApprovalTask| task.count.unwrap_or(1);
-    // Another list is other people; and fewer of them are fewer for `all`.
+    // Any other list allows other people. For `all`, a shorter list requires fewer of them.
     let others = !before.approvers.is_empty() && set(before) != set(after);
     let mode = match (before.mode, after.mode) {
         (ApprovalMode::Any, _) | (ApprovalMode::All, ApprovalMode::All) => false,

@@ -1,5 +1,5 @@
-//! A hop: one request from a caller to one pod of an app, as a gateway reports it. The wire form is one
-//! JSON line in the lane gateway's log.
+//! A hop: one request from a caller to one pod of an app, as a gateway reports it. The wire form is
+//! one JSON line in the lane gateway's log.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,69 +7,72 @@ use serde::{Deserialize, Serialize};
 use super::span::Source;
 use crate::api::Served;
 
-/// One request answered (or not) by one pod.
+/// One request, answered by one pod or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hop {
-    /// When the request came in.
+    /// When the request arrived.
     pub time: Timestamp,
     /// W3C trace id, 32 hex digits.
     pub trace: String,
-    /// Span id that the pod was given, 16 hex digits.
+    /// Span id that the pod received, 16 hex digits.
     pub span: String,
-    /// Span id that the caller sent; the caller's own hop when services pass `traceparent` on.
+    /// Span id that the caller sent; it is the caller's own hop when services propagate
+    /// `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// Namespace of the Service asked.
+    /// Namespace of the called Service.
     pub namespace: String,
-    /// The lane group whose entry or app this is.
+    /// Lane group of the entry or app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Came in at a Gateway rather than from a service.
+    /// Whether the request came in at a Gateway rather than from a service.
     #[serde(default)]
     pub entry: bool,
-    /// Lane tag that came in (at an entry: after colouring).
+    /// Lane tag of the incoming request (at an entry: after colouring).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Nobody told whether there was a tag: then `tag` means nothing.
+    /// Whether no source reported if there was a tag; then `tag` has no meaning.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tag_unknown: bool,
-    /// Where it was read; none is graylane's own gateway, which tells everything.
+    /// Where the hop was read from; `None` is graylane's own gateway, which reports everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// The app asked, by its pods' label, else the Service's name.
+    /// App that was called: the label of its pods, or else the name of the Service.
     pub app: String,
-    /// The Service asked.
+    /// Name of the called Service.
     pub service: String,
-    /// The pod that answered; none when no backend could be reached.
+    /// Pod that answered; `None` when no backend was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// Its address.
+    /// IP address of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The lane tag of the pod itself; none is baseline.
+    /// Lane tag of the pod; `None` for the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_tag: Option<String>,
-    /// Method.
+    /// HTTP method.
     pub method: String,
-    /// Path and query, as asked by the caller.
+    /// Path and query as the caller sent them.
     pub path: String,
     /// HTTP status.
     pub status: u16,
-    /// Microseconds from the request's head to the response's end.
+    /// Microseconds from the head of the request to the end of the response.
     pub micros: u64,
-    /// What went wrong, in words.
+    /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// It was told before, with less; what is told now counts, and the request counts once.
+    /// Whether it replaces an earlier report of the same hop that knew less. The request counts
+    /// once.
     #[serde(skip)]
     pub amends: bool,
 }
 
-/// Bytes of one text of a hop: what comes in a request may be long, and thousands of hops are kept.
+/// Maximum length of a text in bytes: requests can contain long texts, and thousands of hops are
+/// kept.
 const MOST_TEXT: usize = 1024;
 
-/// A text of a request as a hop tells it: at most 1 KiB, `…` at the end when it was cut.
+/// Cuts a text of a request to at most 1 KiB, with `…` at the end if it was cut.
 pub fn bounded(text: &str) -> String {
     if text.len() <= MOST_TEXT {
         return text.to_owned();
@@ -82,12 +85,13 @@ pub fn bounded(text: &str) -> String {
 }
 
 impl Hop {
-    /// Answered with a status of 500 or more, or not at all. A status that nobody told is no failure by itself.
+    /// Whether the status was 500 or more, or there was no answer. An unreported status alone is
+    /// not a failure.
     pub const fn has_failed(&self) -> bool {
         self.status >= 500 || self.status == 0 && (self.pod.is_none() || self.error.is_some())
     }
 
-    /// Whether another tells nothing else of this hop.
+    /// Whether another report of this hop says the same.
     pub fn tells_the_same(&self, other: &Self) -> bool {
         *self
             == Self {
@@ -96,7 +100,7 @@ impl Hop {
             }
     }
 
-    /// Which side answered; none when nobody did.
+    /// Side that answered; `None` when no pod did.
     pub fn served(&self) -> Option<Served> {
         self.pod.as_ref().map(|_| {
             if self.pod_tag.is_some() {

@@ -1,4 +1,4 @@
-//! Which logs tell the hops of the lane groups, and in which pods they are: from what the world knows.
+//! Finds the logs that report the hops of the lane groups, and the pods that write them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,26 +8,26 @@ use super::{
 };
 use crate::api::{AccessLog, HopSource, LaneGroup, LaneMode, LogFormat, gateway_api::LANE_GATEWAY};
 
-/// Logs of some pods that hold hops.
+/// Source of hops: the logs of some pods, or a trace store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HopLog {
-    /// Of graylane's own gateway, in pocket.
+    /// Log of graylane's own gateway, in the embedded cluster (pocket).
     LaneGateway,
-    /// Of engines, which follow gateways and write what these tell.
+    /// Logs of engines, which follow gateways and write the spans that these report.
     Spans {
-        /// Their namespace.
+        /// Namespace of the engine's pods.
         namespace: String,
-        /// Their labels.
+        /// Labels of the engine's pods.
         labels: BTreeMap<String, String>,
     },
-    /// Access logs of a gateway.
+    /// Access log of a gateway.
     Access(Box<GatewayLog>),
-    /// No log: a store of traces, asked again and again.
+    /// Trace store, which has no log and is polled.
     Store(Box<StoreOf>),
 }
 
 impl HopLog {
-    /// What it is called: `accessLog traefik of gw`.
+    /// Name for messages: `accessLog traefik of gw`.
     pub fn word(&self) -> String {
         match self {
             Self::LaneGateway => "graylane's own gateway".into(),
@@ -38,17 +38,17 @@ impl HopLog {
     }
 }
 
-/// A store of traces that a lane group names.
+/// Trace store that a lane group names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoreOf {
-    /// The lane group.
+    /// Name of the lane group.
     pub group: String,
-    /// Its source.
+    /// Hop source of the lane group that names the store.
     pub source: HopSource,
 }
 
 impl StoreOf {
-    /// `tempo`, as the lane group writes it.
+    /// Kind of the store as written in the lane group: `tempo`.
     pub fn word(&self) -> &'static str {
         let source = &self.source;
         let named = [
@@ -63,14 +63,14 @@ impl StoreOf {
     }
 }
 
-/// The access log of the pods of one Gateway.
+/// Access log of the pods of one Gateway.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GatewayLog {
-    /// The lane groups' namespace, and so the Gateway's.
+    /// Namespace of the lane groups and so of the Gateway.
     pub home: String,
-    /// The Gateway.
+    /// Name of the Gateway.
     pub gateway: String,
-    /// Its form.
+    /// Format and place of the log.
     pub log: AccessLog,
 }
 
@@ -83,7 +83,7 @@ impl GatewayLog {
         }
     }
 
-    /// `accessLog traefik of gw`, for the lane group's status.
+    /// Name for the lane group's status: `accessLog traefik of gw`.
     pub fn word(&self) -> String {
         format!(
             "accessLog {} of {}",
@@ -92,7 +92,7 @@ impl GatewayLog {
         )
     }
 
-    /// Where its pods may be, the likeliest first: namespaces (none: all) and labels.
+    /// Where its pods may be, the most likely place first: namespace (`None` for all) and labels.
     pub fn places(&self) -> Vec<(Option<String>, BTreeMap<String, String>)> {
         let log = &self.log;
         let labels = |pairs: &[(&str, &str)]| {
@@ -105,8 +105,9 @@ impl GatewayLog {
             let namespace = log.namespace.as_ref().unwrap_or(&self.home);
             return vec![(Some(namespace.clone()), log.match_labels.clone())];
         }
-        // Gateways that are made for each Gateway say whose they are (Gateway API, GEP-1762); Envoy Gateway in words of
-        // its own, in its controller's namespace. Traefik and Higress serve all Gateways with the pods of their chart.
+        // Gateways that are deployed per Gateway resource carry its name in a label (Gateway API,
+        // GEP-1762); Envoy Gateway uses labels of its own, in its controller's namespace. Traefik
+        // and Higress serve all Gateways with the pods of their chart.
         let made = labels(&[("gateway.networking.k8s.io/gateway-name", &self.gateway)]);
         let owned = labels(&[
             ("gateway.envoyproxy.io/owning-gateway-name", &self.gateway),
@@ -129,7 +130,7 @@ impl GatewayLog {
     }
 }
 
-/// As it is written in a lane group.
+/// Name of the format as written in a lane group.
 pub const fn format_word(format: LogFormat) -> &'static str {
     match format {
         LogFormat::Traefik => "traefik",
@@ -139,7 +140,7 @@ pub const fn format_word(format: LogFormat) -> &'static str {
     }
 }
 
-/// What a gateway's controller writes unless the lane group says otherwise; none where nobody knows.
+/// Format that a gateway's controller writes by default; `None` when it is unknown.
 pub fn usual_format(controller: &str) -> Option<LogFormat> {
     Some(match controller {
         "traefik.io/gateway-controller" => LogFormat::Traefik,
@@ -151,7 +152,8 @@ pub fn usual_format(controller: &str) -> Option<LogFormat> {
     })
 }
 
-/// The access logs of a group's Gateways: as it says itself, else what fits its Gateway's class.
+/// Access logs of a group's Gateways: as configured in the group, or else by the class of its
+/// Gateway.
 pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
     let said: Vec<AccessLog> = group
         .spec
@@ -179,8 +181,8 @@ pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
     said.iter().chain(&usual).flat_map(of).collect()
 }
 
-/// The logs that a cockpit follows. What an engine follows already it takes from the engine, unless that log is among
-/// `silent`: nobody writes it now.
+/// Logs that a cockpit follows. For gateways that an engine follows, it reads the engine's log
+/// instead, unless that log is in `silent`, which means that no engine writes it now.
 pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog> {
     let mut logs = BTreeSet::new();
     for (name, group) in world.groups.iter() {
@@ -199,7 +201,7 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
         let controller = status
             .and_then(|s| s.gateway.as_ref())
             .and_then(|g| g.controller.as_deref());
-        // While nobody has told yet, it may be.
+        // While the controller is unknown, it may be graylane's own.
         if controller.is_none_or(|c| c == LANE_GATEWAY) {
             logs.insert(HopLog::LaneGateway);
         }
@@ -221,7 +223,7 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
     logs
 }
 
-/// The logs that an engine which writes spans follows.
+/// Logs that an engine follows if it writes spans.
 pub fn for_engine(namespace: &str, groups: &LaneGroups) -> BTreeSet<HopLog> {
     groups
         .values()

@@ -1,9 +1,11 @@
-//! What each gateway has to be told so that its access log tells hops: the very lines, as `docs/hops.md` and
-//! `graylane doctor --trace` print them. Tested with the gateways themselves in `tests/stories/hops.rs`.
+//! Settings that each gateway needs so that its access log reports hops: the exact lines that
+//! `docs/hops.md` and `graylane doctor --trace` print. They are tested with the real gateways in
+//! `tests/stories/hops.rs`.
 
 use crate::api::LogFormat;
 
-/// Envoy's fields and command operators (Envoy docs, "Access logging"); `{header}` is the tag's header.
+/// Envoy's fields and command operators (Envoy docs, "Access logging"); `{header}` is the tag
+/// header.
 pub const ENVOY_FIELDS: [(&str, &str); 13] = [
     ("start_time", "%START_TIME%"),
     ("duration", "%DURATION%"),
@@ -20,8 +22,8 @@ pub const ENVOY_FIELDS: [(&str, &str); 13] = [
     ("route_name", "%ROUTE_NAME%"),
 ];
 
-/// nginx's fields and variables (`ngx_http_core_module`, `ngx_http_upstream_module`); `{variable}` is the tag's header as
-/// a variable.
+/// nginx's fields and variables (`ngx_http_core_module`, `ngx_http_upstream_module`); `{variable}`
+/// is the tag header as a variable.
 pub const NGINX_FIELDS: [(&str, &str); 10] = [
     ("msec", "$msec"),
     ("request_time", "$request_time"),
@@ -35,8 +37,8 @@ pub const NGINX_FIELDS: [(&str, &str); 10] = [
     ("request_uri", "$request_uri"),
 ];
 
-/// Traefik's arguments (Traefik docs, "Access Logs", "Tracing"). With tracing on the log has trace ids; with a sample rate
-/// of 0 no trace is sent anywhere.
+/// Traefik's arguments (Traefik docs, "Access Logs", "Tracing"). Tracing adds trace ids to the log;
+/// a sample rate of 0 exports no trace.
 pub const TRAEFIK_ARGS: [&str; 5] = [
     "--accesslog.format=json",
     "--accesslog.fields.headers.names.{header}=keep",
@@ -45,16 +47,17 @@ pub const TRAEFIK_ARGS: [&str; 5] = [
     "--tracing.samplerate=0.0",
 ];
 
-/// What is to be changed, and the lines.
+/// Where to change something, and the lines to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where they go, in words.
+    /// Where the lines go, for people.
     pub place: &'static str,
-    /// As they are to be written.
+    /// Lines to write.
     pub lines: String,
 }
 
-/// For a gateway, by its class's controller (none: nobody knows it) and the form of its log.
+/// Settings for a gateway, by the controller of its class (`None` if unknown) and the format of its
+/// log.
 pub fn settings(controller: Option<&str>, format: LogFormat, header: &str) -> Settings {
     let filled = |text: &str| text.replace("{header}", &header.to_lowercase());
     let fields = |indent: &str, between: &str| {

@@ -1,24 +1,26 @@
-//! What a person can wish. The cockpit's keys and the command line make these, `cluster::perform` carries
-//! them out; each names what was seen, so that a stale wish is refused.
+//! What a person can ask the program to do. The cockpit and the command line create intents, and
+//! `cluster::perform` carries them out. Each records what the person saw, so that an outdated
+//! intent is refused.
 
 use std::collections::BTreeMap;
 
 use super::{apps::Setting, wishes::as_wished};
 use crate::api::{Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release};
 
-/// The resourceVersion (or uid) of what the person was looking at.
+/// Version of the object that the person saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// `metadata.uid`.
     pub uid: String,
-    /// `metadata.resourceVersion`; none: whatever it is now.
+    /// `metadata.resourceVersion`. `None` accepts any version.
     pub version: Option<String>,
-    /// [`meaning`] of a Release, whose status is written too often for its version to tell anything; none: whatever.
+    /// [`meaning`] of a Release, whose status changes too often to compare resource versions.
+    /// `None` accepts any state.
     pub meaning: Option<String>,
 }
 
-/// What a wish about a Release depends on: where it stands once the engine has followed what is wanted of it, and what
-/// that is; not every write.
+/// Fingerprint of the state that an intent about a Release depends on: the expected status and what
+/// people have asked for. Not every write changes it.
 pub fn meaning(release: &Release) -> String {
     let status = as_wished(release);
     let tasks: Vec<_> = status
@@ -33,137 +35,138 @@ pub fn meaning(release: &Release) -> String {
     format!("{:?} {:?} {tasks:?} {control:?}", status.phase, status.task)
 }
 
-/// A wish.
+/// What a person asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
-    /// Start one run of one stage of each App; several share a window.
+    /// Start one run of a stage for each App. Several Apps share a window.
     StartRelease {
-        /// The Apps.
+        /// Names of the Apps.
         apps: Vec<String>,
-        /// The stage, of each.
+        /// Stage to run for each App.
         stage: String,
         /// Existing images by App and image name.
         images: BTreeMap<String, BTreeMap<String, String>>,
-        /// Why.
+        /// Reason.
         comment: Option<String>,
-        /// The window; none lets several Apps share a new one.
+        /// Window. `None` creates a new one for several Apps.
         window: Option<String>,
     },
-    /// Something about one release.
+    /// Do something with one release.
     Release {
-        /// Its name.
+        /// Name of the release.
         name: String,
-        /// What was looked at; none skips the check (command line).
+        /// What the person saw. `None` skips the check (command line).
         seen: Option<Seen>,
         /// What to do.
         wish: ReleaseWish,
-        /// Why.
+        /// Reason.
         comment: Option<String>,
     },
-    /// Make Apps from a template.
+    /// Create Apps from a template.
     CreateApps {
-        /// The AppTemplate.
+        /// Name of the AppTemplate.
         template: String,
-        /// What was looked at.
+        /// What the person saw.
         seen: Option<Seen>,
-        /// The new Apps.
+        /// Names of the new Apps.
         names: Vec<String>,
-        /// Values of their environments.
+        /// Values for their environments.
         settings: Vec<Setting>,
     },
-    /// Hold every running release.
+    /// Pause every running release.
     StopTheLine,
     /// Create or replace a lane.
     SetLane {
-        /// Its name.
+        /// Name of the lane.
         name: String,
-        /// What was looked at; none creates.
+        /// What the person saw. `None` creates the lane.
         seen: Option<Seen>,
-        /// The whole new spec.
+        /// New spec.
         spec: LaneSpec,
     },
     /// Enable or disable a lane.
     EnableLane {
-        /// Its name.
+        /// Name of the lane.
         name: String,
-        /// What was looked at.
+        /// What the person saw.
         seen: Option<Seen>,
-        /// On or off.
+        /// Whether to enable it.
         enabled: bool,
     },
     /// Delete a lane.
     DeleteLane {
-        /// Its name.
+        /// Name of the lane.
         name: String,
-        /// What was looked at.
+        /// What the person saw.
         seen: Option<Seen>,
     },
-    /// Take down what an App has in an environment: a Release with only that clean-up.
+    /// Tear down an App's environment: a Release with only a clean-up.
     Teardown {
-        /// The App.
+        /// Name of the App.
         app: String,
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// Why.
+        /// Reason.
         comment: Option<String>,
     },
     /// Lock or unlock an environment.
     Lock {
-        /// The App.
+        /// Name of the App.
         app: String,
-        /// The environment.
+        /// Name of the environment.
         environment: String,
-        /// What was looked at (the App).
+        /// What the person saw of the App.
         seen: Option<Seen>,
-        /// None unlocks.
+        /// New lock. `None` unlocks.
         lock: Option<EnvironmentLock>,
     },
-    /// Send requests at a group's entry and see their chains.
+    /// Send requests to a group's entry and report their chains.
     Probe {
-        /// The lane group.
+        /// Name of the lane group.
         group: String,
-        /// What to send and expect.
+        /// Request to send and its expected result.
         probe: ProbeSpec,
     },
 }
 
-/// What can be wished of a release.
+/// What a person can ask of a release.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReleaseWish {
-    /// Yes or no to an approval task.
+    /// Decide on an approval task.
     Decide {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Its attempt.
+        /// Attempt of the task.
         attempt: u32,
-        /// Yes or no.
+        /// Whether it is approved.
         decision: Decision,
-        /// Digest of what was shown ([`super::workflow::Proposal`]); none: of what would be applied now.
+        /// Digest of what was shown ([`super::workflow::Proposal`]). `None` means what would be
+        /// applied now.
         digest: Option<String>,
     },
-    /// Let a proceed task, or a deploy's batch, through.
+    /// Let a proceed task or a batch of a deploy through.
     Allow {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// The batch up to which it may go; 1 for a proceed task.
+        /// Last batch that may start; 1 for a proceed task.
         batch: u32,
     },
-    /// Hold.
+    /// Pause the release.
     Pause,
-    /// Go on.
+    /// Resume the release.
     Resume,
-    /// Roll back and end.
+    /// Roll back and end the release.
     Abort,
-    /// Try a failed task again.
+    /// Retry a failed task.
     Retry {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Take fields that another manager has.
+        /// Take over fields from other field managers.
         force: bool,
     },
-    /// Go past a failed or waiting task.
+    /// Skip a failed or waiting task.
     Skip {
-        /// The task.
+        /// Name of the task.
         task: String,
     },
 }

@@ -1,8 +1,10 @@
-//! Spans to hops: what several parties tell of one request to a pod becomes one hop, with the pod that the world knows.
+//! Joins spans to hops: what several parties report about one request to a pod becomes one hop,
+//! with the pod as the world knows it.
 //!
-//! Evidence of a hop is a span that names a pod of ours as the callee: a caller's or gateway's by the pod's address, the
-//! pod's own by who tells it. The other spans only tie these. Along the parents of a span, the next evidence of the same
-//! pod tells of the same hop, and the next of another pod of the hop that called it. Where no parent ties them, as in
+//! A span is evidence of a hop if it names a known pod as the callee: a client's or gateway's span
+//! by the pod's address, the pod's own span by its emitter. Other spans only connect these. Along
+//! the parents of a span, the next evidence of the same pod belongs to the same hop, and the next
+//! evidence of another pod belongs to the hop that called it. Where no parents connect them, as in
 //! access logs, the caller's address and the time do.
 
 mod of_trace;
@@ -23,40 +25,42 @@ use super::{
 };
 use of_trace::hops_of;
 
-/// Access logs are told at the end of a request, the callee's before its caller's: a trace that was quiet for so long is
-/// whole as far as they go.
+/// Access logs are written at the end of a request, the callee's before its caller's. A trace of
+/// log lines is considered complete after this time without a new line.
 const QUIET_LOG: SignedDuration = SignedDuration::from_millis(150);
-/// Spans come in batches, up to 5 seconds late (OpenTelemetry's SDKs, Envoy, ingress-nginx).
+/// Spans are exported in batches, up to 5 seconds late (OpenTelemetry's SDKs, Envoy,
+/// ingress-nginx).
 const QUIET_SPANS: SignedDuration = SignedDuration::from_secs(6);
-/// A trace is remembered for so long after its last span.
+/// How long a trace is remembered after its last span.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
-/// Spans that are held, of all traces.
+/// Maximum number of spans of all traces.
 const MOST_SPANS: usize = 20_000;
-/// Spans of one trace; a client that uses one trace id for everything must not fill the memory.
+/// Maximum number of spans per trace: a client that uses one trace id for everything must not fill
+/// the memory.
 const MOST_OF_TRACE: usize = 512;
-/// Parties that are known to tell the tag.
+/// Maximum number of emitters that are known to report the tag.
 const MOST_TELLERS: usize = 1024;
 
-/// What a span is joined with.
+/// What spans are joined with.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
-    /// The pods of Apps.
+    /// Pods of Apps.
     pub pods: &'a PodIndex,
-    /// The lane groups.
+    /// Lane groups by name.
     pub groups: &'a LaneGroups,
 }
 
-/// Takes spans as they come and makes hops of those whose trace has become quiet.
+/// Collects spans and builds the hops of traces that have become quiet.
 #[derive(Debug, Default)]
 pub struct Joiner {
     traces: HashMap<String, Trace>,
-    /// Traces in the order in which they came.
+    /// Trace ids in order of arrival.
     order: VecDeque<String>,
-    /// By when a trace is quiet; the oldest first.
+    /// When each trace becomes quiet, the earliest first.
     due: BTreeSet<(Timestamp, String)>,
     held: usize,
     dropped: u64,
-    /// Parties that have told a tag: of these a span without one has none.
+    /// Emitters that have reported a tag: a span of theirs without one has no tag.
     tellers: Tellers,
 }
 
@@ -65,14 +69,14 @@ struct Trace {
     spans: Vec<Span>,
     last: Timestamp,
     due: Option<Timestamp>,
-    /// The hop that each span was told in, as it was told last.
+    /// Hop in which each span was last reported.
     told: BTreeMap<SpanKey, Arc<Hop>>,
 }
 
-/// Sources and services that have told a tag in their spans of that side.
+/// Sources and services that have reported a tag in their spans of that side.
 type Tellers = BTreeSet<(Source, Side, String)>;
 
-/// What a span is known by: in Zipkin's traces a call has one id on both sides.
+/// Key of a span; in Zipkin's traces, both sides of a call share one id.
 pub(super) type SpanKey = (Side, String);
 
 fn key_of(span: &Span) -> SpanKey {
@@ -80,11 +84,11 @@ fn key_of(span: &Span) -> SpanKey {
 }
 
 impl Joiner {
-    /// Takes one span, which came at that time.
+    /// Adds a span that arrived at time `now`.
     pub fn take(&mut self, mut span: Span, now: Timestamp) {
         self.note_teller(&span);
         if span.trace.is_empty() {
-            // Nothing ties it: it is a trace of its own.
+            // Nothing connects it to other spans, so it is a trace of its own.
             span.trace.clone_from(&span.span);
         }
         let id = span.trace.clone();
@@ -135,18 +139,18 @@ impl Joiner {
         }
     }
 
-    /// When a trace becomes quiet.
+    /// When the next trace becomes quiet.
     pub fn due(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Spans that were dropped because there were too many.
+    /// Number of spans that were dropped because there were too many.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The hops of the traces that are quiet now, callers before callees. A hop comes once, and again as an amendment
-    /// where spans that came later tell more of it, such as who called it.
+    /// Builds the hops of the traces that are quiet now, callers before callees. A hop is returned
+    /// once, and again as an amendment if later spans tell more about it, such as its caller.
     pub fn settle(&mut self, now: Timestamp, known: Known<'_>) -> Vec<Arc<Hop>> {
         let mut hops = vec![];
         while let Some((due, id)) = self.due.first().cloned().filter(|(due, _)| *due <= now) {
@@ -181,7 +185,7 @@ impl Joiner {
         hops
     }
 
-    /// False when there is none.
+    /// Forgets the oldest trace; false if there is none.
     fn forget_oldest(&mut self) -> bool {
         let Some(id) = self.order.pop_front() else {
             return false;
@@ -197,7 +201,8 @@ impl Joiner {
     }
 }
 
-/// The tag of a span, as far as it is known: a party that has told one tells every one.
+/// Tag of a span, as far as it is known. An emitter that has reported a tag reports every tag, so a
+/// missing one means that there was none.
 fn tag_of(span: &Span, tellers: &Tellers) -> Tag {
     match &span.tag {
         Tag::Unknown if tellers.contains(&(span.source, span.side, span.by.service.clone())) => {

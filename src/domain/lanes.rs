@@ -1,8 +1,10 @@
-//! Which lane takes a request: a group's Lanes compiled to a fast decision, with its reasons.
+//! Decides which lane takes a request: a group's lanes are compiled for fast decisions that can be
+//! explained.
 //!
-//! The first enabled lane, by priority and then name, whose path, conditions and share hold takes the
-//! request. A condition that cannot be used (a bad regex, a missing value) is a `Problem` and holds never.
-//! The property tests hold it against the plainest reading of the same rule.
+//! The first enabled lane, by priority and then by name, whose path, conditions and share hold
+//! takes the request. A condition that cannot be used (an invalid regex, a missing value) is a
+//! `Problem` and never holds. Property tests compare the decisions with a plain reference
+//! implementation of this rule.
 
 mod check;
 mod colour;
@@ -35,25 +37,25 @@ pub use others::{others, taken_before};
 pub use request::request_of;
 pub use sides::{BothSides, NoSides, both_sides};
 
-/// How bad a problem is.
+/// Severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Works, but perhaps not as meant.
+    /// It works, but perhaps not as intended.
     Warning,
-    /// Must not be saved.
+    /// The lane must not be saved.
     Error,
 }
 
 /// Something wrong with a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// How bad.
+    /// Severity of the problem.
     pub severity: Severity,
-    /// The lane's name.
+    /// Name of the lane.
     pub lane: String,
-    /// Where: `match.all[0]`.
+    /// Place in the lane, such as `match.all[0]`.
     pub place: String,
-    /// In words, without lane and place.
+    /// Description without lane and place.
     pub text: String,
 }
 
@@ -63,12 +65,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// `xxh3` in ten-thousandths: stable across versions, machines and restarts, so that a key stays in its lane.
+/// `xxh3` hash in ten-thousandths: stable across versions, machines and restarts, so that a key
+/// stays in its lane.
 pub fn basis_points(text: &str) -> u32 {
     (xxhash_rust::xxh3::xxh3_64(text.as_bytes()) % 10_000) as u32
 }
 
-/// A share or percentage as basis points; none unless it is a number from 0 to 100.
+/// Converts a share or percentage to basis points; `None` unless it is a number from 0 to 100.
 pub(crate) fn to_basis_points(percent: f64) -> Option<u32> {
     (0.0..=100.0)
         .contains(&percent)

@@ -1,4 +1,4 @@
-//! Numbers in text, as Go's `strconv` reads them: templates and YAML share its rules.
+//! Parses numbers as Go's `strconv` does. Templates and YAML share these rules.
 
 /// `strconv.ParseInt` with base 0.
 pub(super) fn parse_signed(text: &str) -> Option<i64> {
@@ -11,7 +11,8 @@ pub(super) fn parse_signed(text: &str) -> Option<i64> {
     i64::try_from(if negative { -value } else { value }).ok()
 }
 
-/// `strconv.ParseUint` with base 0: `0x`, `0o`, `0b`, a leading 0 for octal, and underscores between digits.
+/// `strconv.ParseUint` with base 0: `0x`, `0o`, `0b`, a leading 0 for octal, and underscores
+/// between digits.
 pub(super) fn parse_unsigned(text: &str) -> Option<u64> {
     let (base, digits) = match text.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &text[2..]),
@@ -27,7 +28,7 @@ pub(super) fn parse_unsigned(text: &str) -> Option<u64> {
     u64::from_str_radix(&plain, base).ok()
 }
 
-/// Underscores stand between digits, or between the prefix and a digit.
+/// Whether every underscore is between digits, or between the prefix and a digit.
 fn underscores_stand_well(text: &str) -> bool {
     if !text.contains('_') {
         return true;
@@ -51,7 +52,7 @@ fn underscores_stand_well(text: &str) -> bool {
     before != '_'
 }
 
-/// `strconv.ParseFloat`, without its words for infinity.
+/// `strconv.ParseFloat`, without infinity and NaN.
 pub(super) fn parse_float(text: &str) -> Option<f64> {
     let (sign, body) = match text.as_bytes().first()? {
         b'-' => (-1.0, &text[1..]),
@@ -70,7 +71,8 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
     value.is_finite().then_some(sign * value)
 }
 
-/// `1.8p4`: exact as far as its digits fit into 64 bits.
+/// Parses a hexadecimal float without its prefix, such as `1.8p4`. `None` when its digits do not
+/// fit into 64 bits.
 fn hex_float(text: &str) -> Option<f64> {
     let (mantissa, exponent) = text.split_once(['p', 'P'])?;
     let exponent: i32 = exponent.parse().ok()?;
@@ -82,6 +84,6 @@ fn hex_float(text: &str) -> Option<f64> {
     let bits = u64::from_str_radix(&digits, 16).ok()?;
     let places = i32::try_from(fraction.len()).ok()?;
     let exponent = exponent.checked_sub(4 * places)?.clamp(-2000, 2000);
-    // In two steps: one alone could leave the range although the product is in it.
+    // In two steps: a single power could overflow although the product does not.
     Some(bits as f64 * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2))
 }

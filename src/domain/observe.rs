@@ -1,7 +1,8 @@
-//! Deployments as a rollout sees them: which pods are new, which are old, and since when each one serves.
+//! Deployments as a rollout sees them: which pods are new, which are old, and how long each has
+//! been Ready.
 //!
-//! Counted from the pods themselves. While the latch is on, nothing of the new version is ever *available*,
-//! so the Deployment's own status says too little.
+//! Counts come from the pods themselves. While the latch is on, nothing of the new version is ever
+//! *available*, so the Deployment's own status says too little.
 
 pub mod cause;
 mod ready;
@@ -28,70 +29,71 @@ pub use stateful::{MOST, Place, REVISION, StatefulSeen, stateful};
 /// One Deployment with its ReplicaSets and pods.
 #[derive(Clone, Debug, Default)]
 pub struct DeploymentSeen {
-    /// As the API server has it.
+    /// The Deployment as read from the API server.
     pub live: Deployment,
-    /// Of the present template.
+    /// Pods of the current template.
     pub new: Side,
-    /// Of every other one.
+    /// Pods of all other templates.
     pub old: Side,
-    /// The template of those with the most pods.
+    /// Template of the old ReplicaSet with the most pods.
     pub older: Option<Value>,
-    /// ReplicaSets that are its own, with pods or without. A paused Deployment that has none never gets any.
+    /// Number of its own ReplicaSets, with pods or without. A paused Deployment that has none never
+    /// gets any.
     pub sets: usize,
 }
 
-/// The pods of one or several ReplicaSets.
+/// Pods of one or several ReplicaSets.
 #[derive(Clone, Debug, Default)]
 pub struct Side {
-    /// `pod-template-hash`, for the new side.
+    /// `pod-template-hash` (a StatefulSet's revision); only for the new pods.
     pub hash: Option<String>,
     /// Sum of `spec.replicas`: what the Deployment controller asked for.
     pub wanted: u32,
     /// Pods that are neither finished nor terminating.
     pub pods: Vec<PodSeen>,
-    /// Why no more of them can be made, in words.
+    /// Why no more of them can be created.
     pub trouble: Option<Clean>,
 }
 
-/// One pod.
+/// One pod, as far as a rollout needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodSeen {
-    /// Its name.
+    /// Name of the pod.
     pub name: String,
     /// `metadata.uid`
     pub uid: String,
     /// `metadata.resourceVersion`
     pub version: String,
-    /// For how long it is known to be Ready; none: it is not. By the clock of whoever watches it, never by stamps of
-    /// another machine.
+    /// How long it is known to have been Ready; `None` when it is not. Measured by the watcher's
+    /// clock, never by timestamps of another machine.
     pub ready: Option<SignedDuration>,
-    /// Why not, in words.
+    /// Why it is not Ready.
     pub trouble: Option<Clean>,
-    /// Nothing is known of why but that it waits.
+    /// The reason says no more than that it waits.
     pub is_vague: bool,
-    /// A container of it is started again and again, or its image cannot be had.
+    /// A container restarts again and again, or its image cannot be pulled.
     pub crashing: bool,
 }
 
 impl Side {
-    /// Pods that exist.
+    /// Number of pods.
     pub fn active(&self) -> u32 {
         count(self.pods.len())
     }
 
-    /// Pods that have been Ready for `min_ready` seconds.
+    /// Number of pods that have been Ready for `min_ready` seconds.
     pub fn ready(&self, min_ready: u32) -> u32 {
         count(self.pods.iter().filter(|p| p.ready_for(min_ready)).count())
     }
 
-    /// When the next Ready pod will have been so for long enough.
+    /// Time until the next Ready pod will have been Ready for `min_ready` seconds.
     pub fn next_ready(&self, min_ready: u32) -> Option<SignedDuration> {
         let whole = SignedDuration::from_secs(i64::from(min_ready));
         let left = self.pods.iter().filter_map(|p| whole.checked_sub(p.ready?));
         left.filter(SignedDuration::is_positive).min()
     }
 
-    /// The first pod that is not ready, and why.
+    /// First pod that is not Ready, preferably one with a known reason.
     pub fn laggard(&self) -> Option<&PodSeen> {
         let lame = || self.pods.iter().filter(|p| p.ready.is_none());
         lame()
@@ -101,19 +103,19 @@ impl Side {
 }
 
 impl PodSeen {
-    /// Whether it has been Ready for so many seconds.
+    /// Whether it has been Ready for `min_ready` seconds.
     pub fn ready_for(&self, min_ready: u32) -> bool {
         self.ready
             .is_some_and(|lasted| lasted >= SignedDuration::from_secs(i64::from(min_ready)))
     }
 }
 
-/// A controller has acted on the spec as it is now.
+/// Whether a controller has observed the current spec.
 pub(super) fn observed(live: &ObjectMeta, seen: Option<i64>) -> bool {
     live.generation.is_none() || seen >= live.generation
 }
 
-/// `spec.replicas`: what is not there is one, and below 0 nothing is.
+/// `spec.replicas`: 1 when it is missing, 0 when it is negative.
 pub(super) fn replicas(told: Option<i32>) -> u32 {
     told.map_or(1, |n| u32::try_from(n).unwrap_or(0))
 }
@@ -122,8 +124,8 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Puts a Deployment together with what its controller made. `sets` and `pods` may hold others' too; `ready` says for how
-/// long a Ready pod has been so.
+/// Combines a Deployment with what its controller created. `sets` and `pods` may include objects of
+/// other owners; `ready` says how long a Ready pod has been Ready.
 pub fn deployment<'a>(
     live: &Deployment,
     sets: impl IntoIterator<Item = &'a ReplicaSet>,
@@ -140,7 +142,7 @@ pub fn deployment<'a>(
         .filter(|rs| owned_by(&rs.metadata, &live.metadata))
         .collect();
     seen.sets = own.len();
-    // Kubernetes takes the oldest of several equals.
+    // Of several equal ReplicaSets Kubernetes uses the oldest.
     let new = own
         .iter()
         .filter(|rs| template::normal(&template::of_set(rs)) == template::normal(&wanted))
@@ -195,7 +197,7 @@ pub fn deployment<'a>(
     seen
 }
 
-/// Whether it is an App's and its template is from before: the pods that it makes do not say whose they are.
+/// Whether it belongs to an App but its template is older: its pods do not carry the App's labels.
 pub fn from_before(live: &Deployment) -> bool {
     let template = live
         .spec
@@ -204,8 +206,8 @@ pub fn from_before(live: &Deployment) -> bool {
     labelled(&live.metadata) && !template.is_some_and(labelled)
 }
 
-/// Pods of an adopted Deployment that do not say whose they are: their template is from before. Namespaces and names
-/// of those that still run.
+/// Running pods of an adopted Deployment that lack the App's labels because their template is
+/// older, as namespace and name.
 pub fn unlabelled<'a>(
     live: &Deployment,
     sets: impl IntoIterator<Item = &'a ReplicaSet>,
@@ -275,7 +277,7 @@ fn pod_seen(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
     }
 }
 
-/// The kubelet's words for what it tries again and again.
+/// Whether the kubelet reports a failure that it retries again and again.
 fn crashes(pod: &Pod) -> bool {
     const NEVER: [&str; 4] = [
         "ErrImagePull",
@@ -301,10 +303,11 @@ fn crashes(pod: &Pod) -> bool {
     })
 }
 
-/// The manager of a field by `managedFields`, newest first: who wrote it, and when.
+/// Last manager that wrote a field, from `managedFields`, and when.
 pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timestamp>)> {
     let mut entries: Vec<_> = meta.managed_fields.iter().flatten().collect();
-    // Times are whole seconds: of two hands in one second the other one is news, our own is not.
+    // Times are whole seconds: of two writers in the same second, the other one matters, not
+    // graylane.
     let ours = |manager: &Option<String>| manager.as_deref() == Some(crate::api::FIELD_MANAGER);
     entries.sort_by_key(|e| {
         (
@@ -325,7 +328,8 @@ pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timest
     ))
 }
 
-/// Whether something else scales this workload: `spec.replicas` was last set through the scale subresource.
+/// Whether something else scales this workload: `spec.replicas` was last set through the scale
+/// subresource.
 pub fn autoscaled(meta: &ObjectMeta) -> bool {
     meta.managed_fields.iter().flatten().any(|e| {
         let owns = e

@@ -1,8 +1,10 @@
-//! Whose an object is: one environment of one App, and nobody else's.
+//! Ownership of objects: an object belongs to one environment of one App.
 //!
-//! An object says so itself, by labels; what graylane applied before it wrote them is proved by the inventory in the
-//! App's status together with our field manager. What bears no mark is not ours, whatever it is named: it is written
-//! only once somebody has adopted it. All who write (adopt, apply, start, the engine) and all who delete ask here.
+//! Labels on the object name its owner. For objects that graylane applied before it wrote these
+//! labels, the inventory in the App's status together with our field manager is the proof. An
+//! unmarked object is not ours, whatever its name: it is written only after it has been adopted.
+//! Everything that writes objects (adopt, apply, start, the engine) or deletes them checks
+//! ownership here.
 
 mod taken;
 
@@ -16,15 +18,15 @@ pub use taken::Taken;
 /// One environment of one App.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
-    /// The namespace of the App; none: not known.
+    /// Namespace of the App. `None` if not known.
     pub home: Option<String>,
-    /// The App's name.
+    /// Name of the App.
     pub app: String,
-    /// The environment's name.
+    /// Name of the environment.
     pub environment: String,
 }
 
-/// What an object says of whose it is.
+/// What an object's metadata says about its owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// `graylane.dev/app`
@@ -37,29 +39,29 @@ pub struct Marks {
     pub lane_group: Option<String>,
     /// `graylane.dev/component`
     pub component: Option<String>,
-    /// Kind and name of the controller that makes it.
+    /// Kind and name of the controller that owns it.
     pub controller: Option<String>,
-    /// graylane has written some of it.
+    /// Whether graylane manages some of its fields.
     pub by_us: bool,
-    /// Other managers of its fields, newest first, no more than a few.
+    /// Other managers of its fields, newest first, at most three.
     pub managers: Vec<String>,
 }
 
-/// Whose an object is, as one environment sees it.
+/// Owner of an object, from the view of one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// This environment's.
+    /// It belongs to this environment.
     Ours,
-    /// Another environment's.
+    /// It belongs to another environment.
     Theirs(Owner),
-    /// Somebody makes it and would make it again, in words.
+    /// Another controller (as named here) manages it and would create it again.
     Made(String),
-    /// Nobody's that is known: never adopted.
+    /// It has no known owner and was never adopted.
     Nobodys,
 }
 
 impl Owner {
-    /// An environment of an App.
+    /// Owner for an environment of an App.
     pub fn of(app: &App, environment: &str) -> Self {
         Self {
             home: app.metadata.namespace.clone(),
@@ -68,7 +70,7 @@ impl Owner {
         }
     }
 
-    /// `environment prod of app web`, with the App's namespace where it is another than `seen_from`.
+    /// `environment prod of app web`, with the App's namespace if it differs from `seen_from`.
     pub fn words(&self, seen_from: Option<&str>) -> String {
         let clean = |text: &str| Clean::from_untrusted(text).to_string();
         let environment = match self.environment.as_str() {
@@ -83,7 +85,7 @@ impl Owner {
         format!("{environment} of app {}{far}", clean(&self.app))
     }
 
-    /// Another environment of the same App.
+    /// Whether it is another environment of the same App.
     fn may_be_former(&self, me: &Self) -> bool {
         !self.is(me)
             && self.is(&Self {
@@ -92,7 +94,8 @@ impl Owner {
             })
     }
 
-    /// An environment that this App had under another name, and has no longer: what it made is the App's to take over.
+    /// Whether it is an environment that this App no longer has, for example after a rename. The
+    /// App may take over its objects.
     pub fn is_former(&self, me: &Self, app: &App) -> bool {
         self.may_be_former(me) && app.spec.environment(&self.environment).is_none()
     }
@@ -108,7 +111,7 @@ impl Owner {
 }
 
 impl Marks {
-    /// As its metadata has them.
+    /// Reads the marks from an object's metadata.
     pub fn of(meta: &ObjectMeta) -> Self {
         let label = |key: &str| meta.labels.as_ref()?.get(key).cloned();
         let controller = meta
@@ -149,7 +152,7 @@ impl Marks {
         }
     }
 
-    /// Whose it says it is.
+    /// Owner that the labels name.
     pub fn owner(&self) -> Option<Owner> {
         let app = self.app.clone()?;
         Some(Owner {
@@ -159,7 +162,7 @@ impl Marks {
         })
     }
 
-    /// What makes it and would make it again, in words.
+    /// Describes the controller that manages it and would create it again.
     fn maker(&self) -> Option<String> {
         let clean = |text: &String| Clean::from_untrusted(text).to_string();
         let group = self
@@ -175,11 +178,12 @@ impl Marks {
     }
 }
 
-/// Whose an object is. `noted` is whose inventory holds it with that very uid.
+/// Determines the owner of an object. `noted` is the owner whose inventory has the object with the
+/// same UID.
 pub fn whose(marks: &Marks, me: &Owner, noted: Option<&Owner>) -> Whose {
     match marks.owner() {
         Some(owner) if owner.is(me) => return Whose::Ours,
-        // Half a mark is none: somebody took the rest away.
+        // An incomplete mark does not count: somebody removed the rest.
         Some(owner) if !owner.environment.is_empty() || owner.app != me.app => {
             return Whose::Theirs(owner);
         }
@@ -195,7 +199,7 @@ pub fn whose(marks: &Marks, me: &Owner, noted: Option<&Owner>) -> Whose {
     }
 }
 
-/// The environment of these Apps whose inventory holds the very object.
+/// Environment among these Apps whose inventory has this object.
 pub fn noted<'a>(
     apps: impl IntoIterator<Item = &'a App>,
     item: &InventoryItem,
@@ -209,7 +213,7 @@ pub fn noted<'a>(
     })
 }
 
-/// Whether two items name one object: the version of the API it is asked by does not matter.
+/// Whether two items name the same object, in any version of the API.
 pub fn is_same(a: &InventoryItem, b: &InventoryItem) -> bool {
     fn parts(i: &InventoryItem) -> (&str, &str, &str, &str) {
         (group(&i.api_version), &i.kind, &i.namespace, &i.name)
@@ -222,12 +226,12 @@ fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// Why an environment must not write an object, and what to do about it; none when it may.
+/// Explains why an environment must not write an object, and what to do. `None` if it may.
 pub fn refusal(item: &InventoryItem, whose: &Whose, marks: &Marks, me: &Owner) -> Option<String> {
     let what = named(item);
     Some(match whose {
         Whose::Ours => return None,
-        // It may have been renamed: then nobody is left to tear it down.
+        // The App may have renamed the environment; then it can no longer be torn down.
         Whose::Theirs(owner) if owner.may_be_former(me) => format!(
             "{what} belongs to {}, and an object has one owner: name this one otherwise, or tear that environment down \
              first; where the App has it no longer, {}",
@@ -259,7 +263,7 @@ pub fn refusal(item: &InventoryItem, whose: &Whose, marks: &Marks, me: &Owner) -
     })
 }
 
-/// How an object is made this environment's.
+/// The command that adopts an object for this environment.
 fn adopting(item: &InventoryItem, me: &Owner) -> String {
     let line =
         CommandLine::graylane("adopt").arg(format!("{}/{}", item.kind.to_lowercase(), item.name));

@@ -1,5 +1,5 @@
-//! Pods by whatever a span may know one by: IP address, uid, or name. One that has gone is remembered for a minute, since
-//! what it answered is told later.
+//! Index of pods by what a span may know of them: IP address, uid, or name. Deleted pods are
+//! remembered for a minute, because spans about them arrive later.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -10,12 +10,12 @@ use super::{
     world::{Key, Pod},
 };
 
-/// A pod that has gone is known for so long.
+/// How long a deleted pod is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
-/// Pods that have gone and are remembered, at most.
+/// Maximum number of deleted pods that are remembered.
 const MOST_GONE: usize = 4096;
 
-/// Pods of Apps, live and lately gone.
+/// Pods of Apps, current and recently deleted.
 #[derive(Clone, Debug, Default)]
 pub struct PodIndex {
     live: BTreeMap<Key, Pod>,
@@ -25,14 +25,14 @@ pub struct PodIndex {
 }
 
 impl PodIndex {
-    /// Of these pods, nothing gone.
+    /// Creates an index of these pods, without deleted ones.
     pub fn of<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Self {
         let mut index = Self::default();
         pods.into_iter().for_each(|pod| index.insert(pod.clone()));
         index
     }
 
-    /// A pod is there, or is another than it was.
+    /// Adds or replaces a pod.
     fn insert(&mut self, pod: Pod) {
         self.unlink(&pod.key);
         if let Some(address) = &pod.address {
@@ -63,7 +63,7 @@ impl PodIndex {
         Some(old)
     }
 
-    /// Takes the pods as they are now; which of them went is remembered.
+    /// Updates the index to the current pods, and remembers deleted ones.
     pub fn follow(&mut self, pods: &BTreeMap<Key, Pod>, now: Timestamp) {
         let lost: Vec<Key> = self
             .live
@@ -78,7 +78,7 @@ impl PodIndex {
         for (key, pod) in pods {
             match self.live.get(key) {
                 Some(known) if known == pod => continue,
-                // Made again under its name, as those of a StatefulSet are, or at another address.
+                // Created again under its name, as by a StatefulSet, or at another address.
                 Some(known)
                     if known.uid != pod.uid
                         || known.address.is_some() && known.address != pod.address =>
@@ -95,7 +95,7 @@ impl PodIndex {
         }
     }
 
-    /// The pod that had this IP address at that time.
+    /// Pod that had this IP address at that time.
     pub fn at(&self, address: &str, time: Timestamp) -> Option<&Pod> {
         let live = self
             .by_address
@@ -110,7 +110,7 @@ impl PodIndex {
                 .map(|(_, pod)| pod)
                 .filter(|p| p.address.as_deref() == Some(address))
         };
-        // An address is used again: whoever was made after the request did not answer it.
+        // Addresses are reused: a pod that was created after the request did not answer it.
         let was_there = |pod: &&Pod| pod.born.is_none_or(|born| born <= later(time));
         let best = live
             .clone()
@@ -120,7 +120,7 @@ impl PodIndex {
             .or_else(|| live.min_by_key(|pod| pod.terminating))
     }
 
-    /// The pod that tells a span.
+    /// Pod that emitted a span.
     pub fn of_emitter(&self, by: &Emitter, time: Timestamp) -> Option<&Pod> {
         let by_uid = || {
             let uid = by.uid.as_deref()?;
@@ -156,7 +156,7 @@ impl PodIndex {
     }
 }
 
-/// Clocks of nodes differ a little.
+/// Adds some tolerance, because the clocks of nodes differ.
 fn later(time: Timestamp) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(5))
         .unwrap_or(time)

@@ -1,4 +1,5 @@
-//! Which finished Releases go: those that the App's history no longer keeps, and that nothing needs any more.
+//! Selects the finished Releases to delete: those that the App's history no longer keeps and
+//! nothing else needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,26 +7,26 @@ use jiff::Timestamp;
 
 use crate::api::{App, InventoryItem, Release, ReleaseHistory, ReleasePhase, TaskPhase};
 
-/// What is to be known beside the Releases themselves.
+/// What must be known apart from the Releases.
 pub struct Surroundings<'a> {
-    /// The App of that name, if it is there.
+    /// Looks up an App by name.
     pub app_of: &'a dyn Fn(&str) -> Option<&'a App>,
-    /// Whether the workload that a record tells of (with the uid it had) still stands, as far as anybody can say.
+    /// Whether the workload of a record (with its UID) still exists, as far as known.
     pub stands: &'a dyn Fn(&InventoryItem) -> bool,
-    /// Now, by the clock that wrote when they finished.
+    /// Current time, by the clock that also wrote the finish times.
     pub now: Timestamp,
 }
 
-/// Reason a Release goes.
+/// Why a Release is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// So many newer ones of its stage are kept.
+    /// This many newer Releases of its stage are kept.
     Limit(u32),
-    /// It finished longer ago than so many seconds.
+    /// It finished more than this many seconds ago.
     Ttl(u32),
 }
 
-/// In words: `the 20 newest are kept`.
+/// Explanation: `history.limit: the 20 newest of its stage are kept`.
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -42,7 +43,7 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// What an App keeps, in words: `20 of each stage, finished within 168h`.
+/// Describes what an App keeps: `20 of each stage, finished within 168h`.
 pub fn describe(history: &ReleaseHistory) -> String {
     let within = history.ttl_seconds_after_finished.map(|seconds| {
         let time = jiff::SignedDuration::from_secs(i64::from(seconds));
@@ -55,7 +56,8 @@ pub fn describe(history: &ReleaseHistory) -> String {
     )
 }
 
-/// Whether the history of a stage is full: when its next release ends, an older one goes unless it is still needed.
+/// Whether the history of a stage is full: when its next release ends, an older one is deleted
+/// unless it is still needed.
 pub fn is_full<'r>(
     all: impl IntoIterator<Item = &'r Release>,
     app: &str,
@@ -69,7 +71,7 @@ pub fn is_full<'r>(
     u32::try_from(of).unwrap_or(u32::MAX) >= history.limit
 }
 
-/// N of a release that is called `APP-N`.
+/// Number N of a release named `APP-N`.
 pub fn number(app: &str, release: &str) -> Option<u64> {
     let digits = release.strip_prefix(app)?.strip_prefix('-')?;
     digits
@@ -78,8 +80,8 @@ pub fn number(app: &str, release: &str) -> Option<u64> {
         .filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The ones to delete, the oldest first; `all` are the Releases of one namespace. What is being deleted already counts
-/// as gone.
+/// Releases to delete, oldest first. `all` are the Releases of one namespace; those being deleted
+/// already are ignored.
 pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release, Reason)> {
     let mut newest_first: Vec<&Release> = all.iter().copied().filter(|r| !is_going(r)).collect();
     newest_first.sort_by_cached_key(|r| std::cmp::Reverse(age(r)));
@@ -87,7 +89,7 @@ pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release
     let mut kept: BTreeMap<HistoryKey, u32> = BTreeMap::new();
     let mut gone = vec![];
     for release in newest_first.into_iter().filter(|r| is_final(r)) {
-        // Nobody says what is to be kept of an App that is gone, perhaps only to be made again.
+        // Without the App its history settings are unknown, and it may be created again.
         let Some(app) = (around.app_of)(&release.spec.app) else {
             continue;
         };
@@ -118,8 +120,9 @@ fn over(release: &Release, history: &ReleaseHistory, kept: u32, now: Timestamp) 
         .or_else(|| (kept >= history.limit).then_some(Reason::Limit(history.limit)))
 }
 
-/// What counts together: a stage of an App, or the teardowns of one of its environments. What the App no longer has is
-/// one key, so that stages that come and go leave no more behind than one that stays.
+/// Releases that share one limit: a stage of an App, or the teardowns of one of its environments.
+/// Everything that the App no longer has shares one key, so that changing stages does not
+/// accumulate Releases.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct HistoryKey {
     app: String,
@@ -145,11 +148,11 @@ fn history_key(release: &Release, app: Option<&App>) -> HistoryKey {
     }
 }
 
-/// Names of the finished Releases that something still needs, whatever the history keeps.
+/// Names of the finished Releases that are still needed, whatever the history limits.
 fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&'r str> {
     let mut needed = BTreeSet::new();
     let running = || newest_first.iter().filter(|r| !is_final(r));
-    // The releases of a window are looked at together.
+    // Releases of a window are evaluated together.
     let windows: BTreeSet<&str> = running().filter_map(|r| r.spec.window.as_deref()).collect();
     let (mut highest, mut succeeded, mut deployed) =
         (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
@@ -170,7 +173,7 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
     for release in newest_first {
         let (name, spec) = (name(release), &release.spec);
         let app = (around.app_of)(&spec.app);
-        // Names are counted on from the highest one, whichever App it is of.
+        // New names continue from the highest number, whichever App the Release belongs to.
         for own in
             owners_of_name(name).filter(|own| apps.contains(own) || (around.app_of)(own).is_some())
         {
@@ -188,7 +191,7 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
             .as_ref()
             .is_some_and(|s| s.phase == ReleasePhase::Succeeded)
         {
-            // The last good one of what the App still has.
+            // The last successful Release of each stage and environment that the App still has.
             let key = history_key(release, app);
             let is_known = key.stage.is_some() || key.torn_down.is_some();
             if is_known && succeeded.insert(key) {
@@ -203,7 +206,8 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
                 }
             }
         }
-        // The newest record of each workload: what the engine and `rescue` read where the workload tells nothing itself.
+        // The newest record of each workload: the engine and `rescue` read it if the workload
+        // itself has no annotation.
         for record in release
             .status
             .iter()
@@ -227,7 +231,7 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
     needed
 }
 
-/// Every App whose releases may be called so.
+/// Apps whose releases may have this name.
 fn owners_of_name(release: &str) -> impl Iterator<Item = &str> {
     release
         .rsplit_once('-')
@@ -248,7 +252,7 @@ fn name(release: &Release) -> &str {
     release.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// In the order in which they were made; within one second by their numbers.
+/// Order of creation; within one second by number.
 fn age(release: &Release) -> (Option<Timestamp>, Option<u64>, String) {
     let made = release.metadata.creation_timestamp.as_ref().map(|t| t.0);
     (

@@ -1,7 +1,8 @@
-//! What lanes look at in a request: method, path, query, headers, cookies, and the trace id for shares.
+//! What lanes can test in a request: method, path, query, headers, cookies, and the trace id for
+//! shares.
 //!
-//! Repeated keys count by their first value. Parameters and cookies are compared decoded as forms are:
-//! `%41` and `+` in a query, as they stand in a cookie.
+//! The first value of a repeated key counts. Query parameters are compared decoded as in forms
+//! (`%41` and `+`), cookies as they are.
 
 mod admit;
 mod authority;
@@ -24,37 +25,37 @@ pub use seen::Seen;
 pub use text::{RequestError, parse};
 pub use trace::parse_traceparent;
 
-/// Something that lanes can look at. The gateway looks at a request in flight without copying it.
+/// View of a request for lanes. The gateway uses it for a request in flight without a copy.
 pub trait Look {
-    /// `GET`.
+    /// Method, such as `GET`.
     fn method(&self) -> &str;
-    /// Without the query.
+    /// Path without the query.
     fn path(&self) -> &str;
-    /// Without the `?`; empty when there is none.
+    /// Query without the `?`; empty if there is none.
     fn query(&self) -> &str;
-    /// The first value of a header, name in any case; none if it is no text.
+    /// First value of a header, with its name in any case; `None` if it is not text.
     fn header(&self, name: &str) -> Option<&str>;
-    /// The same of a name that is read already.
+    /// The same for a name that is parsed already.
     fn named(&self, name: &HeaderName) -> Option<&str> {
         self.header(name.as_str())
     }
-    /// Calls `each` with every header, name in lower case.
+    /// Calls `each` with every header, names in lower case.
     fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str));
-    /// What a share is taken of: equal for all requests of one trace.
+    /// Trace id that decides about shares: equal for all requests of one trace.
     fn trace(&self) -> &str;
-    /// Where in the shares of all requests it lies, in basis points.
+    /// Position within the shares of all requests, in basis points.
     fn share(&self) -> u32 {
         super::lanes::basis_points(self.trace())
     }
 
-    /// The first value of a query parameter.
+    /// First value of a query parameter.
     fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
         pairs(self.query())
             .find(|(k, _)| decoded(k) == name)
             .map(|(_, v)| decoded(v))
     }
 
-    /// The first value of a cookie.
+    /// First value of a cookie.
     fn cookie(&self, name: &str) -> Option<&str> {
         let mut found = None;
         self.headers(&mut |header, value| {
@@ -66,32 +67,33 @@ pub trait Look {
     }
 }
 
-/// A request as values, for explanations, previews and tests.
+/// A request as owned values, for explanations, previews and tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestParts {
-    /// `GET`.
+    /// Method, such as `GET`.
     pub method: String,
-    /// Scheme and authority of a target in absolute form, as a forward proxy is asked (`http://shop.example:81`).
+    /// Scheme and authority of a target in absolute form, as for a forward proxy
+    /// (`http://shop.example:81`).
     pub origin: String,
-    /// Without the query.
+    /// Path without the query.
     pub path: String,
-    /// Without the `?`.
+    /// Query without the `?`.
     pub query: String,
-    /// Names in lower case.
+    /// Headers with names in lower case.
     pub headers: Vec<(String, String)>,
     /// Trace id, 32 hex digits; empty when there is none.
     pub trace: String,
 }
 
 impl RequestParts {
-    /// The host, and perhaps the port, that the target itself names.
+    /// Host, perhaps with a port, that the target itself names.
     pub fn authority(&self) -> Option<&str> {
         self.origin
             .split_once("://")
             .map(|(_, authority)| authority)
     }
 
-    /// The target as it stands in the request's first line.
+    /// Target as in the request line.
     pub fn target(&self) -> String {
         let query = if self.query.is_empty() {
             String::new()
@@ -131,7 +133,7 @@ impl Look for RequestParts {
     }
 }
 
-/// The still encoded pairs of a query.
+/// Pairs of a query, still encoded.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split('&')
@@ -139,8 +141,8 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|p| p.split_once('=').unwrap_or((p, "")))
 }
 
-/// The pairs of one Cookie header. Quotes around a whole value are no part of it (RFC 6265 §4.1.1); a quote alone or
-/// within is.
+/// Pairs of one Cookie header. Quotes around a whole value are not part of it (RFC 6265 §4.1.1);
+/// other quotes are.
 pub(super) fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
     header
         .split(';')
@@ -157,7 +159,7 @@ fn unquoted(value: &str) -> &str {
     inner.filter(|v| !v.contains('"')).unwrap_or(value)
 }
 
-/// A part of a query, decoded.
+/// Decodes a part of a query.
 pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|b| b == b'%' || b == b'+') {
         return Cow::Borrowed(text);
@@ -166,7 +168,8 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// Whether a path lies under a prefix, by whole segments: `/A` takes `/A`, `/A/` and `/A/x`, never `/Ab`.
+/// Whether a path lies under a prefix of whole segments: `/A` covers `/A`, `/A/` and `/A/x`, but
+/// not `/Ab`.
 pub fn under(path: &str, prefix: &str) -> bool {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     path.strip_prefix(prefix)

@@ -1,8 +1,9 @@
-//! What a release does is frozen when it begins: an immutable revision of its App's spec, as a ControllerRevision that
-//! the App owns. Its name ends in the digest of its data, so it cannot say anything else than what it said; releases
-//! of equal specs share one. From the revision alone a release is planned, rendered, applied, approved and cleaned up.
+//! Frozen revisions of Apps. When a release begins, the spec of its App is frozen in an immutable
+//! ControllerRevision that the App owns. Its name ends in the digest of its data, so its content
+//! cannot change; releases of equal specs share one. A release is planned, rendered, applied,
+//! approved and cleaned up from the revision alone.
 //!
-//! What an App holds beside that stays live: the locks of its environments, and its status.
+//! Other parts of the App stay live: the locks of its environments, and its status.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,7 @@ use serde_json::Value;
 use super::{digest::sha256, world::place};
 use crate::api::{App, AppSpec, GROUP, label};
 
-/// An App's spec as it was frozen.
+/// Frozen spec of an App.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
     name: String,
@@ -28,7 +29,7 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// Of an App as it is now.
+    /// Freezes the current spec of an App.
     pub fn of(app: &App) -> Self {
         let spec = frozen(&app.spec);
         Self {
@@ -40,11 +41,11 @@ impl Revision {
         }
     }
 
-    /// As a ControllerRevision holds it.
+    /// Reads a revision from a ControllerRevision.
     ///
     /// # Errors
     ///
-    /// In words, when it is none of ours or is not what its name says.
+    /// A message if the object is not ours or does not match its name.
     pub fn read(object: &ControllerRevision) -> Result<Self, String> {
         let name = object.metadata.name.clone().unwrap_or_default();
         let of = object
@@ -65,13 +66,13 @@ impl Revision {
         }
     }
 
-    /// The object that holds it, owned by its App.
+    /// ControllerRevision for this revision, owned by its App.
     pub fn object(&self, app: &App) -> ControllerRevision {
         let of = app.metadata.name.clone().unwrap_or_default();
         ControllerRevision {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
-                // Not the App's own label: pods, and what their controllers keep, bear that one.
+                // Not the App label, which pods and the objects of their controllers carry.
                 labels: Some(BTreeMap::from([(label::REVISION_OF.to_owned(), of)])),
                 owner_references: app.controller_owner_ref(&()).map(|owner| vec![owner]),
                 ..ObjectMeta::default()
@@ -81,26 +82,26 @@ impl Revision {
         }
     }
 
-    /// The object's name: the App's, and the digest of what it says.
+    /// Name of the object: the App's name and the digest of the data.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether an App has been changed since it was frozen so; locks are no change.
+    /// Whether the App has changed since it was frozen. Locks do not count.
     pub fn is_changed(&self, app: &App) -> bool {
         self.spec != frozen(&app.spec)
     }
 }
 
-/// An App as one release has it: the spec of its revision, with the locks and the status of now.
+/// App as a release sees it: the frozen spec of its revision, with the current locks and status.
 ///
-/// Only made of a revision, or of an App at the look in which a release begins: what asks for one cannot be given an
-/// App that somebody has edited since.
+/// It can only be built from a revision, or from the App at the moment a release begins, so
+/// functions that take it never get an App that was edited since.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrozenApp {
     app: App,
     revision: Arc<Revision>,
-    /// The environments that the App still has.
+    /// Environments that the App still has.
     there: BTreeSet<String>,
 }
 
@@ -113,12 +114,12 @@ impl Deref for FrozenApp {
 }
 
 impl FrozenApp {
-    /// The App as a release that begins now has it.
+    /// Freezes the current App for a release that begins now.
     pub fn beginning(app: &App) -> Self {
         Self::of(app, &Arc::new(Revision::of(app)))
     }
 
-    /// The App as a release of that revision has it.
+    /// App for a release of this revision.
     pub fn of(app: &App, revision: &Arc<Revision>) -> Self {
         let there = app
             .spec
@@ -145,17 +146,17 @@ impl FrozenApp {
         }
     }
 
-    /// The revision that it is of.
+    /// Revision that it was built from.
     pub const fn revision(&self) -> &Arc<Revision> {
         &self.revision
     }
 
-    /// Whether the App still has the environment.
+    /// Whether the App still has this environment.
     pub fn still_has(&self, environment: &str) -> bool {
         self.there.contains(environment)
     }
 
-    /// As it is for one who calls home by no context: an environment may name it by its own.
+    /// Replaces contexts that mean the home cluster by none, in environments and inventories.
     #[must_use]
     pub fn at_home(mut self, is_home: impl Fn(&str) -> bool) -> Self {
         for environment in &mut self.app.spec.environments {
@@ -176,7 +177,7 @@ impl FrozenApp {
     }
 }
 
-/// An App's spec without what stays live.
+/// Spec without the parts that stay live.
 fn frozen(spec: &AppSpec) -> AppSpec {
     let mut spec = spec.clone();
     spec.environments.iter_mut().for_each(|e| e.lock = None);
@@ -187,20 +188,20 @@ fn data(spec: &AppSpec) -> Value {
     serde_json::to_value(spec).unwrap_or_default()
 }
 
-/// So much of the digest stands in a revision's name.
+/// Number of digest digits in the name of a revision.
 const DIGITS: usize = 32;
 
 fn named(app: &str, data: &Value) -> String {
     format!("{app}-{}", &sha256(data)[..DIGITS])
 }
 
-/// A revision's name for people: the App's, and the first digits.
+/// Short name of a revision for users: the App's name and the first digits.
 pub fn short(revision: &str) -> &str {
     let end = revision.rfind('-').map_or(revision.len(), |dash| dash + 9);
     revision.get(..end).unwrap_or(revision)
 }
 
-/// Those of an App's revisions that no release is of any more.
+/// Revisions of an App that no release uses any more.
 pub fn unused<'r>(
     revisions: &'r [ControllerRevision],
     named: &BTreeSet<String>,

@@ -1,5 +1,5 @@
-//! What the person may do, as the cluster says: known before it is tried, so that it can be told before it is tried.
-//! What is not known is not forbidden here: the server has the last word.
+//! Rights of the current user in the cluster, checked in advance so that missing ones can be
+//! reported before an attempt. An unknown right counts as granted: the server decides.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -10,33 +10,33 @@ use super::{
 };
 use crate::api::GROUP;
 
-/// A right that something here needs, in some namespace.
+/// A right that an operation needs in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Right {
-    /// Start a release, or a teardown.
+    /// Start a release or a teardown.
     Start,
-    /// Pause, let go on, abort, retry, skip.
+    /// Pause, resume, let through, abort, retry or skip.
     Steer,
-    /// Say yes or no.
+    /// Create Approvals.
     Approve,
-    /// Make an App.
+    /// Create an App.
     NewApp,
-    /// Make a lane.
+    /// Create a lane.
     NewLane,
-    /// Edit a lane, switch it on or off.
+    /// Edit, enable or disable a lane.
     EditLane,
     /// Delete a lane.
     DeleteLane,
     /// Lock or unlock an environment.
     Lock,
-    /// Weaken or remove an App's approvals ([`super::guard`]); an admission policy asks for it.
+    /// Weaken or remove an App's approvals ([`super::guard`]). An admission policy checks it.
     Weaken,
-    /// Read a pod's log.
+    /// Read the logs of pods.
     Logs,
 }
 
 impl Right {
-    /// All that is asked about in the namespace of our resources.
+    /// Rights that are checked in the home namespace.
     pub const HOME: [Self; 9] = [
         Self::Start,
         Self::Steer,
@@ -48,10 +48,10 @@ impl Right {
         Self::Lock,
         Self::Logs,
     ];
-    /// All that is asked about in the namespaces of environments.
+    /// Rights that are checked in the namespaces of environments.
     pub const AWAY: [Self; 1] = [Self::Logs];
 
-    /// Verb, group, resource and subresource, as RBAC has them.
+    /// Verb, group, resource and subresource, as in RBAC.
     pub const fn parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
             Self::Start => ("create", GROUP, "releases", ""),
@@ -67,7 +67,7 @@ impl Right {
         }
     }
 
-    /// What an intent needs, in the namespace of our resources.
+    /// Right that an intent needs in the home namespace.
     pub const fn of(intent: &Intent) -> Option<Self> {
         Some(match intent {
             Intent::StartRelease { .. } | Intent::Teardown { .. } => Self::Start,
@@ -85,7 +85,7 @@ impl Right {
         })
     }
 
-    /// What is told to whom it lacks; of another context than home the namespace is as [`super::world::Key`] has it.
+    /// Message for a user who lacks the right. `namespace` is as in [`super::world::Key`].
     pub fn refusal(self, namespace: &str) -> String {
         match place(namespace) {
             (None, namespace) => format!("not permitted: needs {self} in namespace {namespace}"),
@@ -96,7 +96,7 @@ impl Right {
     }
 }
 
-/// `create approvals.graylane.dev`.
+/// As RBAC names it: `create approvals.graylane.dev`.
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, group, resource, sub) = self.parts();
@@ -112,17 +112,17 @@ impl fmt::Display for Right {
     }
 }
 
-/// What one person lacks.
+/// Rights that the current user lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// Whom the cluster takes us for; none when it does not say.
+    /// User name that the cluster reports. `None` if it reports none.
     pub who: Option<Clean>,
-    /// By namespace, of another context than home as [`super::world::Key`] has it.
+    /// Missing rights by namespace, as in [`super::world::Key`].
     pub lacking: BTreeSet<(String, Right)>,
 }
 
 impl Rights {
-    /// Why it may not be done, in words; nothing when it may, or when nobody knows.
+    /// Explains why an operation is not permitted. `None` if it is, or if that is not known.
     pub fn missing(&self, right: Right, namespace: &str) -> Option<String> {
         self.lacking
             .contains(&(namespace.to_owned(), right))

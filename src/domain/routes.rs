@@ -1,9 +1,10 @@
-//! Lanes become routes: which HTTPRoutes stand for a lane group now, and who serves each app of each lane.
+//! Turns lanes into routes: which HTTPRoutes a lane group needs now, and which side serves each app
+//! of each lane.
 //!
-//! The plan is made from what is true at this look: a lane's rule for an app is there exactly while its
-//! version may take requests. An app without one is served by its baseline; the tag stays on the request,
-//! so that the next app may be gray again. What a lane does when a version that ought to be there is lost
-//! is its policy (`onLoss`).
+//! The plan follows the state at this moment: a lane has a rule for an app exactly while its
+//! version may take requests. An app without such a version is served by its baseline; the tag
+//! stays on the request, so that the next app can be gray again. The lane's policy (`onLoss`) says
+//! what happens when an expected version is lost.
 
 mod build;
 mod told;
@@ -23,45 +24,46 @@ use crate::{
 pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway};
 pub use told::{NEWS, answered, changed, gateway_seen, gateway_words, same};
 
-/// What is seen of one app's version with one lane tag.
+/// Observed state of one app's version with one lane tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneVersion {
-    /// It ought to serve: its environment is `Running`. Not while it is deployed or taken down, for then its
-    /// absence is no loss.
+    /// Whether it should serve: its environment is `Running`. False while it is deployed or torn
+    /// down, because then its absence is no loss.
     pub expected: bool,
-    /// Its Service (`LaneApp::lane_service`) exists.
+    /// Whether its Service (`LaneApp::lane_service`) exists.
     pub service: bool,
-    /// Pods with the tag that are ready and not terminating.
+    /// Number of pods with the tag that are ready and not terminating.
     pub ready: u32,
 }
 
 /// What a plan is made from.
 pub struct Inputs<'a> {
-    /// The group; its name and namespace are those of the routes.
+    /// Lane group, with the name and namespace of the routes.
     pub group: &'a LaneGroup,
-    /// All lanes; those of other groups are passed over.
+    /// All lanes; those of other groups are ignored.
     pub lanes: &'a [Lane],
-    /// App and tag to what is seen of that version.
+    /// Observed version of an app and tag.
     pub version: &'a dyn Fn(&str, &str) -> LaneVersion,
-    /// App and tag to whether that version may take requests as far as releases go: `Err` says in words why
-    /// not yet or no longer (its window waits for another app, it is about to be taken down, …).
+    /// Whether the version of an app and tag may take requests as far as releases are concerned.
+    /// `Err` says why not yet or no longer (its window waits for another app, it is about to be
+    /// torn down, …).
     pub open: &'a dyn Fn(&str, &str) -> Result<(), String>,
 }
 
-/// What ought to be.
+/// Desired routes, and the resulting state of the lanes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Exactly the HTTPRoutes labelled with the group: apply these, delete the rest.
+    /// All HTTPRoutes with the group's label: apply these and delete the others.
     pub routes: Vec<HttpRoute>,
-    /// In `gateway` mode: the Gateway between the services.
+    /// Gateway between the services, in `gateway` mode.
     pub gateway: Option<Gateway>,
-    /// Lane name to its apps, in the group's order.
+    /// Apps of each lane by the lane's name, in the group's order.
     pub lanes: BTreeMap<String, Vec<LaneAppStatus>>,
-    /// In words, what is wrong with the group.
+    /// Descriptions of problems with the group.
     pub problems: Vec<String>,
 }
 
-/// Plans the routes of one group. Same inputs, same plan, in the same order.
+/// Plans the routes of one group. The same inputs give the same plan, in the same order.
 pub fn plan(inputs: &Inputs) -> Plan {
     let group = inputs.group.metadata.name.as_deref().unwrap_or_default();
     let mut lanes: Vec<&Lane> = inputs
@@ -75,12 +77,12 @@ pub fn plan(inputs: &Inputs) -> Plan {
         let name = lane.metadata.name.clone().unwrap_or_default();
         plan.lanes.insert(name, lane_apps(inputs, lane));
     }
-    // Lanes with the same tag share a rule: it is there while one of them wants it.
+    // Lanes with the same tag share a rule, which exists while one of them needs it.
     let tags_of = |at: usize| -> Vec<String> {
         let gray = |lane: &&&Lane| {
             let name = lane.metadata.name.as_deref().unwrap_or_default();
             let apps = plan.lanes.get(name).map(Vec::as_slice).unwrap_or_default();
-            // They stand in the group's order.
+            // The apps are in the group's order.
             apps.get(at).is_some_and(|a| a.served == Served::Gray)
         };
         let mut tags: Vec<String> = lanes
@@ -113,8 +115,8 @@ pub fn plan(inputs: &Inputs) -> Plan {
     plan
 }
 
-/// The routes of a group at its entry. `serves` tells whether an app (by its place) has a version of a tag, which a
-/// gateway that is not ours is led to directly.
+/// Routes of a group at its entry. `serves` says whether an app (by its index) has a version with a
+/// tag; a gateway other than graylane's own is routed to it directly.
 pub fn entry_routes(
     group: &LaneGroup,
     lanes: &[Lane],
@@ -127,8 +129,9 @@ pub fn entry_routes(
     }
 }
 
-/// Times of sides that have not changed stay, the others are of now. What is still to come is a time of a clock that was
-/// put back: kept, it would excuse every leak until then, as of a lane that was only just opened.
+/// Keeps the times of sides that have not changed, and sets the others to now. A time in the future
+/// comes from a clock that was set back and is replaced: it would excuse every leak until then, as
+/// if the lane had only just been opened.
 pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timestamp) {
     let has_come = |since: &String| since.parse::<Timestamp>().is_ok_and(|since| since <= now);
     for app in new {
@@ -142,7 +145,7 @@ pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timest
     }
 }
 
-/// Who serves each app of one lane, and why.
+/// Determines which side serves each app of one lane, and why.
 fn lane_apps(inputs: &Inputs, lane: &Lane) -> Vec<LaneAppStatus> {
     let apps = &inputs.group.spec.apps;
     let tag = lane.spec.tag.as_str();

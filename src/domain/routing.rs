@@ -1,6 +1,7 @@
-//! Which match of which HTTPRoute takes a request, and in which order they are asked: Gateway API's own words.
+//! Decides which match of which HTTPRoute takes a request, in the order that Gateway API defines.
 //!
-//! The lane gateway routes by it, and `lane explain` tells by it. What a match leads to is the caller's (`R`).
+//! The lane gateway routes with it, and `lane explain` uses it too. What a match leads to is up to
+//! the caller (`R`).
 
 use std::cmp::Reverse;
 
@@ -14,9 +15,9 @@ use crate::api::gateway_api::{HttpRoute, RouteMatch, ValueMatch};
 /// One match of one rule.
 #[derive(Debug)]
 pub struct Match<R> {
-    /// The hosts that it is for.
+    /// Hosts that it applies to.
     pub host: Host,
-    /// The paths.
+    /// Paths that it applies to.
     pub path: Path,
     method: Option<Method>,
     headers: Vec<(HeaderName, Value)>,
@@ -25,25 +26,25 @@ pub struct Match<R> {
     pub rule: R,
 }
 
-/// Hosts.
+/// Pattern of hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// All.
+    /// All hosts.
     Any,
-    /// This one, in lower case.
+    /// This host, in lower case.
     Exact(String),
-    /// `.example.com` for `*.example.com`.
+    /// Hosts under a suffix: `.example.com` for `*.example.com`.
     Under(String),
 }
 
-/// Paths.
+/// Pattern of paths.
 #[derive(Clone, Debug)]
 pub enum Path {
-    /// This one.
+    /// This path.
     Exact(String),
-    /// By whole segments.
+    /// Paths under a prefix of whole segments.
     Prefix(String),
-    /// Those that match as a whole.
+    /// Paths that the regex matches as a whole.
     Regex(Regex),
 }
 
@@ -53,7 +54,8 @@ enum Value {
     Regex(Regex),
 }
 
-/// Gateway API's order: host, path, method, headers, parameters, then the older route, its name, its order.
+/// Precedence in Gateway API: host, path, method, headers, parameters, then the older route, its
+/// name, and the order of rules and matches.
 pub type Order = (
     Reverse<(u8, usize)>,
     Reverse<(u8, usize)>,
@@ -64,8 +66,8 @@ pub type Order = (
     usize,
 );
 
-/// The matches of a route at one of its hosts, each with its place in the order; what is not served is left out.
-/// `lead` makes what a rule (by its place) leads to.
+/// Compiles the matches of a route at one of its hosts, each with its precedence; unsupported ones
+/// are left out. `lead` returns what a rule (by its index) leads to.
 pub fn matches<R>(
     route: &HttpRoute,
     host: &Host,
@@ -102,7 +104,7 @@ pub fn matches<R>(
     all
 }
 
-/// The matches of a rule; one without any takes everything.
+/// Matches of a rule; a rule without any takes everything.
 pub fn of_rule(matches: &[RouteMatch]) -> Vec<RouteMatch> {
     if matches.is_empty() {
         vec![RouteMatch::default()]
@@ -111,17 +113,17 @@ pub fn of_rule(matches: &[RouteMatch]) -> Vec<RouteMatch> {
     }
 }
 
-/// Matches in the order of asking.
+/// Sorts matches by precedence.
 pub fn in_order<R>(mut all: Vec<(Order, Match<R>)>) -> Vec<Match<R>> {
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all.into_iter().map(|(_, found)| found).collect()
 }
 
-/// How special a match is, by host, path, then method, headers and parameters.
+/// How specific a match is, by host, path, then method, headers and parameters.
 type Rank = ((u8, usize), (u8, usize), (bool, usize, usize));
 
 impl<R> Match<R> {
-    /// Compiles a match; in words what is not served.
+    /// Compiles a match, or describes what is not supported.
     pub fn compile(wanted: &RouteMatch, host: Host, rule: R) -> Result<Self, String> {
         let path = match wanted
             .path
@@ -211,7 +213,7 @@ fn regex(pattern: &str) -> Result<Regex, String> {
         .map_err(|_| format!("the regex {pattern:?} is wrong or too large"))
 }
 
-/// A host without its port.
+/// Removes the port from a host.
 pub fn without_port(host: &str) -> &str {
     let port = host
         .rfind(':')
@@ -220,7 +222,7 @@ pub fn without_port(host: &str) -> &str {
 }
 
 impl Host {
-    /// Reads a host as listeners and routes name it; none is any.
+    /// Parses a host as listeners and routes write it; `None` is any host.
     pub fn of(text: Option<&str>) -> Self {
         match text.map(str::to_ascii_lowercase) {
             None => Self::Any,
@@ -245,7 +247,7 @@ impl Host {
         }
     }
 
-    /// What both take; none when nothing.
+    /// Hosts that both cover; `None` if there are none.
     pub fn and(&self, other: &Self) -> Option<Self> {
         match (self, other) {
             (Self::Any, h) | (h, Self::Any) => Some(h.clone()),

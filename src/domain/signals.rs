@@ -1,13 +1,15 @@
-//! Signals: what each version of each app was asked and how it answered, from hops. Requests a second, the share that
-//! failed, percentiles of latency over one and five minutes, and what came in each ten seconds.
+//! Signals: how many requests each version of each app got and how it answered them, from hops.
+//! They are requests per second, the share that failed, latency percentiles over one and five
+//! minutes, and the requests of each ten seconds.
 //!
-//! A hop is counted once, in the ten seconds of its own time, however late and in whatever order it comes; one older than
-//! five minutes, or from the future, is dropped. A version is a lane's pods, or the baseline's pods of one template: in
-//! the middle of a rollout the baseline is two of them. Figures are exact where every request was told (graylane's own
-//! gateway, an access log, nothing dropped on the way), else *sampled*.
+//! A hop is counted once, in the ten seconds of its own time, however late and in whatever order it
+//! comes. A hop older than five minutes, or from the future, is dropped. A version is a lane's
+//! pods, or the baseline's pods with one template: during a rollout the baseline has two of them.
+//! Figures are exact if every request was reported (by graylane's own gateway or an access log,
+//! with nothing dropped on the way), otherwise they are *sampled*.
 //!
-//! Memory is bounded whatever comes: [`MOST`] versions of at most 25 KB each. When there are more, the one that was
-//! silent for longest is forgotten.
+//! Memory is bounded: [`MOST`] versions of at most 25 KB each. Beyond that, the version that was
+//! idle for longest is forgotten.
 
 mod compare;
 mod reading;
@@ -28,20 +30,20 @@ pub use compare::{CHANCE, Comparison, LEAST, LEAST_FOR_LATENCY, compare};
 pub use reading::Reading;
 pub use series::{Column, Request, SLOT, Series, Window};
 
-/// Versions that are kept, of all apps together.
+/// Maximum number of versions of all apps together.
 pub const MOST: usize = 400;
 
-/// Who answered, as far as versions go.
+/// Version that answered a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// No pod did, or nobody told which.
+    /// No pod answered, or it is unknown which one did.
     #[default]
     Nobody,
-    /// Baseline pods of one template.
+    /// Baseline pods with one template.
     Base {
-        /// The environment they belong to, where their pod is known.
+        /// Environment of the pods, if the pod is known.
         environment: Option<String>,
-        /// Their template's hash, where their pod is known.
+        /// Template hash of the pods, if the pod is known.
         hash: Option<String>,
     },
     /// Pods of a lane, by its tag.
@@ -49,7 +51,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Whose pod answered a hop.
+    /// Version whose pod answered a hop.
     pub fn of(hop: &Hop, world: &World) -> Self {
         let Some(pod) = &hop.pod else {
             return Self::Nobody;
@@ -67,14 +69,14 @@ impl Version {
         }
     }
 
-    /// Baseline pods, of whatever template.
+    /// Whether it is the baseline, with any template.
     pub const fn is_base(&self) -> bool {
         matches!(self, Self::Base { .. })
     }
 }
 
 impl Request {
-    /// A hop as it is counted.
+    /// Converts a hop to the request that is counted.
     pub fn of(hop: &Hop) -> Self {
         Self {
             time: hop.time,
@@ -85,30 +87,30 @@ impl Request {
     }
 }
 
-/// Whoever told it does not tell of every request.
+/// Whether the source of the hop does not report every request.
 pub fn is_sampled(hop: &Hop) -> bool {
     !hop.source.is_none_or(Source::is_complete)
 }
 
-/// The signals of a world. Bounded; no clock inside.
+/// Signals of a world. Memory is bounded, and time is a parameter.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
-    /// Of `World::hops_seen`.
+    /// Number of hops read so far, as in `World::hops_seen`.
     seen: u64,
-    /// Of `World::hops_dropped`.
+    /// Number of dropped hops so far, as in `World::hops_dropped`.
     dropped: u64,
     apps: BTreeMap<String, Vec<(Version, Series)>>,
     versions: usize,
-    /// What came in before is not counted.
+    /// Requests before this time are not counted.
     from: Option<Timestamp>,
-    /// Since when somebody listens, or the time of the oldest hop that was told of before.
+    /// Since when hops are received, or the time of the oldest counted request if that is earlier.
     since: Option<Timestamp>,
     /// When hops were last lost on their way here.
     lost: Option<Timestamp>,
 }
 
 impl Signals {
-    /// Counts only what came in from then on.
+    /// Creates signals that count only requests from that time on.
     pub fn since(begun: Timestamp) -> Self {
         Self {
             from: Some(begun),
@@ -117,7 +119,7 @@ impl Signals {
         }
     }
 
-    /// Counts the hops that are new in a world. True when there were any.
+    /// Counts the new hops of a world. Returns whether there were any.
     pub fn follow(&mut self, world: &World, now: Timestamp) -> bool {
         let (fresh, missed) = world.hops_since(self.seen);
         if missed || world.hops_dropped > self.dropped {
@@ -131,7 +133,7 @@ impl Signals {
         !fresh.is_empty()
     }
 
-    /// Counts one request. False for one of another time.
+    /// Counts one request. Returns false if its time is outside the window.
     pub fn add(&mut self, app: &str, version: Version, request: Request, now: Timestamp) -> bool {
         if !series::is_within(request.time, now)
             || self.from.is_some_and(|from| request.time < from)
@@ -163,7 +165,7 @@ impl Signals {
         counted
     }
 
-    /// Forgets whoever was silent for longest while there are too many.
+    /// Forgets the versions that were idle for longest while there are too many.
     fn forget(&mut self) {
         while self.versions > MOST {
             let all = self
@@ -185,12 +187,12 @@ impl Signals {
         }
     }
 
-    /// The apps that something is known of.
+    /// Apps that have signals.
     pub fn apps(&self) -> impl Iterator<Item = &str> {
         self.apps.keys().map(String::as_str)
     }
 
-    /// The versions of an app that were asked within five minutes.
+    /// Versions of an app that got requests within five minutes.
     pub fn versions(&self, app: &str, now: Timestamp) -> impl Iterator<Item = &Version> {
         self.of(app)
             .filter(move |(_, series)| series.is_alive(now))
@@ -201,7 +203,7 @@ impl Signals {
         self.apps.get(app).into_iter().flatten()
     }
 
-    /// Reads some versions of an app together.
+    /// Reads the figures of some versions of an app together.
     pub fn read(
         &self,
         app: &str,
@@ -217,7 +219,8 @@ impl Signals {
         reading
     }
 
-    /// What some versions of an app got in the last so many complete slots of ten seconds, oldest first.
+    /// Requests of some versions of an app in each of the last `slots` complete slots of ten
+    /// seconds, oldest first.
     pub fn columns(
         &self,
         app: &str,
@@ -232,13 +235,13 @@ impl Signals {
         columns
     }
 
-    /// Hops were lost on their way here within five minutes.
+    /// Whether hops were lost on their way here within five minutes.
     fn has_lost(&self, now: Timestamp) -> bool {
         self.lost
             .is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(5))
     }
 
-    /// Seconds of the window that somebody listened in.
+    /// Seconds of the window in which hops were received.
     pub fn seconds(&self, window: Window, now: Timestamp) -> f64 {
         window.seconds(self.since, now)
     }

@@ -1,8 +1,9 @@
-//! A span: what one party tells of one request. It may be a span of a trace, or a line of a gateway's access log.
+//! A span: what one party reports about one request. It is a span of a trace, or a line of a
+//! gateway's access log.
 //!
-//! A hop is known from one or two of them: the caller's side names the pod that was asked, the pod's own side says who
-//! it is. `chain::resolve` joins them with what the world knows of pods. The wire form is one JSON line in the log of
-//! an engine's pod.
+//! A hop is known from one or two spans: the caller's side names the called pod, the pod's own side
+//! says which pod it is. The module `join` joins them with the pods of the world. The wire form is
+//! one JSON line in the log of an engine's pod.
 
 mod keys;
 
@@ -13,92 +14,93 @@ pub use keys::TagKeys;
 
 use super::{hop::bounded, text::Clean};
 
-/// One request as one party tells it.
+/// One request as one party reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Span {
-    /// Whose view it is. The first field: a line that has it is a span.
+    /// Side that reports it. It is the first field: a line that starts with it is a span.
     pub side: Side,
-    /// Where it was read.
+    /// Where it was read from.
     pub source: Source,
     /// When the request began.
     pub time: Timestamp,
-    /// Microseconds that it took.
+    /// Duration in microseconds.
     #[serde(default)]
     pub micros: u64,
-    /// W3C trace id, 32 hex digits; a request id where there is no trace; empty where nothing ties requests.
+    /// W3C trace id, 32 hex digits; a request id if there is no trace; empty if nothing connects
+    /// requests.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trace: String,
-    /// Span id, 16 hex digits; of an access log without one, a digest of the line.
+    /// Span id, 16 hex digits; for an access log without span ids, a hash of the line.
     pub span: String,
-    /// Span id of whoever called.
+    /// Span id of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// Who tells it.
+    /// Party that reports it.
     #[serde(default, skip_serializing_if = "Emitter::is_empty")]
     pub by: Emitter,
-    /// IP address of the pod that was asked, as its caller knows it.
+    /// IP address of the called pod, as the caller knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// IP address of whoever asked.
+    /// IP address of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
-    /// The lane tag that the callee got.
+    /// Lane tag that the callee received.
     #[serde(default, skip_serializing_if = "Tag::is_unknown")]
     pub tag: Tag,
-    /// The lane tag as the request came to a gateway whose log tells that, and not what it sent on.
+    /// Lane tag as a gateway received it, if its log reports that and not what it sent on.
     #[serde(default, skip_serializing_if = "Tag::is_unknown")]
     pub tag_came: Tag,
-    /// The gateway's name for the route that it took.
+    /// The gateway's name for the route that it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// Method.
+    /// HTTP method.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub method: String,
     /// Path and query.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// HTTP status; none where nobody tells.
+    /// HTTP status; `None` if it was not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What went wrong, in words.
+    /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Whose view of a request a span is.
+/// Side of a request that a span reports.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// Neither called nor was called: work within a service. It only ties others.
+    /// Work within a service, neither a call nor its handling. It only connects other spans.
     #[default]
     Inner,
-    /// The caller's.
+    /// The caller's side.
     Client,
-    /// The callee's.
+    /// The callee's side.
     Server,
-    /// A gateway's line of a request that it took and passed on: both.
+    /// A gateway's line about a request that it received and passed on: both sides.
     Gateway,
 }
 
-/// Where a span was read.
+/// Where a span was read from.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// OTLP, received.
+    /// Received over OTLP.
     #[default]
     Otlp,
     /// Traefik's access log.
     Traefik,
-    /// An access log of Envoy.
+    /// Envoy's access log.
     Envoy,
-    /// An access log of nginx.
+    /// nginx's access log.
     Nginx,
-    /// An access log of a JSON form of its own.
+    /// An access log in another JSON format.
     Json,
     /// Grafana Tempo.
     Tempo,
@@ -111,7 +113,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// As shown.
+    /// Name for messages.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Otlp => "OTLP",
@@ -126,17 +128,17 @@ impl Source {
         }
     }
 
-    /// Tells of every request: rates and shares are exact.
+    /// Whether it reports every request, so that rates and shares are exact.
     pub const fn is_complete(self) -> bool {
         matches!(self, Self::Traefik | Self::Envoy | Self::Nginx | Self::Json)
     }
 }
 
-/// Who tells a span: whatever of it was told.
+/// Party that reports a span, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Emitter {
-    /// `service.name`, or what the gateway is called.
+    /// `service.name`, or the name of the gateway.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service: String,
     /// Namespace of its pod.
@@ -159,25 +161,25 @@ impl Emitter {
     }
 }
 
-/// The lane tag, as far as it was told: what nobody told is not known to be absent.
+/// Lane tag, as far as it was reported. A tag that was not reported is not known to be absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tag {
-    /// Not told. On the wire the field is missing.
+    /// Not reported. The field is missing on the wire.
     #[default]
     Unknown,
-    /// Told to be absent. On the wire `null`.
+    /// Reported to be absent. On the wire it is `null`.
     Absent,
-    /// Told.
+    /// Reported, with this value.
     Value(String),
 }
 
 impl Tag {
-    /// Whether it was told at all.
+    /// Whether it was not reported.
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown)
     }
 
-    /// The tag.
+    /// Value of the tag, if there is one.
     pub fn value(&self) -> Option<&str> {
         match self {
             Self::Value(tag) => Some(tag),
@@ -185,7 +187,7 @@ impl Tag {
         }
     }
 
-    /// Of a told value: empty, or Envoy's `-`, is none.
+    /// Converts a reported value: an empty one, or Envoy's `-`, means that there was no tag.
     pub fn told(value: &str) -> Self {
         match value {
             "" | "-" => Self::Absent,
@@ -193,7 +195,7 @@ impl Tag {
         }
     }
 
-    /// This one, or where it is unknown the other.
+    /// This tag, or the other one if this is unknown.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         if self.is_unknown() { other } else { self }
@@ -214,7 +216,7 @@ impl<'de> Deserialize<'de> for Tag {
 }
 
 impl Span {
-    /// With every text, which foreign programs wrote, cleaned and bounded: to be done once, where it enters.
+    /// Cleans and bounds all texts that foreign programs wrote. Call it once, where a span enters.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         for text in self.texts_mut() {
@@ -228,7 +230,7 @@ impl Span {
         self
     }
 
-    /// The texts that foreign programs wrote.
+    /// Texts that foreign programs wrote.
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let Emitter {
             service,

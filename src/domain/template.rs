@@ -1,10 +1,11 @@
-//! Manifests as Go `text/template`, the way AppStack renders them. Nothing is guessed and nothing is lost silently: a key
-//! that is missing, a block that is not closed, a function nobody knows is an error at its place, and all come at once.
+//! Renders manifests as Go `text/template`, the way AppStack does. Missing keys, unclosed blocks
+//! and unknown functions are errors with a position, and all errors are reported at once.
 //!
-//! Go is the measure: the lexer (`lex`, `literal`), the grammar (`parse`), the execution (`exec`), printing (`format`) and
-//! the functions answer as Go's and Sprig's do, or refuse what they refuse. Where they differ on purpose stands in a table
-//! in the README. While a template runs it is known which part of it wrote what (`origin`), so that a mistake in the YAML
-//! that comes of it is told at the template's line. A budget of steps, depth and output ends what no manifest needs.
+//! Go is the reference: the lexer (`lex`, `literal`), the grammar (`parse`), execution (`exec`),
+//! printing (`format`) and the functions behave like Go's and Sprig's, and reject what they reject.
+//! Deliberate differences are listed in a table in the README. During rendering, `origin` records
+//! which part of the template wrote which output, so that a YAML error in the result is reported at
+//! the template's line. A budget of steps, depth and output stops runaway templates.
 
 mod characters;
 mod exec;
@@ -29,7 +30,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a template can ask for.
+/// Data that a template can read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Context {
     /// `.AppStack.appName`
@@ -42,12 +43,13 @@ pub struct Context {
     pub images: BTreeMap<String, String>,
     /// `.Values.<name>`
     pub values: Values,
-    /// `.Build.<name>`, in the Job of a build only.
+    /// `.Build.<name>`; set only for the Job of a build.
     pub build: BTreeMap<String, String>,
 }
 
 impl Context {
-    /// What an App's templates can ask for in one of its environments; `shared` is what its variable groups give it.
+    /// Data for an App's templates in one of its environments; `shared` holds the values that come
+    /// from its variable groups.
     pub fn of(
         app: &str,
         environment: &Environment,
@@ -76,7 +78,7 @@ impl Context {
             "namespace": self.namespace,
             "image": self.images,
         });
-        // The older spelling of AppStack.
+        // AppStack's older spelling of `.Values.replicas`.
         if let Some(replicas) = values.get("replicas") {
             app_stack["replicas"] = replicas.clone();
         }
@@ -88,19 +90,19 @@ impl Context {
     }
 }
 
-/// What is wrong with a template, where, and what to do.
+/// An error in a template, with its position and a suggested fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError {
     /// The template's name.
     pub template: String,
-    /// In the template's source, from 1.
+    /// Line in the template's source, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// When the mistake shows in what was rendered: that line, from 1.
+    /// Line in the rendered text, from 1, when the error was found there.
     pub rendered_line: Option<usize>,
     pub message: String,
-    /// What to do.
+    /// Suggested fix.
     pub help: Option<String>,
 }
 
@@ -123,7 +125,7 @@ impl fmt::Display for TemplateError {
     }
 }
 
-/// A problem at a byte of the source, before it has a line.
+/// A problem at a byte offset of the source, not yet converted to line and column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Problem {
     offset: usize,
@@ -146,7 +148,7 @@ impl Problem {
     }
 }
 
-/// In order of their place, each once.
+/// Converts problems to errors, sorted by position and without duplicates.
 fn errors(name: &str, source: &str, mut problems: Vec<Problem>) -> Vec<TemplateError> {
     problems.sort();
     problems.dedup();
@@ -173,15 +175,15 @@ fn line_column(source: &str, offset: usize) -> (usize, usize) {
     )
 }
 
-/// The rendered text, or every error.
+/// Renders a template, or returns every error in it.
 pub fn render(name: &str, source: &str, context: &Context) -> Result<String, Vec<TemplateError>> {
     let done = parse::parse(source).and_then(|parsed| exec::run(source, &parsed, context));
     done.map(|rendered| rendered.text)
         .map_err(|problems| errors(name, source, problems))
 }
 
-/// The Kubernetes objects of a rendered template, in their order. Mistakes in the YAML are told at the template's line that
-/// wrote it.
+/// Renders a template and returns the Kubernetes objects in it, in order. YAML errors are reported
+/// at the template line that wrote the YAML.
 pub fn manifests(
     name: &str,
     source: &str,

@@ -1,7 +1,8 @@
-//! Foreign text, cleaned once where it enters; and how text is measured, cut and worded for people.
+//! Sanitises untrusted text once, where it enters the program; also measures, truncates and formats
+//! text for display.
 //!
-//! What leaves here moves no cursor, colours nothing and reads in the order it is written: control characters, escape
-//! sequences, bidirectional overrides and invisible characters are gone.
+//! Sanitised text cannot move the cursor, set colours or change the reading order: control
+//! characters, escape sequences, bidirectional overrides and invisible characters are removed.
 
 mod units;
 mod width;
@@ -14,17 +15,17 @@ use std::{fmt, ops::Deref};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
-/// Stands for a line break in one-line text.
+/// Replaces a line break in one-line text.
 pub const BREAK: char = '⏎';
 const TAB: usize = 4;
 
-/// Text without control characters, escape sequences or bidi tricks.
+/// Text without control characters, escape sequences or bidirectional overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Clean(String);
 
 impl Clean {
-    /// On one line: line breaks become `⏎`, those at the end go.
+    /// Sanitises to one line: line breaks become `⏎`, trailing ones are removed.
     pub fn from_untrusted(text: &str) -> Clean {
         Clean(
             clean(text, BREAK, usize::MAX)
@@ -33,14 +34,15 @@ impl Clean {
         )
     }
 
-    /// Keeps the lines, each ended by a plain newline.
+    /// Sanitises and keeps the lines; every line break becomes `\n`.
     pub fn lines_from(text: &str) -> Clean {
         Clean(clean(text, '\n', usize::MAX))
     }
 
-    /// On one line, of at most `max_chars` characters, `…` at the end when it was cut.
+    /// Sanitises to one line of at most `max_chars` characters, with `…` at the end when truncated.
     pub fn bounded(text: &str, max_chars: usize) -> Clean {
-        // One more than may stay tells whether to cut; a long flood is not read to its end.
+        // One character more than allowed shows whether to truncate, without reading all of a long
+        // text.
         let text = clean(text, BREAK, max_chars.saturating_add(1));
         let text = text.trim_end_matches(BREAK);
         if text.chars().count() <= max_chars {
@@ -114,14 +116,16 @@ impl fmt::Display for Clean {
     }
 }
 
-/// What is read is foreign, too; lines stay, so that everything written reads back the same.
+/// Deserialised text is untrusted too. Lines are kept, so that serialised text reads back
+/// unchanged.
 impl<'de> Deserialize<'de> for Clean {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Clean, D::Error> {
         String::deserialize(deserializer).map(|text| Clean::lines_from(&text))
     }
 }
 
-/// Takes no room, or turns the reading order: nothing a reader could see and everything a forger could use.
+/// Whether a character is invisible or changes the reading order, and so could be used for
+/// spoofing.
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{180E}' | '\u{FEFF}'
@@ -153,7 +157,8 @@ fn clean(text: &str, line_break: char, enough: usize) -> String {
     };
     let mut rest = text;
     loop {
-        // A sequence that is never closed must not swallow the lines after it: each line is parsed on its own.
+        // Parse each line on its own, so that an unterminated sequence cannot swallow the lines
+        // after it.
         let end = rest.find(is_break).unwrap_or(rest.len());
         out.line(&rest[..end]);
         rest = &rest[end..];
@@ -174,7 +179,7 @@ fn clean(text: &str, line_break: char, enough: usize) -> String {
 struct Cleaner {
     out: String,
     column: usize,
-    /// Characters still wanted.
+    /// Number of characters still to be written.
     left: usize,
 }
 
@@ -187,7 +192,8 @@ impl Cleaner {
                 return;
             }
             match c {
-                // 8-bit DCS, SOS, CSI, ST, OSC, PM, APC in their 7-bit form: the parser knows that one only.
+                // Convert 8-bit DCS, SOS, CSI, ST, OSC, PM and APC to 7 bits, the only form the
+                // parser knows.
                 '\u{90}' | '\u{98}' | '\u{9B}'..='\u{9F}' => {
                     parser.advance(self, &[0x1B, (c as u32 - 0x40) as u8]);
                 }
@@ -296,7 +302,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&clean).unwrap(), r#""ab\nc""#);
     }
 
-    /// Text rich in what matters here; plain `any::<String>` rarely holds an escape.
+    /// Text with many escapes and hidden characters; plain `any::<String>` rarely contains them.
     fn dirty() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             any::<char>().prop_map(String::from),

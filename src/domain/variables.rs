@@ -1,8 +1,10 @@
-//! What manifests read as `{{ .Values.x }}`: the environment's own values over those of its App's groups over those of
-//! the namespace's groups. Among groups of the same kind the one that is named later wins, as in Kubernetes' `envFrom`.
+//! Resolves the values that manifests read as `{{ .Values.x }}`. The environment's own values
+//! override those of the App's groups, which override those of the namespace's groups. Among groups
+//! of the same kind the later one wins, as in Kubernetes' `envFrom`.
 //!
-//! A release takes the groups' values when it begins ([`crate::api::ReleaseStatus::variables`]) and deploys these. So a
-//! change of a group reaches an environment with its next release, and nothing that runs or is being approved.
+//! A release copies the groups' values when it starts ([`crate::api::ReleaseStatus::variables`])
+//! and deploys this copy. A change of a group therefore reaches an environment with its next
+//! release and never affects a release that is running or waiting for approval.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,22 +15,22 @@ use crate::api::{
     App, AppSpec, Environment, EnvironmentState, Release, VariableGroup, VariableGroupSpec,
 };
 
-/// Finds a variable group by its name.
+/// Looks up a variable group by name.
 pub type GroupOf<'a> = &'a (dyn Fn(&str) -> Option<&'a VariableGroup> + Sync);
 
 /// Values by key.
 pub type Values = BTreeMap<String, Value>;
 
-/// The key that is always the environment's own: its `namespace`.
+/// Reserved key for the environment's namespace; a group must not set it.
 pub const NAMESPACE: &str = "namespace";
 
-/// Where a value comes from, the stronger the later.
+/// Where a value comes from, in increasing precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind", content = "name")]
 pub enum Origin {
-    /// A group of the namespace.
+    /// A variable group of the namespace.
     NamespaceGroup(String),
-    /// A group of the App.
+    /// A variable group of the App.
     AppGroup(String),
     /// The environment itself.
     Environment,
@@ -44,30 +46,30 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One value that an environment's manifests read.
+/// The effective value of one key in an environment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
-    /// `{{ .Values.KEY }}`.
+    /// `KEY` in `{{ .Values.KEY }}`.
     pub key: String,
-    /// What it is.
+    /// The effective value.
     pub value: Value,
-    /// Who says so.
+    /// Source of the value.
     pub from: Origin,
-    /// Who says otherwise and does not win, the weakest first.
+    /// Sources that this one overrides, lowest precedence first.
     pub over: Vec<Origin>,
 }
 
-/// A group that an environment names and cannot have.
+/// A group that an environment names but cannot use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved {
-    /// The App.
+    /// Name of the App.
     pub app: String,
-    /// Its environment.
+    /// Name of the environment.
     pub environment: String,
-    /// The place in the App.
+    /// Field path in the App.
     pub path: String,
-    /// In words.
+    /// Reason, for the user.
     pub why: String,
 }
 
@@ -83,7 +85,7 @@ impl fmt::Display for Unresolved {
     }
 }
 
-/// All of them, one a line.
+/// Formats the problems, one per line.
 pub fn lines(all: &[Unresolved]) -> String {
     all.iter()
         .map(ToString::to_string)
@@ -91,7 +93,8 @@ pub fn lines(all: &[Unresolved]) -> String {
         .join("\n")
 }
 
-/// The groups that an environment names, the weakest first. Errors name the place in the App, all at once.
+/// Resolves the groups that an environment names, lowest precedence first. All errors are returned
+/// at once, with their field paths in the App.
 fn layers<'g>(
     app: &str,
     spec: &AppSpec,
@@ -139,7 +142,7 @@ fn layers<'g>(
         };
         found.push((origin, &group.spec.values));
     }
-    // Stable: among equals the order of the environment stays.
+    // A stable sort keeps the environment's order among groups of the same kind.
     found.sort_by_key(|(origin, _)| matches!(origin, Origin::AppGroup(_)));
     if problems.is_empty() {
         Ok(found)
@@ -148,7 +151,7 @@ fn layers<'g>(
     }
 }
 
-/// Why a group can be used by nobody.
+/// Explains why no App can use a group; `None` if it is valid.
 pub fn unusable(group: &VariableGroupSpec) -> Option<String> {
     if group.values.contains_key(NAMESPACE) {
         return Some(format!(
@@ -161,7 +164,7 @@ pub fn unusable(group: &VariableGroupSpec) -> Option<String> {
         .then(|| "a value has an empty key".into())
 }
 
-/// What the groups of an environment give it, without its own values.
+/// The values from an environment's groups, without its own values.
 pub fn shared<'g>(
     app: &str,
     spec: &AppSpec,
@@ -175,7 +178,7 @@ pub fn shared<'g>(
         .collect())
 }
 
-/// All that the manifests read in an environment, in order of the keys, and where each value comes from.
+/// All values that manifests can read in an environment, sorted by key, with their sources.
 pub fn effective<'g>(
     app: &str,
     spec: &AppSpec,
@@ -207,15 +210,15 @@ pub fn effective<'g>(
     Ok(all.into_values().collect())
 }
 
-/// An environment that a group reaches.
+/// An environment that uses a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reached {
-    /// The App.
+    /// Name of the App.
     pub app: String,
-    /// Its environment.
+    /// Name of the environment.
     pub environment: String,
-    /// Keys of the group that something stronger hides there.
+    /// Keys of the group that a higher precedence overrides there.
     pub hidden: Vec<String>,
 }
 
@@ -237,7 +240,7 @@ impl fmt::Display for Reached {
     }
 }
 
-/// The environments that name a group, and what of it something stronger hides there.
+/// Finds the environments that use a group, with the keys that are overridden there.
 pub fn reached<'a, 'g>(
     group: &str,
     apps: impl IntoIterator<Item = &'a App>,
@@ -273,15 +276,15 @@ pub fn reached<'a, 'g>(
     all
 }
 
-/// What the next release changes of what a variable group gives.
+/// A change that the next release would make to a value from a variable group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pending {
-    /// `{{ .Values.KEY }}`.
+    /// `KEY` in `{{ .Values.KEY }}`.
     pub key: String,
-    /// As the last release deployed it; none: it had no such value of a group.
+    /// Value that the last release deployed; `None` when no group gave one.
     pub deployed: Option<Value>,
-    /// As the next one would; none: no group gives it any more.
+    /// Value that the next release would deploy; `None` when no group gives one any more.
     pub next: Option<Value>,
 }
 
@@ -298,7 +301,7 @@ impl fmt::Display for Pending {
     }
 }
 
-/// A value on one line: a text as it is, anything else as JSON.
+/// Formats a value on one line: text without line breaks or tabs verbatim, anything else as JSON.
 pub fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if !text.contains(['\n', '\r', '\t']) => text.clone(),
@@ -306,7 +309,7 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
-/// The release that what runs in an environment is of.
+/// Name of the release that is deployed, or being deployed, in an environment.
 pub fn deployed_by<'a>(app: &'a App, environment: &str) -> Option<&'a str> {
     let status = app.status.as_ref()?.environments.get(environment)?;
     let runs = matches!(
@@ -316,8 +319,8 @@ pub fn deployed_by<'a>(app: &'a App, environment: &str) -> Option<&'a str> {
     status.release.as_deref().filter(|_| runs)
 }
 
-/// What the next release to an environment would change of the values of its groups; `last` is the release that what
-/// runs there is of. Nothing where that is not known.
+/// What the next release would change in the values from an environment's groups. `last` is the
+/// release deployed there; without it, or before it has tasks, the result is empty.
 pub fn pending(now: &[Effective], last: Option<&Release>, environment: &str) -> Vec<Pending> {
     let Some(status) = last
         .and_then(|r| r.status.as_ref())
@@ -349,7 +352,7 @@ pub fn pending(now: &[Effective], last: Option<&Release>, environment: &str) -> 
     .collect()
 }
 
-/// Keys whose values differ, or that only one side has.
+/// Keys whose values differ, or that exist on only one side.
 pub fn changed_keys(before: &Values, after: &Values) -> Vec<String> {
     let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
     keys.sort();

@@ -1,35 +1,36 @@
-//! Which of an environment's pods, and of their templates, are the new version and which the old one.
+//! Tells which pods and pod templates of an environment are the new version and which are the old
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{Pod, Workload, WorkloadKind};
 use crate::api::TaskStatus;
 
-/// Pods of both versions, as they are now.
+/// Current number of pods of each version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// New and serving.
+    /// New pods that are ready.
     pub new_ready: u32,
-    /// New, coming up.
+    /// New pods that are not ready yet.
     pub new_coming: u32,
-    /// Old, still there.
+    /// Old pods that still exist.
     pub old: u32,
-    /// Wanted in all.
+    /// Desired replicas in total.
     pub wanted: u32,
 }
 
-/// What a template's pods are, beside those of the others of their environment.
+/// Version of a template's pods, relative to the other templates of their environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Age {
-    /// There is no other.
+    /// There is no other version.
     Only,
-    /// A newer one is there.
+    /// A newer version exists.
     Old,
-    /// Older ones are there still.
+    /// Older versions still exist.
     New,
 }
 
-/// The templates of an environment's pods, by their hashes.
+/// The pod templates of an environment, by hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Templates {
     new: BTreeSet<String>,
@@ -37,7 +38,8 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// Those of these pods, also of pods that are on their way out: they may still answer.
+    /// Collects the templates of these pods, including terminating pods, which may still answer
+    /// requests.
     pub fn of<'a>(
         task: Option<&TaskStatus>,
         workloads: &[&Workload],
@@ -53,7 +55,8 @@ impl Templates {
         told
     }
 
-    /// What the pods of a hash are. Pods that are gone were old ones; of what nobody knows there is no other.
+    /// Version of the pods with this hash. An unknown hash belongs to deleted pods, which were old.
+    /// Without a hash, or without any known template, there is no other version.
     pub fn age(&self, hash: Option<&str>) -> Age {
         let Some(hash) = hash else { return Age::Only };
         match (self.new.contains(hash), self.old.contains(hash)) {
@@ -66,13 +69,13 @@ impl Templates {
         }
     }
 
-    /// Both versions are there.
+    /// Whether both versions exist.
     pub fn are_two(&self) -> bool {
         !self.new.is_empty() && !self.old.is_empty()
     }
 }
 
-/// Counts new pods and old ones.
+/// Counts the new and old pods.
 pub fn split<'a>(
     task: Option<&TaskStatus>,
     workloads: &[&Workload],
@@ -96,8 +99,9 @@ pub fn split<'a>(
     out
 }
 
-/// Tells new pods from old ones: by the task's images where these differ; else by what a StatefulSet's controller calls
-/// its update revision, and by the youngest template hash among a Deployment's pods of the newest template's images.
+/// Marks each pod as new or not: by the task's images if these differ; otherwise by the update
+/// revision of a StatefulSet, or by the hash of a Deployment's youngest pod among those with the
+/// images of the current template.
 fn told_apart<'a>(
     task: Option<&TaskStatus>,
     workloads: &[&Workload],
@@ -138,7 +142,8 @@ fn told_apart<'a>(
         .collect()
 }
 
-/// A StatefulSet owns its pods itself, a Deployment by a ReplicaSet that is called after it and the pods' hash.
+/// Whether a workload owns a pod. A StatefulSet owns its pods directly, a Deployment through a
+/// ReplicaSet that is named after the Deployment and the pods' template hash.
 fn owns(workload: &Workload, pod: &Pod) -> bool {
     let Some(owner) = pod
         .owner
@@ -215,7 +220,7 @@ mod tests {
         assert_eq!(Templates::default().age(Some("f1")), Age::Only);
     }
 
-    /// Same images: only what the pods are made of says which is new.
+    /// With the same images, only the template tells which pods are new.
     #[test]
     fn a_lost_pod_that_comes_back_old_is_not_the_new_version() {
         let images = vec![Clean::from("i:1")];
@@ -247,7 +252,7 @@ mod tests {
             wanted: 3,
         };
         assert_eq!(split(None, &[&db], pods.iter()), expected);
-        // Beside it a Deployment, of which the youngest pod is the new one.
+        // Plus a Deployment, whose youngest pod is the new one.
         let more = [pod("web-f1", "f1", 20), pod("web-f2", "f2", 30)];
         let expected = Split {
             new_ready: 2,

@@ -1,7 +1,9 @@
-//! What a person wishes of a release, judged by what is wished of it already and not by a status that follows a moment
-//! later: the answer does not hang on whether the engine has looked in between.
+//! Checks and applies what a person asks of a release. Each request is checked against what people
+//! have asked for already, not against a status that lags behind, so the result does not depend on
+//! whether the engine has reconciled in between.
 //!
-//! What only the engine can open stays shut until it has: a gate that nobody has seen waiting is let through by nobody.
+//! Only the engine can open a gate: nobody can let a gate through before the engine has reported it
+//! as waiting.
 
 mod resolve;
 
@@ -15,16 +17,16 @@ use crate::{
 
 pub use resolve::{Unresolved, Verb, resolve};
 
-/// Why a wish is not written down.
+/// Why an intent is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It makes no sense as things stand, in words.
+    /// It does not apply to the current state, with an explanation.
     Senseless(String),
-    /// Somebody was quicker: what, and why.
+    /// Another person was faster: what it is about, and an explanation.
     Late(String, String),
 }
 
-/// The status as it becomes once the engine has followed what is wished, as far as that is known.
+/// Status expected once the engine has followed all requests, as far as that is known.
 pub fn as_wished(release: &Release) -> ReleaseStatus {
     let mut status = release.status.clone().unwrap_or_default();
     let (phase, tasks) = phases(release);
@@ -37,13 +39,14 @@ pub fn as_wished(release: &Release) -> ReleaseStatus {
     status
 }
 
-/// Whether an engine has followed all that is wished, and counted every decision: the status says what comes of it.
+/// Whether the engine has followed all requests and counted every decision, so that the status is
+/// current.
 pub fn is_followed(release: &Release, approvals: &[Approval]) -> bool {
     let status = release.status.as_ref();
     status.is_some_and(|status| *status == as_wished(release)) && !is_undecided(release, approvals)
 }
 
-/// The phases of [`as_wished`]: the release's, and its tasks'.
+/// Phases of [`as_wished`]: of the release and of its tasks.
 pub fn phases(release: &Release) -> (ReleasePhase, Vec<TaskPhase>) {
     let control = &release.spec.control;
     let Some(status) = &release.status else {
@@ -71,7 +74,7 @@ pub fn phases(release: &Release) -> (ReleasePhase, Vec<TaskPhase>) {
     (phase, wished)
 }
 
-/// Where a task stands, as wished. Only the current one is held or goes on.
+/// Expected phase of a task. Only the current task can be paused or continue.
 fn phase(task: &TaskStatus, control: &Control, is_current: bool) -> TaskPhase {
     use TaskPhase::{Failed, Paused, Pending, Running, Skipped, Succeeded, Waiting};
     let told = task.phase;
@@ -104,7 +107,7 @@ fn phase(task: &TaskStatus, control: &Control, is_current: bool) -> TaskPhase {
     }
 }
 
-/// Another attempt is asked for than the one that failed.
+/// Whether a retry of the failed attempt is requested.
 pub(super) fn is_retried(task: &TaskStatus, control: &Control) -> bool {
     let attempt = task.attempt.max(1);
     attempt <= MOST_RETRIES
@@ -114,13 +117,14 @@ pub(super) fn is_retried(task: &TaskStatus, control: &Control) -> bool {
             .is_some_and(|retries| *retries >= attempt)
 }
 
-/// Whether the engine would go past it. Of a deploy that has begun to move pods only the engine knows.
+/// Whether the engine would skip the task. For a deploy that has begun to replace pods only the
+/// engine knows.
 pub(super) fn is_skippable(task: &TaskStatus) -> bool {
     task.kind != "approval"
         && !(task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()))
 }
 
-/// The gate that it stands at has been opened.
+/// Whether the gate of the task was opened.
 fn is_let_through(task: &TaskStatus, control: &Control) -> bool {
     let level = control.allow.get(&task.name).copied().unwrap_or(0);
     match task.kind.as_str() {
@@ -130,7 +134,7 @@ fn is_let_through(task: &TaskStatus, control: &Control) -> bool {
     }
 }
 
-/// It stands at a gate, whatever holds it besides.
+/// Whether the task waits at a gate, also while the release is paused.
 fn waits_for_somebody(task: &TaskStatus) -> bool {
     match task.kind.as_str() {
         "approval" | "proceed" => true,
@@ -139,7 +143,7 @@ fn waits_for_somebody(task: &TaskStatus) -> bool {
     }
 }
 
-/// The batch before whose gate a deploy stands: not begun, and not the first.
+/// The next batch of a deploy that waits at a gate: not started, and not the first.
 fn closed_batch(task: &TaskStatus) -> Option<u32> {
     let at = task
         .batches
@@ -149,13 +153,13 @@ fn closed_batch(task: &TaskStatus) -> Option<u32> {
     (at > 0 && batch.started_at.is_none()).then_some(batch.number)
 }
 
-/// Who wished last, and what, in brackets.
+/// The last request and who made it, in brackets.
 fn by(release: &Release) -> String {
     let last = release.spec.control.last.as_ref();
     last.map_or_else(String::new, |w| format!(" ({} by {})", w.action, w.by))
 }
 
-/// Writes a wish into the control levels; what it is called in the history.
+/// Applies an intent to the control levels. Returns its name for the history.
 pub fn apply(
     release: &Release,
     wish: &ReleaseWish,
@@ -239,7 +243,7 @@ pub fn apply(
             }
             let level = control.allow.entry(of.clone()).or_default();
             if *level >= *batch {
-                // Two people at one gate: the second one is told that it was not he.
+                // Two people at one gate: tell the second that the first was faster.
                 let what = if task.kind == "proceed" {
                     format!("{of} of {name}")
                 } else {
@@ -258,13 +262,13 @@ pub fn apply(
             })
         }
         ReleaseWish::Retry { force, .. } => {
-            // Said twice, it is one.
+            // A repeated retry counts once.
             if task.phase != TaskPhase::Failed
                 && !(told == TaskPhase::Failed && is_retried_in(release, of))
             {
                 return nothing("retry");
             }
-            // As many retries as there were attempts.
+            // One retry for each attempt so far.
             let retries = task.attempt.max(1);
             if retries > MOST_RETRIES {
                 return refused(format!(
@@ -307,7 +311,7 @@ pub fn apply(
     }
 }
 
-/// The release as it is once a wish is written down; a decision leaves it as it is.
+/// Release after an intent has been applied. A decision does not change it.
 pub fn wished(release: &Release, wish: &ReleaseWish) -> Result<Release, Refusal> {
     let mut wished = release.clone();
     if !matches!(wish, ReleaseWish::Decide { .. }) {
@@ -323,7 +327,7 @@ fn is_retried_in(release: &Release, task: &str) -> bool {
         .any(|t| is_retried(t, &release.spec.control))
 }
 
-/// Whether somebody may say yes or no to this attempt of an approval task now.
+/// Whether a person may decide on this attempt of an approval task now.
 pub fn may_decide(release: &Release, of: &str, attempt: u32) -> Result<(), Refusal> {
     let name = release.metadata.name.clone().unwrap_or_default();
     let status = as_wished(release);

@@ -1,13 +1,14 @@
-//! What a Release does next: a pure function of the Release, its App as it was frozen when the release began, the
-//! approvals, what is seen of the cluster, and the time.
+//! What a Release does next: a pure function of the Release, its App as frozen when the release
+//! began, the approvals, the observed cluster, and the time.
 //!
-//! [`decide`] remembers nothing. Every step can be repeated, and what was done is read off the cluster, so a
-//! crash between any two steps, or in the middle of one, changes nothing. The status is written before the
-//! steps are taken: a look at a Release that has moved on meanwhile comes to nothing.
+//! [`decide`] keeps no state. Every step can be repeated, and what is done is read from the
+//! cluster, so a crash between two steps, or in the middle of one, changes nothing. The status is
+//! written before the steps are taken: if the Release has changed meanwhile, the write conflicts
+//! and no step is taken.
 //!
-//! Tasks run one after the other, each when the one before it is passed. That alone keeps the promises: no
-//! deploy without the approval before it, no clean-up before production is done. An approval cannot be
-//! skipped, and neither can a deploy that stands half-way.
+//! Tasks run one after another, each when the one before has passed. This guarantees that nothing
+//! is deployed without the approval before it, and nothing is cleaned up before production is done.
+//! An approval cannot be skipped, and neither can a deploy that is half-way.
 
 mod abort;
 mod approval;
@@ -55,47 +56,49 @@ pub use timers::Timers;
 /// Namespace and name.
 pub type Name = (String, String);
 
-/// What one look sees.
+/// Everything that one decision is based on.
 pub struct Observed<'a> {
-    /// The Release.
+    /// The Release to decide on.
     pub release: &'a Release,
-    /// Its App, as it was frozen for this release; or why it is not known, in words.
+    /// Its App as frozen for this release; or why it is not known.
     pub app: Result<&'a FrozenApp, &'a str>,
-    /// The variable groups that its environments name, as far as they are there; only before it begins.
+    /// Variable groups that its environments name, as far as they exist; used only before it
+    /// begins.
     pub groups: &'a BTreeMap<String, VariableGroup>,
-    /// Every other Release that is not over.
+    /// All other Releases that are not over.
     pub others: &'a [&'a Release],
-    /// The Approvals that name it.
+    /// Approvals that name this Release.
     pub approvals: &'a [&'a Approval],
-    /// Of what [`looked_at`] names, what is there.
+    /// The objects named by [`looked_at`] that exist.
     pub objects: &'a BTreeMap<InventoryItem, ObjectSeen>,
-    /// Of those, what stands in another App's inventory and bears no mark itself: whose it is.
+    /// Owners of those objects that carry no mark themselves but are in another App's inventory.
     pub claims: &'a BTreeMap<InventoryItem, Owner>,
-    /// Of those, what is rolled out in batches, without uids.
+    /// Those objects that are rolled out in batches; the keys have no uids.
     pub workloads: &'a BTreeMap<InventoryItem, WorkloadSeen>,
-    /// Of those whose latch is on with nothing that tells whose: what an earlier release has kept of it.
+    /// Records of earlier releases for workloads whose latch is on without an annotation that says
+    /// whose it is.
     pub records: &'a BTreeMap<InventoryItem, RolloutRecord>,
-    /// Environment to pods that are there, terminating ones too.
+    /// Number of pods by environment, including terminating ones.
     pub pods: &'a BTreeMap<String, u32>,
-    /// Services that a lane's route sends requests to.
+    /// Observed routes of the lanes.
     pub routes: &'a RoutesSeen,
-    /// Contexts that cannot be looked at now, and why. Of their objects nothing is known.
+    /// Contexts that cannot be reached now, and why. Nothing is known about their objects.
     pub away: &'a BTreeMap<String, String>,
-    /// Of what [`looked_at`] names, what the server refuses to show, and its words.
+    /// Objects named by [`looked_at`] that the server refuses to show, and its error.
     pub unseen: &'a BTreeMap<InventoryItem, String>,
-    /// Jobs of this release, by name.
+    /// Jobs of this release by name.
     pub jobs: &'a BTreeMap<String, JobSeen>,
-    /// What the last probes of this release saw.
+    /// Results of this release's last probes.
     pub probes: Option<&'a ProbesSeen>,
-    /// A step that went wrong at the last try.
+    /// Step that failed at the last try.
     pub trouble: Option<&'a Trouble>,
-    /// What of it has begun, by the engine's own watch.
+    /// Timers of this release, by the engine's own clock.
     pub timers: &'a Timers,
-    /// What an approval of it lets through, as it was last rendered.
+    /// Digest of what an approval of this release lets through, cached from the last rendering.
     pub rendered: &'a Rendered,
-    /// Now on that watch: it only ever goes forward, and nothing is measured by another.
+    /// Current time on the engine's monotonic clock; every duration is measured by it.
     pub clock: Duration,
-    /// Now on the wall, for what is written down for people.
+    /// Current wall-clock time, for what people read.
     pub now: Timestamp,
 }
 
@@ -106,13 +109,13 @@ pub struct ObjectSeen {
     pub uid: String,
     /// Digest of the manifest that it was applied from.
     pub applied: Option<String>,
-    /// Uid of the Release that made it.
+    /// Uid of the Release that created it.
     pub created_by: Option<String>,
     /// `metadata.resourceVersion`
     pub version: String,
-    /// What it says of whose it is.
+    /// Its labels and annotations that say who owns it.
     pub marks: Marks,
-    /// Is being deleted.
+    /// It is being deleted.
     pub terminating: bool,
 }
 
@@ -121,124 +124,127 @@ pub struct ObjectSeen {
 pub struct RoutesSeen {
     /// Services that a route names as backend.
     pub backends: std::collections::BTreeSet<Name>,
-    /// Of those: what is wrong with such a route, in words.
+    /// What is wrong with the routes to such a Service.
     pub troubles: BTreeMap<Name, String>,
-    /// Some route was written that its gateways have not answered yet.
+    /// Some route was written that its gateways have not acknowledged yet.
     pub pending: bool,
-    /// By lane group: an enabled lane of it that does not lead to what this release has brought.
+    /// By lane group: an enabled lane that does not lead to what this release has deployed.
     pub closed: BTreeMap<String, Closed>,
 }
 
-/// A lane that does not lead to a gray version that is there.
+/// A lane that does not lead to an existing gray version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closed {
-    /// In words, which one and why.
+    /// Which lane, and why.
     pub why: String,
-    /// It waits for other releases, for as long as those take.
+    /// It waits for other releases, for as long as they take.
     pub waits: bool,
 }
 
-/// One Job.
+/// A build Job as observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobSeen {
-    /// Where it is.
+    /// Identifies the Job.
     pub item: InventoryItem,
-    /// It ended well; with the image's digest where it told one.
+    /// It succeeded.
     pub succeeded: bool,
-    /// `sha256:…`
+    /// Digest of the image that it built (`sha256:…`), if it reported one.
     pub digest: Option<String>,
-    /// It ended badly, in words.
+    /// Why it failed.
     pub failed: Option<String>,
-    /// How far it is, in words.
+    /// Progress message.
     pub message: Option<String>,
 }
 
-/// What the probes of a verify task saw.
+/// Results of the probes of a verify task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbesSeen {
-    /// The task.
+    /// Name of the task.
     pub task: String,
-    /// Its attempt.
+    /// Attempt of the task.
     pub attempt: u32,
-    /// Under way now.
+    /// Probes are in progress now.
     pub running: bool,
-    /// How long ago the last ones came back, and what they saw; or why none could be sent.
+    /// How long ago the last probes returned, and their results; or why none could be sent.
     pub last: Option<(Duration, Result<Vec<ProbeResult>, String>)>,
 }
 
-/// Why a step could not be taken.
+/// A step that could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// In words: what, where, why.
+    /// Message for people: what, where and why.
     pub message: String,
-    /// Trying again without a change will not help (invalid, another manager has it, refused for good).
+    /// Retrying without a change will not help (invalid, owned by another field manager, or
+    /// denied).
     pub permanent: bool,
 }
 
-/// One thing to do. Taken in order; the first that fails ends the look.
+/// One write or other action of the engine. Steps are taken in order; the first that fails ends the
+/// pass.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Write this into the App's status.
+    /// Write the status of an environment into the App.
     SetEnvironment {
-        /// Which.
+        /// Name of the environment.
         environment: String,
-        /// What is to stand there.
+        /// The new status.
         status: Box<EnvironmentStatus>,
     },
-    /// Server-side-apply the whole object.
+    /// Server-side apply the whole object.
     Apply {
-        /// What.
+        /// The object to apply.
         object: Value,
-        /// The resourceVersion that was seen; none: it was not there. Of another one nothing was decided.
+        /// The resourceVersion that was seen; `None` when it did not exist. The apply is valid for
+        /// this version only.
         seen: Option<String>,
-        /// Also fields that another manager has: somebody asked for it.
+        /// Also take fields of other field managers, because somebody asked for it.
         force: bool,
-        /// As whom.
+        /// Account to act as.
         by: Account,
     },
-    /// One merge patch of a workload, with the resourceVersion it was made from.
+    /// Send one merge patch to a workload, with the resourceVersion it was made from.
     Patch {
-        /// Which.
+        /// The workload to patch.
         workload: InventoryItem,
-        /// The patch.
+        /// The merge patch.
         patch: Value,
-        /// In words.
+        /// What the patch does.
         why: &'static str,
-        /// As whom.
+        /// Account to act as.
         by: Account,
     },
-    /// Create it, unless it is there; as whoever deploys to its namespace.
+    /// Create this Job unless it exists, as the deployer of its namespace.
     CreateJob(Value),
-    /// Delete it, if its uid is still that.
+    /// Delete an object if it still has this uid.
     Delete {
-        /// What, with its uid.
+        /// The object, with its uid.
         item: InventoryItem,
-        /// As whom.
+        /// Account to act as.
         by: Account,
     },
-    /// Delete this pod of a workload that goes on without it, if it is still as it was seen.
+    /// Delete a pod that blocks its workload, if it is unchanged since it was seen.
     DeletePod {
-        /// Which, with its uid.
+        /// The pod, with its uid.
         pod: InventoryItem,
-        /// The resourceVersion that it was seen at: it may have become Ready since.
+        /// The resourceVersion at which it was seen: it may have become Ready since.
         version: String,
-        /// In words.
+        /// Why it is deleted.
         why: String,
-        /// As whom.
+        /// Account to act as.
         by: Account,
     },
-    /// Send these, and tell in the next look what they saw.
+    /// Send these probes; their results are observed in the next pass.
     RunProbes {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Its attempt.
+        /// Attempt of the task.
         attempt: u32,
-        /// The lane group whose entry is asked.
+        /// Lane group whose entry receives the probes.
         group: String,
-        /// What to send.
+        /// The probes to send.
         probes: Vec<ProbeSpec>,
     },
-    /// Take the environment out of the App's spec.
+    /// Remove the environment from the App's spec.
     RemoveEnvironment(String),
 }
 
@@ -264,18 +270,18 @@ impl Step {
     }
 }
 
-/// The answer of one look.
+/// Result of one reconcile pass.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
-    /// What is to stand in the Release's status; written first.
+    /// New status of the Release; written first.
     pub status: ReleaseStatus,
-    /// What is to be done then.
+    /// Steps to take afterwards.
     pub steps: Vec<Step>,
-    /// When to look again though nothing has changed.
+    /// When to reconcile again even if nothing has changed.
     pub look_again: Option<SignedDuration>,
 }
 
-/// One look at a Release.
+/// Decides what a Release does next.
 pub fn decide(observed: &Observed) -> Decision {
     let mut run = run::Run::new(observed);
     if run.status.phase.is_final() {

@@ -1,8 +1,8 @@
-//! The world: everything the cluster says, as one immutable snapshot.
+//! The world: everything known of the cluster, as one immutable snapshot.
 //!
-//! `cluster::watch` makes it, the cockpit draws it, `domain` reasons about it. It holds our own
-//! resources whole and, of Kubernetes objects, only what is shown, so that 10,000 pods stay small.
-//! Foreign text is `Clean` before it gets in.
+//! `cluster::watch` builds it, the cockpit draws it, `domain` reasons about it. It contains our own
+//! resources in full, but of Kubernetes objects only what is shown, so that 10,000 pods stay small.
+//! Text from outside is converted to `Clean` first.
 
 mod link;
 
@@ -22,15 +22,15 @@ pub use link::{Asked, Gap, Link, Trouble};
 /// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// `metadata.namespace`; empty for cluster-scoped kinds. Of another context than home `CONTEXT/NAMESPACE`: no
-    /// namespace has a slash.
+    /// `metadata.namespace`; empty for cluster-scoped kinds. In another context
+    /// `CONTEXT/NAMESPACE`, which is unambiguous because namespaces contain no slash.
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
 }
 
 impl Key {
-    /// Of a context; none is home.
+    /// Key of an object in a context. `None` is the home cluster.
     pub fn of(context: Option<&str>, namespace: &str, name: &str) -> Self {
         let namespace =
             context.map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
@@ -40,13 +40,13 @@ impl Key {
         }
     }
 
-    /// The context (none: home), and the namespace within it.
+    /// Context (`None`: home) and namespace within it.
     pub fn place(&self) -> (Option<&str>, &str) {
         place(&self.namespace)
     }
 }
 
-/// Takes a [`Key::namespace`] apart: the context (none: home), and the namespace within it.
+/// Splits a [`Key::namespace`] into context (`None`: home) and namespace.
 pub fn place(namespace: &str) -> (Option<&str>, &str) {
     match namespace.rsplit_once('/') {
         Some((context, namespace)) => (Some(context), namespace),
@@ -57,40 +57,41 @@ pub fn place(namespace: &str) -> (Option<&str>, &str) {
 /// Lane groups by name.
 pub type LaneGroups = BTreeMap<String, Arc<LaneGroup>>;
 
-/// One snapshot. Cheap to clone: the maps are shared.
+/// One snapshot. Cloning is cheap, because the maps are shared.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// Goes up with each change.
+    /// Increases with every change.
     pub revision: u64,
-    /// What the cluster is called; changes only when another one is chosen.
+    /// Name of the cluster; changes only when another one is chosen.
     pub place: Clean,
-    /// Who acts, where that is not whom the server knows: on a pocket whoever says so.
+    /// User name where the server does not know the user, as in pocket.
     pub me: Option<Clean>,
-    /// Whether the facts are current.
+    /// Whether the data is current.
     pub link: Link,
-    /// The other contexts that environments name: each has its own link.
+    /// Other contexts that environments name, each with its own link.
     pub contexts: Arc<BTreeMap<String, Link>>,
-    /// What cannot be seen although the server answers: missing rights, kinds that are not installed.
+    /// What cannot be watched although the server answers: missing rights, kinds that are not
+    /// installed.
     pub gaps: Arc<Vec<Gap>>,
-    /// What this process asks of the API.
+    /// Requests of this process to the API.
     pub asked: Asked,
-    /// The namespace of our resources.
+    /// Home namespace, which contains our resources.
     pub namespace: String,
-    /// By name.
+    /// Apps by name.
     pub apps: Arc<BTreeMap<String, Arc<App>>>,
-    /// By name.
+    /// AppTemplates by name.
     pub templates: Arc<BTreeMap<String, Arc<AppTemplate>>>,
-    /// By name.
+    /// VariableGroups by name.
     pub variables: Arc<BTreeMap<String, Arc<VariableGroup>>>,
-    /// By name.
+    /// Releases by name.
     pub releases: Arc<BTreeMap<String, Arc<Release>>>,
-    /// What releases were frozen to, by name. Not cleaned: it is what is applied.
+    /// Frozen revisions by name. Not cleaned, because they are applied.
     pub revisions: Arc<BTreeMap<String, Arc<Revision>>>,
-    /// By name.
+    /// Approvals by name.
     pub approvals: Arc<BTreeMap<String, Arc<Approval>>>,
-    /// By name.
+    /// Lane groups by name.
     pub groups: Arc<LaneGroups>,
-    /// By name.
+    /// Lanes by name.
     pub lanes: Arc<BTreeMap<String, Arc<Lane>>>,
     /// Deployments of Apps.
     pub deployments: Arc<BTreeMap<Key, Workload>>,
@@ -100,54 +101,54 @@ pub struct World {
     pub pods: Arc<BTreeMap<Key, Pod>>,
     /// HTTPRoutes of lane groups.
     pub routes: Arc<BTreeMap<Key, Route>>,
-    /// Newest last, bounded.
+    /// Kubernetes Events, newest last, bounded.
     pub events: Arc<Vec<Event>>,
-    /// Newest last, bounded.
+    /// Hops, newest last, bounded.
     pub hops: Arc<Vec<Arc<Hop>>>,
-    /// Hops that came in since the start, also those no longer held.
+    /// Number of hops received since the start, including those no longer kept.
     pub hops_seen: u64,
-    /// Hops that were dropped because they came too fast.
+    /// Number of hops dropped because they arrived too fast.
     pub hops_dropped: u64,
-    /// Where hops are read from here, and how that goes.
+    /// Hop sources that this process reads, and their state.
     pub hop_sources: Arc<Vec<HopSourceSeen>>,
-    /// Who runs the engine.
+    /// Current holder of the engine's Lease.
     pub engine: Option<Engine>,
-    /// What the person who looks may do.
+    /// Rights of the current user.
     pub rights: Arc<Rights>,
 }
 
 /// One source of hops.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HopSourceSeen {
-    /// `accessLog traefik of gw`.
+    /// Name: `accessLog traefik of gw`.
     pub name: String,
-    /// Pods that are followed.
+    /// Number of pods whose logs are followed.
     pub pods: u32,
-    /// In words, why it tells nothing.
+    /// Problem with the source.
     pub problem: Option<Clean>,
 }
 
 /// The holder of the engine's Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
-    /// Its identity.
+    /// Identity of the holder.
     pub holder: Clean,
-    /// When it last renewed.
+    /// Last renewal.
     pub renewed: Option<Timestamp>,
 }
 
-/// What kinds of workload are rolled out in batches.
+/// Kinds of workload that are rolled out in batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkloadKind {
-    /// New pods come before old ones go.
+    /// New pods start before old ones are removed.
     #[default]
     Deployment,
-    /// Pod by pod, each in the old one's place.
+    /// Each pod is replaced in place, one by one.
     StatefulSet,
 }
 
 impl WorkloadKind {
-    /// As kubectl takes it.
+    /// Resource name for kubectl.
     pub const fn resource(self) -> &'static str {
         match self {
             Self::Deployment => "deployments.apps",
@@ -159,7 +160,7 @@ impl WorkloadKind {
 /// One Deployment or StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// Which of them.
+    /// Kind of the workload.
     pub kind: WorkloadKind,
     /// Namespace and name.
     pub key: Key,
@@ -167,33 +168,34 @@ pub struct Workload {
     pub app: Option<String>,
     /// `graylane.dev/environment`.
     pub environment: Option<String>,
-    /// Wanted.
+    /// Desired number of pods.
     pub replicas: u32,
-    /// Serving.
+    /// Number of ready pods.
     pub ready: u32,
-    /// Of the newest template.
+    /// Number of pods of the newest template.
     pub updated: u32,
-    /// By which pods of the newest template say so ([`Pod::hash`]); only a StatefulSet's controller tells it.
+    /// Value of [`Pod::hash`] for pods of the newest template. Only StatefulSets report it.
     pub revision: Option<String>,
-    /// Of a StatefulSet: how many pods its user's own partition leaves alone, whatever is rolled out.
+    /// For a StatefulSet: number of pods that the user's own partition excludes from rollouts.
     pub left_alone: u32,
-    /// Ready for long enough, as Kubernetes counts (0 of the new version while the latch is on).
+    /// Number of available pods, as Kubernetes counts them (0 of the new version while the latch is
+    /// on).
     pub available: u32,
     /// Images of the newest template.
     pub images: Vec<Clean>,
-    /// Digest of the manifest that it was applied from.
+    /// Digest of the manifest that was applied.
     pub applied: Option<String>,
-    /// An autoscaler sets its replicas.
+    /// Whether an autoscaler sets its replicas.
     pub autoscaled: bool,
-    /// It takes a new version all at once: strategy Recreate.
+    /// Whether the strategy is Recreate, which replaces all pods at once.
     pub recreates: bool,
     /// `spec.paused`.
     pub paused: bool,
-    /// The batch latch is on.
+    /// Whether the batch latch is on.
     pub latched: bool,
-    /// Why it is not well, from its conditions.
+    /// Problem that its conditions report.
     pub message: Option<Clean>,
-    /// And it will not get well by waiting: its pods cannot be made, or their time is over.
+    /// Whether waiting will not help: its pods cannot be created, or the deadline has passed.
     pub stuck: bool,
 }
 
@@ -206,29 +208,30 @@ pub struct Pod {
     pub app: Option<String>,
     /// `graylane.dev/environment`.
     pub environment: Option<String>,
-    /// Lane tag (`alicloud.service.tag`); none is baseline.
+    /// Lane tag (`alicloud.service.tag`). `None` is baseline.
     pub tag: Option<String>,
-    /// The ReplicaSet or StatefulSet that owns it.
+    /// Name of the ReplicaSet or StatefulSet that owns it.
     pub owner: Option<String>,
-    /// `pod-template-hash`, or a StatefulSet's revision: pods of one version share it.
+    /// `pod-template-hash`, or the revision of a StatefulSet. Pods of one version share it.
     pub hash: Option<String>,
     /// `metadata.uid`.
     pub uid: Option<String>,
     /// `status.podIP`.
     pub address: Option<String>,
-    /// `Running`, `Pending`, `CrashLoopBackOff`, `Terminating`, … as kubectl's STATUS column.
+    /// Status as in kubectl's STATUS column: `Running`, `Pending`, `CrashLoopBackOff`,
+    /// `Terminating`, …
     pub state: Clean,
-    /// Serves.
+    /// Whether it is ready.
     pub ready: bool,
-    /// Is being deleted.
+    /// Whether it is being deleted.
     pub terminating: bool,
-    /// Sum over containers.
+    /// Restarts of all containers.
     pub restarts: u32,
     /// Images of its containers.
     pub images: Vec<Clean>,
     /// Names of its containers.
     pub containers: Vec<Clean>,
-    /// `metadata.creationTimestamp`, as kubectl counts a pod's age.
+    /// `metadata.creationTimestamp`, from which kubectl computes the age.
     pub born: Option<Timestamp>,
     /// Why it is not ready.
     pub message: Option<Clean>,
@@ -241,33 +244,33 @@ pub struct Route {
     pub key: Key,
     /// `graylane.dev/lane-group`.
     pub group: Option<String>,
-    /// Taken by its parents' controllers; none while nobody has answered.
+    /// Whether all parents' controllers accepted it. `None` until one has answered.
     pub accepted: Option<bool>,
-    /// The controller's words.
+    /// Message of the controller.
     pub message: Option<Clean>,
 }
 
 /// One Kubernetes Event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// When it last happened.
+    /// Time of the last occurrence.
     pub time: Option<Timestamp>,
-    /// `Warning` rather than `Normal`.
+    /// Whether the type is `Warning` rather than `Normal`.
     pub warning: bool,
-    /// `Kind`, of the object it is about.
+    /// Kind of the object that it is about.
     pub kind: Clean,
-    /// The object it is about.
+    /// Object that it is about.
     pub object: Key,
-    /// One word.
+    /// Machine-readable reason.
     pub reason: Clean,
-    /// In words.
+    /// Message.
     pub message: Clean,
-    /// How often.
+    /// Number of occurrences.
     pub count: u32,
 }
 
 impl World {
-    /// Who acts here; empty until it is known.
+    /// Name of the current user; empty until it is known.
     pub fn acting(&self) -> &str {
         self.me
             .as_deref()
@@ -275,9 +278,9 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// The hops that came since so many were seen, and whether some of them are no longer held.
+    /// Hops received after the first `seen` ones, and whether some of them are no longer kept.
     pub fn hops_since(&self, seen: u64) -> (&[Arc<Hop>], bool) {
-        // A world of another connection counts anew.
+        // After a reconnect the count starts again.
         let fresh = if self.hops_seen < seen {
             self.hops_seen
         } else {
@@ -291,7 +294,7 @@ impl World {
         )
     }
 
-    /// The hops of a trace, each as it was told last.
+    /// Hops of a trace, each in its latest version.
     pub fn hops_of_trace(&self, trace: &str) -> Vec<Arc<Hop>> {
         let mut hops: Vec<Arc<Hop>> = vec![];
         for hop in self.hops.iter().filter(|h| h.trace == trace) {
@@ -303,12 +306,12 @@ impl World {
         hops
     }
 
-    /// What cannot be seen of these kinds.
+    /// First gap in watching these kinds.
     pub fn gap(&self, resources: &[&str]) -> Option<&Gap> {
         self.gaps.iter().find(|g| resources.contains(&g.resource))
     }
 
-    /// The App as a release has it; none where what it was frozen to is not seen (yet).
+    /// App as a release sees it. `None` if its revision has not been observed (yet).
     pub fn frozen(&self, release: &Release) -> Option<FrozenApp> {
         let name = release.status.as_ref()?.revision.as_ref()?;
         Some(FrozenApp::of(
@@ -317,7 +320,7 @@ impl World {
         ))
     }
 
-    /// The pods of an App's environment.
+    /// Pods of an App's environment.
     pub fn pods_of<'a>(
         &'a self,
         app: &'a str,
@@ -328,7 +331,7 @@ impl World {
         })
     }
 
-    /// The Deployments and StatefulSets of an App's environment.
+    /// Deployments and StatefulSets of an App's environment.
     pub fn workloads_of<'a>(
         &'a self,
         app: &'a str,
@@ -342,7 +345,7 @@ impl World {
             })
     }
 
-    /// Whether an App has a pod of that lane that serves now.
+    /// Whether an App has a ready pod of that lane.
     pub fn gray_ready(&self, app: &str, tag: &str) -> bool {
         self.pods.values().any(|p| {
             p.app.as_deref() == Some(app)

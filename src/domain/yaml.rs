@@ -1,7 +1,8 @@
-//! Manifests as files hold them: several YAML or JSON documents, each with the line it starts on, all errors at once.
+//! Reads manifest files: several YAML or JSON documents, each with the line it starts on. All
+//! errors are reported at once.
 //!
-//! Values are read as kubectl reads them (YAML 1.1 booleans, `0644` is octal; the rules stand in `scalar`), duplicate keys are
-//! refused.
+//! Values are read as kubectl reads them (YAML 1.1 booleans, `0644` is octal; see `scalar` for the
+//! rules). Duplicate keys are rejected.
 
 mod read;
 mod scalar;
@@ -13,21 +14,21 @@ pub use write::text;
 use serde_json::Value;
 use std::fmt;
 
-/// A document, and the line (from 1) where its content starts.
+/// A document and the line (from 1) where its content starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     pub line: usize,
     pub value: Value,
 }
 
-/// What is wrong with a file, and where.
+/// An error in a file, with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct YamlError {
     /// The file as the user named it.
     pub label: String,
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// From 1; 0 when the whole document is meant.
+    /// Column, from 1; 0 when the error concerns the whole document.
     pub column: usize,
     pub message: String,
 }
@@ -43,7 +44,7 @@ impl fmt::Display for YamlError {
     }
 }
 
-/// Every document of a YAML or JSON text that is not empty.
+/// Reads every non-empty document of a YAML or JSON text.
 pub fn documents(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if text.trim_start().starts_with('{')
@@ -96,8 +97,8 @@ pub fn documents(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError
     }
 }
 
-/// The first document of a text as Go's decoder takes it: what comes later goes unread, of doubled keys the last counts.
-/// An error tells line, column and what is wrong there.
+/// Reads the first document of a text as Go's decoder does: later documents are ignored, and the
+/// last of duplicate keys wins. An error holds line, column and message.
 pub fn first_document(text: &str) -> Result<Value, (usize, usize, String)> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if let Ok(value) = serde_json::from_str(text) {
@@ -106,7 +107,7 @@ pub fn first_document(text: &str) -> Result<Value, (usize, usize, String)> {
     first_with_doubled(text).map(|(value, _)| value)
 }
 
-/// The same of YAML, with the keys that do not count.
+/// Like [`first_document`], for YAML; also returns the duplicate keys.
 pub fn first_with_doubled(text: &str) -> Result<(Value, Vec<Doubled>), (usize, usize, String)> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let Some((first, piece)) = pieces(text).into_iter().next() else {
@@ -128,7 +129,8 @@ pub fn first_with_doubled(text: &str) -> Result<(Value, Vec<Doubled>), (usize, u
     }
 }
 
-/// Every Kubernetes object of a text: [`documents`] with `List`s taken apart, each with apiVersion, kind and a name.
+/// Reads every Kubernetes object of a text: as [`documents`], but with `List`s expanded. Each
+/// object must have apiVersion, kind and a name.
 pub fn objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
     let mut found = Vec::new();
     let mut errors = Vec::new();
@@ -162,7 +164,7 @@ pub fn objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>>
     }
 }
 
-/// Why a value is no Kubernetes object.
+/// Explains why a value is not a Kubernetes object; `None` if it is one.
 pub(super) fn problem(value: &Value) -> Option<String> {
     let Some(map) = value.as_object() else {
         return Some(format!(
@@ -214,7 +216,8 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// JSON documents one after the other; `None` when it is not JSON (then YAML, whose errors say where).
+/// Reads consecutive JSON documents; `None` when the text is not JSON. It is then read as YAML,
+/// whose errors have positions.
 fn json(text: &str) -> Option<Vec<Document>> {
     let mut out = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
@@ -234,8 +237,8 @@ fn json(text: &str) -> Option<Vec<Document>> {
     }
 }
 
-/// The texts between `---` and `...` lines, each with the number of its first line. A `---` at the start of a line ends a
-/// document even inside a block scalar, by YAML's own rule.
+/// Splits a text at `---` and `...` lines; each piece has the number of its first line. By YAML's
+/// rules, `---` at the start of a line ends a document even inside a block scalar.
 fn pieces(text: &str) -> Vec<(usize, &str)> {
     let mut out = Vec::new();
     let (mut start, mut first) = (0, 1);
@@ -247,7 +250,7 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
             || marker.starts_with("---\t");
         if cuts {
             out.push((first, &text[start..at]));
-            // What stands behind the dashes belongs to the next document: same line.
+            // Content after the dashes is on the same line and belongs to the next document.
             (start, first) = if marker.len() > 3 {
                 (at + 3, i + 1)
             } else {
@@ -257,7 +260,7 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
         at += line.len();
     }
     out.push((first, &text[start..]));
-    // A piece of directives (`%YAML 1.2`) and comments only is no document.
+    // A piece with only directives (`%YAML 1.2`) and comments is not a document.
     out.retain(|(_, piece)| {
         piece.lines().any(|l| {
             !matches!(
@@ -269,7 +272,7 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
     out
 }
 
-/// Lines before the first one with content.
+/// Counts the lines before the first one with content.
 fn leading(piece: &str) -> usize {
     piece
         .lines()
@@ -392,7 +395,7 @@ mod tests {
         );
     }
 
-    /// Numbers by their value: JSON has one kind.
+    /// Makes all numbers floats, so that they compare by value.
     fn normal(value: &Value) -> Value {
         match value {
             Value::Number(n) => n.as_f64().map_or(Value::Null, |f| Value::from(f + 0.0)),
@@ -402,8 +405,9 @@ mod tests {
         }
     }
 
-    /// `kubectl.json` holds what `sigs.k8s.io/yaml` makes of each text: every form of a plain scalar, as a value and as a key,
-    /// tags, merges, aliases, block scalars; null where it has an error (and for nothing).
+    /// `kubectl.json` holds what `sigs.k8s.io/yaml` reads from each text: every form of a plain
+    /// scalar, as a value and as a key, tags, merges, aliases and block scalars; null for an error
+    /// or an empty value.
     #[test]
     fn every_scalar_is_what_kubectl_takes_it_for() {
         let rows: Vec<(String, Value)> =

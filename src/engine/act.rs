@@ -1,4 +1,4 @@
-//! Takes steps. Each can be repeated; the first that fails ends the look and is told.
+//! Executes steps. Every step is idempotent. The first failure ends the pass and is reported.
 
 use std::time::Duration;
 
@@ -30,16 +30,17 @@ use crate::{
     },
 };
 
-/// Why a step could not be taken.
+/// Failure of a step.
 pub(super) struct NotDone {
     pub(super) trouble: Trouble,
-    /// It is not tried again before.
+    /// Minimum time before the next try.
     pub(super) wait: Option<Duration>,
-    /// It was not permitted. A server that has just started says so to everybody: permanent it is when it stays so.
+    /// The server refused it. A server that has just started refuses everything, so this becomes
+    /// permanent only if it lasts.
     pub(super) refused: bool,
 }
 
-/// Writes again after somebody else's write came in between, this often.
+/// Maximum number of writes after conflicts.
 const TRIES: usize = 5;
 
 pub(super) async fn steps(
@@ -83,7 +84,7 @@ pub(super) async fn steps(
                 let done = environment_status(options, cache, release, environment, status).await;
                 (format!("App {}", release.spec.app), done)
             }
-            // Never applied over one that is there: that would roll it at once.
+            // An existing workload is never applied over, because that would roll it out at once.
             Step::Apply { object, by, .. } if is_rolled(&key(object)) => {
                 let item = key(object);
                 (
@@ -126,7 +127,7 @@ pub(super) async fn steps(
                 )
                 .await
                 {
-                    // It is not as it was seen: look again, decide anew.
+                    // It has changed since it was read: reconcile again.
                     Err(kube::Error::Api(status)) if status.code == 409 => {
                         cache.fights.forget(workload, patch);
                         return Ok(());
@@ -193,7 +194,7 @@ pub(super) async fn steps(
         options.telemetry.step(step, done.is_err());
         if let Err(why) = done {
             let mut message = format!("{what}: {}", error::words(&why));
-            // What another hand has it keeps, until a person decides.
+            // Fields of other managers stay theirs until a person decides.
             let kept = matches!(&why, kube::Error::Api(status) if conflicts(status));
             if kept {
                 let retry = CommandLine::graylane("retry")
@@ -225,7 +226,7 @@ fn remember(cache: &Cache, namespace: &str, written: Written) {
     }
 }
 
-/// A Job that this release has not made stands under its name, in words.
+/// Reports that the name belongs to a Job that this release did not create.
 async fn somebody_elses(
     api: &Api<DynamicObject>,
     item: &InventoryItem,
@@ -244,7 +245,7 @@ async fn somebody_elses(
     })
 }
 
-/// Who else writes an object, as far as that can be asked.
+/// Other field managers of an object, as far as they can be read.
 pub(super) async fn managers(options: &Options, item: &InventoryItem, by: &Account) -> Vec<String> {
     let there = api(options, item, by)
         .get_opt(&item.name)
@@ -256,7 +257,7 @@ pub(super) async fn managers(options: &Options, item: &InventoryItem, by: &Accou
         .unwrap_or_default()
 }
 
-/// The kind of an object, as whoever acts on it sees it.
+/// API for the object's kind, acting as a service account.
 pub(super) fn api(options: &Options, item: &InventoryItem, by: &Account) -> Api<DynamicObject> {
     let (resource, client) = (item.resource(), options.clusters.acting_as(by));
     match place(&item.namespace).1 {
@@ -265,7 +266,7 @@ pub(super) fn api(options: &Options, item: &InventoryItem, by: &Account) -> Api<
     }
 }
 
-/// As its own cluster knows it.
+/// The object with the context removed from its namespace.
 fn at_place(object: &Value) -> Value {
     let mut object = object.clone();
     let Some((Some(_), namespace)) = object["metadata"]["namespace"].as_str().map(place) else {
@@ -282,9 +283,10 @@ fn at_place(object: &Value) -> Value {
     object
 }
 
-/// Server-side apply over what was seen, by its resourceVersion; what was not there is made. What has changed since is left
-/// for the next look (false). Other hands' fields are taken only where somebody has asked for it; what our own patches of a rollout wrote is
-/// ours.
+/// Server-side apply on top of what was observed, with its resourceVersion as a precondition. An
+/// object that was not there is created. Returns false if the object has changed since; the next
+/// pass handles that. Fields of other managers are taken over only with `force`; fields that our
+/// own rollout patches wrote are always ours.
 pub(super) async fn apply(
     api: &Api<DynamicObject>,
     object: &Value,
@@ -313,7 +315,7 @@ pub(super) async fn apply(
         }
         done => done?,
     };
-    // An engine that was killed in the middle of making it: the apply has taken over all that is still named.
+    // An engine was killed while it created the object: the apply now owns everything still named.
     let fields = done.metadata.managed_fields.clone().unwrap_or_default();
     let (made, others): (Vec<_>, Vec<_>) = fields
         .into_iter()
@@ -324,9 +326,10 @@ pub(super) async fn apply(
     Ok(true)
 }
 
-/// Makes what is not there; false where somebody has made it meanwhile, who may be another owner. An apply cannot ask that
-/// nothing is there, a create does. What it has written is handed to our applies, so that a later one takes away what the
-/// manifests no longer name: before that it is not said to be applied.
+/// Creates an object. Returns false if somebody else, perhaps another owner, has created it
+/// meanwhile. Apply has no precondition that an object is absent, but create has. The created
+/// fields are then transferred to our apply manager, so that later applies remove what the
+/// manifests no longer name. Only after that the object is marked as applied.
 async fn make(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
     let mut first = object.clone();
     let annotations = first
@@ -357,7 +360,7 @@ async fn make(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
     Ok(false)
 }
 
-/// What a create of ours has written of an object.
+/// Whether the entry is from a create of ours.
 fn is_making(entry: &ManagedFieldsEntry) -> bool {
     let whole = entry.subresource.as_deref().is_none_or(str::is_empty);
     whole
@@ -365,13 +368,14 @@ fn is_making(entry: &ManagedFieldsEntry) -> bool {
         && entry.operation.as_deref() == Some("Update")
 }
 
-/// It has more than marks: these are written by an adoption too.
+/// Whether it has more than metadata, which adoption writes too.
 fn has_content(entry: &ManagedFieldsEntry) -> bool {
     let fields = entry.fields_v1.as_ref().and_then(|f| f.0.as_object());
     fields.is_some_and(|fields| fields.keys().any(|key| key != "f:metadata"))
 }
 
-/// Writes who owns which fields of an object as it was seen, and perhaps what it was applied from.
+/// Replaces the managed fields of an object as it was read, and optionally sets what it was applied
+/// from.
 async fn rewrite(
     api: &Api<DynamicObject>,
     seen: &DynamicObject,
@@ -400,13 +404,14 @@ async fn rewrite(
         .map(drop)
 }
 
-/// Every conflict of an apply is with ourselves: a patch is another *operation*, and so another owner.
+/// Whether all conflicts are with ourselves. A patch is a different *operation* than an apply, and
+/// so a different field owner.
 fn only_ours(status: &Status) -> bool {
     let us = format!("conflict with \"{FIELD_MANAGER}\"");
     conflicts(status) && causes(status).iter().all(|c| c.message.starts_with(&us))
 }
 
-/// Another manager has a field of the apply.
+/// Whether another field manager owns a field of the apply.
 pub(super) fn conflicts(status: &Status) -> bool {
     status.code == 409
         && causes(status)
@@ -422,7 +427,7 @@ fn causes(status: &Status) -> &[StatusCause] {
         .unwrap_or_default()
 }
 
-/// None: something of that name is there.
+/// Creates an object. `None` if one with that name exists.
 async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option<DynamicObject>> {
     let object: DynamicObject =
         serde_json::from_value(at_place(object)).map_err(kube::Error::SerdeError)?;
@@ -436,7 +441,8 @@ async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option
     }
 }
 
-/// Deletes it if it still is the very one, and of this version if one is named: a namesake made by somebody else stays.
+/// Deletes an object if it still has this UID (and this version, if given), so that a new object of
+/// the same name stays.
 async fn delete(
     api: &Api<DynamicObject>,
     item: &InventoryItem,

@@ -1,5 +1,5 @@
-//! Pods that ran before their App was there: they get its labels, by which everybody finds an App's pods. Ends with the
-//! first release, whose template has the labels itself.
+//! Labels pods that are older than their App with its labels, by which an App's pods are found. Not
+//! needed after the first release, whose pod template has the labels.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -72,7 +72,7 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
     }
 }
 
-/// As whom its environment acts.
+/// Service account of the environment.
 fn account(options: &Options, cache: &Cache, live: &Deployment, item: &InventoryItem) -> Account {
     let app = live.labels().get(label::APP);
     let app = app.and_then(|app| {
@@ -88,7 +88,7 @@ fn account(options: &Options, cache: &Cache, live: &Deployment, item: &Inventory
     Account::for_environment(app.as_deref(), environment, item)
 }
 
-/// Deployments that something changed for.
+/// Deployments that the changes concern.
 fn concerned(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) -> Vec<Arc<Deployment>> {
     if changed.contains(&Key::All) {
         return cache.workloads.deployments.state();

@@ -1,5 +1,6 @@
-//! What a build Job says of the image that it made: its digest, as the message that its pod ended with. Builders write it
-//! so that it needs no registry to be asked (kaniko: `--digest-file=/dev/termination-log`).
+//! Reads the digest of a built image from the termination message of the build Job's pod. No
+//! registry has to be queried, since builders can write it there (kaniko:
+//! `--digest-file=/dev/termination-log`).
 
 use std::collections::BTreeMap;
 
@@ -13,11 +14,11 @@ use crate::{
     domain::workflow::JobSeen,
 };
 
-/// The label by which a Job's pod names it.
+/// Label with the Job's name on its pods.
 const JOB: &str = "batch.kubernetes.io/job-name";
 
-/// Fills in the digests of Jobs that have just ended well: asked for, for the watch of pods may tell later than that of
-/// Jobs, and what an approval is bound to must not hang on that.
+/// Adds the digests of Jobs that have just succeeded. The pods are listed because their watch may
+/// lag behind that of Jobs, and approvals are bound to digests.
 pub(super) async fn digests(
     options: &Options,
     release: &Release,
@@ -53,13 +54,14 @@ async fn digest_of(
         .await
     {
         Ok(pods) => Ok(told(&pods.items)),
-        // Who may not see pods has no digest, and the image's name is what is approved.
+        // Without the right to list pods there is no digest, and approvals are bound to the image's
+        // name.
         Err(why) if error::code(&why) == Some(403) => Ok(None),
         Err(why) => Err(why),
     }
 }
 
-/// The digest that one of a Job's pods ended with; none when they tell none, or several.
+/// The digest that the Job's pods reported. `None` if there is none, or several.
 fn told(pods: &[Pod]) -> Option<String> {
     let ended = pods
         .iter()

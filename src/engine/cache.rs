@@ -1,5 +1,5 @@
-//! What the engine sees: one shared watch a kind, each change wakes it for those it concerns; and what it wrote itself, which it knows
-//! before a watch tells it.
+//! Cache of observed objects: one shared watch for each kind, whose events enqueue the keys they
+//! concern. Our own writes count before the watch delivers them.
 
 use std::{
     collections::HashMap,
@@ -47,12 +47,12 @@ use crate::{
     cluster::error,
 };
 
-/// How long the kinds of Gateway API are waited for.
+/// How long to wait for the kinds of Gateway API.
 const OPTIONAL: Duration = Duration::from_secs(5);
-/// The label by which an EndpointSlice names its Service.
+/// Label with the Service's name on an EndpointSlice.
 pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 
-/// A kind that has namespaces.
+/// A namespaced kind.
 pub(super) trait Namespaced:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
@@ -88,18 +88,18 @@ pub(super) struct Cache {
     pub(super) jobs: Store<Job>,
     pub(super) classes: Optional<GatewayClass>,
     pub(super) gateways: Optional<Gateway>,
-    /// Everybody's: what others route at the same Gateway may take our requests.
+    /// HTTPRoutes of everybody, since other routes at the same Gateway may match our requests.
     pub(super) routes: Optional<HttpRoute>,
     pub(super) elsewhere: Elsewhere,
-    /// What this engine has written lately.
+    /// Recent writes of this engine.
     pub(super) fights: Fights,
-    /// What events told of waits lately.
+    /// Recent causes of waits, from events.
     pub(super) events: Events,
-    /// Since when things are as they are.
+    /// How long observed states have lasted.
     pub(super) since: Since,
 }
 
-/// A kind that a cluster may not have (yet): then there are none, and nobody waits for them.
+/// A kind that a cluster may not have (yet). Then there are no objects, and nobody waits for it.
 pub(super) struct Optional<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
@@ -112,7 +112,7 @@ impl<K> Optional<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    /// The server does not know the kind.
+    /// Whether the server does not have the kind.
     pub(super) fn is_absent(&self) -> bool {
         *self.absent.borrow()
     }
@@ -138,16 +138,16 @@ where
     }
 }
 
-/// A watched kind of which our own writes count at once: a decision made from before them could let two releases
-/// into one environment, or miss what an inventory has just noted.
+/// Store of a watched kind in which our own writes count at once. A decision based on older data
+/// could let two releases into one environment, or ignore a new inventory.
 pub(super) struct Kept<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     store: Store<K>,
-    /// By uid.
+    /// Own writes by UID.
     own: Mutex<HashMap<String, Arc<K>>>,
-    /// What the store keeps without is not remembered either.
+    /// Applied to own writes too, so that they keep no more than the store does.
     trim: fn(&mut K),
 }
 
@@ -179,7 +179,7 @@ where
         self.store.get(key).map(|watched| self.newest(watched))
     }
 
-    /// What the server answered to a write of ours.
+    /// Remembers the server's answer to a write.
     pub(super) fn remember(&self, mut written: K) {
         (self.trim)(&mut written);
         if let Some(uid) = written.uid() {
@@ -195,7 +195,7 @@ where
         let Some(uid) = watched.uid() else {
             return watched;
         };
-        // Versions of one object are numbers that grow; of others the watch has the last word.
+        // Resource versions that are numbers can be compared; otherwise the watch wins.
         let version = |o: &K| o.resource_version().and_then(|v| v.parse::<u64>().ok());
         let newer = own
             .get(&uid)
@@ -212,7 +212,7 @@ where
     }
 }
 
-/// Where watches run and whom they wake.
+/// Starts watches that enqueue keys.
 struct Watches<'a> {
     wake: &'a Arc<Wake>,
     tasks: &'a TaskTracker,
@@ -232,7 +232,8 @@ impl Watches<'_> {
         self.light(api, config, |_| {}, concerns).store
     }
 
-    /// Of a kind of ours, at home: there are many, and who wrote them is nobody's question.
+    /// For our own kinds in the home namespace. There are many objects, and their managed fields
+    /// are never read.
     fn ours<K>(&self, client: &Client, home: &str, concerns: fn(&K) -> Vec<Key>) -> Store<K>
     where
         K: Namespaced,
@@ -254,7 +255,7 @@ impl Watches<'_> {
         self.light(api, config, |_| {}, concerns)
     }
 
-    /// Without what `trim` takes off before it is kept.
+    /// Applies `trim` to each object before it is stored.
     fn light<K>(
         &self,
         api: Api<K>,
@@ -283,7 +284,7 @@ impl Watches<'_> {
                         wake.add(concerns(&object))
                     }
                     Ok(watcher::Event::InitDone) => wake.add([Key::All]),
-                    // That the kind is still not there is no news.
+                    // It was reported already that the kind is missing.
                     Err(_) if told == Some(true) && !news => {}
                     Err(why) => {
                         let (kind, why) = (K::plural(&()), error::words_of_watch(&why));
@@ -299,8 +300,8 @@ impl Watches<'_> {
     }
 }
 
-/// Whether the server lacks the kind, as far as an event tells: a list that has come whole, or the answer that there is
-/// no such resource. A list that is only begun tells nothing.
+/// Whether the server lacks the kind, if the event says so: a complete list means no, the answer
+/// that there is no such resource means yes. The beginning of a list says nothing.
 fn absence<K>(event: &watcher::Result<watcher::Event<K>>) -> Option<bool> {
     match event {
         Ok(watcher::Event::InitDone) => Some(false),
@@ -374,9 +375,9 @@ impl Cache {
         }
     }
 
-    /// Returns when every kind has been listed once.
+    /// Waits until every kind has been listed once.
     pub(super) async fn ready(&self) {
-        // A dropped writer means that the engine ends: then nobody waits for this either.
+        // A dropped writer means that the engine is stopping, and nobody waits for this either.
         let _ = tokio::join!(
             self.apps.wait_until_ready(),
             self.releases.wait_until_ready(),
@@ -388,7 +389,7 @@ impl Cache {
             self.slices.wait_until_ready(),
             self.jobs.wait_until_ready(),
         );
-        // A cluster without Gateway API, or one that does not show it to us, has releases all the same.
+        // Releases also work in a cluster without Gateway API, or one that does not let us read it.
         let routes = async {
             let _ = tokio::join!(
                 self.classes.wait_until_ready(),
@@ -415,7 +416,7 @@ mod tests {
             let status = Status::failure("no", "No").with_code(code);
             Err(Error::InitialListFailed(kube::Error::Api(Box::new(status))))
         };
-        // A cluster without the kind, asked again and again; then it is installed.
+        // A cluster without the kind, listed repeatedly; then the kind is installed.
         let told = [
             Ok(Event::Init),
             refused(404),

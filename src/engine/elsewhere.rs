@@ -1,8 +1,9 @@
-//! Environments in other clusters: each of their namespaces is watched from the first time that a release concerns it.
-//! A cluster that cannot be reached holds up its own environments, in words, and nobody else's.
+//! Environments in remote clusters. Each namespace is watched from the first time a release needs
+//! it. An unreachable cluster only holds up its own environments, which report it.
 //!
-//! Within the engine such a namespace is written `CONTEXT/NAMESPACE`, as [`crate::domain::world::Key`] does: what is
-//! decided is about names, and only what is asked and done goes to a cluster.
+//! Within the engine such a namespace is written `CONTEXT/NAMESPACE`, as in
+//! [`crate::domain::world::Key`]. Decisions use these names; only reads and writes go to the
+//! cluster.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +37,7 @@ use crate::{
     domain::world,
 };
 
-/// The other clusters' namespaces that are watched.
+/// Watched namespaces of remote clusters.
 pub(super) struct Elsewhere {
     clusters: Clusters,
     wake: Arc<Wake>,
@@ -45,17 +46,17 @@ pub(super) struct Elsewhere {
     places: Mutex<BTreeMap<String, Arc<Place>>>,
 }
 
-/// One namespace of one of them.
+/// One watched namespace of a remote cluster.
 pub(super) struct Place {
     pub(super) workloads: Workloads,
-    /// By kind: what is wrong with its watch. In the beginning that nothing is known.
+    /// Problem of the watch by kind. At first that nothing has been listed yet.
     wrong: Arc<Mutex<BTreeMap<String, String>>>,
-    /// Its watches end with it.
+    /// Dropping it stops the watches.
     _ends: DropGuard,
 }
 
 impl Place {
-    /// Why what is seen of it is not as it is now.
+    /// Why the observed state may be out of date.
     pub(super) fn away(&self) -> Option<String> {
         self.wrong
             .lock()
@@ -82,7 +83,7 @@ impl Elsewhere {
         }
     }
 
-    /// The context and namespace of such a name; none when it is at home.
+    /// Context and namespace of such a name. `None` if it is in the home cluster.
     pub(super) fn of<'a>(&self, namespace: &'a str) -> Option<(&'a str, &'a str)> {
         let (context, namespace) = world::place(namespace);
         self.clusters
@@ -90,7 +91,7 @@ impl Elsewhere {
             .map(|context| (context, namespace))
     }
 
-    /// What is seen there; watched from now on.
+    /// Watched namespace; starts its watches if needed.
     pub(super) fn place(&self, name: &str, context: &str, namespace: &str) -> Arc<Place> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
@@ -100,7 +101,7 @@ impl Elsewhere {
         )
     }
 
-    /// That place, when it is watched.
+    /// Watched namespace, if it is watched.
     pub(super) fn known(&self, name: &str) -> Option<Arc<Place>> {
         self.places
             .lock()
@@ -109,7 +110,7 @@ impl Elsewhere {
             .cloned()
     }
 
-    /// Watches no longer what no name asks for.
+    /// Stops watching namespaces that are no longer needed.
     pub(super) fn keep(&self, asked: impl Fn(&str) -> bool) {
         self.places
             .lock()
@@ -157,7 +158,7 @@ impl Elsewhere {
             Arc::clone(wrong),
             context.to_owned(),
         );
-        // Workloads of the same name elsewhere are others.
+        // Workloads of the same name in another cluster are different ones.
         let named = move |key: Key| match key {
             Key::Workload(namespace, name) => Key::Workload(
                 world::Key::of(Some(&context), &namespace, "").namespace,

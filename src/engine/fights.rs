@@ -1,5 +1,6 @@
-//! Writes that another hand undoes. Once or twice is a race; again and again it is a fight, and nobody wins it by
-//! writing faster: the same is written less and less often, and people are told.
+//! Detects writes that another manager keeps reverting. Once or twice may be a race. After that the
+//! same write is repeated with exponential back-off and reported, since faster writes would not
+//! help.
 
 use std::{
     collections::HashMap,
@@ -15,21 +16,21 @@ use crate::{
     domain::{batches::template::digest, owner::named},
 };
 
-/// The same may be written so often as fast as it likes.
+/// How often the same write is allowed without back-off.
 const FREE: u32 = 3;
-/// The pause after that, doubled each time, up to the second.
+/// Back-off after that: the first pause, doubled up to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// What was written so long ago was no part of a fight.
+/// Older writes are forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(900);
 
-/// What was written lately: object and digest of what was wanted of it.
+/// Recent writes, by object and digest of the desired content.
 #[derive(Default)]
 pub(super) struct Fights(Mutex<Lately>);
 
 #[derive(Default)]
 struct Lately {
     all: HashMap<(InventoryItem, String), Written>,
-    /// When what is forgotten was last taken out.
+    /// When old entries were last removed.
     swept: Option<Instant>,
 }
 
@@ -38,7 +39,7 @@ struct Written {
     last: Instant,
 }
 
-/// The same was written too often to be written now.
+/// The same write was repeated too often and must wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Undone {
     pub(super) times: u32,
@@ -46,7 +47,7 @@ pub(super) struct Undone {
 }
 
 impl Fights {
-    /// Whether this may be written over the object now; then it counts as written.
+    /// Checks whether this may be written to the object now. If so, it counts as written.
     pub(super) fn may(
         &self,
         item: &InventoryItem,
@@ -55,7 +56,7 @@ impl Fights {
     ) -> Result<(), Undone> {
         let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Lately { all, swept } = &mut *lately;
-        // Releases come and go, and so do the objects that they write.
+        // Releases end, and the objects they write are deleted.
         if now.duration_since(*swept.get_or_insert(now)) >= FORGOTTEN {
             all.retain(|_, written| now.duration_since(written.last) < FORGOTTEN);
             *swept = Some(now);
@@ -87,7 +88,7 @@ impl Fights {
         Ok(())
     }
 
-    /// It was not written after all.
+    /// Uncounts a write that did not happen.
     pub(super) fn forget(&self, item: &InventoryItem, wanted: &Value) {
         let key = (
             InventoryItem {
@@ -103,7 +104,7 @@ impl Fights {
     }
 }
 
-/// The pause after the same has been written so often.
+/// Pause after this many identical writes.
 fn pause(times: u32) -> Duration {
     if times < FREE {
         Duration::ZERO
@@ -112,7 +113,7 @@ fn pause(times: u32) -> Duration {
     }
 }
 
-/// What is wanted, whatever it was made from.
+/// Desired content without the version it is based on.
 fn meant(wanted: &Value) -> Value {
     let mut wanted = wanted.clone();
     wanted["metadata"]
@@ -122,7 +123,7 @@ fn meant(wanted: &Value) -> Value {
 }
 
 impl Undone {
-    /// In words; `managers` are the others who write it.
+    /// Message for users. `managers` are the other field managers of the object.
     pub(super) fn words(&self, item: &InventoryItem, managers: &[String]) -> String {
         let by = if managers.is_empty() {
             "somebody".to_owned()
@@ -156,7 +157,7 @@ mod tests {
     fn the_same_again_and_again_is_written_less_and_less_often() {
         let (fights, begin) = (Fights::default(), Instant::now());
         let wanted = |version: u32| json!({"metadata": {"resourceVersion": version.to_string()}, "spec": {"a": 1}});
-        // Somebody undoes it at once, an hour long.
+        // Somebody reverts it immediately, for an hour.
         let mut writes = vec![];
         for second in 0..3600 {
             let now = begin + Duration::from_secs(second);
@@ -180,7 +181,7 @@ mod tests {
     fn two_that_write_each_their_own_in_turn_are_a_fight_too_and_progress_is_none() {
         let (fights, now) = (Fights::default(), Instant::now());
         let of = |n: u32| json!({"spec": {"step": n}});
-        // Steps forward are each another one.
+        // Each step forward is a different write.
         assert!((0..50).all(|n| fights.may(&item("a"), &of(n), now).is_ok()));
         let turns = (0..20)
             .filter(|n| fights.may(&item("b"), &of(n % 2), now).is_ok())
@@ -199,7 +200,7 @@ mod tests {
                 .words(&item("b"), &["argocd".into()])
                 .starts_with("Service b: argocd undoes")
         );
-        // Another object has nothing to do with it, and after a while all is forgotten.
+        // Other objects are not affected, and after a while everything is forgotten.
         assert!(fights.may(&item("c"), &of(0), now).is_ok());
         assert!(fights.may(&item("b"), &of(0), now + FORGOTTEN).is_ok());
         assert!(fights.may(&item("b"), &of(0), now + FORGOTTEN).is_ok());

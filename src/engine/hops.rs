@@ -1,4 +1,5 @@
-//! What an engine tells of the hops that it reads for others: which sources it follows, and where it writes what they told.
+//! What an engine reports about the hops it reads: the sources it follows, and where it writes the
+//! spans.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,18 +9,18 @@ use crate::{
     domain::hop_logs::{HopLog, access_logs},
 };
 
-/// A handle; clones tell of one engine.
+/// Shared handle; clones refer to the same engine.
 #[derive(Clone, Debug, Default)]
 pub struct HopReport {
-    /// The pods in whose logs spans are written. None: this engine writes none.
+    /// Pods in whose logs the spans are written. `None` if this engine writes none.
     span_log: Option<SpanLog>,
-    /// It receives spans over OTLP.
+    /// Whether it receives spans over OTLP.
     otlp: bool,
     health: Arc<Mutex<Health>>,
 }
 
 impl HopReport {
-    /// Of an engine that writes what it reads to the log of its pod.
+    /// Report of an engine that writes the spans it reads to its pod's log.
     pub fn writing_to(span_log: SpanLog, otlp: bool) -> Self {
         Self {
             span_log: Some(span_log),
@@ -28,7 +29,7 @@ impl HopReport {
         }
     }
 
-    /// Notes how the followed logs do.
+    /// Records the state of the followed logs.
     pub fn note(&self, health: &Health) {
         self.health
             .lock()
@@ -36,12 +37,12 @@ impl HopReport {
             .clone_from(health);
     }
 
-    /// Where cockpits find what was read.
+    /// Where cockpits find the spans.
     pub(super) fn span_log(&self) -> Option<SpanLog> {
         self.span_log.clone()
     }
 
-    /// The sources of a lane group, as they are followed.
+    /// Hop sources of a lane group, with their state.
     pub(super) fn sources(&self, namespace: &str, group: &LaneGroup) -> Vec<HopSourceStatus> {
         if self.span_log.is_none() {
             return vec![];

@@ -1,4 +1,4 @@
-//! Keeps the HTTPRoutes of every lane group as `domain::routes` plans them, and tells what came of it.
+//! Keeps the HTTPRoutes of every lane group as planned by `domain::routes`, and reports the result.
 
 mod versions;
 mod write;
@@ -29,20 +29,20 @@ use crate::{
     },
 };
 
-/// Said at a lane group.
+/// Problem reported at a lane group.
 const NO_GATEWAY_API: &str = "this cluster does not serve the Gateway API (gateway.networking.k8s.io/v1), so no request is \
     coloured or routed: install its definitions and a gateway that follows them";
 
-/// What one look at a group came to.
+/// Result of reconciling a lane group.
 pub(super) struct Looked {
-    /// When to look again though nothing has changed.
+    /// When to reconcile again although nothing changes.
     pub(super) again: Option<Duration>,
-    /// The server refused something that ought to be written.
+    /// Whether the server refused a write.
     pub(super) refused: bool,
 }
 
-/// One look at a group. What is refused of one route is told at it, and holds up no other; an error is a server that
-/// does not answer.
+/// Reconciles a lane group. A refused route is reported at that route and does not hold up others.
+/// An error means that the server does not answer.
 pub(super) async fn look(
     options: &Options,
     cache: &Cache,
@@ -74,7 +74,7 @@ async fn group(
     let now = Timestamp::now();
     let all = cache.routes.state();
     let seen = Parent::of(cache, options, &told.spec.entry.gateway);
-    // What is decided on is what serves the entry now, not what was told last.
+    // Decide by what serves the entry now, not by the last status.
     let mut group = told.clone();
     let status = group.status.get_or_insert_default();
     status.gateway = seen.seen();
@@ -83,7 +83,7 @@ async fn group(
     let (planned, settling) = planned(cache, group, lanes, releases, apps);
 
     let mut problems_of_group = planned.problems;
-    // Without the kinds there is nobody who would follow a route: told below, at the group.
+    // Without these kinds no controller would follow a route; reported below, at the group.
     let absent = cache.routes.is_absent() || cache.gateways.is_absent();
     let mut refused = vec![];
     if let Some(gateway) = planned.gateway.filter(|_| !absent) {
@@ -120,7 +120,7 @@ async fn group(
     } else {
         seen.words(cache)
     });
-    // It was asked for a moment ago: that it is not there yet is no news.
+    // A gateway that was just created may not be there yet; that is no problem.
     let inside = inside
         .map(|name| Parent::of(cache, options, &name))
         .filter(|p| p.gateway.is_some());
@@ -150,7 +150,7 @@ async fn group(
     tell_group(options, told, status).await?;
     let unanswered =
         routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
-    // What concerns a lane stands at the lane.
+    // Problems of a lane are reported at the lane.
     let of_routes = routes
         .iter()
         .filter(|r| r.accepted.is_some() || coming.is_empty());
@@ -194,7 +194,7 @@ async fn group(
     })
 }
 
-/// What ought to be; and whether some pods are only just there.
+/// Plans the routes. Also returns whether some pods are too new to count.
 fn planned(
     cache: &Cache,
     group: &LaneGroup,
@@ -205,7 +205,7 @@ fn planned(
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
     let settling = Cell::new(false);
     let version = |app: &str, tag: &str| {
-        // What has its route already is known.
+        // A version that already has routes needs no settling time.
         let gray = |l: &&Lane| {
             let apps = l
                 .status
@@ -232,7 +232,7 @@ fn planned(
     (planned, settling.get())
 }
 
-/// A Gateway as it is seen, and its class.
+/// A Gateway with its class, as observed.
 struct Parent {
     name: String,
     gateway: Option<Arc<Gateway>>,
@@ -287,7 +287,7 @@ impl Parent {
             .any(|c| c.type_ == "Accepted" && c.status != "Unknown")
     }
 
-    /// Where requests come in: the Gateway's addresses, with each HTTP listener's port.
+    /// Addresses of the entry: the Gateway's addresses with the port of each HTTP listener.
     fn addresses(&self) -> Vec<String> {
         let Some(gateway) = &self.gateway else {
             return vec![];
@@ -343,7 +343,7 @@ async fn tell_lane(options: &Options, lane: &Lane, status: LaneStatus) -> kube::
     )
 }
 
-/// Somebody wrote in between: the watch wakes us with what.
+/// Ignores a conflict: the watch triggers another pass.
 fn settled<T>(written: kube::Result<T>) -> kube::Result<()> {
     match written {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

@@ -1,6 +1,7 @@
-//! One engine at a time: a `coordination.k8s.io/v1` Lease, as Kubernetes' own controllers use it: whoever stands by takes
-//! it when it has itself seen no renewal for as long as the Lease says; what another machine's clock says counts for
-//! nothing. Beyond them, a holder that was a process of this very machine and is no more is not waited for.
+//! Leader election with a `coordination.k8s.io/v1` Lease, as in Kubernetes' own controllers. A
+//! standby takes the Lease over when it has itself observed no renewal for the duration in the
+//! Lease; clocks of other machines do not matter. In addition, a holder whose process ran on this
+//! machine and has ended is replaced at once.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -24,22 +25,24 @@ use crate::{
     domain::text::Clean,
 };
 
-/// Between two renewals.
+/// Interval between renewals.
 const RENEW: Duration = Duration::from_secs(2);
-/// Between two looks while standing by.
+/// Interval between tries while standing by.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a renewal may take: as long as a login plugin takes that asks somewhere, and short enough for a second try.
+/// Timeout of a renewal: enough for a login plugin that queries a server, and short enough for a
+/// second try.
 const TRY: Duration = Duration::from_secs(5);
 
-/// Whose it is.
+/// State of the Lease after a try.
 enum Taken {
     Ours,
     By(String),
-    /// Something was written in between, by another or by ourselves: a renewal may land after its answer was given up.
+    /// The Lease was written in between, by another or by ourselves: a renewal may succeed after we
+    /// stopped waiting for the answer.
     Unknown,
 }
 
-/// A holder's last renewal, and since when it is known.
+/// Last renewal of a holder, and since when it is known.
 struct Seen {
     holder: String,
     renewed: Option<MicroTime>,
@@ -63,7 +66,8 @@ impl Lease {
         }
     }
 
-    /// Answers when it is ours, with a moment before that; tells who has it meanwhile.
+    /// Waits until the Lease is ours and returns a time just before that. Logs the holder
+    /// meanwhile.
     pub(super) async fn acquire(&self) -> Instant {
         let mut told = String::new();
         loop {
@@ -81,10 +85,11 @@ impl Lease {
         }
     }
 
-    /// Renews it; returns when it is no longer ours, or may not be. It is ours since `last`.
+    /// Renews the Lease. Returns when it is no longer ours, or may not be. It is ours since `last`.
     pub(super) async fn keep(&self, mut last: Instant) {
         loop {
-            // Ends before the others may take it: they count from when a renewal was asked for, not from its answer.
+            // Stop before others may take it: they count from the time of the request, not of the
+            // answer.
             let end = last + HELD - RENEW;
             sleep_until(end.min(Instant::now() + RENEW)).await;
             let began = Instant::now();
@@ -94,7 +99,7 @@ impl Lease {
             match timeout_at(end.min(began + TRY), self.take()).await {
                 Ok(Ok(Taken::Ours)) => last = began,
                 Ok(Ok(Taken::By(_))) => return,
-                // Who has it now, the next look tells.
+                // The next try tells who holds it.
                 Ok(Ok(Taken::Unknown)) => {}
                 Ok(Err(why)) => tracing::warn!(
                     "the engine's Lease cannot be renewed: {}",
@@ -105,7 +110,7 @@ impl Lease {
         }
     }
 
-    /// Gives it up, so that another need not wait.
+    /// Gives the Lease up, so that another engine does not have to wait.
     pub(super) async fn release(&self) {
         let given_up = async {
             let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
@@ -128,7 +133,7 @@ impl Lease {
         }
     }
 
-    /// Takes or renews it.
+    /// Takes or renews the Lease.
     async fn take(&self) -> kube::Result<Taken> {
         let taken = self.try_to_take().await;
         self.telemetry.tried(taken.is_ok());
@@ -176,7 +181,7 @@ impl Lease {
             .await)
     }
 
-    /// How long this renewal has been the holder's last, as seen from here.
+    /// How long this has been the holder's last renewal, as observed here.
     fn silent(&self, holder: &str, renewed: Option<&MicroTime>) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = seen
@@ -204,7 +209,7 @@ impl Lease {
     }
 }
 
-/// Names this process, and no other one ever, in the Lease: `HOST/PID/RUN`.
+/// Unique identity of this process in the Lease: `HOST/PID/RUN`.
 pub fn identity() -> String {
     let run = uuid::Uuid::new_v4().simple().to_string();
     format!("{}/{}/{}", host(), std::process::id(), &run[..8])
@@ -219,8 +224,8 @@ fn host() -> String {
     }
 }
 
-/// A process of this machine that is no more (killed, and not come to give the Lease up): nobody waits for it. In a
-/// container process numbers say nothing, and of another machine nothing is known.
+/// Whether the holder was a process on this machine that has ended without releasing the Lease. In
+/// a container process IDs mean nothing, and nothing is known of other machines.
 fn is_gone(holder: &str) -> bool {
     let mut parts = holder.split('/');
     let (at, pid) = (parts.next(), parts.next());
@@ -273,7 +278,8 @@ mod tests {
         }
     }
 
-    /// The holder of another machine, whose end nobody here can see, and whose clock may be wrong.
+    /// The holder is on another machine. Its end cannot be observed here, and its clock may be
+    /// wrong.
     #[tokio::test]
     async fn a_holder_is_waited_for_as_long_as_its_lease_says_and_no_longer() {
         let dir = tempfile::tempdir().unwrap();
@@ -289,7 +295,7 @@ mod tests {
         };
         assert!(matches!(there.take().await, Ok(Taken::Ours)));
         assert_eq!(of().await.lease_duration_seconds, Some(12));
-        // By a clock that is years slow or fast, as by the right one.
+        // With a clock that is years slow or fast, and with the right one.
         for at in [
             "0001-01-01T00:00:00Z",
             "9999-12-30T22:00:00.999999Z",
@@ -325,7 +331,7 @@ mod tests {
             (spec.holder_identity.as_deref(), spec.lease_transitions),
             (Some("here/1/b"), Some(1))
         );
-        // Another hand has written a year and a name into it.
+        // Somebody else has written a year and a name into the Lease.
         let mut object = here.api.get(ENGINE_LEASE).await.unwrap();
         let spec = object.spec.as_mut().unwrap();
         (spec.holder_identity, spec.lease_duration_seconds) =
@@ -347,7 +353,7 @@ mod tests {
         server.close().await;
     }
 
-    /// A renewal that landed late makes the next one meet a conflict with it: no reason to let go.
+    /// A renewal that arrived late causes a conflict for the next one. That is no reason to stop.
     #[tokio::test(start_paused = true)]
     async fn a_holder_lets_go_only_of_what_it_has_read_to_be_anothers() {
         let puts = Arc::new(AtomicU32::new(0));

@@ -1,6 +1,6 @@
-//! The loop. Every wake-up is one look at those lane groups and releases that something has changed for, or whose time has
-//! come; it asks for more rather than less: a look too many changes nothing. Looks wait for nobody but for those that they
-//! share something with: what one App's objects take to be asked for and written holds up no other App.
+//! The reconcile loop. Each iteration reconciles the lane groups and releases that have changed or
+//! are due; reconciling too often does no harm. Jobs only wait for jobs that share something with
+//! them, so slow reads and writes of one App do not hold up another App.
 
 mod plan;
 mod queue;
@@ -33,25 +33,26 @@ use crate::{
 };
 use queue::{Job, Load, Queue};
 
-/// So many looks at once: each waits for the API most of the time.
+/// Maximum number of concurrent jobs; most of the time they wait for the API.
 const AT_ONCE: usize = 16;
-/// A look that has not ended by then is given up, and begun anew a little later.
+/// A job that takes longer is cancelled and tried again a little later.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Changes that come together are one look.
+/// Changes within this time are handled together.
 const GATHER: Duration = Duration::from_millis(5);
-/// The longest without a look: what no watch tells is found out then.
+/// Longest time between passes, to find what no watch reports.
 const IDLE: Duration = Duration::from_secs(30);
-/// The same for a release that waits for a person.
+/// Longest time between passes for a release that waits for a person.
 const REST: Duration = Duration::from_secs(300);
-/// After a step that went wrong: the first pause, doubled up to the second.
+/// Back-off after a failed step: the first pause, doubled up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
-/// After a change, and between two of the looks that many finished releases take: these never hold up one that lives.
+/// Pause before pruning after a change, and between passes when many releases are pruned, so that
+/// pruning does not delay running releases.
 const PRUNE: Duration = Duration::from_secs(2);
-/// Where a right is missing or the server does not take it: the first pause, doubled up to the second.
+/// Back-off if pruning is refused: the first pause, doubled up to the second.
 const UNPRUNED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
-/// The longest pause before a release that cannot be looked at is looked at again.
+/// Maximum back-off for a release that cannot be observed.
 const BLIND: Duration = Duration::from_secs(5);
-/// What is still not permitted after a pause as long as this will not be.
+/// A refusal that lasts beyond a back-off of this length counts as permanent.
 const REFUSED: Duration = Duration::from_secs(4);
 
 pub(super) struct Looker {
@@ -62,46 +63,46 @@ pub(super) struct Looker {
     memory: Mutex<Memory>,
 }
 
-/// What is known from earlier looks.
+/// What is known from earlier passes.
 struct Memory {
-    /// By release uid: what went wrong at the last try.
+    /// By release UID: failure of the last try.
     troubles: HashMap<String, Wrong>,
-    /// The engine's own watch began then; and the last look.
+    /// Start of the engine's monotonic clock, and time of the last pass.
     began: Instant,
     last: Instant,
-    /// By release uid: what of it has begun, on that watch.
+    /// By release UID: what has started when, on that clock.
     timers: HashMap<String, Timers>,
-    /// By release uid: what its approval lets through.
+    /// By release UID: rendered objects that its approval lets through.
     rendered: HashMap<String, Arc<Rendered>>,
-    /// When each release (by uid) and each lane group is looked at again though nothing has changed.
+    /// When each release (by UID) and each lane group is due although nothing has changed.
     due: HashMap<String, Instant>,
     groups_due: HashMap<String, Instant>,
-    /// The pause after what went wrong at the last look at a group.
+    /// Back-off of a group after a failure.
     groups_wrong: HashMap<String, Duration>,
-    /// By release uid: the pause after it could not be looked at.
+    /// By release UID: back-off after it could not be observed.
     blind: HashMap<String, Duration>,
-    /// By release uid: the namespaces of other contexts that it looks at.
+    /// By release UID: namespaces of remote clusters that it uses.
     places: HashMap<String, BTreeSet<String>>,
-    /// Workloads that a release rolls, to its App.
+    /// Workloads that a release rolls out, and their App.
     rolled: HashMap<Name, String>,
-    /// When finished releases are looked at again though nothing has changed; and the pause after that went wrong.
+    /// When pruning is due although nothing has changed, and its back-off after a failure.
     prune_due: Instant,
     prune_wrong: Option<Duration>,
 }
 
-/// What went wrong at the last try of a release's steps.
+/// Failure of the last try of a release's steps.
 #[derive(Clone)]
 struct Wrong {
     trouble: Trouble,
-    /// When they are tried again, and how long that is from the try.
+    /// When to try again, and how long that is after the failed try.
     at: Instant,
     pause: Duration,
-    /// As they were asked for then: a person who asks for another try gets one.
+    /// Requested retries at the time of the failure: a person's retry request ends the back-off.
     retries: BTreeMap<String, u32>,
 }
 
 impl Memory {
-    /// Of an engine whose own watch begins `now`.
+    /// Memory of an engine whose clock starts `now`.
     fn since(now: Instant) -> Self {
         Self {
             troubles: HashMap::new(),
@@ -134,7 +135,7 @@ impl Looker {
         }
     }
 
-    /// Never held while something is waited for.
+    /// The lock is never held across an await.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,7 +162,7 @@ impl Looker {
         }
     }
 
-    /// One job, as long as it may take.
+    /// Runs one job, with a timeout.
     async fn work(&self, job: Job, load: Load) -> Job {
         let began = Instant::now();
         let look = async {
@@ -219,7 +220,7 @@ impl Looker {
                 memory.groups_wrong.remove(name);
                 again.unwrap_or(IDLE).min(IDLE)
             }
-            // What a hand does about it wakes us.
+            // When somebody fixes it, a watch event triggers the next pass.
             _ => {
                 let pause = memory
                     .groups_wrong
@@ -258,10 +259,10 @@ impl Looker {
         memory.prune_due = Instant::now() + again;
     }
 
-    /// Looks at these releases of an App.
+    /// Reconciles these releases of an App.
     async fn app(&self, app: &str, uids: &BTreeSet<String>) {
         let mut done = BTreeSet::new();
-        // Each time as they are after what has been written: who has just taken an environment holds it.
+        // Reads the state again each time: a release that has just taken an environment holds it.
         loop {
             let all = self.active();
             let next = all.iter().find(|r| {
@@ -281,7 +282,7 @@ impl Looker {
         }
     }
 
-    /// The releases that are not over. The one that came first gets an environment first.
+    /// Releases that are not over, oldest first: the oldest gets an environment first.
     fn active(&self) -> Vec<Arc<Release>> {
         let mut active = self.cache.releases.state();
         active.retain(|r| !r.status.as_ref().is_some_and(|s| s.phase.is_final()));
@@ -300,7 +301,8 @@ impl Looker {
             .cloned();
         let told = wrong.as_ref().map(|w| &w.trouble);
         let decision = match self.decided(release, others, told).await {
-            // Nothing fails by an App that has been mended meanwhile: watches do not tell in the order of writes.
+            // Watches of different kinds are not ordered. Do not fail because of an App that was
+            // fixed meanwhile.
             Ok(decision) if fails(release, &decision) && self.app_moved_on(release).await => {
                 self.decided(release, others, told).await
             }
@@ -320,7 +322,7 @@ impl Looker {
         let mut next = Instant::now() + look_again.unwrap_or(idle).min(idle);
         match self.written(release, &decision).await {
             Ok(true) => {}
-            // Somebody wrote in between: the watch wakes us with what.
+            // Somebody else wrote in between: the watch triggers another pass.
             Ok(false) => return Instant::now() + AGAIN.0,
             Err(why) => {
                 tracing::warn!(
@@ -347,7 +349,7 @@ impl Looker {
                 if self.memory().troubles.remove(&uid).is_some() {
                     next = next.min(Instant::now() + GATHER);
                 }
-                // Of objects that nothing watches nobody tells what became of a step.
+                // Changes of objects without a watch trigger no pass.
                 if !decision.steps.is_empty() {
                     next = next.min(Instant::now() + AGAIN.0);
                 }
@@ -370,14 +372,14 @@ impl Looker {
                         retries: retries.clone(),
                     },
                 );
-                // Once at once, so that the status tells it.
+                // One pass soon, so that the status reports the failure.
                 next = Instant::now() + GATHER;
             }
         }
         next
     }
 
-    /// What lasts is told; answers when to look again.
+    /// Reports a failure to observe if it lasts. Returns the back-off.
     async fn blind(&self, release: &Release, why: &kube::Error) -> Duration {
         let words = format!("cannot be looked at: {}", error::words(why));
         tracing::warn!(release = release.name_any(), "{words}");
@@ -394,7 +396,7 @@ impl Looker {
                 },
                 ..Decision::default()
             };
-            // Where nothing can be asked nothing can be told.
+            // If reads fail, this write may fail too.
             let _ = self.written(release, &decision).await;
         }
         pause
@@ -439,7 +441,7 @@ impl Looker {
             .app()
             .filter(|_| release.status.as_ref().and_then(|s| s.revision.as_ref()) != revision)
         {
-            // It is there before a release names it.
+            // The revision must exist before a release names it.
             self.cache
                 .revisions
                 .keep(&self.options, app, &self.cache.releases.state())
@@ -451,7 +453,7 @@ impl Looker {
         Ok(decision)
     }
 
-    /// Whether the App is another than the one that is known; then it is known.
+    /// Reads the App. Returns whether it differs from the cached one, and caches it.
     async fn app_moved_on(&self, release: &Release) -> bool {
         let api: Api<App> = Api::namespaced(self.options.client.clone(), &self.options.namespace);
         let Ok(app) = api.get(&release.spec.app).await else {
@@ -466,7 +468,7 @@ impl Looker {
         moved_on
     }
 
-    /// Writes the status, if it changes; false when the Release has moved on meanwhile.
+    /// Writes the status if it changed. Returns false if the Release has changed meanwhile.
     async fn written(&self, release: &Release, decision: &Decision) -> kube::Result<bool> {
         if release.status.as_ref() == Some(&decision.status) {
             return Ok(true);
@@ -490,7 +492,7 @@ impl Looker {
     }
 }
 
-/// It did not stand failed like this before.
+/// Whether the decision fails the release in a new way.
 fn fails(release: &Release, decision: &Decision) -> bool {
     decision.status.phase == ReleasePhase::Failed
         && release.status.as_ref() != Some(&decision.status)

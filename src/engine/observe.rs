@@ -1,4 +1,5 @@
-//! Gathers what one look at a Release needs, from the caches; objects of other kinds are asked for.
+//! Gathers what is needed to reconcile a Release from the caches. Objects of other kinds are read
+//! from the API.
 
 pub(super) mod events;
 
@@ -35,10 +36,10 @@ use crate::{
     },
 };
 
-/// So many objects of one release are asked for at once.
+/// Maximum number of concurrent reads for one release.
 const AT_ONCE: usize = 8;
 
-/// What is seen of one Release's surroundings; [`Observed`] borrows it.
+/// Observed facts about one Release; [`Observed`] borrows them.
 pub(super) struct Facts {
     app: Result<FrozenApp, String>,
     groups: BTreeMap<String, VariableGroup>,
@@ -56,7 +57,8 @@ pub(super) struct Facts {
     places: BTreeSet<String>,
 }
 
-/// What renders templates, however long they take, holds up nothing else that runs on this thread: the Lease least of all.
+/// Runs CPU-bound work, such as rendering templates, without blocking other tasks of this thread,
+/// in particular renewals of the Lease.
 pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
@@ -85,7 +87,7 @@ pub(super) async fn facts(
     let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
     let (mut away, mut places, mut unseen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut asked: Vec<(InventoryItem, Account, Option<String>)> = vec![];
-    // Elsewhere somebody else's App may have the same name.
+    // Apps in other namespaces may have the same name.
     let own: BTreeSet<String> = wanted.keys().map(|i| i.namespace.clone()).collect();
     for (item, by) in &wanted {
         let elsewhere = cache.elsewhere.of(&item.namespace);
@@ -101,7 +103,7 @@ pub(super) async fn facts(
                 continue;
             }
         }
-        // Of workloads the cache is asked: a patch carries the resourceVersion that was read.
+        // Workloads are read from the cache; patches carry the resourceVersion that was read.
         if is_rolled(item) {
             rolled.push((item.namespace.clone(), item.name.clone()));
             let seen = match elsewhere {
@@ -191,8 +193,8 @@ pub(super) async fn facts(
     })
 }
 
-/// What a release takes over when it begins is asked for, for watches do not tell in the order of writes: whoever changes
-/// an App or a variable group and then starts a release gets what was written.
+/// Reads what a new release freezes from the API, because watches of different kinds are not
+/// ordered. An App or variable group that was changed before the release was started is included.
 async fn beginning(
     options: &Options,
     cache: &Cache,
@@ -213,7 +215,7 @@ async fn beginning(
     Ok((Ok(FrozenApp::beginning(&app)), groups))
 }
 
-/// The App as a release that has begun has it; or why that is not known.
+/// Frozen App of a release that has begun; or why it is not known.
 async fn frozen(
     options: &Options,
     cache: &Cache,
@@ -232,7 +234,7 @@ async fn frozen(
         release.spec.control.abort || release.status.as_ref().is_some_and(|s| s.phase == Aborting);
     Ok(match cache.revisions.get(options, name).await? {
         Ok(revision) => Ok(FrozenApp::of(&app, &revision)),
-        // What its name says the App still says.
+        // The App still has the spec that the revision's name stands for.
         Err(_) if Revision::of(&app).name() == name => {
             let app = FrozenApp::beginning(&app);
             cache
@@ -241,7 +243,7 @@ async fn frozen(
                 .await?;
             Ok(app)
         }
-        // The way back goes by what the rollouts have kept themselves.
+        // A rollback uses what the rollouts recorded themselves.
         Err(_) if aborting => Ok(FrozenApp::beginning(&app)),
         Err(why) => Err(why),
     })
@@ -254,7 +256,7 @@ fn missing(options: &Options, release: &Release) -> String {
     )
 }
 
-/// Something is waited for that pods may tell of.
+/// Whether the release waits for something that pods may explain.
 fn is_under_way(release: &Release) -> bool {
     let tasks = release.status.iter().flat_map(|s| &s.tasks);
     let mut deploys = tasks.filter(|t| t.kind == "deploy" && t.started_at.is_some());
@@ -266,7 +268,8 @@ fn is_under_way(release: &Release) -> bool {
     })
 }
 
-/// The server has answered, and will not show it: no right, no such method. That it has no time, is no such answer.
+/// Whether the server has answered and refuses to show the object. Being overloaded or
+/// unauthenticated does not count.
 fn is_refusal(why: &kube::Error) -> bool {
     error::code(why)
         .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 401 | 408 | 429))
@@ -306,28 +309,28 @@ impl Facts {
         }
     }
 
-    /// The App as the release has it.
+    /// App as the release sees it.
     pub(super) fn app(&self) -> Option<&FrozenApp> {
         self.app.as_ref().ok()
     }
 
-    /// The workloads it may roll, there or not.
+    /// Workloads that it may roll out, existing or not.
     pub(super) fn rolled(&self) -> impl Iterator<Item = &Name> {
         self.rolled.iter()
     }
 
-    /// The namespaces of other contexts that it looks at.
+    /// Namespaces of remote clusters that it uses.
     pub(super) fn places(self) -> BTreeSet<String> {
         self.places
     }
 
-    /// The Approvals that name the Release.
+    /// Approvals that name the Release.
     pub(super) fn approvals(&self) -> Vec<&Approval> {
         self.approvals.iter().map(|a| &**a).collect()
     }
 }
 
-/// Whose inventory holds what bears no mark itself: applied before there were any.
+/// Owners by inventory of objects without marks, which were applied before marks were written.
 fn claims(
     cache: &Cache,
     own: &str,
@@ -351,8 +354,8 @@ fn claims(
     unmarked.into_iter().filter_map(found).collect()
 }
 
-/// What earlier releases have kept of workloads whose latch is on with no annotation to tell whose it is: the newest
-/// record of each.
+/// Records of earlier releases for workloads that have a latch but no annotation about it: the
+/// newest record of each.
 fn records(
     cache: &Cache,
     workloads: &BTreeMap<InventoryItem, WorkloadSeen>,
@@ -400,8 +403,8 @@ fn object(meta: &ObjectMeta) -> ObjectSeen {
     }
 }
 
-/// Which Services the lanes' routes name, and whether every gateway has answered to what was written last for the
-/// groups that an App is in.
+/// Services that the lanes' routes name, and whether every gateway has answered to the latest
+/// routes of the App's groups.
 fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesSeen {
     let groups: BTreeMap<_, _> = cache
         .groups
@@ -411,7 +414,7 @@ fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesS
         .collect();
     let (mut backends, mut troubles) = (BTreeSet::new(), BTreeMap::new());
     let mut pending = false;
-    // Routes of others are not in a lane's hands.
+    // Lanes do not control routes of others.
     for route in cache
         .routes
         .state()
@@ -449,7 +452,7 @@ fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesS
         if !group.is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app)) {
             continue;
         }
-        // A parent that nobody ever answered for takes no requests either.
+        // A parent without any answer receives no requests either.
         let generation = route.metadata.generation;
         let late = |parent: &RouteParentStatus| {
             let mut taken = parent.conditions.iter().filter(|c| c.type_ == "Accepted");
@@ -471,7 +474,7 @@ fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesS
     }
 }
 
-/// Enabled lanes that do not lead to the versions which this release has brought up, by their group.
+/// Enabled lanes, by group, that do not yet lead to the versions that this release deployed.
 fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<String, Closed> {
     let Some(app) = app else {
         return BTreeMap::new();
@@ -488,7 +491,7 @@ fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<Strin
             .and_then(|s| s.environments.get(&environment.name));
         environment.lane.is_some() && status.is_some_and(ours)
     };
-    // Most looks are at releases that have no gray version up.
+    // Most releases have no gray version.
     if !app.spec.environments.iter().any(brought) {
         return BTreeMap::new();
     }

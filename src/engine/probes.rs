@@ -1,4 +1,4 @@
-//! The probes of verify tasks: sent beside the loop, remembered until the next look.
+//! Probes of verify tasks, sent in the background. The results are kept for the next pass.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use crate::{
     domain::workflow::ProbesSeen,
 };
 
-/// The probes of one release: the last round, and when it came back.
+/// Probes of one release: the current round, and the results of the last one.
 #[derive(Clone)]
 struct Sent {
     task: String,
@@ -51,7 +51,7 @@ impl Probes {
         }
     }
 
-    /// What the last probes of a release saw.
+    /// Results of the last probes of a release.
     pub(super) fn seen(&self, release_uid: &str) -> Option<ProbesSeen> {
         let Sent {
             task,
@@ -73,7 +73,7 @@ impl Probes {
         self.lock().retain(|uid, _| still(uid));
     }
 
-    /// Sends them, one after the other, unless some of this release are under way.
+    /// Sends the probes one after the other, unless probes of this release are still running.
     pub(super) fn send(
         &self,
         release_uid: &str,

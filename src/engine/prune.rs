@@ -1,6 +1,6 @@
-//! Deletes the finished releases that their App's history no longer keeps, each with its Approvals and build Jobs. Those
-//! name it as their owner, and the cluster's garbage collector takes them; what was made before they did is deleted here.
-//! Some at each look, oldest first: whoever was away for long catches up bit by bit.
+//! Deletes the finished releases that their App's history no longer keeps, with their Approvals and
+//! build Jobs. These are garbage-collected by their owner reference; older ones without it are
+//! deleted here. Each pass deletes a limited number, oldest first.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -25,22 +25,22 @@ use crate::{
     domain::{account::Account, owner::is_same, prune},
 };
 
-/// So many releases, and so many objects that are left of others, at one look.
+/// Maximum number of releases, and of orphaned objects, for one pass.
 const MOST: usize = 32;
-/// So many of them at once.
+/// Maximum number of concurrent deletions.
 const AT_ONCE: usize = 4;
 
-/// What a look has come to.
+/// Result of a pass.
 pub(super) struct Pruned {
-    /// Another one is wanted, soon.
+    /// Whether another pass should follow soon.
     pub(super) more: bool,
 }
 
-/// One look.
+/// Deletes some finished releases and orphaned objects.
 ///
 /// # Errors
 ///
-/// In words, what the server did not take, and what to do about it.
+/// A message about what the server refused, and what to do.
 pub(super) async fn look(options: &Options, cache: &Cache) -> Result<Pruned, String> {
     let releases = cache.releases.state();
     let dependents = Dependents::of(options, cache, &releases);
@@ -54,7 +54,7 @@ pub(super) async fn look(options: &Options, cache: &Cache) -> Result<Pruned, Str
         .buffer_unordered(AT_ONCE)
         .try_collect::<Vec<()>>()
         .await?;
-    // Of releases that somebody else has deleted.
+    // Objects of releases that somebody else has deleted.
     let orphans = dependents.orphans();
     more |= orphans.len() > MOST;
     let orphans = orphans
@@ -95,7 +95,8 @@ fn over(cache: &Cache, releases: &[Arc<Release>]) -> Vec<(Arc<Release>, prune::R
     over
 }
 
-/// At home the watch knows; elsewhere nothing is watched for this, and what stands in an inventory may well be there.
+/// In the home cluster the watch knows. Workloads of remote clusters are not watched for this; one
+/// that is in an inventory may exist.
 fn stands(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem) -> bool {
     if cache.elsewhere.of(&item.namespace).is_some() {
         let environments = apps
@@ -123,7 +124,7 @@ fn stands(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem
     uid.is_some_and(|uid| item.uid.is_empty() || uid.as_ref() == Some(&item.uid))
 }
 
-/// Approvals and build Jobs that no release owns, by the uid of the one that they are of.
+/// Approvals and build Jobs without an owner reference to their release, by its UID.
 struct Dependents {
     by_uid: BTreeMap<String, Vec<Dependent>>,
     known: HashSet<String>,
@@ -136,13 +137,14 @@ enum Dependent {
 }
 
 impl Dependent {
-    /// Name and uid of its release.
+    /// Name and UID of its release.
     fn of(&self) -> Option<(&str, &str)> {
         match self {
             Self::Approval(approval) => Some((&approval.spec.release, &approval.spec.release_uid)),
             Self::Job(job) => {
                 let told = |key: &str| job.annotations().get(key).map(String::as_str);
-                // Jobs of manifests bear these too: they are an environment's, and stay.
+                // Jobs from manifests have these annotations too, but they belong to an environment
+                // and stay.
                 let is_build = told(label::APPLIED).is_none()
                     && !job.labels().contains_key(label::ENVIRONMENT);
                 Some((told(label::RELEASE)?, told(label::CREATED_BY)?)).filter(|_| is_build)
@@ -218,7 +220,7 @@ async fn delete_release(
     }
     options.telemetry.pruned();
     tracing::info!(app = release.spec.app, release = release.name_any(), %why, "a finished release is pruned");
-    // Whatever comes in between, the next look finds them.
+    // If this is interrupted, the next pass finds the rest.
     for dependent in dependents
         .by_uid
         .get(&release.uid().unwrap_or_default())
@@ -230,7 +232,8 @@ async fn delete_release(
     Ok(())
 }
 
-/// The watches of two kinds do not tell in the order of writes: whether a release is gone is asked for.
+/// Deletes an orphan. The release is read first, because watches of different kinds are not
+/// ordered.
 async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), String> {
     let Some((name, uid)) = orphan.of() else {
         return Ok(());
@@ -246,13 +249,13 @@ async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), Strin
     orphan.delete(options).await
 }
 
-/// Of graylane's own kinds.
+/// API for one of graylane's own kinds.
 fn own<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(options: &Options) -> Api<K> {
     Api::namespaced(options.client.clone(), &options.namespace)
 }
 
-/// Deletes this very object, where `as_seen` only as it was seen, with what it owns; false when somebody else was there
-/// first, or it is another one now.
+/// Deletes this object with its dependents; with `as_seen` only in the version that was read.
+/// Returns false if it is gone, or has been replaced or changed.
 async fn delete<K>(api: Api<K>, object: &K, as_seen: bool) -> Result<bool, String>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>

@@ -1,5 +1,5 @@
-//! The revisions of Apps that releases are of: asked for once, for they never change; made before a release names one,
-//! and taken away when none does any more.
+//! Revisions of Apps that releases use. Each is read once, because revisions are immutable; created
+//! before a release names it, and deleted when no release names it any more.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,15 +19,15 @@ use crate::{
     domain::revision::{FrozenApp, Revision, unused},
 };
 
-/// So many are remembered; then all are forgotten, and asked for again.
+/// Maximum number of cached revisions. Then all are dropped, and read again.
 const MOST: usize = 256;
 
-/// Those that were asked for, by name.
+/// Cached revisions by name.
 #[derive(Default)]
 pub(super) struct Revisions(Mutex<HashMap<String, Arc<Revision>>>);
 
 impl Revisions {
-    /// The revision of that name; or why there is none, in words.
+    /// Revision with this name; or why there is none.
     pub(super) async fn get(
         &self,
         options: &Options,
@@ -58,8 +58,8 @@ impl Revisions {
         known.insert(revision.name().to_owned(), Arc::clone(revision));
     }
 
-    /// Makes the revision of an App, and takes away those of the App that none of these releases is of. Of one App only
-    /// one look at a time does so.
+    /// Creates the revision of an App, and deletes the revisions of the App that none of these
+    /// releases uses. Only one job at a time does this for an App.
     pub(super) async fn keep(
         &self,
         options: &Options,
@@ -74,7 +74,7 @@ impl Revisions {
             .filter_map(|r| r.status.as_ref()?.revision.clone())
             .collect();
         named.insert(revision.name().to_owned());
-        // What is left lying about hurts nobody, and is found the next time.
+        // A revision that is left does no harm and is found the next time.
         if let Err(why) = prune(options, app, &named).await {
             tracing::warn!(
                 app = app.name_any(),
@@ -110,7 +110,7 @@ impl Revisions {
         if is_its && Revision::read(&there).is_ok() {
             return Ok(());
         }
-        // A deleted namesake's, which goes with it; or another hand's.
+        // It belongs to a deleted App of the same name, or somebody else created it.
         delete(&api, &there).await?;
         api.create(&params, object).await.map(drop)
     }

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics` over plain HTTP, for whoever runs the engine. Nothing else, nothing changes.
+//! Serves `/healthz`, `/readyz` and `/metrics` over plain HTTP, read-only.
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -13,17 +13,17 @@ use tokio_util::sync::CancellationToken;
 use super::telemetry::Telemetry;
 use crate::net::{admission::Admission, talkative::Talkative};
 
-/// Of the file descriptors of this process its callers get this part.
+/// Share of the process's file descriptors for these clients.
 const PART: f64 = 0.125;
-/// A client that does not send its request is let go.
+/// A client that does not send its request in this time is disconnected.
 const PATIENCE: Duration = Duration::from_secs(10);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Binds first, so that a taken port is told at once; then serves until `stop`.
+/// Binds first, so that a port in use is reported at once; then serves until `stop`.
 ///
 /// # Errors
 ///
-/// When the address cannot be had.
+/// If the address cannot be bound.
 pub async fn serve(
     address: SocketAddr,
     telemetry: Telemetry,
@@ -35,7 +35,7 @@ pub async fn serve(
     Ok((address, async move {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             let Ok((stream, peer)) = accepted else {
-                // Out of file descriptors, most likely: a moment later there may be some.
+                // Probably out of file descriptors; try again after a moment.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };

@@ -1,4 +1,4 @@
-//! Since when the engine has seen things as they are, by its own watch: see [`FirstSeen`].
+//! How long the engine has observed states, on its own clock: see [`FirstSeen`].
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -28,13 +28,13 @@ impl Default for Since {
 }
 
 impl Since {
-    /// For how long something has been in a state.
+    /// How long something has been in a state.
     pub(super) fn lasted(&self, name: &str, state: &str) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.lasted(name, state, self.began.elapsed())
     }
 
-    /// Whether what an object asks for was written only just now.
+    /// Whether the desired state of an object was written only just now.
     pub(super) fn is_news(&self, meta: &ObjectMeta) -> bool {
         let state = changed(meta).map(|at| at.to_string()).unwrap_or_default();
         self.lasted(meta.uid.as_deref().unwrap_or_default(), &state) < NEWS

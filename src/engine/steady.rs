@@ -1,8 +1,8 @@
-//! A watch that goes on whatever happens to it: after a break it waits a little, and begins anew with a list.
+//! A resilient watch: after an error it pauses a little and starts again with a list.
 //!
-//! `kube`'s own would go on from the last version that it has seen: one that the server has forgotten, told by an
-//! HTTP status, would be asked for for ever; a watch of which nothing comes does not say that it is well again; and
-//! connections that are cut now and then would make its pauses longer each time.
+//! `kube`'s watcher continues from the last version it has seen. If the server reports with an HTTP
+//! status that it no longer knows this version, the watcher asks for it for ever. A watch without
+//! events never counts as recovered, and occasional disconnects make its pauses longer each time.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -18,19 +18,19 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster::watch::pauses::Pauses;
 
-/// The longest pause after a break.
+/// Maximum pause after an error.
 const MOST: Duration = Duration::from_secs(5);
 
 type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
 struct Watch<K> {
-    /// None after a break.
+    /// `None` after an error.
     events: Option<Events<K>>,
     pauses: Pauses,
     broken: bool,
 }
 
-/// All that is seen of these objects, for good.
+/// Endless stream of the events of these objects.
 pub(super) fn steady<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -86,7 +86,7 @@ mod tests {
         watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)))
     }
 
-    /// How often a watch was begun, and the time that its pauses took, until `breaks` were met.
+    /// How often a watch was started and how long the pauses took, until `breaks` errors.
     async fn after(breaks: usize, lists: bool, lives: Duration) -> (u32, Duration) {
         let (begun, count) = (Arc::new(AtomicU32::new(0)), Instant::now());
         let seen = Arc::clone(&begun);

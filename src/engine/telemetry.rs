@@ -1,5 +1,5 @@
-//! What an engine tells of itself: numbers for Prometheus, and whether it is alive and of use. Nothing is decided
-//! by any of it.
+//! Metrics for Prometheus, and liveness and readiness of the engine. They do not influence any
+//! decision.
 
 use std::{
     collections::HashMap,
@@ -18,11 +18,11 @@ use tokio::time::Instant;
 
 use crate::{api::ReleasePhase, domain::workflow::Step};
 
-/// The Lease is tried every other second: whoever has not for so long hangs.
+/// The Lease is tried every two seconds. An engine that has not tried for this long hangs.
 const LEASE_TRIED: Duration = Duration::from_secs(60);
-/// A look comes every 30 seconds at the latest; one that waits for many answers may take long.
+/// There is a pass every 30 seconds at the latest. One that waits for many answers may take long.
 const LOOKED: Duration = Duration::from_secs(300);
-/// The API has answered within this time.
+/// The engine is ready if the API has answered within this time.
 const ANSWERED: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,12 +45,12 @@ struct Asked {
 struct Beat {
     tried: Instant,
     answered: Option<Instant>,
-    /// While it acts: when it last looked; and whether it knows the cluster.
+    /// While it acts: time of the last pass, and whether the caches are filled.
     looked: Option<Instant>,
     knows: bool,
 }
 
-/// A handle; clones tell of one engine.
+/// Shared handle; clones refer to the same engine.
 #[derive(Clone)]
 pub struct Telemetry {
     registry: Arc<Registry>,
@@ -72,7 +72,7 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// Also shows what `more` registers.
+    /// Also includes the metrics that `more` registers.
     pub fn with(more: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("graylane");
         let this = Self {
@@ -141,7 +141,7 @@ impl Telemetry {
         self.beat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The Lease was asked for.
+    /// Records a try to get the Lease.
     pub(super) fn tried(&self, answered: bool) {
         let now = Instant::now();
         let mut beat = self.beat();
@@ -151,7 +151,7 @@ impl Telemetry {
         }
     }
 
-    /// It acts from now on, or does no more.
+    /// Records whether the engine acts from now on.
     pub(super) fn acts(&self, acts: bool) {
         self.held.set(i64::from(acts));
         let mut beat = self.beat();
@@ -164,7 +164,7 @@ impl Telemetry {
         }
     }
 
-    /// A look is over.
+    /// Records a finished pass.
     pub(super) fn looked(&self, took: Duration, phases: impl Iterator<Item = ReleasePhase>) {
         self.looks.observe(took.as_secs_f64());
         let mut counts: HashMap<String, i64> = HashMap::new();
@@ -201,12 +201,12 @@ impl Telemetry {
         family.get_or_create(&kind).inc();
     }
 
-    /// A finished release is deleted.
+    /// Counts a deleted release.
     pub(super) fn pruned(&self) {
         self.pruned.inc();
     }
 
-    /// Why it should be started anew; nothing while it is well.
+    /// Liveness: why the engine should be restarted. `None` if it is healthy.
     pub fn sick(&self) -> Option<String> {
         let beat = self.beat().clone();
         let late = |what: &str, at: Instant, most: Duration| {
@@ -216,7 +216,7 @@ impl Telemetry {
             .or_else(|| late("nothing has been looked at", beat.looked?, LOOKED))
     }
 
-    /// Why it is of no use now; nothing while it acts or stands by.
+    /// Readiness: why the engine cannot work now. `None` while it acts or stands by.
     pub fn unready(&self) -> Option<String> {
         let beat = self.beat().clone();
         match beat.answered {
@@ -232,15 +232,15 @@ impl Telemetry {
         }
     }
 
-    /// All numbers, in the text format of OpenMetrics, which Prometheus reads.
+    /// All metrics in the text format of OpenMetrics, which Prometheus reads.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);
         text
     }
 
-    /// The same client, with its requests counted here.
+    /// Wraps a client so that its requests are counted.
     pub fn metered(&self, client: Client) -> Client {
         let namespace = client.default_namespace().to_owned();
         let requests = self.requests.clone();

@@ -1,4 +1,4 @@
-//! The engine's caches on a pocket's API; the test is the loop.
+//! The engine's caches on a pocket's API. The test takes the role of the loop.
 
 mod many;
 mod pruning;
@@ -51,7 +51,7 @@ impl Rig {
         Self::barred(|_, _| false).await
     }
 
-    /// Of an engine that may not do what `barred` says of the method and the path.
+    /// An engine whose requests are forbidden where `barred` is true of method and path.
     async fn barred(barred: fn(&Method, &str) -> bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path()).unwrap();
@@ -134,7 +134,7 @@ impl Rig {
             .unwrap();
     }
 
-    /// Waits until the caches show this.
+    /// Waits until the caches satisfy `fact`.
     pub(super) async fn shown(&self, what: &str, fact: impl Fn(&Cache) -> bool) {
         let wait = async {
             while !fact(&self.cache) {
@@ -146,7 +146,7 @@ impl Rig {
             .unwrap_or_else(|_| panic!("never {what}"));
     }
 
-    /// One look at the lane group that is there.
+    /// Reconciles the existing lane group once.
     pub(super) async fn look(&self) -> lanes::Looked {
         let group = self.cache.groups.state().pop().unwrap();
         lanes::look(&self.options, &self.cache, &group)
@@ -155,7 +155,8 @@ impl Rig {
     }
 }
 
-/// An environment that names home by its context, a ConfigMap that the engine may not see, and a namesake elsewhere.
+/// An environment that names the home cluster by its context, a ConfigMap that the engine may not
+/// read, and an object of the same name elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
     let rig =
@@ -225,7 +226,8 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
     assert_eq!(unseen, [(HOME, "conf", "that is forbidden")]);
 }
 
-/// Releases are many, and kept long; what is rolled is few, and who wrote it is asked.
+/// There are many releases, kept for long, and few workloads. Only the workloads' managed fields
+/// are needed.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
     use k8s_openapi::api::apps::v1::Deployment;
@@ -267,7 +269,7 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
         (1, (0, 0))
     );
     assert_eq!(writers(&rig.cache.workloads.deployments.state()), 1);
-    // What the server answered to a write of our own counts until the watch has told of it.
+    // The server's answer to our own write counts until the watch delivers it.
     let mut newer = (written, app);
     newer.0.metadata.resource_version = Some("1000000".into());
     newer.1.metadata.resource_version = Some("1000000".into());
@@ -280,7 +282,8 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
     assert_eq!(held(&rig.cache), (0, 0));
 }
 
-/// Watches do not tell in the order of writes: what a release begins with is asked for, and kept from then on.
+/// Watches of different kinds are not ordered: what a release begins with is read from the API, and
+/// frozen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both() {
     let rig = Rig::new().await;
@@ -333,7 +336,7 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
             .items;
         all.into_iter().map(|r| r.name_any()).collect::<Vec<_>>()
     };
-    // No watch has told anything of it when the release comes.
+    // No watch has delivered it when the release arrives.
     let app = App::new("a", serde_json::from_value(app).unwrap());
     rig.api()
         .create(&PostParams::default(), &app)
@@ -360,7 +363,7 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
     .await;
     let first = release.status.as_ref().unwrap().revision.clone().unwrap();
     assert_eq!(revisions().await, [first.as_str()]);
-    // An operator takes the gate out, and puts something else into the manifest.
+    // An operator removes the gate and changes the manifest.
     let evil = json!({"spec": {
         "manifests": [{"name": "a.yaml", "template": template.replace("{{ .Values.level }}", "evil")}],
         "workflow": {"stages": [{"name": "s", "tasks": [{"name": "up", "deploy": {"environment": "e"}}]}]},
@@ -395,7 +398,8 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
         "{levels:?}"
     );
     assert_eq!(json!(release.status.unwrap().variables), begun);
-    // Nobody changes what it was frozen to; and no release is of it any more when the next one begins.
+    // The frozen revision cannot be changed, and no release uses it any more when the next one
+    // begins.
     let params = PatchParams::default();
     let edit = Patch::Merge(json!({"data": {"manifests": []}}));
     let told = rig
@@ -414,8 +418,8 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
     assert_eq!(revisions().await, [second]);
 }
 
-/// Two Apps of two installations, one name, one instant: exactly one makes it, and what it has written goes by its own
-/// later apply.
+/// Two Apps of two installations create an object of one name at the same moment: exactly one
+/// succeeds, and its later apply owns the fields.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
     use k8s_openapi::api::core::v1::ConfigMap;
@@ -465,7 +469,7 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
             there.metadata.managed_fields
         );
     }
-    // An engine killed in the middle of making it, and another that goes on.
+    // An engine is killed while it creates the object, and another one continues.
     let killed = object("a", 99, json!({"by": "a", "x": "y"}));
     let params = PostParams {
         field_manager: Some(crate::api::FIELD_MANAGER.into()),

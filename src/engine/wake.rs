@@ -1,4 +1,5 @@
-//! What changed since the last look, by whom it concerns: a look costs as much as what changed, not as what exists.
+//! Changes since the last pass, as keys of what they concern. The cost of a pass depends on the
+//! changes, not on the number of objects.
 
 use std::{
     collections::BTreeSet,
@@ -15,30 +16,30 @@ use tokio::sync::Notify;
 
 use crate::api::{App, Approval, Release, gateway_api::HttpRoute, label};
 
-/// Whom a change concerns.
+/// What a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
-    /// Everybody: a watch began anew.
+    /// Everything, because a watch started again.
     All,
-    /// The releases of an App, and the lane groups it is in.
+    /// The releases of an App, and its lane groups.
     App(String),
     /// One release, by name.
     Release(String),
     /// One release, by uid.
     Uid(String),
-    /// A lane group itself.
+    /// A lane group.
     Group(String),
-    /// The routes of a lane group: it, and the releases of its apps.
+    /// The routes of a lane group: the group, and the releases of its apps.
     Routes(String),
-    /// Lane groups that a Service belongs to.
+    /// Lane groups that use a Service.
     Service(String),
-    /// Lane groups that come in by a Gateway.
+    /// Lane groups whose entry is a Gateway.
     Gateway(String),
-    /// Every lane group: what serves Gateways.
+    /// All lane groups, because a GatewayClass changed.
     Class,
-    /// What finished releases are kept for.
+    /// Pruning of finished releases.
     History,
-    /// A Deployment or StatefulSet that says nothing of an App, or its pods: namespace, name.
+    /// A Deployment or StatefulSet without an App label, or its pods: namespace, name.
     Workload(String, String),
 }
 
@@ -46,7 +47,7 @@ pub(super) enum Key {
 pub(super) struct Wake {
     notify: Notify,
     changed: Mutex<BTreeSet<Key>>,
-    /// How many there are.
+    /// Number of pending changes.
     queue: Gauge,
 }
 
@@ -67,7 +68,7 @@ impl Wake {
         self.notify.notify_one();
     }
 
-    /// Returns when something has been added since this last returned.
+    /// Waits until something has been added since the last call.
     pub(super) async fn woken(&self) {
         self.notify.notified().await;
     }
@@ -78,7 +79,7 @@ impl Wake {
     }
 }
 
-/// The App by the label, else the workload by name.
+/// App by its label, otherwise the workload by name.
 fn app_or(object: &impl ResourceExt, workload: Option<&str>) -> Vec<Key> {
     let key = || {
         Some(Key::Workload(
@@ -93,7 +94,8 @@ fn labelled(object: &impl ResourceExt) -> Option<Key> {
     object.labels().get(label::APP).cloned().map(Key::App)
 }
 
-/// One that is over may be one too many, and may have needed another one until now.
+/// A finished release may exceed the history limit, or may have kept another one from being
+/// deleted.
 pub(super) fn of_release(release: &Release) -> Vec<Key> {
     let is_over = release.status.as_ref().is_some_and(|s| s.phase.is_final());
     [Key::App(release.spec.app.clone())]
@@ -102,17 +104,17 @@ pub(super) fn of_release(release: &Release) -> Vec<Key> {
         .collect()
 }
 
-/// Its limits, and the releases that its environments are of.
+/// The App contains the history limits, and the last release of each environment.
 pub(super) fn of_own_app(app: &App) -> Vec<Key> {
     vec![Key::App(app.name_any()), Key::History]
 }
 
-/// It may have been left by a release that is gone.
+/// The Approval may be left over from a deleted release.
 pub(super) fn of_approval(approval: &Approval) -> Vec<Key> {
     vec![Key::Release(approval.spec.release.clone()), Key::History]
 }
 
-/// As [`of_approval`], where it is a release's and no manifest's.
+/// As [`of_approval`], if the Job is of a release and not from a manifest.
 pub(super) fn of_job(job: &Job) -> Vec<Key> {
     let left = job.annotations().contains_key(label::RELEASE)
         && !job.labels().contains_key(label::ENVIRONMENT);
@@ -122,7 +124,7 @@ pub(super) fn of_job(job: &Job) -> Vec<Key> {
         .collect()
 }
 
-/// Its lane group, or else those whose Gateway it is at.
+/// Its lane group, otherwise the groups with the same Gateway.
 pub(super) fn of_route(route: &HttpRoute) -> Vec<Key> {
     match route.labels().get(label::LANE_GROUP) {
         Some(group) => vec![Key::Routes(group.clone())],
@@ -200,7 +202,8 @@ mod tests {
         );
     }
 
-    /// A look at all finished releases costs as much as there are: nothing brings it that it does not read.
+    /// Pruning costs as much as there are finished releases, so it must only be triggered by what
+    /// it reads.
     #[test]
     fn the_history_is_looked_at_for_what_it_reads_and_nothing_else() {
         fn read<K: serde::de::DeserializeOwned>(object: Value, keys: fn(&K) -> Vec<Key>) -> bool {

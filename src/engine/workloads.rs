@@ -1,4 +1,5 @@
-//! What is rolled out in batches, as one cluster shows it: read, and patched, the same at home and elsewhere.
+//! Workloads that are rolled out in batches, in one cluster: reading and patching, the same in home
+//! and remote clusters.
 
 use std::{
     collections::HashSet,
@@ -29,8 +30,8 @@ use crate::{
     },
 };
 
-/// The watched kinds that make up workloads. Unlabelled ones too: an App may take over what runs already, and that is
-/// rolled, not replaced.
+/// Watched kinds that make up workloads. Unlabelled ones too, because an App may take over running
+/// workloads, which are rolled out and not replaced.
 pub(super) struct Workloads {
     pub(super) deployments: Kept<Deployment>,
     pub(super) stateful: Kept<StatefulSet>,
@@ -39,20 +40,20 @@ pub(super) struct Workloads {
     pub(super) ready: Readiness,
 }
 
-/// For how long pods have been Ready, as seen from here.
+/// How long pods have been ready, as observed here.
 pub(super) struct Readiness {
     began: Instant,
     watch: Mutex<ReadyWatch>,
 }
 
-/// One look at them.
+/// Workloads at one point in time.
 pub(super) struct View<'a> {
     of: &'a Workloads,
     sets: Vec<Arc<ReplicaSet>>,
     pub(super) pods: Vec<Arc<Pod>>,
 }
 
-/// What the server answered to a patch.
+/// Answer of the server to a patch.
 pub(super) enum Written {
     Deployment(Deployment),
     StatefulSet(StatefulSet),
@@ -72,7 +73,7 @@ impl Readiness {
         self.watch().lasted(pod, self.began.elapsed())
     }
 
-    /// Pods come and go: those that are gone need no place here.
+    /// Forgets pods that no longer exist.
     fn forget(&self, there: &[Arc<Pod>]) {
         let mut watch = self.watch();
         if watch.len() > 64 + 2 * there.len() {
@@ -100,7 +101,7 @@ impl Workloads {
         }
     }
 
-    /// Our own write counts at once.
+    /// Makes our own write count at once.
     pub(super) fn remember(&self, written: Written) {
         match written {
             Written::Deployment(d) => self.deployments.remember(d),
@@ -108,9 +109,9 @@ impl Workloads {
         }
     }
 
-    /// Returns when every kind has been listed once.
+    /// Waits until every kind has been listed once.
     pub(super) async fn ready(&self) {
-        // A dropped writer means that the engine ends: then nobody waits for this either.
+        // A dropped writer means that the engine is stopping, and nobody waits for this either.
         let _ = tokio::join!(
             self.deployments.wait_until_ready(),
             self.stateful.wait_until_ready(),
@@ -121,7 +122,7 @@ impl Workloads {
 }
 
 impl View<'_> {
-    /// The workload of an item that is rolled, in the namespace as its own cluster knows it.
+    /// State of a workload, in the namespace as its own cluster knows it.
     pub(super) fn seen(&self, item: &InventoryItem, namespace: &str) -> Option<WorkloadSeen> {
         let pods = || self.pods.iter().map(|p| &**p);
         let ready = |pod: &Pod| self.of.ready.lasted(pod);
@@ -146,7 +147,7 @@ impl View<'_> {
     }
 }
 
-/// One merge patch.
+/// Sends one merge patch.
 pub(super) async fn patch(
     client: Client,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! Bodies pass through frame by frame, never held as a whole.
+//! Bodies are forwarded frame by frame, never buffered as a whole.
 
 use std::{
     error::Error,
@@ -20,10 +20,10 @@ use super::{endpoint::Pending, record::Record};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the gateway answers with.
+/// The body of a response from the gateway.
 pub(super) type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A request's body on its way to a backend.
+/// A request body on its way to a backend.
 #[derive(Debug)]
 pub struct Upload {
     inner: Option<Incoming>,
@@ -54,13 +54,14 @@ impl Upload {
 #[error("the request's body is longer than the gateway allows")]
 pub(super) struct TooLong;
 
-/// The caller did not send its body to the end, or sent what is none: nobody behind the gateway is to blame.
+/// The caller did not send its body completely, or sent an invalid one: the backend is not to
+/// blame.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct CallerBroke(hyper::Error);
 
 impl CallerBroke {
-    /// It was there to the end, and sent what cannot be read; else it went away.
+    /// Whether the body was invalid; otherwise the caller went away.
     pub(super) fn is_malformed(&self) -> bool {
         let io = std::iter::successors(self.0.source(), |e| (**e).source())
             .find_map(|e| e.downcast_ref::<io::Error>());
@@ -108,14 +109,14 @@ impl Body for Upload {
     }
 }
 
-/// A response's body on its way to the caller. When it is through, the connection is kept for the next
-/// request and the hop is told.
+/// A response body on its way to the caller. At its end, the connection is kept for the next
+/// request and the hop is reported.
 pub(super) struct Download {
     inner: Incoming,
     record: Option<Record>,
     connection: Option<(SendRequest<Upload>, usize)>,
     pending: Pending,
-    /// Set when the response breaks off and the caller could take what it has for the whole.
+    /// Set when the response breaks off and the caller could take its part for the whole.
     cut: Option<Arc<AtomicBool>>,
 }
 
@@ -143,7 +144,7 @@ impl Download {
 
     fn finish(&mut self, error: Option<String>) {
         let whole = error.is_none();
-        // What has come to its end once is whole, whatever is said of it when it is dropped.
+        // A body that has reached its end once is complete, whatever it reports when dropped.
         if let Some(cut) = self.cut.take().filter(|_| !whole) {
             cut.store(true, Relaxed);
         }
@@ -171,7 +172,8 @@ impl Body for Download {
             .map_err(BoxError::from);
         match &polled {
             Poll::Ready(None) => self.finish(None),
-            // Told before the caller can have all of it: so a callee's hop comes before its caller's.
+            // Before the caller can have all of it, so that the hop of a callee precedes that of
+            // its caller.
             Poll::Ready(Some(Ok(f))) if self.inner.is_end_stream() || f.is_trailers() => {
                 self.finish(None)
             }
@@ -197,8 +199,8 @@ impl Drop for Download {
     }
 }
 
-/// The content of a 304, whose head tells the length that a 200 would have (RFC 9110 §8.6): none, but of a body that
-/// says so hyper would take the length away.
+/// The body of a 304, whose head has the length that a 200 would have (RFC 9110 §8.6). It is empty
+/// but does not report a length of 0, for which hyper would remove the header.
 struct Untold;
 
 impl Body for Untold {

@@ -1,4 +1,4 @@
-//! Objects to a table, and what is to be said in their statuses.
+//! Compiles objects into a table, and into results for their statuses.
 
 use std::{
     collections::HashMap,
@@ -23,32 +23,32 @@ use crate::{
     },
 };
 
-/// What is said of the objects.
+/// Results for the statuses of the objects.
 #[derive(Debug, Default)]
 pub struct Verdicts {
-    /// By route (index in the objects), for each parent that is ours.
+    /// For each route (index in the objects) and each of its parents that is ours.
     pub(super) routes: Vec<(usize, ParentRef, RouteVerdict)>,
-    /// By gateway (index in the objects) of our class.
+    /// For each Gateway of our class (index in the objects).
     pub(super) gateways: Vec<(usize, Vec<ListenerVerdict>)>,
 }
 
-/// What is said of a route at one parent.
+/// Result for a route at one parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RouteVerdict {
-    /// Reason and words; the reason `Accepted` is a yes.
+    /// Reason and message; `Accepted` means yes.
     pub(super) accepted: (&'static str, String),
-    /// Reason and words; the reason `ResolvedRefs` is a yes.
+    /// Reason and message; `ResolvedRefs` means yes.
     pub(super) resolved: (&'static str, String),
 }
 
-/// What is said of a listener.
+/// Result for a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListenerVerdict {
     pub(super) name: String,
     pub(super) routes: i32,
-    /// Where it shall listen.
+    /// Addresses to listen on.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Reason and words of a no.
+    /// Reason and message if it is not served.
     pub(super) refused: Option<(&'static str, String)>,
 }
 
@@ -61,7 +61,7 @@ struct Entry<'a> {
     addresses: Vec<SocketAddr>,
 }
 
-/// Compiles everything. `known` carries the endpoints from table to table.
+/// Compiles all objects. `known` carries the endpoints over from the previous table.
 pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Verdicts) {
     let mut verdicts = Verdicts::default();
     let mut table = Table {
@@ -90,7 +90,7 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
             .and_then(|ip| ip.parse().ok());
         let Some(ip) = ip else { continue };
         let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
-        // The API listens at its Service's address by itself.
+        // The API server listens on the address of its Service itself.
         if (namespace.as_str(), name.as_str()) == ("default", "kubernetes") {
             continue;
         }
@@ -197,7 +197,7 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
     (table, verdicts)
 }
 
-/// Colouring by namespace and name of each lane group.
+/// Colouring of each lane group, by namespace and name.
 fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colouring>> {
     let colour = |group: &Arc<crate::api::LaneGroup>| {
         let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
@@ -326,7 +326,7 @@ fn entries<'a>(
 
 type Place = (SocketAddr, Host, String);
 
-/// Where a route attaches at a Gateway; none when the Gateway is nothing of ours.
+/// Where a route attaches to a Gateway; `None` if the Gateway is not ours.
 fn at_gateway(
     route: &HttpRoute,
     parent: &ParentRef,

@@ -1,4 +1,4 @@
-//! Follows the cluster: watches in, a new table at each change, statuses out.
+//! Follows the cluster: builds a new table at each change, and writes statuses.
 
 use std::{fmt::Debug, hash::Hash, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -32,11 +32,11 @@ pub struct GatewayError {
     why: String,
 }
 
-/// Connections are looked over, and taken ports tried again, this often.
+/// Interval at which connections are pruned and addresses in use are tried again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs the lane gateway until `stop`, then drains. `node` is where Gateways without an address listen;
-/// each hop goes to `hops`, on a thread of its own.
+/// Runs the lane gateway until `stop`, then drains it. Gateways without an address listen on
+/// `node`. `hops` is called with each hop, on a thread of its own.
 pub async fn run(
     client: Client,
     node: IpAddr,
@@ -49,16 +49,17 @@ pub async fn run(
     };
     tokio::select! {
         done = serve => done,
-        // Before the first table there is nothing to drain; after it `follow` hears the stop itself.
+        // Before the first table there is nothing to drain; afterwards `follow` handles the stop
+        // itself.
         () = stop.cancelled().then(|()| tokio::time::sleep(Limits::default().drain + LOOK_AGAIN)) => Ok(()),
     }
 }
 
-/// The kinds that are followed, where the cluster has none of its own: a watch on what is not served yet would be
-/// asked for again and again, and nothing served meanwhile.
+/// Installs the kinds that are followed if the cluster does not have them. A watch on a kind that
+/// is not served would fail again and again, and nothing would be served meanwhile.
 async fn define(client: &Client) -> Result<(), GatewayError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    // With the manager that brings them up to date later, so that it can also take fields away.
+    // With the field manager that updates them later, so that it can also remove fields.
     let params = PatchParams::apply(api::FIELD_MANAGER);
     for definition in gateway_api::definitions()
         .into_iter()
@@ -119,7 +120,7 @@ async fn follow(
         groups: groups.state(),
         lanes: lanes.state(),
     };
-    // Half a view is a wrong view: nothing is served before all of it is there.
+    // An incomplete view is wrong: nothing is served before all stores are ready.
     let lost = |_| GatewayError {
         what: "watching".into(),
         why: "a watch ended".into(),
@@ -168,7 +169,7 @@ async fn follow(
     Ok(())
 }
 
-/// Keeps a store of all objects of a kind, and notes every change.
+/// Keeps a store of all objects of a kind, and signals every change.
 fn watch<K>(
     client: &Client,
     changed: &Arc<Notify>,

@@ -1,7 +1,7 @@
-//! The pods behind a Service's port, and the connections kept to each.
+//! The pods behind a Service port, and the connections kept to each.
 //!
-//! An `Endpoint` lives as long as the table or a request holds it: when its pod goes, new requests no longer
-//! find it, those in flight finish, and its idle connections close with it.
+//! An `Endpoint` lives as long as the table or a request holds it. When its pod goes, new requests
+//! no longer find it, those in flight finish, and its idle connections close with it.
 
 use std::{
     net::SocketAddr,
@@ -19,15 +19,15 @@ use super::body::Upload;
 /// One ready pod.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// Address and port.
     pub address: SocketAddr,
-    /// The same, without the port, as hops tell it.
+    /// The IP address as text, as reported in hops.
     pub ip: String,
-    /// Its name; empty when the EndpointSlice names none.
+    /// Name of the pod; empty if the EndpointSlice names none.
     pub pod: String,
-    /// The app, by its labels.
+    /// App from the pod's labels.
     pub app: Option<String>,
-    /// Its lane tag.
+    /// Lane tag of the pod.
     pub tag: Option<String>,
     pending: AtomicUsize,
     idle: Mutex<Vec<Idle>>,
@@ -57,10 +57,11 @@ impl Endpoint {
         }
     }
 
-    /// A kept connection that is good as far as one can know.
+    /// A kept connection that still seems to be open.
     pub(super) fn take(&self, idle: Duration) -> Option<SendRequest<Upload>> {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last one kept is the likeliest to be good; only what is met on the way is looked at.
+        // The last one kept is the most likely to be open; stale ones that are met on the way are
+        // closed.
         let mut at = kept.len();
         while at > 0 {
             at -= 1;
@@ -84,14 +85,14 @@ impl Endpoint {
         }
     }
 
-    /// Closes what was not used for long.
+    /// Closes connections that were idle for too long.
     pub(super) fn prune(&self, idle: Duration) {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|i| !i.sender.is_closed() && i.since.elapsed() < idle);
     }
 }
 
-/// Counts a request against its endpoint while it lives.
+/// Counts a request in flight at its endpoint while it lives.
 #[derive(Debug)]
 pub(super) struct Pending(pub(super) Arc<Endpoint>);
 
@@ -115,7 +116,7 @@ pub struct Endpoints {
     turn: AtomicUsize,
 }
 
-/// No more than this many are compared for each request.
+/// Endpoints compared for each request at most.
 const COMPARED: usize = 8;
 
 impl Endpoints {
@@ -130,7 +131,8 @@ impl Endpoints {
         self.list.is_empty()
     }
 
-    /// The next one in turn with the fewest requests in flight, rather not one of `tried`.
+    /// Round robin among the endpoints with the fewest requests in flight; avoids `tried` if
+    /// possible.
     pub(super) fn pick(&self, tried: &[SocketAddr]) -> Option<&Arc<Endpoint>> {
         let n = self.list.len();
         let start = self.turn.fetch_add(1, Relaxed);

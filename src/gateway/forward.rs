@@ -1,4 +1,4 @@
-//! To a backend and back: a kept connection or a new one, one more try where nothing was lost, time limits.
+//! Forwards a request to a backend: connection reuse, retries where nothing was lost, timeouts.
 
 use std::{
     net::SocketAddr,
@@ -33,18 +33,18 @@ use super::{
 };
 use crate::domain::request::strip_hop_by_hop;
 
-/// Tries to be made at most: the first, one where the kept connection was dead, one elsewhere.
+/// Maximum number of tries: the first, one for a dead kept connection, one at another endpoint.
 const TRIES: usize = 3;
 
-/// More 1xx answers than this before the answer itself are no progress but a flood. They end here: what they promise
-/// (an early hint) is only ever a saving of time.
+/// More 1xx responses than this are a flood and end the request: what they announce (such as early
+/// hints) only saves time.
 const MOST_INFORMATIONAL: u32 = 32;
 
 /// How a try failed.
 enum Failed {
-    /// Nothing of the request was read by a backend: it may be tried again.
+    /// The backend has read nothing of the request: it may be retried.
     Unsent(Box<Request<Upload>>, Refusal),
-    /// It may have been seen.
+    /// The backend may have seen the request.
     Sent(Refusal),
 }
 
@@ -66,7 +66,7 @@ impl Shared {
             upgrade,
             cut,
         } = plan;
-        // Else the content of a GET that does not say how long it is would be left out.
+        // Without it, hyper drops the body of a GET without a known length.
         if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
             parts.headers.insert(
                 header::TRANSFER_ENCODING,
@@ -129,7 +129,8 @@ impl Shared {
                 return Err((record, Refusal::new(StatusCode::BAD_GATEWAY, words)));
             }
         };
-        // The gateway's own: a backend's 1.0 would end the content with the connection, where its end says nothing.
+        // The gateway's own version: a backend's 1.0 would end the body with the connection, where
+        // the end does not show whether it is complete.
         parts.version = Version::HTTP_11;
         changes
             .iter()
@@ -140,7 +141,7 @@ impl Shared {
         Ok(Response::from_parts(parts, body.boxed_unsync()))
     }
 
-    /// Tries until an answer begins. The endpoint is told also where it fails.
+    /// Tries until a response begins. Also returns the endpoint of a failed try.
     async fn tries(
         &self,
         port: &super::table::Port,
@@ -159,7 +160,7 @@ impl Shared {
                     None,
                 );
             };
-            // Without another endpoint a refused connection is refused again.
+            // If this is the only endpoint, its connection would be refused again.
             if let Some(refusal) = last.take_if(|_| tried.contains(&endpoint.address) && fresh) {
                 return (Err(refusal), Some(endpoint.clone()));
             }
@@ -173,15 +174,16 @@ impl Shared {
             match self.attempt(port, endpoint, kept, request, each).await {
                 Ok(sent) => return (Ok(sent), Some(endpoint.clone())),
                 Err(Failed::Unsent(back, refusal)) => {
-                    // A dead kept connection says nothing of the pod; a refused new one does.
+                    // A dead kept connection tells nothing about the pod; a refused new one does.
                     if !reused {
                         tried.push(endpoint.address);
                     }
                     (request, last, fresh) = (*back, Some(refusal), true);
                 }
                 Err(Failed::Sent(refusal)) => match copy {
-                    // The pod closed the kept connection as the request was on its way: no answer began, and
-                    // asking twice is safe for this method (RFC 9110 §9.2.2).
+                    // The pod closed the kept connection while the request was on its way. No
+                    // response began, and the method is idempotent, so it is safe to retry (RFC
+                    // 9110 §9.2.2).
                     Some(copy) if refusal.status == StatusCode::BAD_GATEWAY => {
                         (request, last, fresh) = (copy, Some(refusal), true);
                     }
@@ -205,7 +207,7 @@ impl Shared {
         each: Option<Duration>,
     ) -> Result<Sent, Failed> {
         let pending = Pending::on(endpoint);
-        // Words for what goes wrong, made only then.
+        // Describes the backend; built only for errors.
         let backend = || match endpoint.pod.as_str() {
             "" => format!("Service {}: the endpoint {}", port.name(), endpoint.address),
             pod => format!("Service {}: pod {pod} ({})", port.name(), endpoint.address),
@@ -283,7 +285,7 @@ impl Shared {
         Ok(sender)
     }
 
-    /// Joins the two ends of a switched connection; the hop is told when it ends.
+    /// Joins the two ends of a switched connection; the hop is reported when it ends.
     fn switch(
         &self,
         mut response: Response<Incoming>,
@@ -328,7 +330,7 @@ impl Shared {
     }
 }
 
-/// Connects to a backend, and will know when it is gone without a word.
+/// Connects to a backend with TCP keepalive, to notice when it is gone.
 pub(super) async fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -339,7 +341,7 @@ pub(super) async fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-/// Tells `flood` when a backend sends more informational answers than it may.
+/// Notifies `flood` when a backend sends too many informational responses.
 fn count_informational(mut request: Request<Upload>, flood: Arc<Notify>) -> Request<Upload> {
     let seen = AtomicU32::new(0);
     hyper::ext::on_informational(&mut request, move |_| {
@@ -350,7 +352,7 @@ fn count_informational(mut request: Request<Upload>, flood: Arc<Notify>) -> Requ
     request
 }
 
-/// The same request once more; only for one without a body.
+/// A copy of a request without a body.
 fn copy(request: &Request<Upload>) -> Request<Upload> {
     let mut copy = Request::new(Upload::none());
     *copy.method_mut() = request.method().clone();

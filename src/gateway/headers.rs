@@ -1,4 +1,4 @@
-//! Headers on their way through: a response's framing, and the way so far.
+//! Headers on their way through: the framing of a response, and forwarding headers.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request,
@@ -11,9 +11,10 @@ use super::{
 };
 use crate::domain::request::{codings, strip_hop_by_hop};
 
-/// Makes a response's head say how long its content is in one way only, and takes away what is of the backend's
-/// connection. Answers whether the connection may be kept: not behind a message that somebody could read in another
-/// way (RFC 9112 §6.3). In words what cannot be passed on.
+/// Makes the head of a response state the length of its content in one way only, and removes
+/// hop-by-hop headers of the backend's connection. Returns whether the connection may be kept,
+/// which is not safe after a message that could be read in another way (RFC 9112 §6.3). The error
+/// says what cannot be forwarded.
 pub(super) fn settle_response(parts: &mut Parts) -> Result<bool, String> {
     let headers = &mut parts.headers;
     let length = content_length(headers)?;
@@ -28,17 +29,17 @@ pub(super) fn settle_response(parts: &mut Parts) -> Result<bool, String> {
                 codings.join(", ")
             ));
         }
-        // Chunked wins; the length is gone before anybody can believe it.
+        // Chunked wins; remove the length so that nobody relies on it.
         one_way = length.is_none();
         headers.remove(header::CONTENT_LENGTH);
     }
-    // Never with content: what follows it would be taken for the next answer.
+    // A 204 never has content: what follows would be taken for the next response.
     if parts.status == StatusCode::NO_CONTENT && (coded || length.is_some()) {
         one_way = !coded && length == Some(0);
         headers.remove(header::CONTENT_LENGTH);
     }
-    // Without it a 426 does not say what it asks for (RFC 9110 §15.5.22). Elsewhere it offers what only the backend's own
-    // connection could become (§7.8).
+    // A 426 needs it to say which protocol it requires (RFC 9110 §15.5.22). In other responses it
+    // offers a protocol that only the backend's own connection could switch to (§7.8).
     let required = parts.status == StatusCode::UPGRADE_REQUIRED;
     let asked: Vec<_> = headers
         .get_all(header::UPGRADE)
@@ -56,7 +57,7 @@ pub(super) fn settle_response(parts: &mut Parts) -> Result<bool, String> {
     Ok(one_way)
 }
 
-/// What only one of the protocols has, or has in its own way.
+/// Adapts headers and body to the protocol version of the caller.
 pub(super) fn settle_for(version: Version, mut answer: Response<Answer>) -> Response<Answer> {
     if version >= Version::HTTP_2 {
         // RFC 9113 §8.2.2.
@@ -70,7 +71,7 @@ pub(super) fn settle_for(version: Version, mut answer: Response<Answer>) -> Resp
     answer
 }
 
-/// The length that a response tells, once.
+/// The length that a response states, as one value.
 fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
     let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lines.next() else {
@@ -106,11 +107,12 @@ fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
     }
 }
 
-/// The gateway's name in `Via`.
+/// Name of the gateway in `Via`.
 const NAME: &str = "graylane";
 
-/// Adds `x-forwarded-*` and `Via`. At an entry the former begin with what the gateway sees itself: a client's own are
-/// not believed. `Via` is for whoever looks for a loop or a protocol on the way (RFC 9110 §7.6.3), and kept.
+/// Adds `x-forwarded-*` and `Via`. At an entry, the former start with what the gateway sees itself:
+/// those of a client are not trusted. `Via` helps to find loops and protocol changes (RFC 9110
+/// §7.6.3) and is kept.
 pub(super) fn forwarded(
     parts: &mut request::Parts,
     peer: &HeaderValue,
@@ -138,7 +140,7 @@ pub(super) fn forwarded(
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    // What the way was before the entry is the caller's own word, in whatever field it is said.
+    // At an entry, all claims about earlier hops come from the client, whatever header they are in.
     if entry {
         let said = |name: &&HeaderName| {
             matches!(name.as_str(), "forwarded" | "x-real-ip")

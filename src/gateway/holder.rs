@@ -1,10 +1,11 @@
-//! Who listens where we cannot: looked up in `/proc`, as far as this user may see.
+//! Finds the process that listens on an address that we cannot bind, from `/proc`, as far as this
+//! user may see.
 
 use std::{fs, net::SocketAddr, path::Path};
 
 use crate::net::sockets;
 
-/// `nginx (process 123)`; none when it cannot be known.
+/// Name and pid, as `nginx (process 123)`; `None` if not known.
 pub(super) fn of(address: SocketAddr) -> Option<String> {
     let SocketAddr::V4(address) = address else {
         return None;

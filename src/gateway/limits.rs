@@ -1,33 +1,33 @@
-//! Limits that keep one caller or backend from taking the gateway down.
+//! Limits that keep a single caller or backend from overloading the gateway.
 
 use std::time::Duration;
 
 /// Limits of the data plane.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes of a request's or response's head; more is 431 (or 502 from a backend).
+    /// Bytes of the head of a request (above it: 431) or response (above it: 502).
     pub head: usize,
     /// Headers in a head.
     pub headers: usize,
-    /// Bytes of a request's body; more is 413.
+    /// Bytes of a request body; above it: 413.
     pub body: u64,
-    /// Until a backend takes a connection.
+    /// Timeout for connecting to a backend.
     pub connect: Duration,
-    /// From the request's head to the response's head, where the route says nothing.
+    /// Timeout from the head of the request to that of the response, unless the route has its own.
     pub respond: Duration,
-    /// Until a caller that has connected sends anything.
+    /// Timeout for the first byte of a caller's connection.
     pub first_byte: Duration,
-    /// A caller's or backend's connection without a request is closed after this.
+    /// Idle connections of callers and backends are closed after this time.
     pub idle: Duration,
-    /// A switched connection (WebSocket) on which nothing comes from either side is closed after this, where its
-    /// Gateway or Service does not say otherwise.
+    /// A switched connection (WebSocket) without data in either direction is closed after this
+    /// time, unless its Gateway or Service has its own limit.
     pub tunnel_idle: Duration,
-    /// The part of this process's file descriptors that switched connections take at most: of what callers get, the
-    /// rest stays for requests.
+    /// Share of this process's file descriptors for switched connections, taken from the share of
+    /// callers; the rest is left for requests.
     pub tunnels: f64,
-    /// Connections without a request kept for each backend.
+    /// Idle connections kept for each backend.
     pub pooled: usize,
-    /// Requests in flight get this long when the gateway stops.
+    /// Time that requests in flight get when the gateway stops.
     pub drain: Duration,
 }
 
@@ -49,7 +49,8 @@ impl Default for Limits {
     }
 }
 
-/// A Gateway API duration: `1h30m`, `10s`, `500ms`. Zero is no limit: `Some(None)`; none is no duration.
+/// Parses a Gateway API duration: `1h30m`, `10s`, `500ms`. Zero means no limit: `Some(None)`.
+/// `None` if it is invalid.
 pub(super) fn duration(text: &str) -> Option<Option<Duration>> {
     let mut rest = text;
     let mut sum = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! The objects that a table is made from, as read from the API (or written in a test).
+//! The objects that a table is compiled from, as read from the API (or made by a test).
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
@@ -18,28 +18,28 @@ use crate::api::{
     label,
 };
 
-/// Everything that the data plane follows.
+/// All objects that the data plane follows.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
-    /// All.
+    /// All GatewayClasses, also of other controllers.
     pub classes: Vec<Arc<GatewayClass>>,
-    /// All.
+    /// All Gateways, also of other classes.
     pub gateways: Vec<Arc<Gateway>>,
-    /// All.
+    /// All HTTPRoutes.
     pub routes: Vec<Arc<HttpRoute>>,
-    /// All.
+    /// All Services.
     pub services: Vec<Arc<Service>>,
-    /// All.
+    /// All EndpointSlices.
     pub slices: Vec<Arc<EndpointSlice>>,
-    /// All; only labels and deletion are looked at.
+    /// All pods; only labels and deletion are used.
     pub pods: Vec<Arc<Pod>>,
-    /// All.
+    /// All lane groups.
     pub groups: Vec<Arc<LaneGroup>>,
-    /// All.
+    /// All lanes.
     pub lanes: Vec<Arc<Lane>>,
 }
 
-/// Endpoints of the table before: one that is still there keeps its connections and its count.
+/// Endpoints of the previous table: those that are still there keep their connections and counts.
 #[derive(Debug, Default)]
 pub struct Known(HashMap<Identity, Arc<Endpoint>>);
 
@@ -155,7 +155,7 @@ fn ready(
             .filter(|t| t.kind.as_deref() == Some("Pod"));
         let name = target.and_then(|t| t.name.clone()).unwrap_or_default();
         let pod = pods.get(&(namespace.clone(), name.clone()));
-        // A pod's own end may be known before its slice says so.
+        // The deletion of a pod may be known before its slice is updated.
         let ending = pod.is_some_and(|p| p.metadata.deletion_timestamp.is_some());
         if !ready || terminating || ending {
             continue;
@@ -201,7 +201,7 @@ fn ready(
 }
 
 impl Known {
-    /// Closes connections that were not used for long.
+    /// Closes connections that were idle for too long.
     pub(super) fn prune(&self, idle: std::time::Duration) {
         self.0.values().for_each(|e| e.prune(idle));
     }

@@ -1,4 +1,4 @@
-//! One request: which rule, which tag, which backend, and back.
+//! Handles one request: chooses rule, tag and backend, and forwards it.
 
 use std::{
     net::SocketAddr,
@@ -34,19 +34,19 @@ use crate::domain::{
 };
 use crate::net::admission::{Admission, Place};
 
-/// What all requests share.
+/// Data shared by all requests.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) table: ArcSwap<Table>,
     pub(super) limits: Limits,
     pub(super) hops: HopSink,
-    /// Switched connections, which no server counts as its own any more.
+    /// Switched connections, which the HTTP server no longer counts.
     pub(super) switched: TaskTracker,
-    /// Places for them, by source and in all.
+    /// Slots for them, limited per source and in total.
     pub(super) tunnels: Admission,
 }
 
-/// A caller who wants to switch, with a place for its tunnel.
+/// A caller that wants to switch protocols, with a slot for its tunnel.
 pub(super) struct Switching {
     pub(super) caller: OnUpgrade,
     /// How long the tunnel may be silent.
@@ -54,35 +54,35 @@ pub(super) struct Switching {
     pub(super) place: Place,
 }
 
-/// Where a request came in.
+/// The connection that a request came in on.
 #[derive(Clone, Debug)]
 pub(super) struct Came {
     pub(super) at: SocketAddr,
-    /// The same, for a request that names no host.
+    /// The same as text, for a request that names no host.
     pub(super) local: Arc<str>,
-    /// The caller.
+    /// Address of the caller.
     pub(super) peer: SocketAddr,
-    /// Its address, as a header says it.
+    /// IP address of the caller, as a header value.
     pub(super) from: HeaderValue,
-    /// Set when the connection must not end as if a response had come to its end.
+    /// Set when the connection must not end as if a response were complete.
     pub(super) cut: Arc<AtomicBool>,
 }
 
-/// A request that knows where it goes.
+/// A request with its destination.
 pub(super) struct Plan<'t> {
     pub(super) port: &'t Port,
     pub(super) parts: Parts,
-    /// The last rule that was taken: it limits times and changes the response.
+    /// The last rule that matched; sets timeouts and changes the response.
     pub(super) rule: Option<Arc<Rule>>,
     pub(super) changes: Vec<&'t Change>,
-    /// It asks for a WebSocket.
+    /// The request asks for a WebSocket.
     pub(super) upgrade: bool,
-    /// Where a response of unknown length ends with the connection: what says that it ended too early.
+    /// For a response that ends with the connection: set when it ended too early.
     pub(super) cut: Option<Arc<AtomicBool>>,
 }
 
 impl Shared {
-    /// Answers a request; whatever happens, there is an answer.
+    /// Answers a request; never fails.
     pub(super) async fn answer(
         &self,
         mut request: Request<Incoming>,
@@ -108,7 +108,7 @@ impl Shared {
         let refuse = |mut record: Record, refusal: Refusal| {
             record.hop.status = refusal.status.as_u16();
             record.hop.error = Some(bounded(&refusal.words));
-            // A request for nobody is no hop of anybody.
+            // A request without a destination is not a hop.
             if record.hop.service.is_empty() {
                 record.discard();
             }
@@ -166,14 +166,15 @@ fn blank(parts: &Parts, trace: &Trace) -> Hop {
         parent: trace.parent.clone(),
         method: bounded(parts.method.as_str()),
         path: bounded(parts.uri.path_and_query().map_or("/", PathAndQuery::as_str)),
-        // What a caller that goes away before the answer leaves behind.
+        // Reported if the caller goes away before the response.
         status: gone().as_u16(),
         error: Some("the caller went away before the answer".into()),
         ..Hop::default()
     }
 }
 
-/// Goes through the rules of the entry and of the Service, and makes the request what the pod shall see.
+/// Applies the rules of the entry and of the Service, and turns the request into what the pod
+/// receives.
 fn plan<'t>(
     table: &'t Table,
     mut parts: Parts,
@@ -219,7 +220,7 @@ fn plan<'t>(
         }
     };
     hop.entry = entry;
-    // The Service that was asked, whoever is going to answer for it.
+    // The Service that was called, whichever backend answers.
     let asked = &table.ports[port];
     hop.namespace.clone_from(&asked.namespace);
     hop.service.clone_from(&asked.service);
@@ -245,7 +246,8 @@ fn plan<'t>(
         parts.headers.insert("traceparent", value);
     }
     strip_look_alikes(&mut parts.headers, &|name| governs(table, &changes, name));
-    // What the pod is going to see, so that nobody is said to have lost what never came.
+    // The tag that the pod receives, so that a service is never said to have lost one that it did
+    // not get.
     hop.tag = tag_of(&parts, last.as_deref());
     if admitted.websocket {
         parts
@@ -272,13 +274,13 @@ fn plan<'t>(
     })
 }
 
-/// The first match that takes a request.
+/// The first route that matches a request.
 fn first<'t>(routes: &'t [Match], host: &str, parts: &Parts) -> Option<&'t Match> {
     let seen = Seen { parts, trace: "" };
     routes.iter().find(|m| m.takes(host, &seen))
 }
 
-/// Whether the gateway or a route answers for a header, so that none that looks like it may stand beside it.
+/// Whether the gateway or a route sets this header, so that a lookalike must be removed.
 fn governs(table: &Table, changes: &[&Change], name: &str) -> bool {
     let named = |n: &http::HeaderName| n.as_str() == name;
     let changed = |c: &&Change| {
@@ -306,9 +308,9 @@ fn governs(table: &Table, changes: &[&Change], name: &str) -> bool {
         || changes.iter().any(changed)
 }
 
-/// Takes a rule: its group, its changes, one of its backends. Routes and endpoints come by watches of their own, so
-/// a lane's route may be seen before the pods behind it, or after they are gone: then the `asked` Service's own pods
-/// serve, as an app without a gray version does.
+/// Applies a rule: its lane group, its changes, one of its backends. Routes and endpoints come from
+/// separate watches, so a lane's route may be seen before its pods exist or after they are gone.
+/// Then the pods of the `asked` Service serve, as for an app without a gray version.
 fn take<'t>(
     table: &Table,
     found: &'t Match,
@@ -361,7 +363,7 @@ fn take<'t>(
     }
 }
 
-/// The lane tag on a request, by the header of its lane group.
+/// The lane tag of a request, in the header of its lane group.
 fn tag_of(parts: &Parts, rule: Option<&Rule>) -> Option<String> {
     let header = rule.and_then(|r| r.tag.as_ref());
     let value = header.map_or_else(|| parts.headers.get("x-mse-tag"), |h| parts.headers.get(h));

@@ -1,4 +1,4 @@
-//! Service ports that do not speak HTTP: their connections go through as they are, without lanes or hops.
+//! Service ports that do not speak HTTP: connections pass through unchanged, without lanes or hops.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{
     table::Frontend,
 };
 
-/// What a port says of itself when it is no HTTP/1 (by `appProtocol`, else by its name as meshes read it).
+/// Protocols other than HTTP/1 (from `appProtocol`, else from the name as service meshes read it).
 const NOT_HTTP: &[&str] = &[
     "https",
     "tls",
@@ -30,7 +30,7 @@ const NOT_HTTP: &[&str] = &[
     "amqp",
 ];
 
-/// Whether a port is passed through. A port that says nothing is HTTP, except 443.
+/// Whether a port is passed through. Without a protocol, every port but 443 is HTTP.
 pub(super) fn is_raw(port: &ServicePort) -> bool {
     let protocol = port
         .app_protocol
@@ -47,7 +47,7 @@ pub(super) fn is_raw(port: &ServicePort) -> bool {
 }
 
 impl Shared {
-    /// The Service's port at an address, when it is passed through.
+    /// Index of the Service port at an address, if it is passed through.
     pub(super) fn raw_at(&self, at: SocketAddr) -> Option<usize> {
         match self.table.load().listeners.get(&at) {
             Some(Frontend::Raw(port)) => Some(*port),
@@ -55,7 +55,8 @@ impl Shared {
         }
     }
 
-    /// Joins a caller with the next endpoint that takes a connection; without one it is closed.
+    /// Joins a caller with the first endpoint that accepts a connection; closes it if there is
+    /// none.
     pub(super) async fn pass(self: Arc<Self>, mut caller: TcpStream, port: usize) {
         let table = self.table.load_full();
         let Some(port) = table.ports.get(port) else {

@@ -1,4 +1,4 @@
-//! Hops on their way out of the data path: bounded, never waited for, drops counted.
+//! Hands hops from the data path to their receiver: bounded, without waiting; drops are counted.
 
 use std::{
     sync::{
@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 
 use crate::domain::hop::Hop;
 
-/// More hops than this on their way are dropped.
+/// Hops that may wait; further ones are dropped.
 const QUEUED: usize = 4096;
 
-/// Hops are handed over at most this often.
+/// Interval between two batches of hops.
 const GATHERED: Duration = Duration::from_millis(2);
 
-/// Takes hops.
+/// Accepts hops without blocking.
 #[derive(Clone, Debug)]
 pub struct HopSink {
     queue: mpsc::Sender<Hop>,
@@ -26,7 +26,7 @@ pub struct HopSink {
 }
 
 impl HopSink {
-    /// Hands every hop to `each`, on a thread of its own: it may block.
+    /// Calls `each` with every hop, on a thread of its own where it may block.
     pub fn new(each: impl Fn(&Hop) + Send + Sync + 'static) -> Self {
         let (queue, mut hops) = mpsc::channel::<Hop>(QUEUED);
         let hand_over = move || {
@@ -35,7 +35,8 @@ impl HopSink {
                 while let Ok(hop) = hops.try_recv() {
                     each(&hop);
                 }
-                // Gathers what comes next: a thread woken for each hop is a system call for each request.
+                // Collect some hops before the next wake-up: waking the thread for each would cost
+                // a system call per request.
                 std::thread::sleep(GATHERED);
             }
         };
@@ -51,7 +52,7 @@ impl HopSink {
         }
     }
 
-    /// Hops that were dropped because they came too fast.
+    /// Hops that were dropped because they arrived too fast.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
@@ -63,7 +64,8 @@ impl HopSink {
     }
 }
 
-/// A hop in the making; told when dropped, so that also a request that its caller gave up is seen.
+/// A hop in the making. Sent when dropped, so that requests given up by their caller are reported
+/// too.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) hop: Box<Hop>,
@@ -82,7 +84,7 @@ impl Record {
         }
     }
 
-    /// Nothing to tell.
+    /// Drops it without reporting a hop.
     pub(super) fn discard(mut self) {
         self.told = false;
     }

@@ -1,5 +1,6 @@
-//! Answers of the gateway itself. The hop names the Service, the backend and the cause; so does the answer to a
-//! service. Who asks at an entry is a stranger, and is told nothing of what stands behind it.
+//! Error responses of the gateway itself. The hop names the Service, the backend and the cause, and
+//! so does the response to a service. A client at an entry is a stranger and learns nothing about
+//! the backends.
 
 use std::error::Error;
 
@@ -8,14 +9,14 @@ use http::{HeaderValue, Response, StatusCode, Version, header};
 use super::body::{self, Answer, CallerBroke, TooLong};
 use crate::domain::request::Refused;
 
-/// Why there is no answer from a backend.
+/// Why there is no response from a backend.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) words: String,
-    /// The words are of the request itself: a stranger may read them.
+    /// The text is about the request itself, so a stranger may read it.
     of_request: bool,
-    /// What comes behind it on its connection is not read any more: it may be part of what was refused.
+    /// Close the connection: what follows on it may be part of the refused request.
     closes: bool,
 }
 
@@ -29,7 +30,7 @@ impl Refusal {
         }
     }
 
-    /// What is wrong with the request.
+    /// An error in the request itself.
     pub(super) fn of_request(status: StatusCode, words: impl Into<String>) -> Self {
         Self {
             status,
@@ -39,7 +40,8 @@ impl Refusal {
         }
     }
 
-    /// `entry` says that a stranger asked; the trace finds the words in the gateway's log.
+    /// `entry`: the client is a stranger. With the trace id, the text can be found in the gateway's
+    /// log.
     pub(super) fn answer(&self, entry: bool, trace: &str, version: Version) -> Response<Answer> {
         let code = self.status.as_u16();
         let text = match (entry && !self.of_request, self.status) {
@@ -67,7 +69,7 @@ impl Refusal {
         answer
     }
 
-    /// A request that could not be sent, or whose answer did not come.
+    /// A request that could not be sent or got no response.
     pub(super) fn of_error(error: &hyper::Error, who: &str) -> Self {
         let chain = || std::iter::successors(error.source(), |e| (**e).source());
         if chain().any(|e| e.is::<TooLong>()) {
@@ -102,12 +104,12 @@ impl From<Refused> for Refusal {
     }
 }
 
-/// nginx's 499: the caller went away.
+/// Status 499 of nginx: the caller went away.
 pub(super) fn gone() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
-/// An error with its causes.
+/// The text of an error with its causes.
 pub(super) fn causes(error: &dyn Error) -> String {
     let more = std::iter::successors(error.source(), |e| (**e).source()).map(ToString::to_string);
     std::iter::once(error.to_string())

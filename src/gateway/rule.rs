@@ -1,5 +1,5 @@
-//! One HTTPRoute's rules, compiled. What the gateway does not do is refused: the route says so in its
-//! status, and requests that would need it get 500 rather than half of what was asked for.
+//! Compiles the rules of one HTTPRoute. A feature that the gateway lacks is refused: the status of
+//! the route says so, and requests that need it get 500 instead of a partial result.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,13 +24,13 @@ use crate::{
 
 pub(super) struct Compiled {
     pub(super) rules: Vec<Arc<Rule>>,
-    /// What the gateway does not do.
+    /// A feature that the gateway does not support.
     pub(super) unsupported: Option<String>,
-    /// Reason and words.
+    /// Reason and message of the `ResolvedRefs` condition.
     pub(super) resolved: (&'static str, String),
 }
 
-/// What filters change, and the lane group that colours.
+/// The changes of filters, and the lane group that sets the tag.
 type Filtered = (Change, Option<(String, Arc<Colouring>)>);
 type Ports = HashMap<(String, String, u16), usize>;
 type Colours = HashMap<(String, String), Arc<Colouring>>;

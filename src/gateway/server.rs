@@ -1,4 +1,4 @@
-//! Listening: sockets follow the table, connections end gracefully.
+//! Listens on the addresses of the table; closes connections gracefully.
 
 use std::{
     collections::HashMap,
@@ -44,7 +44,7 @@ use crate::net::{
     talkative::Talkative,
 };
 
-/// Of the file descriptors of this process callers get this part; each of their connections may need two.
+/// Share of this process's file descriptors for callers; each connection may need two.
 const PART: f64 = 0.5;
 
 /// The open listeners.
@@ -69,8 +69,8 @@ impl Default for Listeners {
 }
 
 impl Listeners {
-    /// Opens what is wanted and not open, closes the rest. What cannot be opened is told, and tried again at
-    /// the next call.
+    /// Opens missing listeners and closes the rest. Returns the addresses that cannot be bound;
+    /// these are tried again at the next call.
     pub(super) fn follow(
         &mut self,
         shared: &Arc<Shared>,
@@ -116,7 +116,7 @@ impl Listeners {
         failed
     }
 
-    /// Accepts nothing more, and waits for what is in flight.
+    /// Stops accepting and waits for requests in flight.
     pub(super) async fn drain(&mut self, limit: Duration) {
         for (_, (stop, task)) in self.open.drain() {
             stop.cancel();
@@ -137,7 +137,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()?
     };
     socket.set_reuseaddr(true)?;
-    // What is accepted inherits it.
+    // Accepted connections inherit it.
     keep_alive(&socket)?;
     socket.bind(address)?;
     socket.listen(1024)
@@ -151,7 +151,8 @@ fn server(shared: &Shared) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
         .max_headers(limits.headers);
-    // Who sends no more may still wait for the answer; who has gone away is noticed by `Callers`.
+    // A caller that closed its sending side may still wait for the response; `Callers` notices
+    // those that have gone away.
     http1.max_buf_size(limits.head).half_close(true);
     let head = u32::try_from(limits.head).unwrap_or(u32::MAX);
     server
@@ -162,7 +163,7 @@ fn server(shared: &Shared) -> auto::Builder<TokioExecutor> {
     server
 }
 
-/// Answers each request of a connection.
+/// A service that answers each request of a connection.
 fn answering(
     shared: Arc<Shared>,
     came: Came,
@@ -178,7 +179,7 @@ fn answering(
     })
 }
 
-/// Serves one connection that came in at an address, until its end.
+/// Serves one connection that came in at an address, until it ends.
 pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, at: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -199,7 +200,8 @@ where
         .await;
 }
 
-/// A caller's connection. An HTTP/1.0 response may end with it: cut short, it must not look as if it were whole.
+/// A caller's connection. An HTTP/1.0 response may end with it, so a response that broke off must
+/// not end with a regular close.
 struct Line {
     stream: Watched,
     cut: Arc<AtomicBool>,
@@ -208,7 +210,7 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if self.cut.load(Relaxed) {
-            // Reset, not closed.
+            // Closing sends a reset.
             self.stream.set_zero_linger();
         }
     }
@@ -229,14 +231,14 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.cut.load(Relaxed) {
-            // The end would be told here, before the drop.
+            // Shutdown would send a regular end before the reset in `drop`.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-/// What all listeners share: who is let in, and who has left.
+/// State shared by all listeners: admission, and detection of callers that have gone.
 #[derive(Clone)]
 struct Doors {
     admission: Admission,
@@ -259,7 +261,7 @@ async fn listen(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(e) => {
-                    // Out of descriptors, most likely: others have to finish first.
+                    // Most likely out of file descriptors: wait until others finish.
                     tracing::warn!("cannot accept on {at}: {e}");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
@@ -270,7 +272,7 @@ async fn listen(
         let (doors, shared, server) = (doors.clone(), shared.clone(), server.clone());
         let (local, watcher) = (local.clone(), graceful.watcher());
         tokio::spawn(async move {
-            // Closed at once: who has too many is not told more.
+            // Closed at once: the source or the gateway has too many connections.
             let Some(place) = doors.admission.enter(peer, at).await else {
                 return;
             };
@@ -307,7 +309,7 @@ async fn listen(
             tokio::select! {
                 biased;
                 _ = watcher.watch(connection) => {}
-                // What is under way for it ends with its connection.
+                // Requests in flight end with their connection.
                 () = doors.callers.gone(&watched) => {}
             }
         });

@@ -1,5 +1,5 @@
-//! What the gateway says of routes, Gateways and its class: written when it differs from what stands there,
-//! beside the data path.
+//! Statuses of HTTPRoutes, Gateways and GatewayClasses: written when they differ from the current
+//! ones, outside the data path.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -24,7 +24,7 @@ use crate::api::gateway_api::{
     RouteKind, RouteParentStatus,
 };
 
-/// Writes statuses one after the other; what is overtaken by a newer change is not written.
+/// Writes statuses one after the other; skips those that a newer change has replaced.
 pub(super) struct Teller(watch::Sender<Option<(Objects, Applied, IpAddr)>>);
 
 impl Teller {
@@ -38,7 +38,7 @@ impl Teller {
                     .map(|(o, a, node)| plan(o, a, *node, Timestamp::now()));
                 for write in writes.unwrap_or_default() {
                     if let Err(e) = write.send(&client).await {
-                        // Gone or changed meanwhile: that change is on its way here.
+                        // Deleted or changed meanwhile: the watch will deliver that.
                         let expected =
                             matches!(&e, kube::Error::Api(s) if s.code == 404 || s.code == 409);
                         if !expected {
@@ -74,7 +74,7 @@ enum Kind {
 }
 
 impl Write {
-    /// `version` is the resourceVersion that was looked at: a status of something newer is not overwritten.
+    /// Contains the resourceVersion that was read, so that a newer status is not overwritten.
     fn new(kind: Kind, object: &impl ResourceExt, status: &impl Serialize) -> Self {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let patch =
@@ -123,7 +123,7 @@ impl Write {
     }
 }
 
-/// The writes that bring every status up to date.
+/// The writes that bring all statuses up to date.
 pub(super) fn plan(
     objects: &Objects,
     applied: &Applied,
@@ -165,7 +165,7 @@ pub(super) fn plan(
     }
     for (r, route) in objects.routes.iter().enumerate() {
         let old = route.status.clone().unwrap_or_default();
-        // What other controllers say stays as it is.
+        // Keep what other controllers wrote.
         let mut parents: Vec<RouteParentStatus> = old
             .parents
             .iter()
@@ -264,7 +264,7 @@ fn gateway_status(
         }],
         asked => asked.to_vec(),
     };
-    // Served all the same: what it says counts as if it were not there.
+    // Still served: the annotation is ignored.
     let passed_over = idle_of(gateway.annotations())
         .err()
         .map(|why| format!("; {why}, and is passed over"));
@@ -290,7 +290,7 @@ fn gateway_status(
     }
 }
 
-/// A condition; its time is kept while its status stays.
+/// A condition. Its transition time changes only with its status.
 fn condition(
     kind: &str,
     verdict: Result<(&str, &str), (&str, &str)>,

@@ -1,5 +1,5 @@
-//! What the data plane knows: where it listens, which rule takes a request, and who stands behind it.
-//! Made anew from the objects at each change and swapped in whole.
+//! The routing table of the data plane: addresses to listen on, rules and endpoints. Rebuilt at
+//! each change and replaced atomically.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,14 +11,15 @@ use crate::domain::{
     routing::{self, Path},
 };
 
-/// The whole of it.
+/// An immutable routing table.
 #[derive(Debug, Default)]
 pub struct Table {
     pub(super) ports: Vec<Port>,
     pub(super) listeners: HashMap<SocketAddr, Frontend>,
-    /// How long tunnels of a listener may be silent, where its Gateway or Service says so; Some(None): for ever.
+    /// Idle timeouts of tunnels set by a Gateway or Service; `Some(None)` in place of a value means
+    /// no limit.
     pub(super) tunnel_idle: HashMap<SocketAddr, Option<Duration>>,
-    /// Headers that carry the tags of some lane group.
+    /// Headers that carry tags of any lane group.
     pub(super) tags: Vec<HeaderName>,
 }
 
@@ -31,18 +32,18 @@ pub(super) struct Port {
     /// Does not speak HTTP.
     pub(super) raw: bool,
     pub(super) endpoints: Endpoints,
-    /// HTTPRoutes whose parent it is; empty: straight to the endpoints.
+    /// Rules of HTTPRoutes with this parent; if empty, requests go straight to the endpoints.
     pub(super) routes: Vec<Match>,
 }
 
-/// What a listening address stands for.
+/// What an address serves.
 #[derive(Debug)]
 pub(super) enum Frontend {
-    /// A Gateway; its routes, first asked first.
+    /// A Gateway with its routes in order of precedence.
     Entry { gateway: String, routes: Vec<Match> },
-    /// A Service's port.
+    /// A Service port.
     Service(usize),
-    /// A Service's port that does not speak HTTP.
+    /// A Service port that does not speak HTTP.
     Raw(usize),
 }
 
@@ -52,25 +53,25 @@ pub(super) type Match = routing::Match<Arc<Rule>>;
 /// One rule of an HTTPRoute.
 #[derive(Debug, Default)]
 pub(super) struct Rule {
-    /// `namespace/name`.
+    /// The HTTPRoute, as `namespace/name`.
     pub(super) route: String,
-    /// The lane group that the route stands for.
+    /// Lane group of the route.
     pub(super) group: Option<String>,
-    /// The header with that group's tag.
+    /// Header for the tag of this lane group.
     pub(super) tag: Option<HeaderName>,
     pub(super) colour: Option<Arc<Colouring>>,
     pub(super) change: Change,
     pub(super) backends: Vec<Backend>,
-    /// None: the gateway's own; Some(None): no limit.
+    /// `None`: the gateway's default; `Some(None)`: no limit.
     pub(super) request: Option<Option<Duration>>,
     pub(super) backend_request: Option<Option<Duration>>,
-    /// A lane's rule of an app: while nobody stands behind it, the app's baseline serves.
+    /// A rule of a lane for an app: while it has no endpoints, the app's baseline serves.
     pub(super) falls_back: bool,
     /// Why the rule cannot be served; its requests get 500.
     pub(super) broken: Option<String>,
 }
 
-/// Changes that filters make.
+/// Changes made by filters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Change {
     pub(super) request: Headers,
@@ -101,7 +102,7 @@ pub(super) struct Backend {
 }
 
 impl Rewrite {
-    /// The new path, where `matched` is how the old one was matched.
+    /// The new path; `matched` is the pattern that matched the old one.
     pub(super) fn path(&self, old: &str, matched: &Path) -> String {
         match (self, matched) {
             (Self::Full(path), _) => path.clone(),

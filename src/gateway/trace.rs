@@ -1,4 +1,4 @@
-//! W3C trace context: continued when good, made when missing or bad; every pod gets its own span id.
+//! W3C trace context: continued if valid, else started; every pod gets its own span id.
 
 use std::sync::{
     LazyLock,
@@ -9,20 +9,20 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::domain::request::parse_traceparent;
 
-/// What a request carries on from its caller.
+/// The trace context of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
     /// 32 hex digits.
     pub(super) id: String,
-    /// The caller's span id; none when the trace begins here.
+    /// Span id of the caller; `None` if the trace starts here.
     pub(super) parent: Option<String>,
-    /// A new one, for the pod.
+    /// New span id for the pod.
     pub(super) span: String,
     flags: String,
 }
 
 impl Trace {
-    /// Continues a `traceparent`, or begins a trace.
+    /// Continues a `traceparent`, or starts a trace.
     pub(super) fn of(traceparent: Option<&str>) -> Self {
         let span = hex(&id64().max(1).to_be_bytes());
         match traceparent.and_then(parse_traceparent) {
@@ -41,13 +41,13 @@ impl Trace {
         }
     }
 
-    /// The header for the pod.
+    /// The `traceparent` for the pod.
     pub(super) fn header(&self) -> String {
         ["00", &self.id, &self.span, &self.flags].join("-")
     }
 }
 
-/// Several times faster than a formatter, which matters once a request.
+/// Several times faster than a formatter, which matters as it runs for each request.
 fn hex(bytes: &[u8]) -> String {
     let digit = |d: u8| char::from(if d < 10 { b'0' + d } else { b'a' + d - 10 });
     bytes
@@ -56,7 +56,7 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Unlike in each process and at each call; ids, not secrets.
+/// Different in each process; for ids, not for secrets.
 static SEED: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
@@ -68,7 +68,7 @@ fn id128() -> u128 {
     xxh3_128_with_seed(&CALLS.fetch_add(1, Relaxed).to_le_bytes(), *SEED)
 }
 
-/// A number for a draw by weight.
+/// A random number below `below`, for a choice by weight.
 pub(super) fn draw(below: u64) -> u64 {
     if below == 0 { 0 } else { id64() % below }
 }

@@ -1,5 +1,5 @@
-//! Connections that only carry bytes: switched ones (WebSockets). Who is silent for long is gone; a peer that vanished
-//! without a word is found by TCP's keepalive.
+//! Connections that only carry bytes after switching protocols (WebSockets). Idle ones are closed;
+//! TCP keepalive finds peers that have vanished.
 
 use std::{
     collections::BTreeMap,
@@ -20,14 +20,14 @@ use tokio::{
 use super::limits::duration;
 use crate::api::label;
 
-/// A connection on which nothing came for this long is asked whether anybody is there,
+/// Idle time before the first TCP keepalive probe.
 const ALIVE_AFTER: Duration = Duration::from_secs(60);
-/// again after this,
+/// Time between two probes.
 const ALIVE_EACH: Duration = Duration::from_secs(15);
-/// and so many times.
+/// Probes without an answer before the connection is closed.
 const ALIVE_TRIES: u32 = 4;
 
-/// Finds peers that are gone without a word. Sockets that a listener accepts inherit it.
+/// Enables TCP keepalive. Sockets accepted by a listener inherit it.
 pub(super) fn keep_alive(socket: impl AsFd) -> io::Result<()> {
     let socket = socket.as_fd();
     sockopt::set_socket_keepalive(socket, true)?;
@@ -36,8 +36,8 @@ pub(super) fn keep_alive(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_tcp_keepcnt(socket, ALIVE_TRIES)?)
 }
 
-/// How long a tunnel of a Gateway or Service may be silent, by its annotation: none where it says nothing, no limit
-/// for `0s`. In words what is no duration.
+/// The idle timeout in the annotation of a Gateway or Service: `None` if it is absent, no limit for
+/// `0s`. The error says why it is invalid.
 pub(super) fn idle_of(
     annotations: &BTreeMap<String, String>,
 ) -> Result<Option<Option<Duration>>, String> {
@@ -56,20 +56,21 @@ pub(super) fn idle_of(
 /// How a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// By one of the two.
+    /// One of the peers ended it.
     ByThem,
-    /// Nothing came for too long.
+    /// No data for too long.
     Silent,
 }
 
-/// Carries bytes both ways until both sides have ended, one breaks off, or nothing comes from either for `idle`.
+/// Copies bytes in both directions until both sides have ended, one breaks off, or neither sends
+/// anything for `idle`.
 pub(super) async fn join<A, B>(caller: A, mut backend: B, idle: Option<Duration>) -> Ended
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let last = Arc::new(Mutex::new(Instant::now()));
-    // All that flows is read from the caller or written to it.
+    // All data is read from the caller or written to it.
     let mut caller = Heard {
         stream: caller,
         last: last.clone(),
@@ -95,7 +96,7 @@ where
     }
 }
 
-/// A stream that knows when something was last read from it or written to it.
+/// A stream that knows when data was last read or written.
 struct Heard<S> {
     stream: S,
     last: Arc<Mutex<Instant>>,

@@ -1,5 +1,5 @@
-//! The protocol's version on the first line of a connection: another major one than 1 is not served over these lines, and
-//! is told so by its own status (RFC 9110 §15.6.6).
+//! Checks the protocol version on the first line of a connection. A major version other than 1 is
+//! not served on such connections and gets status 505 (RFC 9110 §15.6.6).
 
 use std::{
     io,
@@ -11,25 +11,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::pass::pass_writes;
 
-/// Bytes in which a first line is looked for; longer ones are for others to refuse.
+/// Bytes in which the end of the first line is expected; longer lines are refused elsewhere.
 const MOST: usize = 8 * 1024;
 
 const REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 50\r\nconnection: close\r\n\r\n505 only HTTP/1.0, HTTP/1.1 and HTTP/2 are served\n";
 
-/// A connection whose first line is read before anybody else reads it.
+/// A connection whose first line is checked before it is passed on.
 pub(super) struct Versioned<S> {
     stream: S,
     state: State,
 }
 
 enum State {
-    /// What has come of the first line.
+    /// What has been read of the first line.
     First(Vec<u8>),
-    /// What is still to be handed over.
+    /// Bytes that are still to be passed on, and the position in them.
     Rest(Vec<u8>, usize),
     Open,
-    /// What is still to be told.
+    /// The rest of the refusal that is still to be written.
     Refused(&'static [u8]),
 }
 
@@ -42,14 +42,15 @@ impl<S> Versioned<S> {
     }
 }
 
-/// Whether a connection begins with a request of a version that is not served; none while that is not known.
+/// Whether a connection begins with a request of an unsupported version; `None` while that is not
+/// known.
 fn is_foreign(begun: &[u8]) -> Option<bool> {
     // Empty lines may come first.
     let start = begun.iter().position(|b| !matches!(b, b'\r' | b'\n'));
     let line = start
         .and_then(|start| begun.get(start..))
         .unwrap_or_default();
-    // Of HTTP/2 itself.
+    // The preface of HTTP/2.
     if line.starts_with(b"PRI ") {
         return Some(false);
     }
@@ -81,7 +82,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Versioned<S> {
         loop {
             match &mut this.state {
                 State::Open => return Pin::new(&mut this.stream).poll_read(cx, into),
-                // For who reads it has ended; the answer is written before the end.
+                // The reader sees the end; the refusal is written at shutdown.
                 State::Refused(_) => return Poll::Ready(Ok(())),
                 State::Rest(bytes, from) => {
                     let n = into.remaining().min(bytes.len() - *from);
@@ -100,7 +101,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Versioned<S> {
                     match is_foreign(begun) {
                         Some(true) => this.state = State::Refused(REFUSAL),
                         None if !part.filled().is_empty() => {}
-                        // It is known, or nothing more comes.
+                        // The version is known, or the connection has ended.
                         _ if begun.is_empty() => this.state = State::Open,
                         _ => this.state = State::Rest(std::mem::take(begun), 0),
                     }

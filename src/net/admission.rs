@@ -1,8 +1,9 @@
-//! Who is let in: so many connections in all, and so many from one source, so that nobody can take the file
+//! Admission: limits the connections in total and per source, so that nobody can use up the file
 //! descriptors that others, and this program itself, need.
 //!
-//! A source is an address. On the loopback anybody can have any address: there it is the user, once an address has its
-//! share or half of all places are taken. This program's own user is bounded by the whole only.
+//! A source is an address. On the loopback interface anyone can use any address, so there the
+//! source becomes the user once an address has its share or half of all slots are taken. This
+//! program's own user is limited by the total only.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::sockets::Peers;
 
-/// More than this is of no use.
+/// Upper bound of connections; more are of no use.
 const MOST: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +28,7 @@ struct Count {
     each: HashMap<Source, usize>,
 }
 
-/// The bounds of one kind of listener; clones share the count.
+/// The limits of one kind of listener; clones share the count.
 #[derive(Clone, Debug)]
 pub struct Admission {
     all: usize,
@@ -38,7 +39,7 @@ pub struct Admission {
     waiting: Arc<Semaphore>,
 }
 
-/// A place; dropped, it is free again.
+/// A connection slot; dropping it frees it.
 #[derive(Debug)]
 pub struct Place {
     admission: Admission,
@@ -46,8 +47,8 @@ pub struct Place {
 }
 
 impl Admission {
-    /// For that part of the descriptors that this process may have, when each connection takes `descriptors`. Of
-    /// these a source gets a quarter.
+    /// Limits for a share of the process's file descriptors, when each connection takes
+    /// `descriptors` of them. Each source gets a quarter.
     pub fn share(part: f64, descriptors: usize) -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files
@@ -70,8 +71,8 @@ impl Admission {
         }
     }
 
-    /// A place for a connection, if there is one. Where the user must be looked up it takes a moment, in which no more
-    /// connections wait than have places.
+    /// Takes a slot for a connection, if one is free. Looking up the user takes a moment; no more
+    /// connections wait for that than there are slots.
     pub async fn enter(&self, peer: SocketAddr, here: SocketAddr) -> Option<Place> {
         let address = Source::Address(peer.ip());
         let (SocketAddr::V4(peer), SocketAddr::V4(here)) = (peer, here) else {
@@ -80,7 +81,7 @@ impl Admission {
         if !peer.ip().is_loopback() {
             return self.take(address);
         }
-        // A user is looked up in a long table: only where it matters.
+        // Looking up a user reads a long table, so it is done only when it matters.
         let calm = self
             .count
             .lock()
@@ -182,7 +183,7 @@ mod tests {
             })
             .collect();
         let places = enter(&admission, &clients, here).await;
-        // Half of all, and then a quarter: for others a quarter is left.
+        // Half of all, and then a quarter: the last quarter is left for others.
         assert_eq!(places.len(), 12);
     }
 
@@ -207,7 +208,7 @@ mod tests {
             .map(|_| std::net::TcpStream::connect(here).unwrap())
             .collect();
         let places = enter(&admission, &clients, here).await;
-        // Two by the address, while it was calm; all others by the user, who is this one.
+        // Two by their address, while there was room; all others by their user, which is our own.
         assert_eq!(places.len(), 8);
         let own = rustix::process::geteuid().as_raw();
         assert_eq!(

@@ -1,8 +1,9 @@
-//! Whether a caller that sends no more still waits for its answer.
+//! Detects whether a caller that sends no more still waits for its answer.
 //!
-//! A caller may shut its sending side down behind its last request and go on reading. On the wire that is the same as
-//! if it had closed altogether, until something is sent to it. On this machine the table of sockets tells the two apart:
-//! a closed socket is nobody's any more. Of a caller elsewhere nothing is known; it counts as gone, as with nginx.
+//! A caller may shut down its sending side after its last request and keep reading. On the network
+//! that looks the same as a full close, until something is sent to it. On this machine the socket
+//! table tells the two apart: a closed socket has no owner. Remote callers cannot be checked; they
+//! count as gone, as with nginx.
 
 use std::{
     collections::HashSet,
@@ -23,15 +24,15 @@ use tokio::{
 
 use super::sockets;
 
-/// A caller that waits is looked for again after this.
+/// How often a waiting caller is checked.
 const EACH: Duration = Duration::from_secs(1);
 
-/// The table is read no more often than this, however many callers are looked for.
+/// Minimum time between two reads of the table, however many callers are checked.
 const GAP: Duration = Duration::from_millis(100);
 
 type Ends = (SocketAddrV4, SocketAddrV4);
 
-/// A connection that can be watched while somebody else reads and writes it, in one and the same task.
+/// A connection that can be watched while it is read and written in the same task.
 #[derive(Clone, Debug)]
 pub struct Watched(Arc<Mutex<TcpStream>>);
 
@@ -44,12 +45,12 @@ impl Watched {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its end is a reset.
+    /// Makes closing it send a reset.
     pub fn set_zero_linger(&self) {
         let _ = self.stream().set_zero_linger();
     }
 
-    /// The peer and this side; none once it is broken off.
+    /// The peer's and our address; `None` when the connection is broken.
     fn ends(&self) -> Option<Ends> {
         let stream = self.stream();
         let (Ok(SocketAddr::V4(peer)), Ok(SocketAddr::V4(here))) =
@@ -60,8 +61,8 @@ impl Watched {
         Some((peer, here))
     }
 
-    /// Waits until the other side has sent its end, or has broken off. Not while something that came before is unread:
-    /// whoever reads it wakes this up.
+    /// Waits until the peer has closed its sending side or broken the connection. Unread data
+    /// delays this; reading it wakes this up.
     async fn ended(&self) {
         let mut byte = [0; 1];
         poll_fn(
@@ -114,15 +115,15 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// The connections that somebody held at a time.
+/// The connections that were open at a time.
 type Look = (Instant, HashSet<Ends>);
 
-/// Looks for callers; clones share the looks.
+/// Checks callers; clones share the results.
 #[derive(Clone, Debug, Default)]
 pub struct Callers(Arc<tokio::sync::Mutex<Option<Look>>>);
 
 impl Callers {
-    /// Waits until the caller on a connection has gone away.
+    /// Waits until the caller on a connection has gone.
     pub async fn gone(&self, line: &Watched) {
         line.ended().await;
         let Some(ends) = line.ends() else { return };
@@ -131,7 +132,7 @@ impl Callers {
         }
     }
 
-    /// By a look that began after the question.
+    /// Uses a scan that began after the question.
     async fn is_there(&self, ends: &Ends) -> bool {
         let asked = Instant::now();
         let mut seen = self.0.lock().await;

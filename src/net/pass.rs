@@ -1,6 +1,7 @@
-//! Streams around a stream: what they do not change they pass on.
+//! Helpers for streams that wrap another stream.
 
-/// The methods of `AsyncWrite`, but for `poll_shutdown`, of a type that writes to its field `stream` as it is.
+/// The methods of `AsyncWrite`, except `poll_shutdown`, for a type that forwards writes to its
+/// field `stream`.
 macro_rules! pass_writes {
     () => {
         fn poll_write(

@@ -1,4 +1,5 @@
-//! The TCP sockets of this machine, by `/proc/net`: which user owns what listens, and who is at the other end.
+//! The TCP sockets of this machine, from `/proc/net`: the owner of each listener, and the user at
+//! the other end of a connection.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -9,21 +10,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The tables of IPv4 and IPv6; not there where `/proc` is not.
+/// The tables of IPv4 and IPv6; missing where there is no `/proc`.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
-/// One socket. Addresses are those of IPv4; an IPv6 socket that takes IPv4 too is seen as that.
+/// A socket, with IPv4 addresses; an IPv6 socket that also accepts IPv4 is shown as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
     pub local: SocketAddrV4,
     pub remote: SocketAddrV4,
     pub listens: bool,
-    /// The user who made it.
+    /// The user who created it.
     pub user: u32,
     pub inode: u64,
 }
 
-/// All of this network namespace.
+/// All sockets of this network namespace.
 fn all() -> Vec<Socket> {
     let read = |table: &&str| fs::read_to_string(table).unwrap_or_default();
     TABLES
@@ -33,10 +34,10 @@ fn all() -> Vec<Socket> {
         .collect()
 }
 
-/// All that listen in this network namespace.
+/// All listening sockets of this network namespace.
 ///
-/// The kernel writes them before all other sockets. Reading ends there: for the others it walks through a table of
-/// hundreds of thousands of places, at every look.
+/// The kernel lists them before all others. Reading stops after them, because for the others the
+/// kernel walks a table of hundreds of thousands of entries on every read.
 pub fn listening() -> Vec<Socket> {
     TABLES
         .iter()
@@ -46,7 +47,7 @@ pub fn listening() -> Vec<Socket> {
 }
 
 fn read_listening(table: impl BufRead) -> Vec<Socket> {
-    // What is no IPv4 socket is passed over, also among those that listen.
+    // Sockets that are not IPv4 are skipped, also among the listening ones.
     let lines = table
         .lines()
         .map_while(Result::ok)
@@ -55,7 +56,8 @@ fn read_listening(table: impl BufRead) -> Vec<Socket> {
     lines.filter_map(|line| parse(&line)).collect()
 }
 
-/// What takes connections to an address: what listens there itself, or else what listens on its port everywhere.
+/// The sockets that accept connections to an address: those that listen on it, or else those that
+/// listen on its port on all addresses.
 pub fn listeners(at: SocketAddrV4) -> Vec<Socket> {
     listeners_among(&listening(), at)
 }
@@ -76,8 +78,8 @@ fn listeners_among(all: &[Socket], at: SocketAddrV4) -> Vec<Socket> {
     }
 }
 
-/// The ends of all connections that a process still holds. A closed one may stand in the table for a while longer, as
-/// nobody's.
+/// Both ends of all connections that a process still holds. A closed one may stay in the table for
+/// a while without an owner.
 pub fn held() -> HashSet<(SocketAddrV4, SocketAddrV4)> {
     all()
         .into_iter()
@@ -86,28 +88,28 @@ pub fn held() -> HashSet<(SocketAddrV4, SocketAddrV4)> {
         .collect()
 }
 
-/// Users at the other end of connections of this machine with itself.
+/// The users at the other end of this machine's connections with itself.
 ///
-/// Looking through the table takes the kernel ten milliseconds and more, and who opens a thousand connections, or closes
-/// them at once, must not make us look a thousand times: one look answers for all connections that stood then, and whoever
-/// comes later waits for the next, of which there are only so many.
+/// Reading the table takes the kernel ten milliseconds or more, and someone who opens or closes a
+/// thousand connections at once must not cause a thousand reads. One read answers for all
+/// connections that existed then; later ones wait for the next read, and reads are rate-limited.
 #[derive(Debug, Default)]
 pub struct Peers {
     seen: Mutex<Option<(Instant, Arc<Users>)>>,
-    /// Not before then; whose turn it is looks.
+    /// Earliest time of the next read; the holder of the lock reads.
     next: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// By both ends of a connection, the user's own first.
+/// User by both ends of a connection, the user's own end first.
 type Users = HashMap<(SocketAddrV4, SocketAddrV4), u32>;
 
 impl Peers {
-    /// A look says nothing of a connection that was closed since, and made again by somebody else.
+    /// How long a read stays valid: a connection may be closed and reopened by someone else.
     const AGE: Duration = Duration::from_secs(1);
-    /// Between two looks, and so many times as long as the last one took.
+    /// Minimum time between two reads, and as a multiple of how long the last one took.
     const GAP: (Duration, u32) = (Duration::from_millis(20), 9);
 
-    /// The user of `peer`, which is connected with `here`.
+    /// The user of `peer`, which is connected to `here`.
     pub async fn user_of(&self, peer: SocketAddrV4, here: SocketAddrV4) -> Option<u32> {
         self.user_by(peer, here, all).await
     }
@@ -126,7 +128,7 @@ impl Peers {
             return Some(user);
         }
         let mut next = self.next.lock().await;
-        // Somebody has looked since.
+        // Someone has read the table since.
         if let Some((_, users)) = self.seen().filter(|(at, _)| *at >= asked) {
             return users.get(&(peer, here)).copied();
         }
@@ -134,7 +136,7 @@ impl Peers {
             tokio::time::sleep_until(next).await;
         }
         let began = Instant::now();
-        // What is closed has no owner any more, and is nobody's.
+        // A closed socket has no owner any more.
         let is_owned = |s: &Socket| !s.listens && s.inode != 0;
         let ends = move || {
             look()
@@ -159,7 +161,7 @@ impl Peers {
     }
 }
 
-/// Its state is LISTEN.
+/// Whether the state is LISTEN.
 fn listens(line: &str) -> bool {
     line.split_whitespace().nth(3) == Some("0A")
 }
@@ -175,7 +177,7 @@ fn parse(line: &str) -> Option<Socket> {
     })
 }
 
-/// `0100007F:1F90`, in words of this machine's byte order.
+/// Parses `0100007F:1F90`, in 32-bit words of this machine's byte order.
 fn address(text: &str) -> Option<SocketAddrV4> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -280,7 +282,7 @@ mod tests {
         );
     }
 
-    /// Connections that are closed before anybody has looked are known to no table.
+    /// Connections that are closed before a read are in no table.
     #[tokio::test]
     async fn a_thousand_strangers_cost_a_few_looks() {
         static LOOKS: AtomicUsize = AtomicUsize::new(0);

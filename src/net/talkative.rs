@@ -1,4 +1,4 @@
-//! A connection whose first byte must come in time: to be read from before that is an error.
+//! A connection whose first byte must arrive in time; otherwise reading fails.
 
 use std::future::Future;
 use std::io;
@@ -11,10 +11,10 @@ use tokio::time::{Sleep, sleep};
 
 use super::{admission::Place, pass::pass_writes};
 
-/// A stream that has its place, and a deadline for its first byte.
+/// A stream with its connection slot and a deadline for its first byte.
 pub struct Talkative<S> {
     stream: S,
-    /// None once something has come.
+    /// `None` once something has arrived.
     deadline: Option<Pin<Box<Sleep>>>,
     _place: Option<Place>,
 }

@@ -1,7 +1,7 @@
-//! OTLP trace and log messages to spans, protobuf and JSON. Pure.
+//! Decodes OTLP trace and log messages, in protobuf and JSON, to spans. Pure.
 //!
-//! Protobuf is read in place: four million bytes of empty messages are no four million structs. JSON is read into
-//! structs, and one of too many objects is refused before that.
+//! Protobuf is read in place, so that four million bytes of empty messages do not become four
+//! million structs. JSON is read into structs, after a message with too many objects was refused.
 
 mod facts;
 mod json;
@@ -25,40 +25,41 @@ pub use time::instant;
 pub use value::Value;
 pub use wire::Malformed;
 
-/// Spans taken of one request.
+/// Spans of one request that are kept.
 pub const MOST_SPANS: usize = 1000;
-/// Attributes read of one span, resource or record.
+/// Attributes that are read of one span, resource or record.
 pub const MOST_ATTRIBUTES: usize = 128;
 
-/// Reads a line of a gateway's access log; none: it is no such line.
+/// Reads a line of a gateway's access log; `None` when it is no such line.
 pub type ReadLine<'a> = dyn Fn(&str) -> Option<Span> + Send + Sync + 'a;
 
-/// What came of a request.
+/// The result of decoding a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decoded {
-    /// In the order of the request.
+    /// The spans, in the order of the request.
     pub spans: Vec<Span>,
     /// What was left out.
     pub dropped: Dropped,
 }
 
-/// What was left out of a request, by why.
+/// What was left out of a request, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Spans or records over [`MOST_SPANS`].
     pub too_many: u64,
-    /// Their trace or span id is missing, zero or too long.
+    /// The trace or span id is missing, zero or too long.
     pub bad_id: u64,
-    /// They begin before 1970, after 2100 or never.
+    /// The start time is missing, or not between 1970 and 2100.
     pub bad_time: u64,
     /// Log records that are no line of an access log.
     pub no_access_log: u64,
-    /// Attributes over [`MOST_ATTRIBUTES`] each; their spans were taken.
+    /// Attributes over [`MOST_ATTRIBUTES`]; their spans were kept.
     pub attributes: u64,
 }
 
 impl Dropped {
-    /// Spans and records that their sender should hear of: they were not taken, and should have been.
+    /// Spans and records to report to the sender: they were left out although they should not have
+    /// been.
     pub const fn rejected(&self) -> u64 {
         self.too_many + self.bad_id + self.bad_time
     }
@@ -69,11 +70,11 @@ impl Dropped {
 pub enum Unusable {
     /// A trace or span id is missing, zero or too long.
     Id,
-    /// It begins at no time that can be.
+    /// Its start time is impossible.
     Time,
 }
 
-/// How messages are read.
+/// Decoding options.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder<'k> {
     keys: &'k AttributeKeys,
@@ -82,7 +83,7 @@ pub struct Decoder<'k> {
 }
 
 impl<'k> Decoder<'k> {
-    /// Of what is received.
+    /// For received messages.
     pub const fn new(keys: &'k AttributeKeys) -> Self {
         Self {
             keys,
@@ -91,44 +92,44 @@ impl<'k> Decoder<'k> {
         }
     }
 
-    /// Of what a store answers, of which `most` spans are taken.
+    /// For the answers of a store, of which `most` spans are kept.
     #[must_use]
     pub const fn of_store(keys: &'k AttributeKeys, source: Source, most: usize) -> Self {
         Self { keys, source, most }
     }
 
-    /// An `ExportTraceServiceRequest` (or `TracesData`) in protobuf.
+    /// Decodes an `ExportTraceServiceRequest` (or `TracesData`) in protobuf.
     ///
     /// # Errors
     ///
-    /// When it is none.
+    /// When the message is malformed.
     pub fn traces(&self, bytes: &[u8]) -> Result<Decoded, Malformed> {
         wire::traces(self, bytes)
     }
 
-    /// The same in JSON.
+    /// Decodes the same in JSON.
     ///
     /// # Errors
     ///
-    /// When it is none, or holds too many objects.
+    /// When the message is malformed, or has too many objects.
     pub fn traces_json(&self, bytes: &[u8]) -> Result<Decoded, Malformed> {
         json::traces(self, bytes)
     }
 
-    /// An `ExportLogsServiceRequest` in protobuf: access logs, each line read by `line`.
+    /// Decodes an `ExportLogsServiceRequest` in protobuf: access logs, each line read by `line`.
     ///
     /// # Errors
     ///
-    /// When it is none.
+    /// When the message is malformed.
     pub fn logs(&self, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
         wire::logs(self, bytes, line)
     }
 
-    /// The same in JSON.
+    /// Decodes the same in JSON.
     ///
     /// # Errors
     ///
-    /// When it is none, or holds too many objects.
+    /// When the message is malformed, or has too many objects.
     pub fn logs_json(&self, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
         json::logs(self, bytes, line)
     }

@@ -1,8 +1,10 @@
-//! Which spans are worth a line: those of a lane, those that gray pods tell or answer, whatever failed, what ties these, and a
-//! bounded share of the rest. Pure: the clock is the caller's.
+//! Chooses the spans that are worth a line: those of a lane, those reported or answered by gray
+//! pods, failures, the spans that connect these, and a bounded share of the rest. Pure: the caller
+//! passes the time.
 //!
-//! A span comes with others of its trace or long before them, so traces and parents that are wanted are remembered for
-//! a while. They also come to different engines: each then knows a part only, and what it leaves out is missing.
+//! Spans of one trace may arrive together or long after each other, so traces and parents that
+//! matter are remembered for a while. They may also reach different engines: each engine then knows
+//! only a part, and what it leaves out is missing.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -16,20 +18,20 @@ use crate::domain::{
     span::{Emitter, Side, Span},
 };
 
-/// Traces, and parents, that are remembered.
+/// Number of traces, and of parents, that are remembered.
 const REMEMBERED: usize = 1 << 16;
 
-/// Lines a second, at most.
+/// Maximum lines per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of all kinds.
+    /// For all kinds of spans.
     pub lines: u32,
-    /// Of spans that nothing but our pods makes worth a line.
+    /// For spans that only concern our pods.
     pub rest: u32,
 }
 
 impl Default for Limits {
-    /// At 400 bytes a line what a kubelet keeps of a log (50 MiB) lasts two minutes at the most.
+    /// At this rate and 400 bytes a line, the 50 MiB of log that a kubelet keeps last two minutes.
     fn default() -> Self {
         Self {
             lines: 1000,
@@ -38,33 +40,33 @@ impl Default for Limits {
     }
 }
 
-/// Spans that were left out, by why.
+/// Spans that were left out, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// They were worth a line, and there were too many of them.
+    /// Worth a line, but over the rate limit.
     pub rate: u64,
-    /// Of the baseline's everyday requests, over the share of these.
+    /// Ordinary requests of the baseline, over their share.
     pub share: u64,
-    /// About none of our pods, or work within a service, and nothing is tied by them.
+    /// Spans that concern none of our pods, or work within a service, and connect nothing.
     pub elsewhere: u64,
 }
 
 /// What a span is worth; the first is written first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    /// It has a tag, or is told by, of, or for a gray pod.
+    /// It has a lane tag, or a gray pod reported, called or answered it.
     Lane,
     /// It failed.
     Failed,
-    /// It is of the trace of such a one, or leads to one.
+    /// It is in the trace of such a span, or is an ancestor of one.
     Tie,
-    /// It is about a pod of ours.
+    /// It concerns one of our pods.
     Rest,
-    /// It is about nothing of ours.
+    /// It concerns none of our pods.
     Elsewhere,
 }
 
-/// Chooses; remembers what it has chosen.
+/// Chooses spans and remembers what it has chosen.
 #[derive(Debug)]
 pub struct Filter {
     lines: Bucket,
@@ -74,7 +76,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// With these limits.
+    /// Creates a filter with these limits.
     pub fn new(limits: Limits, now: Instant) -> Self {
         let (lines, rest) = (
             Bucket::new(limits.lines, now),
@@ -88,7 +90,7 @@ impl Filter {
         }
     }
 
-    /// Of the spans of one request those worth a line, in their order.
+    /// The spans of one request that are worth a line, in their order.
     pub fn choose(
         &mut self,
         spans: Vec<Span>,
@@ -105,7 +107,7 @@ impl Filter {
         }
         self.tie(&spans, &mut worths);
         skipped.elsewhere = worths.iter().filter(|w| **w == Worth::Elsewhere).count() as u64;
-        // One that is over the share may tie others, and is written then.
+        // A span over the share may still connect others, and is written then.
         skipped.share = skipped.share.min(skipped.elsewhere);
         skipped.elsewhere -= skipped.share;
         let mut order: Vec<usize> = (0..spans.len())
@@ -144,7 +146,7 @@ impl Filter {
         worths
     }
 
-    /// Whoever is above one that is written ties it, and is written too, now or when it comes.
+    /// Ancestors of a written span are written too, now or when they arrive.
     fn tie(&mut self, spans: &[Span], worths: &mut [Worth]) {
         let mut by_id: HashMap<u64, Vec<usize>> = HashMap::with_capacity(spans.len());
         for (at, span) in spans
@@ -175,7 +177,7 @@ impl Filter {
                 continue;
             };
             for &above in above {
-                // Each is opened once: a loop of parents ends.
+                // Each is opened once, so loops of parents end.
                 if worths[above] == Worth::Elsewhere {
                     worths[above] = Worth::Tie;
                     open.push(above);
@@ -216,13 +218,13 @@ fn worth<'s>(span: &'s Span, pods: &PodIndex, emitters: &mut Emitters<'s>) -> Wo
     }
 }
 
-/// Whether those who told a request's spans are gray. Most spans of a request are told by one, and looking one up may take
-/// a walk through all pods.
+/// Whether the emitters of a request's spans are gray. Most spans of a request have the same
+/// emitter, and a lookup may walk through all pods.
 #[derive(Default)]
 struct Emitters<'s>(HashMap<[Option<&'s str>; 4], Option<bool>>);
 
 impl<'s> Emitters<'s> {
-    /// None: it is no pod of ours.
+    /// `None` when the emitter is none of our pods.
     fn is_gray(&mut self, span: &'s Span, pods: &PodIndex) -> Option<bool> {
         let Emitter {
             namespace,
@@ -246,7 +248,7 @@ fn hash(trace: &str, span: &str) -> u64 {
     hash.digest()
 }
 
-/// The last of many, by their hashes.
+/// The most recent hashes.
 #[derive(Debug, Default)]
 struct Recent {
     known: HashSet<u64>,
@@ -271,7 +273,7 @@ impl Recent {
     }
 }
 
-/// So many a second, and as many at once.
+/// A token bucket, refilled every second up to its size.
 #[derive(Debug)]
 struct Bucket {
     a_second: f64,

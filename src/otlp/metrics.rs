@@ -1,4 +1,4 @@
-//! Numbers of the receiver, for Prometheus.
+//! Prometheus metrics of the receiver.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -20,7 +20,7 @@ struct Answered {
     code: &'static str,
 }
 
-/// A handle; clones count together.
+/// A handle; clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     received: Counter,
@@ -30,7 +30,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Shows them in a registry.
+    /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("otlp");
         registry.register(
@@ -58,7 +58,7 @@ impl Metrics {
         self.queue_was_full(0);
     }
 
-    /// A request was decoded: so many spans, and what was left out.
+    /// Counts the spans of a decoded request, and what was left out.
     pub(super) fn decoded(&self, spans: usize, dropped: Dropped) {
         let Dropped {
             too_many,
@@ -75,7 +75,7 @@ impl Metrics {
         self.drop("no_access_log", no_access_log);
     }
 
-    /// Of a request's spans these were left out.
+    /// Counts the spans that the filter left out.
     pub(super) fn chosen(&self, skipped: Skipped) {
         let Skipped {
             rate,
@@ -87,17 +87,17 @@ impl Metrics {
         self.drop("elsewhere", elsewhere);
     }
 
-    /// Spans did not fit into the queue of lines.
+    /// Counts spans that did not fit into the queue.
     pub(super) fn queue_was_full(&self, spans: u64) {
         self.drop("queue", spans);
     }
 
-    /// Lines were written.
+    /// Counts lines that were written.
     pub(super) fn wrote(&self, lines: u64) {
         self.written.inc_by(lines);
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub(super) fn answered(
         &self,
         protocol: &'static str,

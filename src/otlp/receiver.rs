@@ -1,7 +1,8 @@
-//! The two protocols of OTLP: gRPC (`TraceService/Export` and `LogsService/Export`, unary, plain HTTP/2) and HTTP (`/v1/traces` and
-//! `/v1/logs`). <https://opentelemetry.io/docs/specs/otlp/>
+//! The two protocols of OTLP: gRPC (`TraceService/Export` and `LogsService/Export`, unary, plain
+//! HTTP/2) and HTTP (`/v1/traces` and `/v1/logs`). <https://opentelemetry.io/docs/specs/otlp/>
 //!
-//! Both calls are unary, so gRPC is a frame of five bytes and a few trailers, and needs no server of its own kind.
+//! Both gRPC calls are unary, so gRPC is a frame of five bytes and a few trailers, and needs no
+//! dedicated server.
 
 mod answer;
 mod body;
@@ -31,20 +32,20 @@ use crate::net::{
 
 pub use intake::{Intake, Known};
 
-/// Of the file descriptors of this process senders get this part, over each protocol.
+/// Share of this process's file descriptors for senders, for each protocol.
 const PART: f64 = 0.125;
-/// A sender that says nothing at the beginning, or does not end a request's head, is let go after this.
+/// Timeout for a sender's first byte, and for the head of each request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A connection on which nothing is heard is asked whether it is alive this often.
+/// An idle connection is probed this often.
 const IDLE: Duration = Duration::from_secs(30);
-/// Bytes of a request's head.
+/// Maximum bytes of a request's head.
 const HEAD: usize = 16 * 1024;
-/// Requests at once on one connection.
+/// Concurrent requests on one connection.
 const STREAMS: u32 = 32;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Which of the two protocols a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// gRPC, over HTTP/2 without TLS.
@@ -54,7 +55,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// As told.
+    /// The name for messages.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Grpc => "OTLP/gRPC",
@@ -63,11 +64,11 @@ impl Protocol {
     }
 }
 
-/// Binds first, so that a taken port is told at once; then serves until `stop`.
+/// Binds first, so that a port in use is reported at once; then serves until `stop`.
 ///
 /// # Errors
 ///
-/// When the address cannot be had.
+/// When the address cannot be bound.
 pub async fn serve(
     protocol: Protocol,
     address: SocketAddr,
@@ -80,13 +81,13 @@ pub async fn serve(
     Ok((address, async move {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             let Ok((stream, peer)) = accepted else {
-                // Out of file descriptors, most likely: a moment later there may be some.
+                // Most likely out of file descriptors: some may be free a moment later.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             let (admission, intake, stop) = (admission.clone(), intake.clone(), stop.clone());
             tokio::spawn(async move {
-                // Closed at once: who has too many is not told more.
+                // Closed without an answer: a sender with too many connections gets no explanation.
                 let place = admission.enter(peer, address).await?;
                 stop.run_until_cancelled(connection(protocol, stream, place, intake))
                     .await
@@ -119,7 +120,7 @@ async fn connection(protocol: Protocol, stream: TcpStream, place: Place, intake:
     } else {
         server
     };
-    // However it ends, the sender knows.
+    // However it ends, the sender notices.
     let _ = server.serve_connection(stream, service).await;
 }
 

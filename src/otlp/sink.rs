@@ -1,5 +1,6 @@
-//! Spans on their way out: a bounded queue, a thread of its own, JSON lines. Nobody waits for it; what does not fit is counted,
-//! and told by a line `{"dropped":N}` of all since the start.
+//! Writes spans as JSON lines from a bounded queue in a thread of its own. Senders never wait: what
+//! does not fit is dropped and counted, and a line `{"dropped":N}` reports all drops since the
+//! start.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -16,14 +17,14 @@ use serde::Serialize;
 use super::metrics::Metrics;
 use crate::domain::span::Span;
 
-/// Spans on their way. One may have ten texts of 1 KiB.
+/// Spans that may wait. One may have ten strings of 1 KiB.
 const QUEUED: usize = 4096;
-/// Lines written before the buffer is handed over.
+/// Lines that are written before the buffer is flushed.
 const GATHERED: usize = 256;
-/// Drops are told this often.
+/// How often drops are reported.
 const TOLD: Duration = Duration::from_secs(5);
 
-/// Takes spans; clones write into one queue.
+/// Accepts spans; clones share one queue.
 #[derive(Clone, Debug)]
 pub struct Sink {
     queue: SyncSender<Span>,
@@ -37,7 +38,7 @@ struct Shared {
     dropped: AtomicU64,
 }
 
-/// The line that tells of drops.
+/// The line that reports drops.
 #[derive(Serialize)]
 struct Drops {
     dropped: u64,
@@ -48,7 +49,7 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// When there can be no thread.
+    /// When no thread can be started.
     pub fn new(out: impl Write + Send + 'static, metrics: Metrics) -> io::Result<Self> {
         let (queue, spans) = sync_channel(QUEUED);
         let shared = Arc::<Shared>::default();
@@ -74,7 +75,7 @@ impl Sink {
         Ok(this)
     }
 
-    /// Takes a span; it is dropped and counted where the queue is full.
+    /// Sends a span, or drops and counts it when the queue is full.
     pub fn send(&self, span: Span) {
         self.shared.waiting.fetch_add(1, Relaxed);
         if self.queue.try_send(span).is_err() {
@@ -84,17 +85,18 @@ impl Sink {
         }
     }
 
-    /// Spans that were worth a line were dropped before they came here: the line of drops tells of them too.
+    /// Counts spans that were worth a line but dropped before they came here; they are reported
+    /// with the others.
     pub fn dropped_before(&self, spans: u64) {
         self.shared.dropped.fetch_add(spans, Relaxed);
     }
 
-    /// Most of the queue is taken: senders had better wait.
+    /// Whether most of the queue is in use, so that senders should wait.
     pub fn is_full(&self) -> bool {
         self.shared.waiting.load(Relaxed) >= QUEUED / 4 * 3
     }
 
-    /// Spans that were dropped since the start.
+    /// Number of spans that were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Relaxed)
     }
@@ -104,12 +106,12 @@ struct Lines<W: Write> {
     out: BufWriter<W>,
     shared: Arc<Shared>,
     metrics: Metrics,
-    /// When drops were last told, and how many.
+    /// When drops were last reported, and how many.
     told: (Instant, u64),
 }
 
 impl<W: Write> Lines<W> {
-    /// Until nobody sends any more.
+    /// Writes until all senders are gone.
     fn write_all(&mut self, spans: &Receiver<Span>) -> io::Result<()> {
         loop {
             match spans.recv_timeout(TOLD) {
@@ -127,7 +129,7 @@ impl<W: Write> Lines<W> {
         }
     }
 
-    /// That one, and others that wait.
+    /// Writes this span and those that are waiting.
     fn write(&mut self, first: Span, spans: &Receiver<Span>) -> io::Result<()> {
         let mut count = 0;
         for span in std::iter::once(first).chain(spans.try_iter().take(GATHERED)) {
@@ -212,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Blocks until it is let go.
+    /// Blocks until it is released.
     struct Stuck(mpsc::Receiver<()>);
 
     impl Write for Stuck {

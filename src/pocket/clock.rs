@@ -1,11 +1,13 @@
-//! The time that pocket's kubelet stamps with and its controllers compare with: the wall's when the process began, and
-//! from then on one that only ever goes forward. A wall clock that is set makes no pod young again, and no Job late.
+//! Monotonic clock for the timestamps that pocket's kubelet writes and its controllers compare.
+//!
+//! It starts at the wall clock's time when the process began and only moves forward, so setting the
+//! wall clock neither makes a pod look younger nor a Job overdue.
 
 use std::{sync::OnceLock, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Now.
+/// Returns the current time of the monotonic clock.
 pub fn now() -> Timestamp {
     static BEGAN: OnceLock<(Timestamp, Instant)> = OnceLock::new();
     let (wall, steady) = BEGAN.get_or_init(|| (Timestamp::now(), Instant::now()));

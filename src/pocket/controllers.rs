@@ -1,8 +1,9 @@
-//! The controllers of the embedded cluster: level-triggered, over `kube::Client` only.
+//! Controllers of the embedded cluster: level-triggered, and based on `kube::Client` only.
 //!
-//! One shared watch a kind fills a `cache`; changes put keys in a `queue`; a look at a key compares what is wanted
-//! with what is, writes the difference, and says when to look again. Nothing else is remembered. The garbage collector
-//! alone looks at every kind, and keeps who owns whom instead of the objects.
+//! One shared watch per kind fills a cache; changes put keys into a work queue; a reconciler
+//! compares the desired state of a key with the actual state, writes the difference, and says when
+//! to requeue. No other state is kept. Only the garbage collector watches every kind; it stores
+//! owner references instead of objects.
 
 use cache::{Cache, Key};
 use events::Recorder;
@@ -33,7 +34,7 @@ pub mod replicaset;
 mod statefulset;
 pub mod write;
 
-/// What all controllers share.
+/// State that all controllers share.
 pub struct Shared {
     pub client: Client,
     pub deployments: Cache<Deployment>,
@@ -49,7 +50,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The recorder that speaks as this component.
+    /// Returns the event recorder of a component.
     fn events(&self, component: &'static str) -> &Recorder {
         &self.recorders[component]
     }
@@ -62,7 +63,7 @@ const COMPONENTS: [&str; 4] = [
     "job-controller",
 ];
 
-/// Start all controllers; they end soon after `stop` (wait for them on `tracker`).
+/// Starts all controllers; they end soon after `stop` is cancelled (wait for them on `tracker`).
 pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     let recorder = |c: &'static str| (c, Recorder::start(client.clone(), c, tracker, stop.clone()));
     let shared = Arc::new(Shared {
@@ -178,7 +179,7 @@ fn start(
     watch(shared, queue);
     let (shared, stop) = (shared.clone(), stop.clone());
     tracker.spawn(async move {
-        // Nothing may be decided on half a picture.
+        // Reconcilers start only when every cache has synced.
         let all = async {
             shared.deployments.ready().await;
             shared.sets.ready().await;

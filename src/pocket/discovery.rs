@@ -1,4 +1,4 @@
-//! What the server says of itself: versions, groups, resources.
+//! Discovery: the versions, groups and resources that the server offers.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ mod gnostic;
 mod openapi;
 mod types;
 
-/// The Kubernetes whose behaviour pocket follows.
+/// Kubernetes version whose behaviour pocket follows: major, minor, full version.
 pub const KUBERNETES: (&str, &str, &str) = ("1", "36", "v1.36.2+pocket");
 
 pub(crate) fn answer(
@@ -19,7 +19,7 @@ pub(crate) fn answer(
     segments: &[&str],
     accept: &str,
 ) -> Result<Reply, ApiError> {
-    // A client that knows the aggregated form gets all groups and resources in one answer.
+    // A client that knows aggregated discovery gets all groups and resources in one answer.
     if let (["api" | "apis"], true) = (segments, accept.contains("as=APIGroupDiscoveryList")) {
         return Ok(aggregated::answer(registry, segments[0] == "api", accept));
     }
@@ -138,11 +138,11 @@ fn resource_json(resource: &Resource) -> Vec<Value> {
     all
 }
 
-/// Says when the stored form of a kind changes: of its group, version and kind.
+/// Hash that changes with the stored form of a kind: over its group, version and kind.
 fn storage_version_hash(resource: &Resource) -> String {
     use base64::Engine as _;
     use sha2::{Digest, Sha256};
-    // Both kinds of Event are stored as the older one.
+    // Events of both groups are stored in the core group.
     let group = if resource.is("events.k8s.io", "Event") {
         ""
     } else {
@@ -159,7 +159,7 @@ pub(crate) type Subresource<'a> = (
     &'static [&'static str],
 );
 
-/// (name, kind, its own group and version, verbs)
+/// Subresources as (name, kind, own group and version, verbs).
 pub(crate) fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
     const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];

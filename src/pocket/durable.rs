@@ -1,17 +1,19 @@
-//! Files that survive a power cut, for their owner only.
+//! Files that survive a power cut and are accessible to their owner only.
 //!
-//! A name never points to content that is not on disk: content is written beside it and synced, then renamed, then the
-//! folder is synced. Whatever the umask: files are 0600 (0700 where they can be run), folders 0700.
+//! A name never points to content that is not on disk: content is written to a temporary file and
+//! synced, then renamed, then the folder is synced. Independent of the umask, files have mode 0600
+//! (0700 if executable) and folders 0700.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Stands at the end of the name of a file that is being written.
+/// Suffix of a file that is being written.
 pub const UNFINISHED: &str = ".new";
 
-/// Writes a file: after a cut, and to whoever reads meanwhile, it is the old one or the new one. One writer at a time.
+/// Writes a file atomically: after a power cut, and to concurrent readers, it is either the old or
+/// the new one. Only one writer at a time.
 pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(UNFINISHED);
@@ -26,7 +28,7 @@ pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     rename(&fresh, file)
 }
 
-/// Makes a file that is not there yet, for its owner only; whoever writes it syncs it.
+/// Creates a new file for its owner only; the caller must sync it.
 pub fn create(file: &Path) -> io::Result<File> {
     let open = OpenOptions::new()
         .read(true)
@@ -34,25 +36,25 @@ pub fn create(file: &Path) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(file)?;
-    // The umask may have taken even the owner's rights.
+    // The umask may have removed even the owner's permissions.
     open.set_permissions(Permissions::from_mode(0o600))?;
     Ok(open)
 }
 
-/// Renames; on disk when it returns.
+/// Renames a file; the change is on disk when this returns.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_folder(parent(to))
 }
 
-/// Makes a folder and what is missing above it; on disk when it returns.
+/// Creates a folder and its missing parents; they are on disk when this returns.
 pub fn create_folder(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
     create_folder(parent(dir))?;
     match DirBuilder::new().mode(0o700).create(dir) {
-        // Somebody else was quicker.
+        // Another process created it first.
         Err(_) if dir.is_dir() => return Ok(()),
         made => made?,
     }
@@ -60,10 +62,10 @@ pub fn create_folder(dir: &Path) -> io::Result<()> {
     sync_folder(parent(dir))
 }
 
-/// The names in a folder are on disk when it returns.
+/// Syncs a folder: its entries are on disk when this returns.
 pub fn sync_folder(dir: &Path) -> io::Result<()> {
     match File::open(dir)?.sync_all() {
-        // A filesystem that cannot do so.
+        // The filesystem does not support it.
         Err(why)
             if matches!(
                 why.kind(),
@@ -82,7 +84,7 @@ fn parent(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// What a power cut makes of a file whose content was not on disk: nothing, or only zeros.
+/// Whether a power cut destroyed the file: content that was not on disk becomes empty or all zeros.
 pub fn is_lost(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| *b == 0)
 }
@@ -103,7 +105,7 @@ mod tests {
         create_folder(&folder).unwrap();
         assert_eq!((mode(&folder), mode(&dir.path().join("a"))), (0o700, 0o700));
         let file = folder.join("f.json");
-        // What a kill has left in the middle of writing is in nobody's way.
+        // A leftover from a write that was killed does no harm.
         fs::write(folder.join("f.json.new"), "half").unwrap();
         for text in ["one", "two"] {
             write(&file, text.as_bytes()).unwrap();

@@ -1,9 +1,13 @@
-//! A process beside the pocket that ends what pocket and shims killed in one instant would leave.
+//! A process beside the pocket that kills orphaned containers when pocket and shims die at once.
 //!
-//! `graylane __guard MARK PODS`: standard input is a pipe from the kubelet. Its end means that no kubelet is left, and
-//! that is all the guard waits for. Shims get a moment to end their containers; then everything is killed that bears
-//! the mark or is in a session of a container under the folder PODS. It is a process of its own so that no two kills
-//! leave anything: without the guard the shims do it, without a shim the kubelet, without both of these the guard.
+//! `graylane __guard MARK PODS`: standard input is a pipe from the kubelet, and the guard waits
+//! only for its end, which means that the kubelet is gone. Shims get a short time to end their
+//! containers. Then everything is killed that carries the mark or is in a session of a container
+//! under the folder PODS.
+//!
+//! It is a separate process so that any two of the three can be killed without leaving processes
+//! behind: without the guard the shims clean up, without a shim the kubelet does, and without both
+//! the guard does.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -16,23 +20,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::leftovers::{self, Marks, Session};
 
-/// The hidden subcommand.
+/// Name of the hidden subcommand.
 pub const NAME: &str = "__guard";
-/// Shims need half a second between TERM and KILL.
+/// Time that shims get to end their containers; they need half a second between TERM and KILL.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-/// What cannot be killed in this time hangs in the kernel.
+/// Time limit for killing; what survives it hangs in the kernel.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// Between two starts of a guard that does not stay.
+/// Delay before a guard that ended is started again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// `args` are those after the subcommand's name.
+/// Runs the guard. `args` are the arguments after the subcommand's name.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (Some(mark), Some(pods)) = (args.next().and_then(|m| m.into_string().ok()), args.next())
     else {
         eprintln!("graylane {NAME} is for pocket's own use");
         return ExitCode::from(2);
     };
-    // What the terminal sends to pocket, its hang-up above all, is not for the guard.
+    // Signals from pocket's terminal, above all its hang-up, must not reach the guard.
     let _ = rustix::process::setsid();
     let mut stdin = io::stdin();
     let mut bytes = [0; 64];
@@ -58,7 +62,8 @@ fn start(graylane: &Path, marks: &Marks, pods: &Path) -> io::Result<Child> {
         .arg(pods)
         .env_clear()
         .current_dir("/");
-    // A later start of the pocket ends one that was stopped, and so did not see the end of this one.
+    // A stopped guard does not notice that this pocket ended; the next start of the pocket kills
+    // it.
     command.env(leftovers::VARIABLE, format!("{}guard", marks.state()));
     command
         .stdin(Stdio::piped())
@@ -67,12 +72,12 @@ fn start(graylane: &Path, marks: &Marks, pods: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// Keeps a guard at work until `unused`.
+/// Runs a guard, and restarts it if it ends, until `unused` is cancelled.
 pub async fn keep(graylane: PathBuf, marks: Marks, pods: PathBuf, unused: CancellationToken) {
     loop {
         match start(&graylane, &marks, &pods) {
             Ok(mut guard) => {
-                // Held: its end is what the guard waits for.
+                // Kept open: the guard waits for its end.
                 let pipe = guard.stdin.take();
                 if unused.run_until_cancelled(guard.wait()).await.is_none() {
                     drop(pipe);

@@ -1,5 +1,5 @@
-//! The lane gateway's log: one JSON line a hop, kept in memory and bounded, read as the log of the static Pod
-//! `lane-gateway`, so that `kubectl logs -f` and the cockpit see the same thing.
+//! The lane gateway's log: one JSON line per hop, kept in memory up to a limit. It is read as the
+//! log of the static pod `lane-gateway`, so that `kubectl logs -f` and the cockpit show the same.
 
 use std::{
     collections::VecDeque,
@@ -20,23 +20,24 @@ use tokio::sync::watch;
 use super::rest::{LogError, LogOptions, LogSource, LogStream};
 use crate::{api::label, domain::hop::Hop};
 
-/// Where graylane's own pods are.
+/// Namespace of graylane's own pods.
 pub const NAMESPACE: &str = "graylane-system";
-/// The static pod.
+/// Name of the gateway's static pod.
 pub const POD: &str = "lane-gateway";
-/// On a pod that is shown and not run: its process is pocket itself (as on the mirror pods of a kubelet).
+/// Marks a mirror pod, as in a kubelet: it is shown in the API but not run, because pocket itself
+/// is its process.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Lines that are kept for readers that come late,
+/// Limit on the lines that are kept for later readers.
 const KEPT: usize = 4096;
-/// and bytes of them: a line is as long as what a stranger asks for.
+/// Limit on the bytes of these lines; the length of a line depends on the request.
 const KEPT_BYTES: usize = 4 << 20;
 
-/// A handle; clones share one log.
+/// Log of hops; clones share one log.
 #[derive(Clone)]
 pub struct HopLog {
     ring: Arc<Mutex<Ring>>,
-    /// The number of lines ever written.
+    /// Number of lines written so far.
     end: watch::Sender<u64>,
 }
 
@@ -44,7 +45,7 @@ pub struct HopLog {
 struct Ring {
     lines: VecDeque<(Timestamp, Bytes)>,
     bytes: usize,
-    /// The number of lines ever written.
+    /// Number of lines written so far.
     end: u64,
 }
 
@@ -65,7 +66,8 @@ impl Ring {
         }
     }
 
-    /// The lines from number `from` on as one chunk; where a slow reader was left behind, what is still there.
+    /// Returns the lines from number `from` on as one chunk. A reader that is too slow misses lines
+    /// that were dropped.
     fn chunk(&self, from: u64, timestamps: bool) -> Bytes {
         let skip = usize::try_from(from.saturating_sub(self.first())).unwrap_or(usize::MAX);
         let mut chunk = BytesMut::new();
@@ -78,7 +80,7 @@ impl Ring {
         chunk.freeze()
     }
 
-    /// The number of the first line that a reader wants.
+    /// Number of the first line that a reader asks for.
     fn start(&self, options: &LogOptions) -> u64 {
         let tail = options
             .tail_lines
@@ -163,11 +165,11 @@ fn limited(
     })
 }
 
-/// The logs of all pods of a pocket: the gateway's from here, the others' from the kubelet.
+/// Logs of all pods of a pocket: the gateway's from here, all others from the kubelet.
 pub struct Logs {
-    /// The gateway's.
+    /// Log of the gateway.
     pub hops: HopLog,
-    /// All others'.
+    /// Source of all other logs.
     pub kubelet: Arc<dyn LogSource>,
 }
 
@@ -192,7 +194,7 @@ impl LogSource for Logs {
     }
 }
 
-/// Shows the gateway as a pod that runs.
+/// Publishes the gateway as a running pod.
 pub async fn show_pod(client: &Client, node: std::net::IpAddr) -> Result<(), kube::Error> {
     let params = PatchParams::apply("graylane-pocket").force();
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -290,7 +292,7 @@ mod tests {
         log.write(&hop(1));
         log.write(&hop(2));
         assert_eq!(spans(&follower.next().await.unwrap().unwrap()), [1, 2]);
-        // One that sleeps too long misses lines and nothing else.
+        // A slow reader misses lines, but nothing else goes wrong.
         (0..KEPT + 5).for_each(|n| log.write(&hop(n)));
         assert_eq!(
             spans(&follower.next().await.unwrap().unwrap()),
@@ -317,7 +319,7 @@ mod tests {
             .map(|ring| (ring.bytes, kept(&ring)))
             .unwrap_or_default();
         assert!(told == real && real <= KEPT_BYTES, "{told} {real}");
-        // One line that is longer than all that is kept leaves nothing, and nothing breaks.
+        // A line longer than the limit removes all lines and causes no error.
         log.write(&Hop {
             path: "p".repeat(2 * KEPT_BYTES),
             ..hop(200)

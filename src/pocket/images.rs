@@ -1,7 +1,10 @@
-//! The image store: an image is a folder with an `image.yaml` (what to run), kept under the digest of its
-//! content; `name:tag` is a name for a digest. Any process of the state folder's owner may add to it at any
-//! time: a folder appears whole or not at all, also after a power cut, names are written under a lock. What a disk has
-//! damaged all the same is told by name, and made anew by the next build or definition of the same content.
+//! The image store. An image is a folder with an `image.yaml` (what to run), stored under the
+//! digest of its content; `name:tag` refers to a digest.
+//!
+//! Any process of the state folder's owner may add images at any time: a folder appears completely
+//! or not at all, even after a power cut, and names are written under a lock. An image that is
+//! damaged on disk is reported by its name, and restored by the next build or definition of the
+//! same content.
 
 mod digest;
 pub(in crate::pocket) mod unused;
@@ -20,85 +23,85 @@ use serde::{Deserialize, Serialize};
 use super::durable;
 use crate::domain::command_line::CommandLine;
 
-/// The file that makes a folder an image.
+/// File that makes a folder an image.
 pub const MANIFEST: &str = "image.yaml";
-/// How the names of folders begin that are being made, or taken away.
+/// Name prefixes of temporary folders: images that are being created or removed.
 const UNFINISHED: [&str; 3] = [".new-", ".def-", ".damaged-"];
-/// No build takes this long.
+/// Age at which a temporary folder counts as abandoned; no build takes this long.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
-/// A name that a build has given is left alone for so long, whether anything names it or not.
+/// Minimum age of a name given by a build before it may be removed as unused.
 const UNUSED: SignedDuration = SignedDuration::from_mins(10);
-/// Names, each with its digest.
+/// File of names with their digests.
 const TAGS: &str = "tags.json";
-/// Names that builds of releases have given, each with the time of the last one.
+/// File of names given by builds of releases, each with the time of its last build.
 const BUILT: &str = "built.json";
-/// Stands in an entrypoint for this very program.
+/// Placeholder in an entrypoint for this program's path.
 pub const GRAYLANE: &str = "$GRAYLANE";
 
-/// What an image says of itself.
+/// Content of an `image.yaml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
-    /// Program and first arguments; a relative program is one of the image's files.
+    /// Program and first arguments; a relative program is a file of the image.
     pub entrypoint: Vec<String>,
-    /// The environment to start from.
+    /// Initial environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Where it runs; relative to the image's folder, which is also the default.
+    /// Working directory, relative to the image's folder (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
 }
 
-/// One image.
+/// An image in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// `sha256:…`.
+    /// Digest of the content, `sha256:…`.
     pub digest: String,
-    /// Its files, for reading only.
+    /// Folder of the image's files; read only.
     pub dir: PathBuf,
     /// What to run.
     pub manifest: Manifest,
 }
 
-/// Why there is no image.
+/// Why an image cannot be used or stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// Nothing has that name.
+    /// No image has this name.
     #[error(
         "there is no image {0} in the store; `graylane pocket images` lists what there is, `graylane pocket build FOLDER --tag NAME:TAG` makes one"
     )]
     NotFound(String),
-    /// It was there.
+    /// The image exists but is damaged.
     #[error(
         "the image {name} is damaged ({}: {why}); make it anew: `{}`",
         dir.display(),
         CommandLine::graylane("pocket build FOLDER").option("--tag", name)
     )]
     Damaged {
-        /// Its name.
+        /// Name of the image.
         name: String,
-        /// Where it is.
+        /// Folder of the image.
         dir: PathBuf,
-        /// In words.
+        /// What is damaged.
         why: String,
     },
-    /// No name.
+    /// The name is not valid.
     #[error("{0:?} is no image name: write name:tag, as in spring-cloud-a:v2")]
     Name(String),
-    /// Not a folder with a sound manifest.
+    /// The folder has no valid manifest.
     #[error("{}: {why}", file.display())]
     Manifest {
-        /// Which file.
+        /// File with the problem.
         file: PathBuf,
-        /// With its line.
+        /// Description of the problem, with its line.
         why: String,
     },
-    /// The disk says no.
+    /// A file cannot be read or written.
     #[error("{}: {why}", file.display())]
     Io {
-        /// Which file.
+        /// File that the operation failed on.
         file: PathBuf,
-        /// In words.
+        /// Error of the operating system.
         why: io::Error,
     },
 }
@@ -110,14 +113,14 @@ fn told(file: &Path) -> impl FnOnce(io::Error) -> ImageError {
     move |why| ImageError::Io { file, why }
 }
 
-/// The store of a state folder.
+/// Image store of a state folder.
 #[derive(Clone, Debug)]
 pub struct Images {
     dir: PathBuf,
 }
 
 impl Images {
-    /// The store in `STATE/images`, made when it is not there.
+    /// Opens the store in `STATE/images`, and creates it if it does not exist.
     pub fn of(state: &Path) -> Result<Self> {
         let dir = state.join("images");
         durable::create_folder(&dir).map_err(told(&dir))?;
@@ -132,7 +135,7 @@ impl Images {
         Ok(images)
     }
 
-    /// What a build that was killed has left; one that goes on is younger.
+    /// Removes temporary folders of builds that were killed; running builds are younger.
     fn remove_abandoned(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let unfinished = entry
@@ -150,7 +153,8 @@ impl Images {
         }
     }
 
-    /// Without names images are still there by their digests, and names can be given again.
+    /// Moves a damaged names file aside. The images stay available by digest, and names can be
+    /// given again.
     fn put_damaged_names_aside(&self) -> Result<()> {
         let held = self.lock_tags()?;
         if let Err(why @ ImageError::Manifest { .. }) = self.tags() {
@@ -163,7 +167,8 @@ impl Images {
         Ok(())
     }
 
-    /// The image of a name (`name:tag`, a missing tag is `latest`) or a digest (`name@sha256:…`, `sha256:…`).
+    /// Finds an image by name (`name:tag`; the tag defaults to `latest`) or by digest
+    /// (`name@sha256:…`, `sha256:…`).
     pub fn get(&self, reference: &str) -> Result<Image> {
         let missing = || ImageError::NotFound(reference.to_owned());
         let digest = match reference
@@ -188,12 +193,13 @@ impl Images {
         })
     }
 
-    /// Takes a folder in under a name, which stays until somebody gives it to another image.
+    /// Stores a folder as an image under a name, which stays until it is given to another image.
     pub fn build(&self, context: &Path, name: &str) -> Result<Image> {
         self.take(context, name, None)
     }
 
-    /// The same for a build of a release: each gives a name of its own, and it goes when nothing names it any more.
+    /// Like [`Images::build`], for the build of a release: every build uses a new name, which is
+    /// removed when nothing uses it any more.
     pub fn build_for_release(&self, context: &Path, name: &str) -> Result<Image> {
         self.take(context, name, Some(Timestamp::now()))
     }
@@ -206,7 +212,8 @@ impl Images {
             .join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
         let copied =
             digest::copy(context, &fresh).map_err(|(file, why)| ImageError::Io { file, why });
-        // Folders and names change together: nobody takes away in between what is about to be named.
+        // Folders and names change under one lock, so no other process removes the folder before it
+        // gets its name.
         let held = self.lock_tags()?;
         let done = copied.and_then(|hex| self.keep(&fresh, &hex).map(|()| format!("sha256:{hex}")));
         if done.is_err() {
@@ -229,18 +236,20 @@ impl Images {
         self.get(&digest)
     }
 
-    /// Names that builds of releases have given, and when (in seconds since 1970). Where nobody can tell, they stay.
+    /// Names given by builds of releases, with the time of the last build in seconds since 1970.
+    /// Empty if the file cannot be read; then all names stay.
     fn built(&self) -> BTreeMap<String, i64> {
         let bytes = fs::read(self.dir.join(BUILT)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// Takes away the names that builds of releases have given and nothing uses any more, and the images that have no
-    /// name then. `used` tells of names and digests which of them something names. Answers with the names.
+    /// Removes names given by builds of releases that nothing uses any more, and the images that
+    /// have no name left. `used` returns which of the given names and digests are in use. Returns
+    /// the removed names.
     ///
     /// # Errors
     ///
-    /// What the disk does not do.
+    /// If a file cannot be read, written or removed.
     pub fn forget_unused(
         &self,
         used: impl Fn(&[String]) -> BTreeSet<String>,
@@ -268,7 +277,7 @@ impl Images {
             self.write(TAGS, &tags)?;
             self.write(BUILT, &built)?;
         }
-        // After the names: nothing names a folder that is not there.
+        // After the names, so that no name refers to a missing folder.
         nameless
             .retain(|digest| !used.contains(digest) && !tags.values().any(|named| named == digest));
         for hex in nameless
@@ -292,7 +301,8 @@ impl Images {
             .map_err(told(&file))
     }
 
-    /// Takes an image in that is nothing but its manifest; the same name with the same content changes nothing.
+    /// Stores an image that consists of a manifest only; does nothing if the name already has this
+    /// content.
     pub fn define(&self, name: &str, manifest: &Manifest) -> Result<Image> {
         if let Ok(image) = self.get(name)
             && image.manifest == *manifest
@@ -312,7 +322,7 @@ impl Images {
         built
     }
 
-    /// Names and digests.
+    /// Returns all names with their digests.
     pub fn tags(&self) -> Result<BTreeMap<String, String>> {
         let file = self.dir.join(TAGS);
         match fs::read(&file) {
@@ -325,8 +335,8 @@ impl Images {
         }
     }
 
-    /// Moves a whole folder to its digest, unless that is there. What a program has written beside its files is no
-    /// damage; a file that is not what it was built from is.
+    /// Moves a complete folder to the path of its digest unless that exists. Files that a program
+    /// added to an existing image are no damage; a changed or missing file is.
     fn keep(&self, fresh: &Path, hex: &str) -> Result<()> {
         let dir = self.dir.join(hex);
         if digest::holds(&dir, fresh).map_err(told(&dir))? {
@@ -341,7 +351,7 @@ impl Images {
         }
         match durable::rename(fresh, &dir) {
             Ok(()) => Ok(()),
-            // Somebody else was quicker.
+            // Another process was faster.
             Err(_) if dir.exists() => fs::remove_dir_all(fresh).map_err(told(fresh)),
             Err(why) => Err(told(&dir)(why)),
         }
@@ -368,7 +378,8 @@ fn damaged(name: &str, dir: &Path, why: String) -> ImageError {
 }
 
 impl Image {
-    /// The command line of the entrypoint: `$GRAYLANE` is `graylane`, files of the image are found.
+    /// Returns the command line of the entrypoint, with `$GRAYLANE` replaced by `graylane` and the
+    /// image's own program resolved to its path.
     pub fn entrypoint(&self, graylane: &Path) -> Vec<String> {
         let text = |p: &Path| p.to_string_lossy().into_owned();
         let mut words: Vec<String> = self
@@ -386,7 +397,7 @@ impl Image {
         words
     }
 
-    /// Where it runs.
+    /// Returns the working directory.
     pub fn working_dir(&self) -> PathBuf {
         self.manifest
             .working_dir
@@ -395,7 +406,7 @@ impl Image {
     }
 }
 
-/// A name with its tag.
+/// Completes a name with its tag.
 fn full(name: &str) -> Result<String> {
     let wrong = || ImageError::Name(name.to_owned());
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
@@ -406,7 +417,7 @@ fn full(name: &str) -> Result<String> {
     {
         return Err(wrong());
     }
-    // A colon before a slash is of a registry's port.
+    // A colon before a slash belongs to a registry's port.
     let tagged = name
         .rsplit_once(':')
         .is_some_and(|(_, tag)| !tag.contains('/'));
@@ -578,7 +589,7 @@ mod tests {
         images.build_for_release(&context("three"), "a:3").unwrap();
         images.build_for_release(&context("four"), "a:4").unwrap();
         images.build_for_release(&context("five"), "a:5").unwrap();
-        // A person has built it again: it is theirs.
+        // A person built it again, so it is kept.
         images.build(&context("five"), "a:5").unwrap();
         let running = images.get("a:4").unwrap();
         let used = |_: &[String]| BTreeSet::from(["a:3".to_owned(), running.digest.clone()]);

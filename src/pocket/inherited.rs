@@ -1,19 +1,22 @@
-//! What this program changes of its own process, and what it found: containers start with that.
+//! Changes umask and file descriptor limit of this process, and keeps the original values for
+//! containers.
 //!
-//! New files are for their owner only, and as many file descriptors can be used as the system permits. A container gets
-//! the umask and the limit that its pocket was started with: programs that wait by `select` fail with more.
+//! New files are accessible to their owner only, and the process may use as many file descriptors
+//! as the system permits. Containers get the umask and the limit that pocket was started with,
+//! because programs that use `select` fail with a higher limit.
 
 use std::sync::OnceLock;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
-/// More is of no use, and some programs close every number up to the limit.
+/// Upper limit for file descriptors: more are not needed, and some programs close every number up
+/// to the limit.
 const FILES: u64 = 1 << 20;
 
 static FOUND: OnceLock<Inherited> = OnceLock::new();
 
-/// What a process hands on to those that it starts.
+/// Process attributes that child processes inherit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inherited {
     mask: u32,
@@ -21,13 +24,13 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Changes this process, and keeps what was; before there are threads.
+    /// Changes this process and keeps the original values. Must run before there are threads.
     pub fn change() {
         let mask = umask(Mode::from_raw_mode(0o077));
         let limit = getrlimit(Resource::Nofile);
         let most = limit.maximum.map_or(FILES, |most| most.min(FILES));
         if limit.current.is_some_and(|now| now < most) {
-            // Refused, it stays as it was.
+            // If this fails, the limit stays as it was.
             let _ = setrlimit(
                 Resource::Nofile,
                 Rlimit {
@@ -42,12 +45,12 @@ impl Inherited {
         });
     }
 
-    /// What [`Inherited::change`] has found; none where nothing was changed.
+    /// Returns the values that [`Inherited::change`] kept; `None` if it has not run.
     pub fn found() -> Option<Self> {
         FOUND.get().copied()
     }
 
-    /// Puts it back, in a process that is to become another program.
+    /// Restores the values in a process that is about to execute another program.
     pub fn restore(self) {
         umask(Mode::from_raw_mode(self.mask));
         let maximum = getrlimit(Resource::Nofile).maximum;
@@ -60,13 +63,13 @@ impl Inherited {
         );
     }
 
-    /// As one word of a command line.
+    /// Formats the values as one command-line argument.
     pub fn to_word(self) -> String {
         let files = self.files.map_or_else(|| "-".into(), |n| n.to_string());
         format!("{:o}:{files}", self.mask)
     }
 
-    /// What [`Inherited::to_word`] has written.
+    /// Parses the output of [`Inherited::to_word`].
     pub fn from_word(word: &str) -> Option<Self> {
         let (mask, files) = word.split_once(':')?;
         let mask = u32::from_str_radix(mask, 8).ok().filter(|m| *m <= 0o777)?;

@@ -1,8 +1,10 @@
-//! The kubelet and scheduler of the one node: a container is a process behind the shim, with an address of its own.
+//! Kubelet and scheduler of the only node: a container is a process behind the shim, with its own
+//! address.
 //!
-//! One task a pod, one a container; what they see goes on a `board`, and from there to the API. What ran when pocket
-//! ended, however it ended, is dead and is started again in place: [`shim`](super::shim) says who sees to that, and
-//! before the first pod is looked at, what is left of a former start is killed.
+//! There is one task per pod and one per container; they share the pod's status, which the pod's
+//! task writes to the API. Containers that ran when pocket ended, for whatever reason, are dead and
+//! are restarted in place: [`shim`](super::shim) describes which process ends what. Orphaned
+//! processes of an earlier start are killed before the first pod is handled.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -44,22 +46,22 @@ mod volumes;
 
 pub use lost::lost;
 
-/// The one node's name.
+/// Name of the only node.
 pub const NODE: &str = "pocket";
 
-/// What a kubelet needs to know.
+/// Configuration of a kubelet.
 pub struct Config {
-    /// The state folder: images are in it, and `pods/`.
+    /// State folder, which contains the images and `pods/`.
     pub state: PathBuf,
     pub network: Network,
-    /// This program, for the shim and for `$GRAYLANE` in images.
+    /// Path of this program, for the shim and for `$GRAYLANE` in images.
     pub graylane: PathBuf,
-    /// The first wait after a second crash in a row, and the longest.
+    /// Restart back-off: the wait after the second crash in a row, and the maximum.
     pub back_off: (Duration, Duration),
 }
 
 impl Config {
-    /// With this very program.
+    /// Creates a configuration with this program's own path.
     pub fn of(
         state: &Path,
         network: Network,
@@ -75,7 +77,7 @@ impl Config {
     }
 }
 
-/// What all pods share.
+/// State that all pods share.
 struct Node {
     client: Client,
     network: Network,
@@ -87,15 +89,15 @@ struct Node {
     events: Recorder,
     http: reqwest::Client,
     back_off: (Duration, Duration),
-    /// Pocket itself is ending.
+    /// Cancelled when pocket itself ends.
     closing: CancellationToken,
-    /// By which its processes are found.
+    /// Marks by which the pods' processes are found.
     marks: Marks,
-    /// The guard ends after the last pod.
+    /// Keeps the guard running until the last pod has ended.
     _guarded: DropGuard,
 }
 
-/// What a pod's environment and volumes may refer to.
+/// Objects that a pod's environment and volumes may refer to.
 struct References {
     services: Vec<Service>,
     config_maps: BTreeMap<String, ConfigMap>,
@@ -127,7 +129,8 @@ impl Node {
     }
 }
 
-/// Start; returns where logs are read. After `stop`, processes are ended (soon) and `tracker` becomes empty.
+/// Starts the kubelet and returns the source of container logs. After `stop` is cancelled,
+/// processes are ended within a few seconds and `tracker` becomes empty.
 pub fn spawn(
     client: Client,
     config: Config,
@@ -201,7 +204,8 @@ pub fn spawn(
     });
     let (stop, node_pods) = (stop.clone(), config.state.join("pods"));
     tracker.spawn(async move {
-        // It would kill what this start has marked, too.
+        // Guard and pods start afterwards, because the clean-up kills everything with this state
+        // folder's mark.
         former.await;
         tokio::spawn(guarding);
         remove_gone(&client, &node_pods).await;
@@ -210,7 +214,7 @@ pub fn spawn(
     Ok(logs)
 }
 
-/// Removes the folders of pods that are gone: they went with a pocket that was killed, or in between.
+/// Removes the folders of pods that no longer exist, for example after pocket was killed.
 async fn remove_gone(client: &Client, pods: &Path) {
     let Ok(known) = Api::<Pod>::all(client.clone())
         .list(&ListParams::default())
@@ -231,7 +235,7 @@ async fn remove_gone(client: &Client, pods: &Path) {
     }
 }
 
-/// Ours to run: nobody else's node, and no pod that is only shown.
+/// Whether this kubelet runs the pod: not bound to another node, and not a mirror pod.
 fn ours(pod: &Pod) -> bool {
     let node = pod
         .spec

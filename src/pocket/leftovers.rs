@@ -1,7 +1,8 @@
-//! Finds the processes of pods in `/proc`, whoever their parent is by now, and kills those that should be gone.
+//! Finds the processes of pods in `/proc`, whatever their parent is now, and kills orphaned ones.
 //!
-//! A process belongs to a pod when [`VARIABLE`] in its environment says so (children inherit it), when it is in the
-//! session of a container that has just been lost, or when it descends from such a process.
+//! A process belongs to a pod if [`VARIABLE`] in its environment says so (children inherit it), if
+//! it is in the session of a container whose shim was just lost, or if it descends from such a
+//! process.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -10,15 +11,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use sha2::{Digest, Sha256};
 
-/// The environment variable that marks every process of every container.
+/// Environment variable that marks every process of every container.
 pub const VARIABLE: &str = "POCKET_RUN";
-/// A mark that no process bears.
+/// Mark that no process carries.
 pub const NOBODY: &str = "-";
-/// Looks are this far apart at most.
+/// Longest pause between two scans of `/proc`.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How the processes of one start of a pocket are marked: `STATE:START:POD/CONTAINER/RUN/`, so that a prefix of it
-/// names all processes of a run, a container, a pod, this start of the pocket, or any start in this state folder.
+/// Marks of the processes of one start of a pocket: `STATE:START:POD/CONTAINER/RUN/`. A prefix of
+/// it selects all processes of a run, a container, a pod, this start of the pocket, or any start in
+/// this state folder.
 #[derive(Clone, Debug)]
 pub struct Marks {
     state: String,
@@ -26,7 +28,7 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// For a new start of the pocket in that folder.
+    /// Creates the marks for a new start of the pocket in this folder.
     pub fn new(state: &Path) -> Self {
         let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
         let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
@@ -37,28 +39,29 @@ impl Marks {
         }
     }
 
-    /// Any start in this state folder.
+    /// Prefix for any start in this state folder.
     pub fn state(&self) -> String {
         format!("{}:", self.state)
     }
 
-    /// This start.
+    /// Prefix for this start.
     pub fn start(&self) -> String {
         format!("{}:{}:", self.state, self.start)
     }
 
-    /// A pod.
+    /// Prefix for a pod.
     pub fn pod(&self, uid: &str) -> String {
         format!("{}{uid}/", self.start())
     }
 
-    /// One run of a container: the variable's value.
+    /// Mark of one run of a container: the full value of the variable.
     pub fn run(&self, uid: &str, container: &str, number: i32) -> String {
         format!("{}{container}/{number}/", self.pod(uid))
     }
 }
 
-/// The session of a container's process. The kernel gives its number to nobody while one of its members lives.
+/// Session of a container's process. The kernel does not reuse its id while one of its members
+/// lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     leader: i32,
@@ -66,7 +69,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Of a leader that runs.
+    /// Session of a running leader.
     pub fn of(leader: Pid) -> Option<Self> {
         let leader = leader.as_raw_nonzero().get();
         Some(Self {
@@ -75,12 +78,12 @@ impl Session {
         })
     }
 
-    /// As the file of a run holds it.
+    /// Formats the session as stored in the file of a run.
     pub fn to_line(self) -> String {
         format!("{} {}\n", self.leader, self.started)
     }
 
-    /// What a shim has written; none when nothing runs, or when it is half written.
+    /// Reads what a shim has written; `None` if nothing runs or the file is incomplete.
     pub fn read(file: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(file).ok()?;
         let (leader, started) = text.strip_suffix('\n')?.split_once(' ')?;
@@ -90,7 +93,7 @@ impl Session {
         })
     }
 
-    /// Those of all containers under `pods/`.
+    /// Reads the sessions of all containers under `pods/`.
     pub fn all(pods: &Path) -> Vec<Self> {
         let folders = |dir: &Path| {
             std::fs::read_dir(dir)
@@ -106,7 +109,7 @@ impl Session {
     }
 }
 
-/// What `/proc/PID/stat` says.
+/// Fields of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
     alive: bool,
@@ -123,7 +126,7 @@ impl Stat {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The name may hold anything, also parentheses.
+        // The process name may contain anything, even parentheses.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         Some(Self {
             alive: !matches!(*fields.first()?, "Z" | "X" | "x"),
@@ -142,7 +145,7 @@ fn is_marked(environment: &[u8], mark: &str) -> bool {
     })
 }
 
-/// Of all processes those that belong to a mark or a session, and what descends from them; never `own`.
+/// Selects the processes that belong to a mark or a session and their descendants, but never `own`.
 fn select(
     all: &HashMap<i32, Stat>,
     own: i32,
@@ -151,7 +154,7 @@ fn select(
 ) -> Vec<i32> {
     let in_session = |stat: &Stat| {
         let session = sessions.iter().find(|s| s.leader == stat.session);
-        // A leader that began at another time is somebody else's: the number was free in between.
+        // A leader with another start time is a different process: the id was reused in between.
         session.is_some_and(|s| {
             all.get(&s.leader)
                 .is_none_or(|leader| leader.started == s.started)
@@ -192,7 +195,7 @@ fn look(mark: &str, sessions: &[Session]) -> Vec<(i32, u64)> {
         .filter_map(|pid| Some((pid, Stat::read(pid)?)))
         .collect();
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    // Another user's environment cannot be read, and its process could not be killed.
+    // Another user's environment cannot be read, and its process could not be killed anyway.
     let marked =
         |pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| is_marked(&e, mark));
     let found = select(&all, own, sessions, marked);
@@ -202,7 +205,7 @@ fn look(mark: &str, sessions: &[Session]) -> Vec<(i32, u64)> {
         .collect()
 }
 
-/// Whether a process that belongs to the mark has that socket, as far as this user may see.
+/// Whether a process with this mark holds the socket, as far as this user can see.
 pub fn hold_socket(mark: &str, inode: u64) -> bool {
     let socket = format!("socket:[{inode}]");
     look(mark, &[]).into_iter().any(|(pid, _)| {
@@ -220,7 +223,8 @@ fn kill(pid: i32, started: u64) {
     let Some(number) = Pid::from_raw(pid) else {
         return;
     };
-    // The handle first: what is looked at afterwards is what the signal goes to.
+    // The pidfd is opened before the check, so that the signal goes to the process that was
+    // checked.
     let handle = pidfd_open(number, PidfdFlags::empty());
     if Stat::read(pid).is_none_or(|now| now.started != started) {
         return;
@@ -232,8 +236,9 @@ fn kill(pid: i32, started: u64) {
     };
 }
 
-/// Kills what belongs to the mark (a prefix, see [`Marks`]) or to one of the sessions until nothing is left. What ends
-/// by itself within `patience` is left to do so. False: after `limit` there still was something.
+/// Kills everything that belongs to the mark (a prefix, see [`Marks`]) or to one of the sessions,
+/// until nothing is left. Processes may end by themselves during `patience`. Returns `false` if
+/// something is still left after `limit`.
 pub fn end(mark: &str, sessions: &[Session], patience: Duration, limit: Duration) -> bool {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
@@ -255,7 +260,7 @@ pub fn end(mark: &str, sessions: &[Session], patience: Duration, limit: Duration
     }
 }
 
-/// The same, beside the other tasks.
+/// The same on a blocking thread.
 pub async fn end_async(
     mark: String,
     sessions: Vec<Session>,
@@ -359,7 +364,7 @@ mod tests {
             select(&all, 10, &sessions, |pid| [20, 31].contains(&pid)),
             [20, 30, 31, 50]
         );
-        // Whoever looks is never among them, nor what it started that is not marked.
+        // Neither the scanning process itself nor its unmarked children are selected.
         assert_eq!(select(&all, 10, &[], |pid| pid == 1), [1, 31, 40, 50, 60]);
     }
 
@@ -378,7 +383,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the parents are, also in circles: it ends, and what is found descends from what is marked.
+        /// For any parents, even cyclic ones, it terminates, and every process found descends from
+        /// a marked one.
         #[test]
         fn any_forest_is_walked_to_an_end(parents in prop::collection::vec(0..20i32, 20), marked in 0..20i32) {
             let all: HashMap<i32, Stat> = (0..20).zip(&parents).map(|(pid, parent)| (pid, stat(*parent, 99))).collect();

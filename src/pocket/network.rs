@@ -1,5 +1,6 @@
-//! The node network of a pocket: one `127.A.0.0/16` of the loopback, told apart by who listens on its first
-//! address. `A` is remembered in the state folder, so that addresses stay, and chosen anew when it is taken.
+//! Node network of a pocket: one `127.A.0.0/16` of the loopback interface, claimed by listening at
+//! its first address. `A` is stored in the state folder so that addresses stay the same, and chosen
+//! anew if it is taken.
 
 use std::{
     io,
@@ -9,47 +10,48 @@ use std::{
 
 use super::durable;
 
-/// The port of the API. Not 6443: where a cluster's own API server listens on all addresses, that port is taken in
-/// every network at once.
+/// Port of the API. Not 6443: an API server that listens at all addresses occupies that port in
+/// every network.
 pub const API_PORT: u16 = 27443;
-/// The second octets that pockets share out among them; below are those that other programs use by hand.
+/// Second octets that pockets use; lower ones are left to addresses chosen by hand.
 const OCTETS: std::ops::RangeInclusive<u8> = 64..=250;
-/// Third octets of pods.
+/// Third octets of pod addresses.
 const PODS: std::ops::RangeInclusive<u8> = 16..=127;
-/// Third octets of Services' addresses.
+/// Third octets of Service addresses.
 const SERVICES: std::ops::RangeInclusive<u8> = 128..=250;
 
-/// Why there is no network.
+/// Why no network is available.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// All are in use.
+    /// All networks are in use.
     #[error(
         "port {API_PORT} of every network from 127.64 to 127.250 is taken, by other pockets or by one program on all addresses"
     )]
     Taken,
-    /// The system has only 127.0.0.1.
+    /// The system has no loopback address other than 127.0.0.1.
     #[error(
         "this system has no loopback addresses but 127.0.0.1 ({0}); pocket needs 127.0.0.0/8, as Linux has it"
     )]
     NoLoopback(io::Error),
-    /// What is remembered cannot be read or written.
+    /// The file with the stored network cannot be read or written.
     #[error("{}: {why}", file.display())]
     File {
-        /// Which.
+        /// File that stores the network.
         file: PathBuf,
-        /// In words.
+        /// Error of the operating system.
         why: io::Error,
     },
 }
 
-/// A network that nobody else has while the API's listener is open.
+/// A network that no other pocket uses while the API's listener is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     base: [u8; 2],
 }
 
 impl Network {
-    /// Takes the network of a state folder, or a new one; the listener is the API's.
+    /// Claims the stored network of a state folder, or a new one; returns it with the API's
+    /// listener.
     pub fn take(state: &Path) -> Result<(Self, TcpListener), NetworkError> {
         let file = state.join("network.json");
         let told = |why| NetworkError::File {
@@ -83,33 +85,34 @@ impl Network {
         Err(NetworkError::Taken)
     }
 
-    /// Of a kubelet that works for another API server: these addresses are this machine's by other means.
+    /// Creates a network with a fixed base, for a kubelet that works for another API server; its
+    /// addresses must already belong to this machine.
     pub const fn within(base: [u8; 2]) -> Self {
         Self { base }
     }
 
-    /// The node's address: of the API, of Gateways, `status.hostIP`.
+    /// Address of the node: the API, Gateways, and `status.hostIP`.
     pub const fn node(self) -> Ipv4Addr {
         Ipv4Addr::new(self.base[0], self.base[1], 0, 1)
     }
 
-    /// The `n`th address for a pod; none when there are no more.
+    /// Returns the `n`th pod address; `None` if there are no more.
     pub fn pod(self, n: u32) -> Option<Ipv4Addr> {
         self.nth(PODS, n)
     }
 
-    /// The `n`th address for a Service; none when there are no more.
+    /// Returns the `n`th Service address; `None` if there are no more.
     pub fn service(self, n: u32) -> Option<Ipv4Addr> {
         self.nth(SERVICES, n)
     }
 
-    /// Whether a Service's address is of this network.
+    /// Whether the address is a Service address of this network.
     pub fn is_service(self, address: Ipv4Addr) -> bool {
         let [first, second, third, last] = address.octets();
         [first, second] == self.base && SERVICES.contains(&third) && (1..=254).contains(&last)
     }
 
-    /// Whether a pod's address is of this network.
+    /// Whether the address is a pod address of this network.
     pub fn is_pod(self, address: Ipv4Addr) -> bool {
         let [first, second, third, last] = address.octets();
         [first, second] == self.base && PODS.contains(&third) && (1..=254).contains(&last)
@@ -136,7 +139,7 @@ mod tests {
         let (first, held) = Network::take(one.path()).unwrap();
         let (second, _also) = Network::take(two.path()).unwrap();
         assert_ne!(first, second);
-        // Taken while it is held, found again afterwards.
+        // Taken while it is held; free again afterwards.
         let (other, _) = Network::take(one.path()).unwrap();
         assert_ne!(other, first);
         std::fs::write(one.path().join("network.json"), first.base[1].to_string()).unwrap();

@@ -1,5 +1,5 @@
-//! The Service `default/kubernetes`, as every cluster has it: the API itself. It has the node's address, where the API
-//! listens, so that the certificate fits.
+//! The Service `default/kubernetes`, as in every cluster, which points to the API itself. Its
+//! address is the node's address, where the API listens, so that the certificate matches.
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,7 @@ use super::network::API_PORT;
 const NAMESPACE: &str = "default";
 const NAME: &str = "kubernetes";
 
-/// Makes it say where the API listens now.
+/// Applies the Service, its EndpointSlice and its Endpoints for the API's current address.
 pub(super) async fn write(client: &Client, node: Ipv4Addr) -> kube::Result<()> {
     let params = PatchParams::apply("kube-apiserver").force();
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});

@@ -1,10 +1,14 @@
-//! How a patch changes an object: pure functions over JSON, with the answers a Kubernetes API server gives.
+//! How a patch changes an object: pure functions over JSON that answer as a Kubernetes API server
+//! does.
 //!
-//! * [`merge`] RFC 7386, [`json()`] RFC 6902, [`strategic()`] Kubernetes' strategic merge patch;
-//! * [`apply()`] is server-side apply, [`track_update`] the same bookkeeping for create, update and the other patches.
-//!   Both follow structured-merge-diff: who owns which field stands in `metadata.managedFields`.
+//! * [`merge`] is RFC 7386, [`json()`] is RFC 6902, [`strategic()`] is Kubernetes' strategic merge
+//!   patch.
+//! * [`apply()`] is server-side apply; [`track_update`] records field ownership in the same way for
+//!   create, update and the other patches. Both follow structured-merge-diff:
+//!   `metadata.managedFields` records which field manager owns which field.
 //!
-//! Nothing here knows a store, a clock or a request. What the lists of a kind merge by comes in as [`ListKeys`].
+//! Nothing here depends on a store, a clock or a request. [`ListKeys`] says how the lists of a kind
+//! merge.
 
 mod apply;
 mod builtin;
@@ -30,10 +34,11 @@ use serde_json::Value;
 /// Why a patch was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// It is not a patch at all; an API server answers 400.
+    /// Not a patch at all: an API server answers 400.
     #[error("the patch is malformed: {0}")]
     Malformed(String),
-    /// It is a patch, but it does not fit this object (a failed `test`, a path that is not there); an API server answers 422.
+    /// A valid patch that does not fit this object, such as a failed `test` or a missing path: an
+    /// API server answers 422.
     #[error("the patch does not fit the object: {0}")]
     Inapplicable(String),
 }

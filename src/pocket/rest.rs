@@ -1,6 +1,7 @@
-//! The Kubernetes API of a pocket: one handler behind the in-process client and the listening socket.
+//! The Kubernetes API of the embedded cluster (pocket): one handler for the in-process client and
+//! the listening socket.
 //!
-//! Rules: what is served behaves as Kubernetes does; what is not served is refused with a `Status`
+//! Rules: what is served behaves as in Kubernetes; what is not served is refused with a `Status`
 //! that says so; a change is answered only when it is durable.
 
 use std::path::Path;
@@ -64,10 +65,10 @@ use reply::View;
 pub(crate) use reply::{Include, Reply, partial};
 use user::User;
 
-/// As a Kubernetes API server: larger bodies are refused.
+/// Larger request bodies are refused, as by a Kubernetes API server.
 const BODY_LIMIT: usize = 3 << 20;
 
-/// A handle; clones share one server.
+/// Handle to the API server; clones share one server.
 #[derive(Clone)]
 pub struct ApiServer {
     inner: Arc<Inner>,
@@ -88,7 +89,7 @@ impl Drop for Inner {
     }
 }
 
-/// What a request names and wants, besides its body.
+/// A parsed request: what it addresses, its options and its body.
 pub(crate) struct Call {
     pub(crate) user: User,
     pub(crate) resource: Arc<Resource>,
@@ -96,7 +97,7 @@ pub(crate) struct Call {
     pub(crate) name: Option<String>,
     pub(crate) query: Query,
     pub(crate) view: View,
-    /// Whose fields a write's are: `fieldManager`, or the user agent's first word.
+    /// Field manager of a write: `fieldManager`, or the user agent up to its first `/`.
     pub(crate) manager: String,
     pub(crate) method: Method,
     pub(crate) content_type: String,
@@ -110,14 +111,14 @@ impl Call {
             .ok_or_else(ApiError::method_not_allowed)
     }
 
-    /// "" for what is cluster-wide.
+    /// "" for cluster-scoped resources.
     fn namespace_or_none(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
 }
 
 impl ApiServer {
-    /// Opens the state folder `dir` and takes its lock. Call it within a tokio runtime.
+    /// Opens the state directory `dir` and takes its lock. Must be called within a tokio runtime.
     pub fn open(dir: &Path) -> Result<ApiServer, StoreError> {
         let store = Store::open_with(&dir.join("store.redb"), seed::objects())?;
         let server = ApiServer {
@@ -144,14 +145,14 @@ impl ApiServer {
         kube::Client::new(service, "default")
     }
 
-    /// Where container logs come from; the first one stays.
+    /// Sets the source of container logs; only the first one counts.
     pub fn set_log_source(&self, source: Arc<dyn LogSource>) {
         if self.inner.logs.set(source).is_err() {
             tracing::warn!("a log source is already set");
         }
     }
 
-    /// Ends all watches, finishes what was accepted and gives the state folder's lock up.
+    /// Ends all watches, finishes accepted writes and releases the lock of the state directory.
     pub async fn close(&self) {
         self.inner.closing.cancel();
         self.inner.store.close().await;
@@ -169,7 +170,7 @@ impl ApiServer {
         &self.inner.closing
     }
 
-    /// Answers one request; never fails, a refusal is an answer.
+    /// Answers one request. Never fails: a refusal is an answer too.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: http_body::Body<Data = Bytes> + Send,
@@ -195,7 +196,7 @@ impl ApiServer {
                 return reply::error(&error);
             }
         };
-        // Told whatever the answer is.
+        // Sent with every answer, including refusals.
         let mut warnings = Vec::new();
         let mut response = match self.answer(&parts, body, &mut warnings).await {
             Ok(reply) => reply.into_response(),
@@ -244,7 +245,7 @@ impl ApiServer {
         warnings.extend(resource.deprecation.clone());
         if resource.is_unserved() {
             let what = resource.qualified();
-            // There are none: reading them is answered truly.
+            // There are no such objects, so a read can be answered.
             if parts.method != Method::GET || at.subresource.is_some() || resource.verbs.is_empty()
             {
                 return Err(ApiError::not_served(&what));
@@ -350,12 +351,12 @@ impl ApiServer {
         match (method, &call.name) {
             (&Method::GET, None) if call.query.flag("watch") => self.watch(&call),
             (&Method::GET, None) => self.list(&call),
-            // The old form of a watch on one object: a field selector by another name.
+            // The deprecated form of a watch on one object; a field selector does the same.
             (&Method::GET, Some(_)) if call.query.flag("watch") => Err(ApiError::not_served(
                 "watches on an object's own path; use fieldSelector=metadata.name=NAME",
             )),
             (&Method::GET, Some(_)) => self.get(&call),
-            // Of what is namespaced only the namespace's own path makes one.
+            // A namespaced object can be created only through the path of its namespace.
             (&Method::POST, None) if call.resource.namespaced && call.namespace.is_none() => {
                 Err(ApiError::method_not_allowed())
             }
@@ -363,7 +364,7 @@ impl ApiServer {
             (&Method::PUT, Some(_)) => self.update(&call, None).await,
             (&Method::PATCH, Some(_)) => self.patch(&call, None).await,
             (&Method::DELETE, Some(_)) => self.delete(&call).await,
-            // As in Kubernetes, namespaces go one by one.
+            // As in Kubernetes, namespaces are deleted one by one.
             (&Method::DELETE, None) if call.resource.is("", "Namespace") => {
                 Err(ApiError::method_not_allowed())
             }

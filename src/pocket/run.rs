@@ -1,7 +1,8 @@
-//! A whole pocket in one state folder: API, network, controllers, kubelet, lane gateway.
+//! A complete pocket in one state folder: API, network, controllers, kubelet, lane gateway.
 //!
-//! What needs a cluster gets `kube::Client` and nothing else. The end comes in the order that keeps requests
-//! whole: nothing new is decided, the gateway drains, processes end, the store is flushed and given up.
+//! Components use the cluster through `kube::Client` only. Shutdown is ordered so that running
+//! requests complete: the controllers stop, the gateway drains, processes end, and the store is
+//! flushed and closed.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -26,48 +27,48 @@ use super::{
 };
 use crate::gateway;
 
-/// Why there is no pocket.
+/// Why the pocket cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum PocketError {
-    /// The state cannot be opened, or another pocket has it.
+    /// The state cannot be opened, or another pocket uses it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No network.
+    /// No network is available.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// No certificate or kubeconfig.
+    /// The certificate or the kubeconfig cannot be created.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// Services could not be given addresses of this network.
+    /// Services could not get addresses of this network.
     #[error("starting the pocket: {}", .0.message)]
     Addresses(ApiError),
-    /// No image store.
+    /// The image store cannot be opened.
     #[error(transparent)]
     Images(#[from] ImageError),
-    /// This program's own file, which is run for every container.
+    /// The path of this program, which is run for every container, is unknown.
     #[error("starting the pocket: where is this program? {0}")]
     Program(std::io::Error),
-    /// The first objects were not taken.
+    /// The initial objects could not be written.
     #[error("starting the pocket: {0}")]
     Objects(#[from] kube::Error),
 }
 
 impl PocketError {
-    /// Another graylane runs the pocket of this state folder: attach to it.
+    /// Whether another graylane runs the pocket of this state folder; the caller can attach to it.
     pub fn is_running_elsewhere(&self) -> bool {
         matches!(self, Self::Store(e) if e.is_locked())
     }
 }
 
-/// What a pocket does differently when asked.
+/// Optional settings of a pocket.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long a container waits after a second crash in a row, and at most.
+    /// Restart back-off: the wait after the second crash in a row, and the maximum.
     pub back_off: (Duration, Duration),
 }
 
 impl Default for Settings {
-    /// As Kubernetes: 10 s, doubling to 5 min.
+    /// As in Kubernetes: 10 s, doubling up to 5 min.
     fn default() -> Self {
         Self {
             back_off: (Duration::from_secs(10), Duration::from_secs(300)),
@@ -75,19 +76,20 @@ impl Default for Settings {
     }
 }
 
-/// A running pocket. Dropped without [`Pocket::stop`] it ends as after a kill: nothing is lost, less is tidy.
+/// A running pocket. Dropped without [`Pocket::stop`], it ends as if killed: nothing is lost, but
+/// less is cleaned up.
 pub struct Pocket {
     dir: PathBuf,
     server: ApiServer,
     network: Network,
-    /// Ends one after the other, in this order.
+    /// Stopped one after the other, in this order.
     stages: Vec<Stage>,
 }
 
-/// More than all limits that a stage's tasks keep by themselves.
+/// Longer than all time limits that the tasks of a stage have themselves.
 const LONGEST_END: Duration = Duration::from_secs(60);
 
-/// Tasks that end together.
+/// Tasks that are stopped together.
 struct Stage {
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -134,7 +136,7 @@ impl Pocket {
         }
     }
 
-    /// Starts the pocket of a state folder, which must be there.
+    /// Starts the pocket of an existing state folder.
     pub async fn start(dir: &Path, settings: Settings) -> Result<Self, PocketError> {
         let server = ApiServer::open(dir)?;
         let (network, listener) = Network::take(dir)?;
@@ -148,7 +150,7 @@ impl Pocket {
         hoplog::show_pod(&client, network.node().into()).await?;
         own_service::write(&client, network.node()).await?;
 
-        // Before anybody looks at them: what ran when pocket ended is not ready.
+        // Before anything reads the pods: containers that ran when pocket ended are not ready.
         kubelet::lost(&client).await?;
         let (deciding, gateway, running, api) =
             (Stage::new(), Stage::new(), Stage::new(), Stage::new());
@@ -199,22 +201,22 @@ impl Pocket {
         })
     }
 
-    /// A client within this process.
+    /// Returns a client that calls the API within this process.
     pub fn client(&self) -> Client {
         self.server.client()
     }
 
-    /// The node's address.
+    /// Returns the node's address.
     pub fn node(&self) -> Ipv4Addr {
         self.network.node()
     }
 
-    /// The state folder.
+    /// Returns the state folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Ends everything in order and gives the state folder up.
+    /// Stops everything in order and releases the state folder.
     pub async fn stop(mut self) {
         for stage in std::mem::take(&mut self.stages) {
             stage.end().await;

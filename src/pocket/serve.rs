@@ -1,7 +1,8 @@
-//! The API on the network: TLS and a bearer token on the node's address, and the kubeconfig that says so.
+//! Serves the API on the network, with TLS and a bearer token at the node's address, and writes the
+//! kubeconfig for it.
 //!
-//! Identity (certificates, token) stays in the state folder, so that clients outlive a restart of the pocket; it is renewed
-//! while the pocket runs.
+//! The identity (certificates, token) is stored in the state folder, so that clients keep working
+//! after a restart of the pocket. It is renewed while the pocket runs.
 
 mod identity;
 
@@ -30,18 +31,19 @@ use super::{
 use crate::net::{admission::Admission, talkative::Talkative};
 pub use identity::{Identity, IdentityError};
 
-/// Of the file descriptors of this process callers of the API get this part.
+/// Share of this process's file descriptors that is available to API clients.
 const PART: f64 = 0.125;
-/// A client that does not finish its handshake, or its request's head, is let go.
+/// Time limit for the TLS handshake and for the head of a request.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// A client of HTTP/2 that does not answer a ping in the time of a handshake is gone.
+/// Interval of HTTP/2 pings; a client that does not answer within the handshake time limit is
+/// disconnected.
 const PING: Duration = Duration::from_secs(60);
-/// Between two looks at how long the identity is still good; a clock that was set is seen by then.
+/// Interval of the renewal check; also the time until a changed clock is noticed.
 const RENEWAL: Duration = Duration::from_secs(60);
-/// Connections that are open at the end get this long.
+/// Time that open connections get at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Serves on `listener` until `stop`; then lets what is under way finish, for a moment.
+/// Serves on `listener` until `stop` is cancelled, then lets running requests finish for a moment.
 pub async fn serve(
     server: ApiServer,
     listener: TcpListener,
@@ -67,7 +69,7 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(why) => {
-                    // Out of file descriptors, most likely: a moment later there may be some.
+                    // Most likely out of file descriptors: some may be free a moment later.
                     tracing::warn!(%why, "the API cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -80,7 +82,7 @@ pub async fn serve(
         let (server, identity, watcher) = (server.clone(), identity.clone(), graceful.watcher());
         let admission = admission.clone();
         tokio::spawn(async move {
-            // Closed at once: who has too many is not told more.
+            // A client with too many connections is disconnected without an answer.
             let Some(place) = admission.enter(peer, here).await else {
                 return;
             };
@@ -121,13 +123,13 @@ async fn answer(
     Ok(server.handle(request).await)
 }
 
-/// Compares without telling by its duration how much was right.
+/// Compares in constant time.
 fn same(one: &str, two: &str) -> bool {
     use sha2::{Digest, Sha256};
     Sha256::digest(one) == Sha256::digest(two)
 }
 
-/// Renews what comes to its end, and the kubeconfig with it, until `stop`.
+/// Renews the identity and the kubeconfig before they expire, until `stop` is cancelled.
 pub async fn renew(state: PathBuf, network: Network, identity: Identity, stop: CancellationToken) {
     while stop
         .run_until_cancelled(tokio::time::sleep(RENEWAL))
@@ -147,7 +149,7 @@ pub async fn renew(state: PathBuf, network: Network, identity: Identity, stop: C
     }
 }
 
-/// Writes `DIR/kubeconfig`, for its owner only, in one go.
+/// Writes `DIR/kubeconfig` atomically, for its owner only.
 pub fn write_kubeconfig(
     state: &Path,
     network: Network,

@@ -1,24 +1,28 @@
-//! The process between pocket and a container's process, so that nothing outlives its pocket.
+//! Process between pocket and a container's process, so that no process outlives its pocket.
 //!
-//! `graylane __shim [--lock FILE] [--wait-ms N] [--inherit WORD] -- CMD ARGS…`: CMD runs in its own session. Standard
-//! input is a pipe from pocket: `T` sends TERM to CMD's process group, `K` KILL, and its end means that pocket is gone,
-//! however it went: TERM, a short wait, KILL. Descendants that left the group come back to the shim (subreaper) and go
-//! with it. The lock keeps two runs of one container apart, also across a restart of pocket; while CMD runs the file
-//! names its session. Exit code: CMD's, or 128 + signal.
+//! `graylane __shim [--lock FILE] [--wait-ms N] [--inherit WORD] -- CMD ARGS…`: CMD runs in its own
+//! session. Standard input is a pipe from pocket: `T` sends TERM to CMD's process group and `K`
+//! sends KILL. The end of the pipe means that pocket is gone, for whatever reason: the shim sends
+//! TERM, waits shortly, and sends KILL. Descendants that left the group are re-parented to the shim
+//! (subreaper) and killed with it.
 //!
-//! # Who ends what
+//! The lock keeps two runs of one container apart, even across a restart of pocket; while CMD runs,
+//! the lock file contains its session. The exit code is that of CMD, or 128 + signal.
 //!
-//! | killed (KILL) | who ends the rest |
+//! # Which process ends what
+//!
+//! | killed (KILL) | what ends the rest |
 //! |---|---|
-//! | CMD | the shim: its group, then whatever comes back to it |
+//! | CMD | the shim: CMD's group, then re-parented descendants |
 //! | pocket | each shim, at the end of its pipe |
-//! | the shim | the kernel ends CMD (parent death signal), the kubelet the rest, by [`leftovers`](super::leftovers) |
+//! | the shim | the kernel ends CMD (death signal), the kubelet [the rest](super::leftovers) |
 //! | pocket and shims at once | the kernel ends CMD, the [`guard`](super::guard) the rest |
-//! | pocket, shims and guard at once | the kernel ends CMD, the next start of pocket in this state folder the rest |
+//! | pocket, shims and guard at once | the kernel ends CMD, the next start of pocket the rest |
 //!
-//! A process that is only stopped (STOP) is killed all the same; a stopped shim is woken, and killed when it does not
-//! obey. What escapes: a process that lost its shim, and that had before left CMD's session, its parents *and* the
-//! environment that it was given; and one that runs as another user (by a set-uid program), which only its shim can find.
+//! A stopped process (STOP) is killed as well; a stopped shim is continued, and killed if it does
+//! not react. Two kinds of process escape: one that lost its shim after it had left CMD's session,
+//! its parents *and* the environment it was given; and one that runs as another user (through a
+//! set-uid program), which only its shim can find.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -35,11 +39,11 @@ use std::time::Duration;
 use super::inherited::Inherited;
 use super::leftovers::Session;
 
-/// The hidden subcommand.
+/// Name of the hidden subcommand.
 pub const NAME: &str = "__shim";
-/// The step between the shim and CMD: prepares its own process, then becomes CMD.
+/// Hidden subcommand between the shim and CMD: prepares its own process, then becomes CMD.
 pub const EXEC: &str = "__exec";
-/// CMD could not be started; its message is on standard error.
+/// Exit code when CMD could not be started; the message is on standard error.
 pub const CANNOT_START: u8 = 128;
 
 struct Args {
@@ -76,23 +80,23 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
     (!parsed.command.is_empty()).then_some(parsed)
 }
 
-/// Locked while the child is being started: whoever wants to signal it waits until it can be.
+/// Pid of the child. Locked while the child is being started, so that signals wait until then.
 static CHILD: Mutex<Option<Pid>> = Mutex::new(None);
 
 fn signal(signal: Signal) {
     let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
     match *child {
-        // Before CMD there is no group yet, only the process that will lead it.
+        // Before CMD runs there is no group yet, only the process that will lead it.
         Some(pid) => drop(
             rustix::process::kill_process_group(pid, signal)
                 .or_else(|_| rustix::process::kill_process(pid, signal)),
         ),
-        // Nothing runs yet (waiting for the lock): there is nothing to wait for either.
+        // Nothing runs yet (still waiting for the lock), so there is nothing to wait for.
         None => std::process::exit(128 + signal.as_raw()),
     }
 }
 
-/// Obey pocket until the pipe ends.
+/// Obeys pocket until the pipe ends.
 fn obey(wait: Duration) {
     let mut byte = [0];
     let mut stdin = std::io::stdin();
@@ -110,7 +114,7 @@ fn obey(wait: Duration) {
     signal(Signal::KILL);
 }
 
-/// `args` are those after the subcommand's name.
+/// Runs the shim. `args` are the arguments after the subcommand's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(args) = parse(args) else {
         eprintln!("graylane {NAME} is for pocket's own use");
@@ -128,7 +132,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     ]) {
         std::thread::spawn(move || signals.forever().for_each(|_| signal(Signal::TERM)));
     }
-    // Held to the end of this process; a child does not inherit it.
+    // Held until this process ends; child processes do not inherit it.
     let mut lock = match args.lock.map(|path| lock(Path::new(&path))).transpose() {
         Ok(lock) => lock,
         Err(error) => {
@@ -152,20 +156,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     if let (Some(lock), Some(session)) = (&mut lock, Session::of(pid)) {
-        // Without it, less is found should this shim be killed; CMD runs all the same.
+        // If this fails, fewer processes are found should this shim be killed; CMD runs anyway.
         let _ = lock.write_all(session.to_line().as_bytes());
     }
     let code = reap_until(pid);
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     clear();
     if let Some(lock) = &lock {
-        // The session is over, and its number may become somebody else's.
+        // The session has ended, and its id may be reused.
         let _ = lock.set_len(0);
     }
     ExitCode::from(code)
 }
 
-/// `PARENT CMD ARGS…`: becomes CMD, in a session of its own that the kernel ends with the parent.
+/// Becomes CMD in a new session; the kernel kills it when PARENT dies. `args` are `PARENT CMD
+/// ARGS…`.
 pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let parent = args
@@ -179,7 +184,7 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .and_then(|_| rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))
         .map_err(std::io::Error::from);
     let error = match prepared {
-        // It may have been killed before it could be named to the kernel.
+        // The parent may have been killed before the death signal was set.
         Ok(()) if rustix::process::getppid() != Some(parent) => {
             return ExitCode::from(CANNOT_START);
         }
@@ -190,7 +195,7 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-/// The file as soon as no other run holds it, and empty.
+/// Opens and empties the file as soon as no other run holds its lock.
 fn lock(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -203,7 +208,7 @@ fn lock(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Reap whatever ends here until `main` does.
+/// Reaps all child processes until `main` ends; returns its exit code.
 fn reap_until(main: Pid) -> u8 {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
@@ -219,7 +224,7 @@ fn reap_until(main: Pid) -> u8 {
     }
 }
 
-/// Kill what came back to us, and what comes back when that dies.
+/// Kills descendants that were re-parented to this process, until none is left.
 fn clear() {
     loop {
         for child in children() {

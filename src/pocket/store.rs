@@ -1,8 +1,9 @@
-//! The objects of one pocket: kept in memory as text ([`Version`]), written through to one file.
+//! The objects of one pocket: kept in memory as text ([`Version`]) and written through to one file.
 //!
-//! Rules: there is one writer; every change takes the next resourceVersion; nobody sees a change
-//! (not even its author) before it is on disk; a reader never waits for the disk. The past is bounded, in changes of
-//! each resource and in bytes of all (`HISTORY`): a watch from before is told so (410), and lists again.
+//! There is one writer, and every change takes the next resourceVersion. Nobody sees a change, not
+//! even its author, before it is on disk; a reader never waits for the disk. The history is
+//! limited, in changes per resource and in total bytes (`HISTORY`): a watch that starts before it
+//! gets an error (410) and lists again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -26,7 +27,8 @@ use disk::Disk;
 use history::History;
 use writer::{Message, Request};
 
-/// Names one object: the storage name of its resource (`pods`, `deployments.apps`), namespace ("" when cluster-wide), name.
+/// Identifies an object: storage name of its resource (`pods`, `deployments.apps`), namespace
+/// (empty when cluster-scoped), name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub resource: Arc<str>,
@@ -34,21 +36,21 @@ pub struct Key {
     pub name: String,
 }
 
-/// One object as it is now, read.
+/// Current state of an object, parsed.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub rv: u64,
     pub value: Arc<Value>,
 }
 
-/// What must hold for a write to happen.
+/// Precondition of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     Absent,
     Version(u64),
 }
 
-/// A write: the object to keep, or the last words of one to remove.
+/// A write: the object to store, or the final state of the one to remove.
 #[derive(Clone, Debug)]
 pub enum Write {
     Put(Value),
@@ -63,17 +65,17 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Each is read when it is asked for.
+    /// Iterates over the parsed values; each is parsed on demand.
     pub fn values(&self) -> impl Iterator<Item = Arc<Value>> {
         self.items.iter().map(|version| version.value())
     }
 }
 
-/// The past of all resources holds about as many bytes of text; where there is more, the resource that has most
-/// forgets.
+/// Approximate limit on the total bytes in the histories of all resources; beyond it, the resource
+/// with the largest history drops its oldest changes.
 const HISTORY: usize = 8 << 20;
 
-/// One object as it is now; the history shares its version.
+/// Current state of an object; the history shares its version.
 #[derive(Clone)]
 struct Entry {
     rv: u64,
@@ -91,7 +93,7 @@ impl Entry {
 
 type Named = BTreeMap<(String, String), Entry>;
 
-/// The objects and the recent past of one resource.
+/// Objects and recent history of one resource.
 struct Shelf {
     objects: Named,
     history: History,
@@ -100,10 +102,10 @@ struct Shelf {
 
 struct State {
     rv: u64,
-    /// The version at which this process opened the store: nothing older can be replayed.
+    /// Version at which this process opened the store; older changes cannot be replayed.
     opened_at: u64,
     shelves: HashMap<Arc<str>, Shelf>,
-    /// See [`HISTORY`].
+    /// Limit in bytes, see [`HISTORY`].
     history: usize,
 }
 
@@ -126,7 +128,7 @@ impl State {
             .get(&(key.namespace.clone(), key.name.clone()))
     }
 
-    /// Forgets the oldest of whoever has most until the past is within its bounds.
+    /// Drops the oldest changes of the largest histories until the limit is met.
     fn forget(&mut self) {
         let mut bytes: usize = self.shelves.values().map(|s| s.history.bytes()).sum();
         while bytes > self.history {
@@ -140,7 +142,7 @@ impl State {
     }
 }
 
-/// A handle; clones share one store.
+/// Handle to a store; clones share one store.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -174,12 +176,12 @@ fn write(state: &RwLock<State>) -> RwLockWriteGuard<'_, State> {
 }
 
 impl Store {
-    /// Opens (or makes) the store at `path` and takes its lock.
+    /// Opens the store at `path`, creates it if missing, and takes its lock.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         Store::open_with(path, Vec::new())
     }
 
-    /// The same; of `seed` what is not there yet is there afterwards.
+    /// Like [`Store::open`], and adds the objects of `seed` that do not exist yet.
     pub fn open_with(path: &Path, seed: Vec<(Key, Value)>) -> Result<Store, StoreError> {
         let (mut disk, mut loaded) = Disk::open(path)?;
         disk.seed(&mut loaded, seed)?;
@@ -211,7 +213,7 @@ impl Store {
         })
     }
 
-    /// Ends the writer and gives the lock up; later writes fail with [`WriteError::Closed`].
+    /// Stops the writer and releases the lock; later writes fail with [`WriteError::Closed`].
     pub async fn close(&self) {
         let _ = self.inner.sender.send(Message::Close);
         let thread = self.inner.writer.lock().ok().and_then(|mut w| w.take());
@@ -220,12 +222,12 @@ impl Store {
         }
     }
 
-    /// The version of the last change of anything.
+    /// Returns the version of the last change of any object.
     pub fn version(&self) -> u64 {
         read(&self.inner.state).rv
     }
 
-    /// The version of the last change of one resource.
+    /// Returns the version of the last change of one resource.
     pub fn version_of(&self, resource: &str) -> u64 {
         let state = read(&self.inner.state);
         state
@@ -236,11 +238,11 @@ impl Store {
 
     pub fn get(&self, key: &Key) -> Option<Stored> {
         let entry = read(&self.inner.state).entry(key).cloned();
-        // Read when nobody waits for the state any more.
+        // Parsed after the state's lock is released.
         entry.map(|entry| entry.read())
     }
 
-    /// All objects of a resource, of one namespace or of all, sorted by namespace and name.
+    /// Lists the objects of a resource, in one namespace or all, sorted by namespace and name.
     pub fn list(&self, resource: &str, namespace: Option<&str>) -> Listing {
         let state = read(&self.inner.state);
         let items = match state.shelves.get(resource) {
@@ -255,8 +257,8 @@ impl Store {
         }
     }
 
-    /// The same, as it was at an earlier version: the history is undone step by step. `after` a namespace and a name, where
-    /// the list goes on.
+    /// Like [`Store::list`] at an earlier version, by undoing the history step by step. `after` is
+    /// the namespace and name at which the list continues.
     pub fn list_at(
         &self,
         resource: &str,
@@ -297,7 +299,8 @@ impl Store {
         })
     }
 
-    /// Changes of a resource after `rv`, oldest first, and the version up to which that is complete.
+    /// Returns the changes of a resource after `rv`, oldest first, and the version up to which they
+    /// are complete.
     pub fn changes(&self, resource: &str, rv: u64) -> Result<(Vec<Arc<Change>>, u64), TooOld> {
         let state = read(&self.inner.state);
         match state.shelves.get(resource) {
@@ -310,12 +313,12 @@ impl Store {
         }
     }
 
-    /// Tells of every change of a resource, by version.
+    /// Subscribes to the version of the last change of a resource.
     pub fn subscribe(&self, resource: &Arc<str>) -> watch::Receiver<u64> {
         write(&self.inner.state).shelf(resource).latest.subscribe()
     }
 
-    /// Every object of every resource but these.
+    /// Returns all objects of all resources except these.
     pub fn all_but(&self, left_out: &[&str]) -> Vec<Arc<Version>> {
         let state = read(&self.inner.state);
         let shelves = state
@@ -328,7 +331,7 @@ impl Store {
             .collect()
     }
 
-    /// Storage names of the resources that have objects in a namespace.
+    /// Returns the storage names of the resources that have objects in a namespace.
     pub fn resources_in(&self, namespace: &str) -> Vec<Arc<str>> {
         let state = read(&self.inner.state);
         let mut found: Vec<Arc<str>> = state
@@ -345,7 +348,7 @@ impl Store {
         found
     }
 
-    /// Writes one object if `expect` holds, and returns once it is on disk.
+    /// Writes one object if `expect` holds; returns when it is on disk.
     pub async fn write(
         &self,
         key: Key,

@@ -1,4 +1,4 @@
-//! Objects as `kubectl get` shows them: columns and rows, made by the server.
+//! Tables as `kubectl get` shows them: columns and rows, computed by the server.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ mod pods;
 mod stateful;
 mod workloads;
 
-/// One column: its name, its type (with a format after a colon), and whether only `-o wide` shows it.
+/// A column: name, type (with the format after a colon), and whether only `-o wide` shows it.
 struct Column {
     name: String,
     kind: &'static str,
@@ -36,10 +36,10 @@ fn wide(name: &str, kind: &'static str) -> Column {
     }
 }
 
-/// From an object, and what time it is.
+/// Computes the cells of an object at the given time.
 type Cells<'a> = dyn Fn(&Value, Timestamp) -> Vec<Value> + 'a;
 
-/// The columns of a kind, and how an object fills them.
+/// Columns of a kind, and how they are computed.
 struct Layout<'a> {
     columns: Vec<Column>,
     cells: Box<Cells<'a>>,
@@ -67,7 +67,7 @@ fn layout(resource: &Resource) -> Layout<'_> {
     })
 }
 
-/// `additionalPrinterColumns`; without any, the age.
+/// Columns from `additionalPrinterColumns`; without any, the age.
 fn custom_layout(given: &[Value]) -> Layout<'_> {
     let mut columns = vec![column("Name", "string:name")];
     if given.is_empty() {
@@ -109,7 +109,7 @@ fn custom_layout(given: &[Value]) -> Layout<'_> {
     }
 }
 
-/// Of several values that a path finds the first is shown, as by a real API server.
+/// If a path finds several values, the first one is shown, as by a real API server.
 fn custom_cell(found: Option<&&Value>, kind: Option<&str>, now: Timestamp) -> Value {
     match (found, kind) {
         (None, _) => Value::Null,
@@ -163,7 +163,7 @@ pub(crate) fn table<'a>(
     })
 }
 
-/// `a=b,c=d`, or `<none>`.
+/// Formats a map as `a=b,c=d`, or `<none>`.
 fn pairs(map: &Value) -> String {
     let pair = |(k, v): (&String, &Value)| format!("{k}={}", v.as_str().unwrap_or_default());
     let mut all: Vec<String> = map.as_object().into_iter().flatten().map(pair).collect();

@@ -1,4 +1,4 @@
-//! What came of one request of a probe, as `graylane probe -o json` prints it.
+//! The result of one request of a probe, as `graylane probe -o json` prints it.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,18 +14,18 @@ use crate::{
     },
 };
 
-/// How a request went, all in all. A fall-back that the lane promises is `ok`.
+/// The overall verdict of a request. A fallback that the lane promises is `ok`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Answered, and by those who ought to.
+    /// The expected versions answered.
     #[default]
     Ok,
-    /// No answer, or one that is no success.
+    /// No response, or an error status.
     Failed,
-    /// Answered by others than the probe expects.
+    /// Other versions than the probe expects answered.
     Unexpected,
-    /// Answered, but nobody knows by whom.
+    /// Answered, but it is not known by which services.
     #[serde(rename = "no data")]
     NoData,
     /// A service lost the tag.
@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// As shown and written.
+    /// The text that is shown and serialized.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -63,44 +63,44 @@ impl fmt::Display for Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Probed {
-    /// As asked.
+    /// Path as requested.
     pub path: String,
-    /// Its trace id.
+    /// Trace id.
     pub trace: String,
-    /// None when there was no answer.
+    /// Status of the response; `None` without one.
     pub status: Option<u16>,
-    /// Milliseconds to the end of the answer.
+    /// Milliseconds until the end of the response.
     pub latency_ms: f64,
-    /// Cleaned, at most 64 KiB.
+    /// Printable text, at most 64 KiB.
     pub body: String,
-    /// There was more of the body.
+    /// The body was longer than that.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub body_cut: bool,
-    /// Tag that the entry gave; none is the baseline.
+    /// Tag set at the entry; `None` for the baseline.
     pub lane: Option<String>,
-    /// Who answered, in calling order.
+    /// The services that answered, in calling order.
     pub chain: Vec<ProbedHop>,
-    /// App to the side that ought to answer.
+    /// The expected side of each app.
     pub expected: BTreeMap<String, Served>,
-    /// All in all.
+    /// Overall verdict.
     pub verdict: Outcome,
-    /// In words, what is wrong.
+    /// What is wrong, for people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
-    /// The chains as the trace pane draws them.
+    /// Chains for the trace pane.
     #[serde(skip)]
     pub chains: Vec<Chain>,
-    /// For comparing: the answer as it came; none when none came, or broke off.
+    /// The response as received, for comparing; `None` if there was none or it broke off.
     #[serde(skip)]
     pub raw: Option<diff::Answer>,
 }
 
-/// Who answered.
+/// One service that answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ProbedHop {
-    /// The app.
+    /// Name of the app.
     pub app: String,
-    /// The side; none when nobody did, or nobody told.
+    /// Side that answered; `None` if not known.
     pub served: Option<Served>,
     /// Lane tag of the pod.
     pub tag: Option<String>,
@@ -108,9 +108,9 @@ pub struct ProbedHop {
     pub address: Option<String>,
     /// Name of the pod.
     pub pod: Option<String>,
-    /// How it went.
+    /// Verdict of this hop.
     pub verdict: Verdict,
-    /// Why, unless it went well.
+    /// Cause of the verdict, unless it is good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
@@ -144,12 +144,13 @@ impl Probed {
         }
     }
 
-    /// All is well.
+    /// Whether the verdict is ok.
     pub fn is_ok(&self) -> bool {
         self.verdict == Outcome::Ok
     }
 
-    /// `own` says in words what of the tag the probe itself lets be taken away: then no service has lost it.
+    /// Judges the chains. `own` says how the probe itself lets the tag be removed, in which case no
+    /// service has lost it.
     pub(super) fn judge(
         &mut self,
         spec: &ProbeSpec,

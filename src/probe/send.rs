@@ -1,4 +1,4 @@
-//! One request of a probe, with a trace of its own.
+//! Sends one request of a probe, with its own trace id.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,11 @@ use crate::{
     domain::{diff, request::RequestParts, text::Clean},
 };
 
-/// More of a body is not read.
+/// Bytes of a body that are read.
 pub(super) const MOST_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What people type and no request line may hold.
+/// Characters that users type and that a request line must not contain.
 const FOREIGN: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -35,30 +35,30 @@ const FOREIGN: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// What came back.
+/// The response to a probe.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) trace: String,
-    /// The entry gave an answer of any kind.
+    /// The entry responded in some way.
     pub(super) reached: bool,
     pub(super) status: Option<u16>,
     pub(super) latency: Duration,
     pub(super) body: Clean,
-    /// For comparing: as it came; none when none came, or broke off.
+    /// The response as received, for comparing; `None` if there was none or it broke off.
     pub(super) raw: Option<diff::Answer>,
-    /// There was more of it.
+    /// The body was longer than what was read.
     pub(super) cut: bool,
     pub(super) error: Option<String>,
 }
 
-/// How it gets there.
+/// The connection to the entry.
 pub(super) enum Way {
-    /// To `http://HOST:PORT`.
+    /// An HTTP client and the base URL `http://HOST:PORT`.
     Straight(reqwest::Client, String),
     Proxy(Proxy),
 }
 
-/// The parts of an answer as they come.
+/// The parts of a body as they arrive.
 type Body = BoxStream<'static, Result<Bytes, String>>;
 
 /// Status, and the headers that are compared.
@@ -90,9 +90,10 @@ impl Head {
 
 impl Way {
     pub(super) fn straight(to: &str) -> Result<Self, ProbeError> {
-        // Whoever was first stays; it is the same provider everywhere.
+        // Fails if a provider is installed; it is the same one everywhere.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // Entries are asked without TLS: the system's authorities are not looked for, as a container has none.
+        // Entries are called without TLS, so no system certificates are loaded: a container may
+        // have none.
         let built = reqwest::Client::builder()
             .tls_certs_only([])
             .no_proxy()
@@ -104,7 +105,7 @@ impl Way {
         Ok(Self::Straight(client, format!("http://{to}")))
     }
 
-    /// Status and headers, and the body as it comes.
+    /// Sends a request; returns the head and the body as it arrives.
     async fn send(&self, request: Request<()>) -> Result<(Head, Body), String> {
         match self {
             Self::Straight(client, base) => {
@@ -168,7 +169,7 @@ impl Sender {
             return Err(wrong(&"a probe asks for a path, not for *"));
         }
         if let Some(authority) = request.authority() {
-            // It goes to the entry, and counts before Host.
+            // The authority goes to the entry and takes precedence over Host.
             if !request.origin.starts_with("http://") {
                 return Err(wrong(
                     &"a probe speaks http: write http://HOST/PATH or only the path",
@@ -179,7 +180,7 @@ impl Sender {
                 HeaderValue::from_str(authority).map_err(|e| wrong(&e))?,
             );
         } else if let (Some(host), false) = (host, headers.contains_key(header::HOST)) {
-            // `*.example.com` takes any host below it.
+            // `*.example.com` matches any host below it.
             let host = host
                 .strip_prefix('*')
                 .map_or(host.to_owned(), |rest| format!("probe{rest}"));
@@ -206,7 +207,7 @@ impl Sender {
         })
     }
 
-    /// In words, which of these the request itself lets the first gateway take away.
+    /// Describes which of these headers the request's own Connection header lets a gateway remove.
     pub(super) fn takes_away(&self, names: &[HeaderName]) -> Option<String> {
         let lines = self
             .headers
@@ -266,7 +267,7 @@ impl Sender {
     }
 }
 
-/// As much of a body as is shown.
+/// Reads as much of a body as is shown.
 async fn read(
     mut body: impl Stream<Item = Result<Bytes, String>> + Unpin,
     answer: &mut Answer,

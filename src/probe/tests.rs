@@ -10,7 +10,7 @@ use crate::api::{
     Entry, EntryRoute, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec, Served,
 };
 
-/// An entry that answers every request the same, and remembers the heads.
+/// An entry that sends the same answer to every request and records the heads.
 async fn entry(answer: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, heads) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(vec![])));
@@ -38,7 +38,8 @@ fn ok(body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The group g of spring-cloud-a and -b with an enabled lane on `group=gray` that no app has a version for.
+/// Group g with spring-cloud-a and -b and an enabled lane on `group=gray` for which no app has a
+/// version.
 fn world(address: &str) -> World {
     let app = |name: &str| LaneApp {
         app: name.into(),
@@ -103,7 +104,7 @@ fn spec(path: &str, expect: &[(&str, Served)]) -> ProbeSpec {
 async fn probed(answer: Vec<u8>, spec: &ProbeSpec) -> Probed {
     let (address, _) = entry(answer).await;
     let (_keep, worlds) = watch::channel(world(&address.to_string()));
-    // No gateway reports here: waiting for hops ends with the patience.
+    // No gateway reports hops here: the wait for them times out.
     tokio::time::timeout(
         Duration::from_secs(60),
         run(spec, "g", &worlds, &Via::Entry),
@@ -341,7 +342,7 @@ async fn what_cannot_be_sent_is_said() {
             .await
             .contains("Gateway edge tells no address")
     );
-    // Bound, so that nobody else gets it, and nobody listens.
+    // Bound so that nobody else gets the port, but not listening.
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let refused = nobody.local_addr().unwrap();

@@ -1,50 +1,51 @@
-//! What the environment says to a sample service.
+//! Configuration of a sample service from the environment.
 
 use std::{net::SocketAddr, time::Duration};
 
 use color_eyre::eyre::{Result, WrapErr, bail};
 
-/// A service as it runs.
+/// Configuration of a service.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `A`, `B` or `C`.
     pub letter: char,
     /// `POD_IP:PORT`.
     pub address: SocketAddr,
-    /// `SERVICE_TAG`: the pod's lane tag; empty is baseline.
+    /// `SERVICE_TAG`: lane tag of the pod; empty for the baseline.
     pub tag: String,
-    /// `CUSTOM_CONFIG_VALUE`, told by A.
+    /// `CUSTOM_CONFIG_VALUE`, returned by A.
     pub config: String,
-    /// `APP_VERSION`: told in the header `x-app-version`.
+    /// `APP_VERSION`, returned in the header `x-app-version`.
     pub version: Option<String>,
-    /// `TAG_HEADER`: what carries the lane tag.
+    /// `TAG_HEADER`: header that carries the lane tag.
     pub tag_header: String,
-    /// `DROP_TAG`: be the guilty service that does not pass the tag on.
+    /// `DROP_TAG`: do not pass the tag on, to cause a leak.
     pub drop_tag: bool,
-    /// `HEALTH=down`: never get ready.
+    /// `HEALTH=down`: never become ready.
     pub down: bool,
-    /// `LAMEDUCK_MS`: go on accepting this long after SIGTERM, for callers that do not know yet.
+    /// `LAMEDUCK_MS`: accept connections this long after SIGTERM, for callers that do not know of
+    /// it yet.
     pub lameduck: Duration,
-    /// `NEXT_VIA`: `host:port` of the gateway between the services. It is asked for the next service by its Service's
-    /// name as Host, instead of the Service itself.
+    /// `NEXT_VIA`: `host:port` of the gateway between the services. It is called instead of the
+    /// next Service, with that Service's name as Host.
     pub via: Option<String>,
-    /// `SPRING_CLOUD_X_SERVICE_HOST:PORT`.
+    /// Address of B, from `SPRING_CLOUD_B_SERVICE_HOST` and `_PORT`.
     pub b: Next,
-    /// The same.
+    /// Address of C, from `SPRING_CLOUD_C_SERVICE_HOST` and `_PORT`.
     pub c: Next,
 }
 
 /// A service to call.
 #[derive(Clone, Debug, Default)]
 pub struct Next {
-    /// `spring-cloud-b`.
+    /// Name of the Service, as `spring-cloud-b`.
     pub service: String,
-    /// `host:port`; none when the variables are not there.
+    /// `host:port`; `None` if the variables are not set.
     pub authority: Option<String>,
 }
 
 impl Config {
-    /// Reads it; `which` is `a`, `b` or `c`.
+    /// Reads the configuration; `which` is `a`, `b` or `c`.
     pub fn read(which: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let letter = which.chars().next().unwrap_or('a').to_ascii_uppercase();
         let default = 20_001 + u16::from(letter as u8 - b'A');
@@ -77,7 +78,7 @@ impl Config {
         })
     }
 
-    /// `Agray[ip][config=base]`: this service's link of the chain.
+    /// This service's link of the chain, as `Agray[ip][config=base]`.
     pub fn link(&self) -> String {
         let config = if self.letter == 'A' {
             format!("[config={}]", self.config)
@@ -88,7 +89,7 @@ impl Config {
     }
 }
 
-/// `http://host:port` to `host:port`.
+/// Converts `http://host:port` to `host:port`.
 fn authority(url: &str) -> Result<String> {
     let uri: http::Uri = url
         .parse()

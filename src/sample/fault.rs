@@ -1,5 +1,6 @@
-//! Faults on demand: `/set-traffic-attribute?rt=200&slowRation=50&exceptionRation=10` makes half of the
-//! requests 200 ms slower and a tenth fail. Counted rather than drawn, so that the share is exact.
+//! Faults on demand: `/set-traffic-attribute?rt=200&slowRation=50&exceptionRation=10` delays half
+//! of the requests by 200 ms and makes a tenth fail. Counted, not random, so that the shares are
+//! exact.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,7 +15,7 @@ pub(super) struct Faults {
     requests: AtomicU64,
 }
 
-/// What a request has to bear.
+/// The fault of one request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) delay: Option<Duration>,
@@ -22,7 +23,7 @@ pub(super) struct Fault {
 }
 
 impl Faults {
-    /// Takes a query; in words what is wrong with it, else what is set now.
+    /// Sets the faults of a query. Returns the current settings, or what is wrong with the query.
     pub(super) fn set(&self, query: &str) -> Result<String, String> {
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,4 +1,5 @@
-//! A steady light load on the entry, untagged and tagged in turn. Prints what fails or is served wrongly.
+//! A constant light load on the entry, alternately untagged and tagged. Prints failed and wrong
+//! responses.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ enum Seen {
 }
 
 impl Load {
-    /// `ENTRY` (`http://host:port`), `RATE` (requests a second), `PATHS` (asked in turn).
+    /// From `ENTRY` (`http://host:port`), `RATE` (requests per second) and `PATHS` (requested in
+    /// turn).
     pub(super) fn read(env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let Some(entry) = env("ENTRY") else {
             bail!("ENTRY is not set: the entry's http://host:port")
@@ -116,7 +118,8 @@ async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, uri: &str) -> Seen {
     }
     match text::parse(&body) {
         Err(e) => Seen::Wrong(e.to_string()),
-        // An untagged request must meet no gray pod. A tagged one may fall back, so either side is right.
+        // An untagged request must not reach a gray pod. A tagged one may fall back, so both sides
+        // are right.
         Ok(chains) if !tagged && chains.iter().flatten().any(|l| l.tag.is_some()) => {
             Seen::Wrong(shown().to_string())
         }

@@ -1,4 +1,4 @@
-//! Calling the next service, with everything that has to travel along.
+//! Calls the next service and passes on the headers that must be propagated.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use hyper_util::{
 
 use super::config::{Config, Next};
 
-/// More than a chain is ever long.
+/// Longer than any chain.
 const MOST_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -20,11 +20,11 @@ pub(super) struct Caller {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
-/// Why there is no chain behind this service: a status and words.
+/// Why the next service gave no chain: a status and a text.
 pub(super) type Failure = (StatusCode, String);
 
 impl Caller {
-    /// Whose calls come from that address, as a pod's do: by it a gateway's log tells who called.
+    /// Calls from this address, as a pod does: a gateway's log identifies the caller by it.
     pub(super) fn new(address: IpAddr) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_local_address(Some(address));
@@ -37,7 +37,7 @@ impl Caller {
         Self { client }
     }
 
-    /// What the next service tells at `path`.
+    /// The response of the next service at `path`.
     pub(super) async fn call(
         &self,
         me: &Config,
@@ -115,7 +115,7 @@ impl Caller {
     }
 }
 
-/// An error with its causes.
+/// The text of an error with its causes.
 fn chain_of(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string);
     std::iter::once(error.to_string())

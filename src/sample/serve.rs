@@ -1,4 +1,4 @@
-//! One service: its paths, and an end that loses no request.
+//! Serves one sample service, with a shutdown that loses no request.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -23,7 +23,7 @@ use super::{
     next::{Caller, Failure},
 };
 
-/// Cancelled by SIGTERM or SIGINT.
+/// A token that SIGTERM or SIGINT cancels.
 pub(super) fn on_signal() -> Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut term, mut int) = (
@@ -44,7 +44,7 @@ struct Service {
     caller: Caller,
 }
 
-/// Serves until `stop`, then for the lame-duck time, then finishes what is in flight.
+/// Serves until `stop`, then for the lame-duck time, then finishes requests in flight.
 pub async fn serve(config: Arc<Config>, stop: CancellationToken) -> Result<()> {
     let address = config.address;
     let listener = TcpListener::bind(address)

@@ -1,5 +1,5 @@
-//! What the cockpit asks the rest of the program to do, and what it is told: plain data, so that a test can
-//! compare it and a log can hold it.
+//! Requests from the cockpit to the rest of the program, and the answers. Both are plain data, so
+//! tests can compare them and logs can record them.
 
 use std::collections::BTreeMap;
 
@@ -8,86 +8,87 @@ use crate::{
     domain::{chain::Chain, intent::Intent, text::Clean, world::Key},
 };
 
-/// Ties an answer to its question.
+/// Correlates an answer with the request that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// What is to be done outside.
+/// Work to be done outside the pure update function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Carry a wish out; answered by `Msg::Settled`.
+    /// Carry out an intent; answered by `Msg::Settled`.
     Perform(Ticket, Intent),
     /// Read something; answered by any number of `Msg::Answer`.
     Ask(Ticket, Ask),
-    /// Its reader is gone: stop answering.
+    /// Cancel a query: nobody reads its answers any more.
     Drop(Ticket),
-    /// Try the connection again now.
+    /// Retry the connection now.
     Reconnect,
-    /// Look at another cluster, by the name of a [`Choice`].
+    /// Show another cluster, by the name of a [`Choice`].
     Switch(String),
-    /// Fetch a whole trace from the stores that a lane group names; it comes with the next worlds.
+    /// Fetch a whole trace from the stores that a lane group names; it arrives with a later world.
     FetchTrace {
-        /// The lane group.
+        /// Lane group whose trace stores are asked.
         group: String,
-        /// The trace id.
+        /// Trace id.
         trace: String,
     },
-    /// To the clipboard, by OSC 52.
+    /// Copy text to the clipboard, by OSC 52.
     Copy(String),
-    /// Draw every cell anew.
+    /// Redraw every cell.
     Repaint,
-    /// Give the terminal back and stop, as Ctrl-Z does.
+    /// Restore the terminal and stop the process, as Ctrl-Z does.
     Suspend,
-    /// End the loop.
+    /// End the event loop.
     Quit,
 }
 
-/// Something to read.
+/// A query: something to read from the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// A pod's logs: the last `tail` lines, and then every new one.
+    /// A pod's log: the last `tail` lines, then every new line.
     Logs {
-        /// The pod.
+        /// Pod whose log is read.
         pod: Key,
-        /// One container; none is the first.
+        /// Container; `None` is the first one.
         container: Option<String>,
-        /// How many old lines.
+        /// Number of existing lines to read first.
         tail: u32,
-        /// Of the run before the last restart.
+        /// Read the log of the run before the last restart.
         previous: bool,
     },
-    /// An object as it is now, as YAML.
+    /// The current state of an object, as YAML.
     Yaml(Object),
-    /// Which clusters could be looked at.
+    /// The clusters that can be shown.
     Contexts,
 }
 
-/// A cluster that could be looked at.
+/// A cluster that can be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// By which it is chosen.
+    /// Name used to select it.
     pub name: String,
-    /// What it is called once it is shown.
+    /// Label in the header while this cluster is shown.
     pub place: String,
-    /// Its address.
+    /// API server address.
     pub server: Clean,
-    /// The namespace that is looked at.
+    /// Namespace to show.
     pub namespace: Clean,
-    /// kubectl uses it.
+    /// Whether this is kubectl's current context.
     pub current: bool,
 }
 
-/// One object by kind and name.
+/// Reference to one object, by resource and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Object {
-    /// Plural and group, as kubectl takes them: `releases.graylane.dev`, `pods`, `deployments.apps`.
+    /// Plural and group, as kubectl takes them: `releases.graylane.dev`, `pods`,
+    /// `deployments.apps`.
     pub resource: String,
     /// Namespace and name.
     pub key: Key,
 }
 
 impl Object {
-    /// One of our own resources.
+    /// Reference to one of graylane's own resources.
     pub fn ours(plural: &str, namespace: &str, name: &str) -> Self {
         let key = Key {
             namespace: namespace.into(),
@@ -99,39 +100,39 @@ impl Object {
         }
     }
 
-    /// `pods/demo/spring-cloud-a-…`, for titles.
+    /// Short form for titles: `pods/spring-cloud-a-…`.
     pub fn title(&self) -> String {
         let kind = self.resource.split('.').next().unwrap_or_default();
         format!("{kind}/{}", self.key.name)
     }
 }
 
-/// Part of an answer to an [`Ask`].
+/// Part of the answer to an [`Ask`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// More lines.
+    /// More lines of text.
     Lines(Vec<Clean>),
-    /// The clusters that there are.
+    /// The clusters to choose from.
     Choices(Vec<Choice>),
-    /// That was all.
+    /// The answer is complete.
     End,
-    /// It cannot be read, or not any more.
+    /// The object cannot be read, or no longer.
     Failed(Fault),
 }
 
-/// What went wrong, in words.
+/// An error, as text for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// One line: what failed, where, what to do.
+    /// One line: what failed, where, and what to do about it.
     pub text: Clean,
-    /// More, for whoever opens it.
+    /// Further lines, shown in the notices.
     pub detail: Vec<Clean>,
-    /// The world had moved on: what was confirmed is not what is there.
+    /// The object changed since it was confirmed, so nothing was done.
     pub moved_on: bool,
 }
 
 impl Fault {
-    /// Of one line.
+    /// A fault of one line, without details.
     pub fn new(text: &str) -> Self {
         Self {
             text: Clean::from_untrusted(text),
@@ -140,38 +141,38 @@ impl Fault {
     }
 }
 
-/// What came of a wish.
+/// Result of an intent that was carried out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Done {
     /// One line: `release spring-cloud-a-7 started`.
     pub text: Clean,
-    /// Names of Releases that it made, to be selected.
+    /// Names of the releases that were created; the cockpit selects them.
     pub releases: Vec<String>,
-    /// For a probe: one for each request.
+    /// Probe results, one per request; empty for other intents.
     pub probes: Vec<Probed>,
 }
 
-/// One probe request and its chains.
+/// Result of one probe request, with its chains.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Probed {
-    /// Path and query, as asked.
+    /// Path and query of the request.
     pub path: String,
-    /// None when there was no answer.
+    /// HTTP status; `None` when there was no answer.
     pub status: Option<u16>,
-    /// Milliseconds to the end of the answer.
+    /// Time until the response was complete, in milliseconds.
     pub latency_ms: f64,
-    /// Tag that the entry gave; none is the baseline.
+    /// Tag that the entry set; `None` is the baseline.
     pub lane: Option<String>,
-    /// The ways it took.
+    /// Chains of hops that the request caused.
     pub chains: Vec<Chain>,
-    /// App to the side that ought to answer.
+    /// Expected side for each App.
     pub expected: BTreeMap<String, Served>,
-    /// All is well.
+    /// Whether the probe passed.
     pub passed: bool,
     /// `ok`, `leak down`, `failed`, …
     pub verdict: String,
-    /// In words, what is wrong.
+    /// What is wrong, one sentence each.
     pub problems: Vec<String>,
-    /// The body, cleaned; newlines are kept.
+    /// Response body without control characters; newlines are kept.
     pub body: Clean,
 }

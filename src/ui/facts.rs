@@ -1,4 +1,4 @@
-//! What the screen needs to know of the world again and again, worked out once for each part that changed.
+//! Data derived from the world for the screen. Only what depends on a changed part is recomputed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,28 +35,28 @@ pub use way::{Way, way};
 /// Indexes over one world.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// Releases of an App, newest first.
+    /// Release names by App, newest first.
     pub releases: HashMap<String, Vec<String>>,
-    /// Releases under way: who needs a person first, then by name.
+    /// Releases in progress: those that need a person first, then by name.
     pub active: Vec<String>,
-    /// Pods by App and environment.
+    /// Pod keys by App and environment.
     pub pods: HashMap<String, BTreeMap<String, Vec<Key>>>,
-    /// Newest first.
+    /// Chains, newest first.
     pub chains: Arc<Vec<Arc<Chain>>>,
-    /// Short names of apps: without what all apps of their group begin with.
+    /// Short App names: the full name without the prefix that all Apps of its lane group share.
     pub short: HashMap<String, String>,
-    /// What every version was asked and how it answered.
+    /// Request counts, failures and latencies of every version.
     pub signals: Signals,
-    /// The figures on the screen.
+    /// Figures on the screen, refreshed at most once a second.
     pub shown: Shown,
     templates: templates::All,
-    /// Pods or releases have changed since the templates were told apart.
+    /// Pods or releases have changed since the pod templates were last classified.
     moved: bool,
     follow: Follow,
     seen: Option<World>,
 }
 
-/// Chains as they come; verdicts are kept from the moment of judging.
+/// Builds chains from hops; a verdict is kept once it has been given.
 #[derive(Clone, Debug)]
 struct Follow(Chains);
 
@@ -66,23 +66,23 @@ impl Default for Follow {
     }
 }
 
-/// What recent traffic says.
+/// Summary of recent traffic.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Traffic {
-    /// Chains looked at.
+    /// Number of chains.
     pub chains: usize,
-    /// Of these, tagged.
+    /// Number of tagged chains.
     pub tagged: usize,
-    /// Of these, leaking.
+    /// Number of leaking chains.
     pub leaks: usize,
-    /// Of these, failed.
+    /// Number of failed chains.
     pub failed: usize,
-    /// The newest leak, else the newest failure: what, where, why.
+    /// The newest leak, else the newest failure: what, where and why.
     pub worst: Option<String>,
 }
 
 impl Facts {
-    /// Works out again what the new world changes.
+    /// Recomputes what the new world changes.
     pub fn refresh(&mut self, world: &World, now: Timestamp) {
         let first = self.seen.is_none();
         let last = self.seen.take().unwrap_or_default();
@@ -117,13 +117,13 @@ impl Facts {
         self.seen = Some(world.clone());
     }
 
-    /// The chains that no more hops are waited for.
+    /// Chains for which no more hops are expected.
     pub fn settled(&self) -> impl Iterator<Item = &Arc<Chain>> {
         self.follow.0.settled()
     }
 
-    /// Time goes by: what was waited for may be due, and figures grow old. Where the cluster is not heard any more they
-    /// stay as they were: nobody knows that nothing comes.
+    /// Lets time pass: pending chains may become due and figures age. Without a live connection
+    /// nothing changes, because missing data then proves nothing.
     pub fn tick(&mut self, now: Timestamp) {
         if let Some(world) = self.seen.clone().filter(|w| w.link == Link::Live) {
             self.refresh(&world, now);
@@ -149,7 +149,7 @@ impl Facts {
             .sort_by(|a, b| urgency(a).cmp(&urgency(b)).then_with(|| a.cmp(b)));
     }
 
-    /// The release of an App that is under way, else its newest.
+    /// The App's release in progress, else its newest one.
     pub fn release_of(&self, app: &str) -> Option<&String> {
         let all = self.releases.get(app)?;
         all.iter()
@@ -157,7 +157,7 @@ impl Facts {
             .or_else(|| all.first())
     }
 
-    /// The release of an App that is under way.
+    /// The App's release in progress.
     pub fn active_of(&self, app: &str) -> Option<&String> {
         self.releases
             .get(app)?
@@ -165,7 +165,7 @@ impl Facts {
             .find(|name| self.active.contains(name))
     }
 
-    /// Pods of an environment, by name.
+    /// Pod keys of an environment, by name.
     pub fn pods_of(&self, app: &str, environment: &str) -> &[Key] {
         self.pods
             .get(app)
@@ -173,12 +173,12 @@ impl Facts {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// An App's short name.
+    /// Short name of an App.
     pub fn short<'a>(&'a self, app: &'a str) -> &'a str {
         self.short.get(app).map_or(app, String::as_str)
     }
 
-    /// What the last minute's chains say.
+    /// Summary of the last minute's chains.
     pub fn traffic(&self, now: Timestamp) -> Traffic {
         let since = now
             .checked_sub(SignedDuration::from_secs(60))
@@ -205,7 +205,7 @@ impl Facts {
         traffic
     }
 
-    /// What went wrong with a chain, where, and why.
+    /// Describes what went wrong with a chain, where and why.
     pub fn blame(&self, chain: &Chain) -> String {
         if let Some(step) = chain.failure().filter(|_| !chain.worst.is_bad()) {
             let error = step
@@ -235,7 +235,7 @@ impl Facts {
         format!("{}{at}{cause}", word(chain))
     }
 
-    /// The same with the request that it was: what was asked, and how long it took.
+    /// Describes what went wrong, with the path of the request and its duration.
     pub fn story(&self, chain: &Chain) -> String {
         format!(
             "{}, {} in {}",
@@ -246,7 +246,7 @@ impl Facts {
     }
 }
 
-/// A chain's verdict, what is wrong loud.
+/// Verdict of a chain; leaks and failures in capitals.
 pub fn word(chain: &Chain) -> String {
     match chain.worst {
         bad if bad.is_bad() => bad.word().to_uppercase(),
@@ -260,7 +260,7 @@ fn born(release: &Release) -> Option<Timestamp> {
     release.metadata.creation_timestamp.as_ref().map(|t| t.0)
 }
 
-/// The pods of an environment, in full.
+/// Pods of an environment.
 pub fn pods<'a>(
     facts: &'a Facts,
     world: &'a World,

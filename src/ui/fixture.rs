@@ -1,4 +1,4 @@
-//! A fixed world for tests, pictures and benches: the demo workspace in the middle of a release window.
+//! A fixed world for tests, screenshots and benchmarks: the demo workspace during a release window.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,12 +28,12 @@ mod traffic;
 pub use large::large;
 pub use traffic::{failing, leak};
 
-/// The time of the picture.
+/// Current time in the fixture.
 pub fn now() -> Timestamp {
     Timestamp::from_second(1_795_467_800).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// So many seconds before.
+/// Time `seconds` before [`now`].
 pub(super) fn ago(seconds: i64) -> Timestamp {
     now()
         .checked_sub(SignedDuration::from_secs(seconds))
@@ -139,13 +139,14 @@ fn environment(name: &str, namespace: &str, lane: Option<&str>) -> Environment {
     }
 }
 
-/// What every App of it deploys.
+/// Manifest that every App of the fixture deploys.
 pub const MANIFEST: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: \
     '{{ .AppStack.appName }}-{{ .AppStack.envName }}'\nspec:\n  selector:\n    matchLabels: {app: a}\n  template:\n    \
     metadata:\n      labels: {app: a}\n    spec:\n      containers:\n      - name: app\n        image: \
     '{{ .AppStack.image.backend }}'\n";
 
-/// `spring-cloud-x` with an old tag, a new one, and whether a release of it is under way.
+/// `spring-cloud-x` with an old and a new image tag; `releasing` says whether a release of it is
+/// running.
 fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     let images = BTreeMap::from([(
         "backend".to_owned(),
@@ -471,7 +472,8 @@ fn workload(
     }
 }
 
-/// A and C in a window, A held after its first batch, C's first batch coming up; B untouched; traffic right.
+/// Apps A and C are in one release window: A is held after its first batch, the first batch of C is
+/// starting. B is not released. All requests go where they should.
 pub fn world() -> World {
     let (a, b, c) = ("spring-cloud-a", "spring-cloud-b", "spring-cloud-c");
     let mut held = rolling(
@@ -628,7 +630,7 @@ pub fn world() -> World {
     }
 }
 
-/// Options that need no environment.
+/// Options that do not depend on environment variables.
 pub fn options() -> Options {
     Options {
         place: "pocket ~/.local/state/graylane/demo".into(),
@@ -636,7 +638,7 @@ pub fn options() -> Options {
     }
 }
 
-/// A model that has seen that world.
+/// A model that has received this world.
 pub fn model_of(world: World) -> Model {
     let mut model = Model::new(options(), now());
     model.size = (120, 36);
@@ -644,7 +646,7 @@ pub fn model_of(world: World) -> Model {
     model
 }
 
-/// The model of [`world`].
+/// A model that has received [`world`].
 pub fn model() -> Model {
     model_of(world())
 }

@@ -1,4 +1,5 @@
-//! Forms: labelled fields that are edited in place, checked at every key, and turned into a question.
+//! Forms: labelled fields that are edited in place, validated on every key press, and turned into a
+//! question.
 
 use std::collections::BTreeMap;
 
@@ -13,99 +14,99 @@ mod submit;
 
 pub use submit::{Submitted, check, submit};
 
-/// A form on the screen.
+/// An open form.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// What it makes.
+    /// What the form creates or changes.
     pub kind: Kind,
-    /// Over the fields.
+    /// Title above the fields.
     pub title: String,
-    /// From top to bottom.
+    /// Fields from top to bottom.
     pub fields: Vec<Field>,
-    /// Which is edited.
+    /// Index of the focused field.
     pub at: usize,
-    /// What is wrong, or will change: worked out at every key.
+    /// Errors, warnings and a preview; recomputed on every key press.
     pub remarks: Vec<Remark>,
-    /// Somebody wanted to go on with it: all that is wrong is shown.
+    /// The form was submitted once, so all errors are shown.
     pub tried: bool,
 }
 
-/// What a form makes.
+/// What a form creates or changes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// Releases of these apps.
+    /// Starts releases.
     Start {
-        /// The Apps.
+        /// Names of the Apps to release.
         apps: Vec<String>,
     },
-    /// Apps from a template.
+    /// Creates Apps from a template.
     Apps,
-    /// A lane.
+    /// Creates or edits a lane.
     Lane {
-        /// Its name; none makes a new one.
+        /// Name of the lane to edit; `None` creates a new one.
         name: Option<String>,
-        /// As it was when the form was opened.
+        /// The spec when the form was opened.
         base: Box<LaneSpec>,
     },
-    /// A probe of one's own.
+    /// Sends a custom probe.
     Probe,
-    /// An environment's lock.
+    /// Locks an environment.
     Lock {
-        /// The App.
+        /// Name of the App.
         app: String,
-        /// The environment.
+        /// Name of the environment.
         environment: String,
     },
 }
 
-/// One field.
+/// One field of a form.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// How code finds it.
+    /// Identifier used in code.
     pub id: String,
-    /// Before it.
+    /// Label before the field.
     pub label: String,
-    /// What is in it.
+    /// Current value.
     pub value: Value,
-    /// Under it while it is edited.
+    /// Hint shown while the field has the focus.
     pub hint: String,
-    /// What is wrong with it.
+    /// Validation error.
     pub error: Option<String>,
-    /// It was edited, so what is wrong with it is shown.
+    /// The field was edited, so its error is shown.
     pub told: bool,
 }
 
-/// What a field holds.
+/// Value of a field.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// A line of text.
     Text(Input),
-    /// One of a few.
+    /// One of several options.
     Choice {
-        /// All.
+        /// All options.
         options: Vec<String>,
-        /// The chosen one.
+        /// Index of the chosen option.
         at: usize,
     },
 }
 
-/// One line beneath the fields.
+/// One line below the fields.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Remark {
-    /// Must be put right first.
+    /// Error that blocks the form.
     Wrong(String),
-    /// Should be looked at.
+    /// Warning.
     Doubt(String),
-    /// Is so.
+    /// Information.
     Fact(String),
-    /// A line that goes.
+    /// Removed line of a diff.
     Minus(String),
-    /// A line that comes.
+    /// Added line of a diff.
     Plus(String),
 }
 
 impl Field {
-    /// A line of text.
+    /// A text field.
     pub fn text(id: &str, label: &str, value: &str, hint: &str) -> Self {
         Self {
             id: id.into(),
@@ -117,7 +118,7 @@ impl Field {
         }
     }
 
-    /// One of a few.
+    /// A field that offers several options.
     pub fn choice(id: &str, label: &str, options: Vec<String>, at: usize, hint: &str) -> Self {
         let value = Value::Choice {
             at: at.min(options.len().saturating_sub(1)),
@@ -133,7 +134,7 @@ impl Field {
         }
     }
 
-    /// What it says now.
+    /// The current text, trimmed, or the chosen option.
     pub fn value(&self) -> &str {
         match &self.value {
             Value::Text(input) => input.value().trim(),
@@ -141,7 +142,7 @@ impl Field {
         }
     }
 
-    /// To the next or previous choice.
+    /// Selects the next or previous option.
     pub fn turn(&mut self, back: bool) {
         if let Value::Choice { options, at } = &mut self.value {
             let n = options.len().max(1);
@@ -151,7 +152,7 @@ impl Field {
 }
 
 impl Form {
-    /// What a field says.
+    /// Value of the field with this id; empty when there is none.
     pub fn get(&self, id: &str) -> &str {
         self.fields
             .iter()
@@ -159,18 +160,18 @@ impl Form {
             .map_or("", Field::value)
     }
 
-    /// The field under edit.
+    /// The focused field.
     pub fn field(&mut self) -> Option<&mut Field> {
         self.fields.get_mut(self.at)
     }
 
-    /// To another field.
+    /// Moves the focus to the next or previous field.
     pub fn step(&mut self, back: bool) {
         let n = self.fields.len().max(1);
         self.at = (self.at + if back { n - 1 } else { 1 }) % n;
     }
 
-    /// Edits the field in hand.
+    /// Applies an edit to the focused field.
     pub fn edit(&mut self, request: InputRequest) {
         if let Some(field) = self.field() {
             field.told = true;
@@ -194,7 +195,7 @@ impl Form {
         }
     }
 
-    /// Something must be put right first, and it is told.
+    /// Whether an error is shown.
     pub fn shows_wrong(&self) -> bool {
         self.fields
             .iter()
@@ -203,7 +204,7 @@ impl Form {
     }
 }
 
-/// The images that a start form names, by App and image; builds are left out.
+/// The image references chosen in a start form, by App and image; images to build are left out.
 pub fn chosen_images(form: &Form, apps: &[String]) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut images: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for field in &form.fields {

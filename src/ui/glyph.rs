@@ -1,29 +1,29 @@
-//! The signs on the screen: narrow and unambiguous, each with an ASCII stand-in of the same width.
+//! Symbols on the screen: narrow and unambiguous, each with an ASCII replacement of the same width.
 
 use ratatui::symbols::border;
 
-/// One set of signs. Meaning never hangs on colour alone: each state has its own sign.
+/// A set of symbols. Each state has its own symbol, so no meaning depends on colour alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Glyphs {
-    /// Done, as it should be.
+    /// Done, correct.
     pub ok: &'static str,
     /// Failed, leaking.
     pub bad: &'static str,
     /// A person must act.
     pub wait: &'static str,
-    /// Held.
+    /// Paused.
     pub held: &'static str,
-    /// Its turn has not come.
+    /// Not started.
     pub idle: &'static str,
-    /// Gone past, cleaned.
+    /// Skipped, cleaned.
     pub gone: &'static str,
-    /// Attention.
+    /// Warning.
     pub warn: &'static str,
     /// A gray version; enabled; running.
     pub full: &'static str,
-    /// The baseline; disabled; nothing there.
+    /// The baseline; disabled; no workload.
     pub empty: &'static str,
-    /// Half way.
+    /// In progress.
     pub half: &'static str,
     /// From one hop to the next.
     pub arrow: &'static str,
@@ -31,35 +31,35 @@ pub struct Glyphs {
     pub cursor: &'static str,
     /// A marked row.
     pub mark: &'static str,
-    /// A pod of the new version, serving.
+    /// A ready pod of the new version.
     pub new: &'static str,
-    /// A pod of the new version, coming up.
+    /// A starting pod of the new version.
     pub coming: &'static str,
     /// A pod of the old version.
     pub old: &'static str,
-    /// Between two facts.
+    /// Separator between two facts.
     pub dot: &'static str,
-    /// Text was cut.
+    /// Truncated text.
     pub more: &'static str,
-    /// A tree's last branch.
+    /// Last branch of a tree.
     pub branch: &'static str,
-    /// Rule line.
+    /// Horizontal rule.
     pub rule: &'static str,
     /// Locked.
     pub lock: &'static str,
-    /// Columns of a sparkline: nothing, then from low to high.
+    /// Sparkline columns: zero, then from low to high.
     pub spark: [&'static str; 9],
-    /// Work under way, at 4 Hz.
+    /// Spinner frames, at 4 Hz.
     pub spin: &'static [&'static str],
-    /// Every sign of ours must be ASCII.
+    /// Every symbol must be ASCII.
     pub ascii: bool,
-    /// Frames of panes.
+    /// Frame of a pane.
     pub border: border::Set<'static>,
-    /// Frames of what lies on top.
+    /// Frame of an overlay.
     pub strong: border::Set<'static>,
 }
 
-/// For UTF-8 terminals.
+/// Symbols for UTF-8 terminals.
 pub const UNICODE: Glyphs = Glyphs {
     ok: "✓",
     bad: "✗",
@@ -100,7 +100,7 @@ const ASCII_BORDER: border::Set<'static> = border::Set {
     horizontal_bottom: "-",
 };
 
-/// For everything else.
+/// Symbols for all other terminals.
 pub const ASCII: Glyphs = Glyphs {
     ok: "v",
     bad: "x",
@@ -131,14 +131,14 @@ pub const ASCII: Glyphs = Glyphs {
 };
 
 impl Glyphs {
-    /// One column of a sparkline: `value` of at most `most`.
+    /// One sparkline column for `value`, scaled so that `most` is full height.
     pub fn column(&self, value: u64, most: u64) -> &'static str {
         let most = u128::from(most.max(1));
         let height = (u128::from(value) * 8).div_ceil(most).min(8);
         self.spark[usize::try_from(height).unwrap_or(8)]
     }
 
-    /// The spinner's sign at a beat.
+    /// Spinner frame at this beat.
     pub fn spinner(&self, beat: u64) -> &'static str {
         let n = self.spin.len() as u64;
         self.spin

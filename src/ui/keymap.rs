@@ -1,4 +1,4 @@
-//! The one table of keys. Dispatch, footer, help, palette, README and the user's overrides all come from it.
+//! The key bindings. Dispatch, footer, help, palette, README and user overrides all use this table.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ mod table;
 pub use action::{Action, Danger};
 pub use patch::{KeyFault, KeyFaults};
 
-/// Where a key means something. Several are in force at once, the narrowest first.
+/// Where a key binding applies. Several contexts are active at once, the most specific first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Context {
     /// Every pane.
@@ -21,7 +21,7 @@ pub enum Context {
     Move,
     /// Pane 1.
     Apps,
-    /// Panes 1 to 3: what can be done to the selected release.
+    /// Panes 1 to 3: actions on the selected release.
     Release,
     /// Pane 2.
     Environments,
@@ -33,14 +33,14 @@ pub enum Context {
     Text,
     /// A form.
     Form,
-    /// The question before a dangerous act.
+    /// A confirmation dialog.
     Confirm,
-    /// The palette, and the line of a filter.
+    /// The palette and the filter line.
     Line,
 }
 
 impl Context {
-    /// All, in help order.
+    /// All contexts, in help order.
     pub const ALL: [Self; 11] = [
         Self::Global,
         Self::Move,
@@ -55,7 +55,7 @@ impl Context {
         Self::Line,
     ];
 
-    /// As overrides write it.
+    /// Name in the user's keys file.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Global => "global",
@@ -72,12 +72,12 @@ impl Context {
         }
     }
 
-    /// It is in force only in what lies over the panes.
+    /// Active only in overlays.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Text | Self::Form | Self::Confirm | Self::Line)
     }
 
-    /// As help writes it.
+    /// Title in the help text.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Global => "Everywhere",
@@ -95,18 +95,18 @@ impl Context {
     }
 }
 
-/// One row of the table.
+/// One key binding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
-    /// Where.
+    /// Where the binding applies.
     pub context: Context,
-    /// Which keys; empty: only by the palette.
+    /// Keys; when empty, the action is reachable through the palette only.
     pub keys: Vec<KeyCombination>,
-    /// What.
+    /// What the keys do.
     pub action: Action,
 }
 
-/// The table in force.
+/// The active key bindings.
 #[derive(Clone, Debug)]
 pub struct Keymap {
     bindings: Vec<Binding>,
@@ -128,17 +128,17 @@ impl Keymap {
         Self { bindings, index }
     }
 
-    /// The built-in table with a user's file laid over it.
+    /// The built-in bindings with a user's overrides applied.
     pub fn patched(text: &str) -> Result<Self, KeyFaults> {
         patch::apply(table::bindings(), text).map(Self::of)
     }
 
-    /// Every row, in help order.
+    /// All bindings, in help order.
     pub fn bindings(&self) -> &[Binding] {
         &self.bindings
     }
 
-    /// What a key means in the first of these contexts that knows it.
+    /// The action of a key in the first of these contexts that binds it.
     pub fn action(&self, contexts: &[Context], key: KeyCombination) -> Option<Action> {
         let key = plain(key);
         contexts
@@ -146,7 +146,7 @@ impl Keymap {
             .find_map(|context| self.index.get(&(*context, key)).copied())
     }
 
-    /// The first key of an action in these contexts, for hints.
+    /// The first key of an action in these contexts.
     pub fn key(&self, contexts: &[Context], action: Action) -> Option<String> {
         self.bindings
             .iter()
@@ -155,20 +155,20 @@ impl Keymap {
             .map(|key| show(*key))
     }
 
-    /// The first key of an action here, for sentences that speak of it.
+    /// The first key of an action in this context, else its palette command; for use in sentences.
     pub fn within(&self, context: Context, action: Action) -> String {
         self.key(&[context], action)
             .unwrap_or_else(|| format!(":{}", action.word()))
     }
 
-    /// The first key of an action wherever it is bound.
+    /// The first key of an action in any context, else its palette command.
     pub fn anywhere(&self, action: Action) -> String {
         self.key(&Context::ALL, action)
             .unwrap_or_else(|| format!(":{}", action.word()))
     }
 }
 
-/// One key from its text: `q`, `R`, `ctrl-l`, `tab`, `?`.
+/// Parses one key: `q`, `R`, `ctrl-l`, `tab`, `?`.
 pub fn parse(text: &str) -> Option<KeyCombination> {
     let mut chars = text.chars();
     if let (Some(c), None) = (chars.next(), chars.next()) {
@@ -180,7 +180,7 @@ pub fn parse(text: &str) -> Option<KeyCombination> {
     crokey::parse(text).ok().map(plain)
 }
 
-/// One form for each key: capitals carry shift, signs do not (terminals differ).
+/// Normalizes a key: capital letters keep Shift, symbols drop it, because terminals differ.
 fn plain(key: KeyCombination) -> KeyCombination {
     let mut key = key.normalized();
     if let OneToThree::One(KeyCode::Char(c)) = key.codes
@@ -191,7 +191,7 @@ fn plain(key: KeyCombination) -> KeyCombination {
     key
 }
 
-/// As the screen writes a key.
+/// Formats a key for the screen.
 pub fn show(key: KeyCombination) -> String {
     match key.codes {
         OneToThree::One(KeyCode::Up) => return "↑".into(),
@@ -207,7 +207,7 @@ pub fn show(key: KeyCombination) -> String {
         .to_string(key)
 }
 
-/// As a keys file takes it: [`parse`] reads it back.
+/// Formats a key for a keys file; [`parse`] reads it back.
 pub fn written(key: KeyCombination) -> String {
     match key.codes {
         OneToThree::One(KeyCode::Char(c))

@@ -1,7 +1,7 @@
-//! Everything the screen is drawn from, and everything that can change it.
+//! The state behind the screen, and the messages that change it.
 //!
-//! What is selected is held by name. The rows of a pane are worked out from the world each time they are
-//! wanted, so that no index can point at another object than the one that was chosen.
+//! Selections are stored by name. The rows of a pane are computed from the world when they are
+//! needed, so a selection never points to another object than the one that was chosen.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -37,41 +37,41 @@ pub use rows::matches;
 pub(crate) use text::yaml_line;
 pub use text::{Came, LogOf, Source, Text};
 
-/// Everything that can reach the model. Nothing else changes it.
+/// All messages that reach the model. Nothing else changes it.
 #[derive(Clone, Debug)]
 pub enum Msg {
-    /// A key, a paste, a new size, the focus.
+    /// A terminal event: key, paste, resize or focus.
     Input(Event),
-    /// The world as it is now.
+    /// The current world.
     World(Arc<World>),
-    /// A wish was carried out, or not.
+    /// The outcome of an intent.
     Settled(Ticket, Result<Done, Fault>),
-    /// Part of something that was asked for.
+    /// Part of an answer to a query.
     Answer(Ticket, Answer),
-    /// The clock: once a second, four times while something is busy.
+    /// Clock tick: once a second, four times a second while something is in progress.
     Tick(Timestamp),
-    /// The terminal is ours again after a stop.
+    /// The terminal is available again after a suspend.
     Resumed,
 }
 
-/// One of the five.
+/// The five panes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pane {
-    /// 1
+    /// Pane 1.
     #[default]
     Apps,
-    /// 2
+    /// Pane 2.
     Environments,
-    /// 3
+    /// Pane 3.
     Rollout,
-    /// 4
+    /// Pane 4.
     Lanes,
-    /// 5
+    /// Pane 5.
     Trace,
 }
 
 impl Pane {
-    /// In the order of their keys.
+    /// All panes, in the order of their keys.
     pub const ALL: [Self; 5] = [
         Self::Apps,
         Self::Environments,
@@ -80,7 +80,7 @@ impl Pane {
         Self::Trace,
     ];
 
-    /// Its title.
+    /// Title of the pane.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Apps => "Apps",
@@ -91,7 +91,7 @@ impl Pane {
         }
     }
 
-    /// What goes there.
+    /// Action that moves the focus to the pane.
     pub const fn action(self) -> Action {
         match self {
             Self::Apps => Action::PaneApps,
@@ -103,143 +103,143 @@ impl Pane {
     }
 }
 
-/// What lies on top of the panes; the last one has the keys.
+/// An overlay above the panes; the topmost one receives the keys.
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    /// Something to read.
+    /// Text to read: logs, YAML, help and so on.
     Text(Box<Text>),
-    /// Something to fill in.
+    /// A form.
     Form(Box<Form>),
-    /// Something to decide.
+    /// A confirmation dialog.
     Confirm(Box<Question>),
-    /// Something to find.
+    /// The palette.
     Palette(Box<Palette>),
-    /// The filter of a pane (or of the text beneath) under edit; what it was before.
+    /// A filter being edited, of a pane or of the text below, and its previous value.
     Filter(Input, String),
 }
 
-/// A wish that was sent and not answered.
+/// An intent that was sent and has no outcome yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pending {
-    /// `approval sent`
+    /// Progress text: `approval sent`.
     pub words: String,
-    /// The release, app or lane it is about.
+    /// Name of the release, App or lane concerned.
     pub about: String,
-    /// When.
+    /// Time when it was sent.
     pub since: Timestamp,
-    /// It is a probe: its results are to be shown together with those of the other probes of this group.
+    /// Id of the probe group, for a probe: results of one group are shown together.
     pub probe: Option<u64>,
 }
 
-/// Something that was reported.
+/// A message to the user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    /// When.
+    /// Time of the message.
     pub time: Timestamp,
-    /// How bad.
+    /// Severity.
     pub level: Level,
-    /// One line.
+    /// Message, one line.
     pub text: String,
-    /// More.
+    /// Further lines.
     pub detail: Vec<String>,
 }
 
-/// A list of chains that is held still.
+/// The Trace pane's contents while it is frozen.
 #[derive(Clone, Debug)]
 pub struct Frozen {
-    /// Every chain.
+    /// All chains.
     pub chains: Arc<Vec<Arc<Chain>>>,
-    /// Their groups.
+    /// Groups of these chains.
     pub groups: Arc<Vec<Group>>,
 }
 
-/// How bad a notice is.
+/// Severity of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Done.
+    /// Success.
     Good,
-    /// To know.
+    /// Information.
     Info,
-    /// Not done, or not possible.
+    /// Nothing was done, or it is not possible.
     Warn,
-    /// Failed.
+    /// Failure.
     Bad,
 }
 
-/// Whoever writes does not stop for longer between two words.
+/// Longest pause that is still part of typing.
 const PAUSE: SignedDuration = SignedDuration::from_millis(700);
 
-/// So many notices are kept.
+/// Number of notices that are kept.
 const NOTICES: usize = 200;
 
-/// The whole state of the screen.
+/// The whole state of the cockpit.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// How things look; which keys there are.
+    /// Appearance and key bindings.
     pub options: Options,
-    /// The world as last seen.
+    /// The latest world.
     pub world: Arc<World>,
-    /// Worked out from it.
+    /// Data derived from the world.
     pub facts: Facts,
-    /// The clock.
+    /// Current time.
     pub now: Timestamp,
-    /// When the engine last renewed its Lease, by the clock of its own, and when that was first seen here.
+    /// The engine's last Lease renewal by the engine's clock, and when it was first seen by ours.
     pub heard: (Option<Timestamp>, Timestamp),
-    /// The spinner's place.
+    /// Spinner counter.
     pub beat: u64,
-    /// Columns and rows.
+    /// Terminal size in columns and rows.
     pub size: (u16, u16),
-    /// Which pane has the keys.
+    /// The focused pane.
     pub pane: Pane,
-    /// It has the whole screen.
+    /// The focused pane fills the screen.
     pub zoom: bool,
-    /// The Environments pane shows the environment's pods.
+    /// The Environments pane shows the pods of the selected environment.
     pub drilled: bool,
-    /// Selected App.
+    /// Name of the selected App.
     pub app: Option<String>,
-    /// Selected environment of it.
+    /// Name of its selected environment.
     pub environment: Option<String>,
-    /// Selected pod of it.
+    /// Key of the selected pod.
     pub pod: Option<Key>,
-    /// Release looked at; none follows the App.
+    /// Name of the release that was chosen; `None` follows the App.
     pub release: Option<String>,
-    /// Selected task of it; none follows the release.
+    /// Name of its selected task; `None` follows the release.
     pub task: Option<String>,
-    /// Selected lane.
+    /// Name of the selected lane.
     pub lane: Option<String>,
-    /// Selected chain; none is always the newest.
+    /// Id of the selected chain; `None` is always the newest.
     pub chain: Option<String>,
-    /// Every request by itself instead of groups of them.
+    /// Show single requests instead of groups.
     pub each: bool,
-    /// Selected group of chains; none is always the most urgent one.
+    /// Key of the selected group; `None` is always the most urgent one.
     pub group: Option<Arc<GroupKey>>,
-    /// The group whose requests are looked at.
+    /// Key of the group whose requests are shown.
     pub inside: Option<Arc<GroupKey>>,
-    /// Marked Apps.
+    /// Names of the marked Apps.
     pub marked: BTreeSet<String>,
-    /// By pane.
+    /// Filters by pane.
     pub filters: BTreeMap<Pane, String>,
-    /// Only wrong chains.
+    /// Show only chains that leak or fail.
     pub only_wrong: bool,
-    /// What the list showed when it was frozen.
+    /// Frozen contents of the Trace pane, while it is frozen.
     pub frozen: Option<Frozen>,
-    /// From bottom to top.
+    /// Open overlays from bottom to top.
     pub overlays: Vec<Overlay>,
-    /// Sent wishes.
+    /// Intents without an outcome yet.
     pub pending: BTreeMap<Ticket, Pending>,
-    /// Newest first.
+    /// Notices, newest first.
     pub notices: VecDeque<Notice>,
-    /// No changing keys.
+    /// Actions that change something are disabled.
     pub read_only: bool,
     /// The newest notice was seen: a key was pressed since.
     pub noticed: bool,
-    /// Until then letters press nothing: they are meant for a question that has closed.
+    /// Until this time letters are ignored, because they were typed for a dialog that has closed.
     pub letters_mean_nothing: Option<Timestamp>,
     next: u64,
 }
 
 impl Model {
-    /// Before anything is known.
+    /// A model before the first world.
     pub fn new(options: Options, now: Timestamp) -> Self {
         let mut model = Self {
             read_only: options.read_only,
@@ -280,13 +280,13 @@ impl Model {
         model
     }
 
-    /// A new ticket.
+    /// Returns a new ticket.
     pub fn ticket(&mut self) -> Ticket {
         self.next += 1;
         Ticket(self.next)
     }
 
-    /// Reports.
+    /// Adds a notice.
     pub fn notice(&mut self, level: Level, text: impl AsRef<str>, detail: Vec<String>) {
         let text = super::widget::harmless(text.as_ref()).into_owned();
         self.notices.push_front(Notice {
@@ -299,19 +299,20 @@ impl Model {
         self.noticed = false;
     }
 
-    /// Letters that follow are the rest of what somebody was writing.
+    /// Ignores letters for a moment: they belong to what the user was typing.
     pub fn ignore_letters(&mut self) {
         self.letters_mean_nothing = self.now.checked_add(PAUSE).ok();
     }
 
-    /// Looks at a release until another one is chosen. The one that is shown anyway is not held: a newer one is taken up.
+    /// Shows a release until another one is chosen. The App's current release is followed instead
+    /// of pinned, so that a newer one replaces it.
     pub fn look_at(&mut self, name: String) {
         let shown = self.app.as_ref().and_then(|app| self.facts.release_of(app));
         self.release = (shown != Some(&name)).then_some(name);
         self.task = None;
     }
 
-    /// The release of an App that every pane means: the one that is looked at, else the one under way.
+    /// The App's release that all panes refer to: the chosen one, else the one in progress.
     pub fn release_of(&self, app: &str) -> Option<&String> {
         let held = self
             .release
@@ -326,7 +327,7 @@ impl Model {
         held.filter(own).or_else(|| self.facts.active_of(app))
     }
 
-    /// An older release than the one that would be shown by itself is looked at.
+    /// Whether the shown release is an older one that was chosen.
     pub fn is_held(&self) -> bool {
         let Some((name, release)) = self.selected_release() else {
             return false;
@@ -335,12 +336,12 @@ impl Model {
             && self.facts.release_of(&release.spec.app) != Some(name)
     }
 
-    /// The key of an action, for sentences that speak of it.
+    /// Key of an action, for use in sentences.
     pub fn key(&self, context: Context, action: Action) -> String {
         self.options.keymap.within(context, action)
     }
 
-    /// The contexts in force, the narrowest first.
+    /// The active key contexts, the most specific first.
     pub fn contexts(&self) -> Vec<Context> {
         match self.overlays.last() {
             Some(Overlay::Text(_)) => vec![Context::Text, Context::Move],
@@ -372,7 +373,7 @@ impl Model {
         self.app.as_ref().and_then(|name| self.world.apps.get(name))
     }
 
-    /// The selected environment of it.
+    /// The selected environment; without a choice the App's first one.
     pub fn selected_environment(&self) -> Option<&Environment> {
         let app = self.selected_app()?;
         let named = self
@@ -382,7 +383,8 @@ impl Model {
         named.or_else(|| app.spec.environments.first())
     }
 
-    /// The release looked at: the chosen one, else the one under way, else the newest of the selected App.
+    /// The release shown: the chosen one, else the selected App's release in progress, else its
+    /// newest.
     pub fn selected_release(&self) -> Option<(&String, &Arc<Release>)> {
         let app = self.app.as_ref()?;
         let own = |name: &&String| {
@@ -399,7 +401,7 @@ impl Model {
         self.world.releases.get_key_value(name)
     }
 
-    /// The selected lane.
+    /// The selected lane; without a choice the first one.
     pub fn selected_lane(&self) -> Option<(&String, &Arc<Lane>)> {
         let named = self
             .lane
@@ -412,12 +414,13 @@ impl Model {
         })
     }
 
-    /// The Trace pane shows groups of chains.
+    /// Whether the Trace pane shows groups of chains.
     pub const fn is_grouped(&self) -> bool {
         !self.each && self.inside.is_none()
     }
 
-    /// The selected group of chains; none chosen, or one that is gone, is the most urgent one.
+    /// The selected group of chains. Without a choice, or when that group is gone, the most urgent
+    /// one.
     pub fn selected_group(&self) -> Option<&Group> {
         let groups = self.groups();
         let chosen = self
@@ -427,7 +430,8 @@ impl Model {
         chosen.or_else(|| groups.first().copied())
     }
 
-    /// The selected chain; none chosen is the newest. Of a group the newest one with what is worst about it.
+    /// The selected chain; without a choice the newest. For a group, its newest chain with the
+    /// worst verdict.
     pub fn selected_chain(&self) -> Option<&Arc<Chain>> {
         if self.is_grouped() {
             return self
@@ -442,7 +446,8 @@ impl Model {
         chosen.or_else(|| chains.first().copied())
     }
 
-    /// Something moves on the screen by itself: the clock is needed four times a second.
+    /// Whether something moves on the screen without input, so that ticks are needed four times a
+    /// second.
     pub fn is_busy(&self) -> bool {
         let turning = |name: &String| {
             self.world
@@ -461,13 +466,13 @@ impl Model {
                 .any(|o| matches!(o, Overlay::Text(t) if t.loading))
     }
 
-    /// A wish about this object is on its way.
+    /// The pending intent that concerns this object.
     pub fn pending_about(&self, name: &str) -> Option<&Pending> {
         self.pending.values().find(|p| p.about == name)
     }
 
-    /// Another cluster is looked at from now on: nothing of the old one stays on the screen, and no question about it
-    /// can be answered any more. What was sent there is still waited for.
+    /// Shows another cluster. Everything about the old one leaves the screen, including open
+    /// dialogs; intents that were sent to it stay pending.
     pub fn switch(&mut self, place: &str) -> Vec<Effect> {
         let mut effects = vec![];
         while !self.overlays.is_empty() {
@@ -494,7 +499,7 @@ impl Model {
         effects
     }
 
-    /// Closes the top overlay; whoever answered it may stop.
+    /// Closes the topmost overlay and cancels its query.
     pub fn close(&mut self) -> Vec<Effect> {
         match self.overlays.pop() {
             Some(Overlay::Text(text)) => text.ticket.map(Effect::Drop).into_iter().collect(),

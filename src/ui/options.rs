@@ -1,4 +1,4 @@
-//! How the cockpit looks and behaves: what flags, environment and config have said, resolved.
+//! Appearance and behaviour of the cockpit, resolved from flags, environment variables and config.
 
 use super::{
     glyph::{ASCII, Glyphs, UNICODE},
@@ -6,12 +6,12 @@ use super::{
     theme::{Depth, Theme},
 };
 
-/// As written by the user.
+/// Options as the user wrote them.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// A built-in theme's name, or a name for `theme_file`.
     pub theme: Option<String>,
-    /// The text of the user's own theme.
+    /// Content of the user's theme file.
     pub theme_file: Option<String>,
     /// `--color`.
     pub depth: Option<Depth>,
@@ -19,26 +19,26 @@ pub struct Wanted {
     pub ascii: bool,
     /// `--read-only`.
     pub read_only: bool,
-    /// The text of the user's keys.
+    /// Content of the user's keys file.
     pub keys: Option<String>,
-    /// What is looked at: `pocket ~/.local/state/graylane`, `context prod-eu`.
+    /// What the header shows as the target: `pocket ~/.local/state/graylane`, `context prod-eu`.
     pub place: String,
 }
 
-/// As used.
+/// Resolved options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Colours.
+    /// Colour theme.
     pub theme: Theme,
-    /// Signs.
+    /// Symbols.
     pub glyphs: Glyphs,
-    /// Keys.
+    /// Key bindings.
     pub keymap: Keymap,
-    /// No changing key.
+    /// Disable actions that change something.
     pub read_only: bool,
-    /// What is looked at.
+    /// What the header shows as the target.
     pub place: String,
-    /// What could not be used as written; the default stands in its place.
+    /// Options that could not be used; defaults replace them.
     pub faults: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Every fault becomes a notice, never a refusal to start.
+    /// Resolves the options. Every error becomes a notice; none prevents the start.
     pub fn resolve(wanted: &Wanted, env: impl Fn(&str) -> Option<String>) -> Self {
         let mut faults = vec![];
         let depth = Depth::detect(wanted.depth, &env);
@@ -80,7 +80,7 @@ impl Options {
             .into_iter()
             .find_map(|k| env(k).filter(|v| !v.is_empty()));
         let utf8 = utf8.is_none_or(|v| v.to_lowercase().replace('-', "").contains("utf8"));
-        // The console's font has no more than a few of our signs.
+        // The Linux console's font lacks most of our symbols.
         let console = env("TERM").is_some_and(|term| term == "linux");
         let glyphs = if wanted.ascii || console || !utf8 {
             ASCII

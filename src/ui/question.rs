@@ -1,6 +1,6 @@
-//! Plan before act: a dangerous wish is first shown whole (what objects, what happens, what kubectl would say, as
-//! seen at which version) and is sent only as it was shown. If what it is about moves on meanwhile, it is stale:
-//! that is told, and it cannot be confirmed any more.
+//! Confirmation dialogs: a dangerous intent is shown in full before it is sent (objects and their
+//! versions, effects, the equivalent kubectl command), and is sent exactly as shown. If its objects
+//! change meanwhile, the question becomes stale: the dialog says so and can no longer be confirmed.
 
 use kube::ResourceExt;
 use tui_input::Input;
@@ -26,81 +26,81 @@ pub use ask::{ask, start};
 pub use environment::lock;
 pub use lane::{diff, set as set_lane};
 
-/// A question on the screen.
+/// An open confirmation dialog.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// `Let batch 2 of spring-cloud-a-7 go?`
     pub title: String,
-    /// On the button: `Let it go`.
+    /// Label of the button: `Let it go`.
     pub verb: String,
-    /// What is done on yes.
+    /// Intent that is sent on yes.
     pub intent: Intent,
-    /// What was looked at.
+    /// Objects that the intent depends on, as they were seen.
     pub objects: Vec<Shown>,
-    /// `label`, words.
+    /// Facts, as label and text.
     pub facts: Vec<(String, String)>,
     /// What will happen, in order.
     pub happens: Vec<String>,
-    /// What should stop whoever reads it.
+    /// Reasons not to confirm.
     pub alarms: Vec<String>,
-    /// What should give pause.
+    /// Warnings.
     pub doubts: Vec<String>,
-    /// A change as lines that go and come.
+    /// Removed and added lines.
     pub diff: Vec<Remark>,
-    /// The same by other means.
+    /// Equivalent commands.
     pub kubectl: Vec<CommandLine>,
-    /// The name that must be typed.
+    /// Name that must be typed to confirm, and what was typed.
     pub typed: Option<(String, Input)>,
-    /// Why, for the history.
+    /// Comment for the history.
     pub comment: Option<Input>,
-    /// Where the keys are.
+    /// The focused field or button.
     pub focus: Focus,
-    /// What moved on.
+    /// Why the question is stale.
     pub stale: Option<String>,
-    /// First line shown.
+    /// Index of the first visible line.
     pub top: usize,
-    /// How it was asked, to ask again.
+    /// Action that leads to the same question again.
     pub again: Option<Action>,
-    /// While it is sent: `approval sent`.
+    /// Progress text while the intent is pending: `approval sent`.
     pub sent: String,
-    /// What it is about.
+    /// Name of the object concerned.
     pub about: String,
 }
 
-/// Where the keys are in a question.
+/// The focused part of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Focus {
-    /// The field for the name.
+    /// Field for the name.
     Typed,
-    /// The field for the comment.
+    /// Field for the comment.
     Comment,
-    /// The button that does nothing.
+    /// Button that cancels.
     No,
-    /// The button that does it.
+    /// Button that confirms.
     Yes,
 }
 
 /// An object as it was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
-    /// Plural, group.
+    /// Plural name of the resource.
     pub resource: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
-    /// An App's environment, when it is only about that.
+    /// Environment, when only one environment of an App matters.
     pub part: Option<String>,
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub version: String,
-    /// What the wish depends on: moves on only when that does, not with every write of a status.
+    /// The part of the object that the intent depends on; changes elsewhere do not matter.
     pub meaning: String,
-    /// What runs does not matter to the wish.
+    /// Only the spec matters, not what is running.
     pub spec_only: bool,
 }
 
 impl Shown {
-    /// An object as it is in a world; none when it is not there.
+    /// An object of the world; `None` when it does not exist.
     pub fn of(world: &World, resource: &str, name: &str, part: Option<&str>) -> Option<Self> {
         let (uid, version, meaning) = match resource {
             "releases" => {
@@ -147,7 +147,7 @@ impl Shown {
         })
     }
 
-    /// The same, of an environment whatever runs in it.
+    /// An environment of an App, by its spec only.
     pub fn spec_of(world: &World, app: &str, environment: &str) -> Option<Self> {
         let spec = world.apps.get(app)?.spec.environment(environment);
         let shown = Self::of(world, "apps", app, Some(environment))?;
@@ -158,7 +158,7 @@ impl Shown {
         })
     }
 
-    /// The object of the same name as it is now.
+    /// The object of the same name in another world.
     fn again(&self, world: &World) -> Option<Self> {
         match (&self.part, self.spec_only) {
             (Some(part), true) => Self::spec_of(world, &self.name, part),
@@ -166,7 +166,7 @@ impl Shown {
         }
     }
 
-    /// For the intent.
+    /// The precondition for the intent.
     pub fn seen(&self) -> Seen {
         if self.resource == "releases" {
             return Seen {
@@ -185,7 +185,7 @@ impl Shown {
 }
 
 impl Question {
-    /// A question with nothing in it yet.
+    /// A question without contents.
     fn new(title: String, verb: &str, intent: Intent, about: &str, sent: &str) -> Self {
         Self {
             title,
@@ -213,7 +213,7 @@ impl Question {
         self.facts.push((label.into(), words.into()));
     }
 
-    /// Takes a comment. Whoever types writes it: no letter can be a yes.
+    /// Adds a comment field and focuses a text field, so that no typed letter can confirm.
     fn ask_why(&mut self) {
         self.comment = Some(Input::default());
         self.focus = if self.typed.is_some() {
@@ -223,27 +223,27 @@ impl Question {
         };
     }
 
-    /// Asks for this name to be typed.
+    /// Requires this name to be typed.
     fn type_name(&mut self, name: &str) {
-        // As it is shown, and as it can be typed.
+        // The name as it is displayed, so that it can be typed.
         let name = super::widget::harmless(name).trim().to_owned();
         self.typed = Some((name, Input::default()));
         self.focus = Focus::Typed;
     }
 
-    /// The name, where one must be typed, stands there.
+    /// Whether the required name, if any, was typed.
     pub fn is_typed(&self) -> bool {
         self.typed
             .as_ref()
             .is_none_or(|(name, input)| input.value().trim() == name)
     }
 
-    /// It may be done now.
+    /// Whether the question can be confirmed now.
     pub fn may(&self) -> bool {
         self.stale.is_none() && self.is_typed()
     }
 
-    /// Where Tab goes.
+    /// Moves the focus to the next field or button.
     pub fn turn(&mut self) {
         let mut order = vec![];
         if self.typed.is_some() {
@@ -260,7 +260,7 @@ impl Question {
             .unwrap_or(Focus::No);
     }
 
-    /// Somebody has written into it.
+    /// Whether something was typed.
     pub fn is_written(&self) -> bool {
         let comment = self.comment.as_ref().is_some_and(|c| !c.value().is_empty());
         comment
@@ -270,7 +270,7 @@ impl Question {
                 .is_some_and(|(_, input)| !input.value().is_empty())
     }
 
-    /// The field that takes letters.
+    /// The focused text field.
     pub fn input(&mut self) -> Option<&mut Input> {
         match self.focus {
             Focus::Typed => self.typed.as_mut().map(|(_, input)| input),
@@ -279,8 +279,8 @@ impl Question {
         }
     }
 
-    /// Looks at the world again. A write that changes nothing of what was shown is taken over; any other makes
-    /// the question stale, for good.
+    /// Compares the objects with the current world. Changes that do not affect the intent are
+    /// adopted; any other change makes the question stale for good.
     pub fn look(&mut self, world: &World) {
         if self.stale.is_some() {
             return;
@@ -314,8 +314,8 @@ impl Question {
         }
     }
 
-    /// Takes over how things stand now from the same question asked again. What a yes would do may not change under
-    /// somebody's eyes: that makes it stale.
+    /// Adopts facts and warnings from the same question built again. When the effects differ, the
+    /// question becomes stale: what a yes does must not change while it is on the screen.
     pub fn freshen(&mut self, now: Self) {
         if self.stale.is_some() || self.title != now.title || self.about != now.about {
             return;
@@ -327,7 +327,7 @@ impl Question {
         (self.facts, self.alarms, self.doubts) = (now.facts, now.alarms, now.doubts);
     }
 
-    /// What is sent on yes, with the comment in it.
+    /// The intent to send, with the comment.
     pub fn answer(self) -> Intent {
         let text = self
             .comment

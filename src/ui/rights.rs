@@ -1,9 +1,10 @@
-//! What an action needs of the cluster, and what is said when the person lacks it: before it is tried, not after.
+//! The cluster permissions that actions need, and the text shown before an action is tried without
+//! them.
 
 use super::{keymap::Action, model::Model};
 use crate::domain::rights::Right;
 
-/// What the cluster must allow for it.
+/// The permission that an action needs.
 const fn needs(action: Action) -> Option<Right> {
     Some(match action {
         Action::Start | Action::Teardown => Right::Start,
@@ -25,7 +26,7 @@ const fn needs(action: Action) -> Option<Right> {
     })
 }
 
-/// Why the person may not do it, in words; nothing when it is permitted, or when nobody knows.
+/// Why the user may not run an action; `None` when it is permitted or not known.
 pub fn forbidden(model: &Model, action: Action) -> Option<String> {
     let right = needs(action)?;
     let namespace = match (action, model.selected_pod()) {

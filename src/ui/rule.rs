@@ -1,4 +1,4 @@
-//! Lane rules in words, and lanes as they would be.
+//! Lane rules as text, and previews of lane changes.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// A lane's rule on one line.
+/// A lane's rule in one line.
 pub fn words(spec: &LaneSpec) -> String {
     let rule = &spec.rule;
     let mut parts = vec![];
@@ -35,7 +35,7 @@ pub fn words(spec: &LaneSpec) -> String {
     }
 }
 
-/// The lanes of the world, with one of them changed, added or (none) taken away.
+/// All lanes of the world, with one of them changed, added or (`None`) removed.
 pub fn lanes_with(world: &World, name: &str, spec: Option<&LaneSpec>) -> Vec<Lane> {
     let others = world
         .lanes
@@ -47,7 +47,7 @@ pub fn lanes_with(world: &World, name: &str, spec: Option<&LaneSpec>) -> Vec<Lan
     all
 }
 
-/// What would be wrong with a lane of that form, and with others because of it.
+/// Problems of a lane with this spec, and problems that it causes in other lanes.
 pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
     let after = lanes_with(world, name, Some(spec));
     let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
@@ -64,7 +64,7 @@ pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
     problems
 }
 
-/// The newest requests at the entry of a group, one of each form.
+/// The newest different requests at the entry of a group.
 pub fn recent(world: &World, group: &str) -> Vec<RequestParts> {
     let mut seen: Vec<RequestParts> = vec![];
     for hop in world
@@ -91,7 +91,7 @@ pub fn recent(world: &World, group: &str) -> Vec<RequestParts> {
     seen
 }
 
-/// Which of the recent requests would go elsewhere, in words.
+/// Describes which of the recent requests would move to another lane.
 pub fn moves(world: &World, group: &str, name: &str, spec: Option<&LaneSpec>) -> Vec<String> {
     let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
     let after = lanes_with(world, name, spec);
@@ -121,7 +121,7 @@ pub fn moves(world: &World, group: &str, name: &str, spec: Option<&LaneSpec>) ->
         .collect()
 }
 
-/// A spec as YAML, for people.
+/// A spec as YAML for display.
 pub fn yaml(spec: &LaneSpec) -> String {
     serde_saphyr::to_string(spec).unwrap_or_else(|e| format!("# {e}\n"))
 }

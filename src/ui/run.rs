@@ -1,4 +1,4 @@
-//! The loop: messages in, frames out, effects carried out by somebody else. It waits for nothing but messages.
+//! The event loop: it turns messages into frames and starts effects. It waits for messages only.
 
 use std::{collections::HashMap, fmt, io, sync::Arc, time::Duration};
 
@@ -25,87 +25,88 @@ use crate::domain::{
     world::{Link, Trouble, World},
 };
 
-/// Whoever carries out what the cockpit wishes. Plain data goes in, plain data comes out; the cockpit neither
-/// knows nor holds a client.
+/// Carries out the effects of the cockpit. Requests and answers are plain data; the cockpit holds
+/// no API client.
 pub trait Outside: Send + Sync + 'static {
-    /// Carries a wish out (a probe is sent, its requests come back in [`Done::probes`]). It runs to its end even
-    /// when the cockpit is closed meanwhile.
+    /// Carries out an intent; probe results come back in [`Done::probes`]. The work continues when
+    /// the cockpit is closed.
     fn perform(&self, intent: Intent) -> BoxFuture<'static, Result<Done, Fault>>;
 
-    /// Reads something. Dropped when nobody reads the answer any more.
+    /// Answers a query. The stream is dropped when its answers are no longer needed.
     fn ask(&self, ask: Ask) -> BoxStream<'static, Answer>;
 
-    /// Tries the connection again now.
+    /// Retries the connection now.
     fn reconnect(&self) {}
 
-    /// Fetches a whole trace of a lane group from the stores that it names; what they tell comes with the next worlds.
+    /// Fetches a whole trace of a lane group from the trace stores of that group. The hops found
+    /// arrive with later worlds.
     fn fetch_trace(&self, group: &str, trace: &str) {
         let _ = (group, trace);
     }
 
-    /// Looks at another cluster from now on: what comes after this call is about that one. Worlds carry its name.
+    /// Switches to another cluster; all later calls concern that one. Worlds carry its name.
     fn switch(&self, name: &str) {
         let _ = name;
     }
 }
 
-/// The terminal apart from its cells.
+/// Control of the terminal, apart from drawing.
 pub trait Host {
-    /// To the clipboard.
+    /// Copies text to the clipboard.
     fn copy(&mut self, text: &str) -> io::Result<()>;
 
-    /// Gives the terminal back, stops the process, and takes the terminal again.
+    /// Restores the terminal, stops the process, and takes the terminal again on return.
     fn suspend(&mut self) -> io::Result<()>;
 }
 
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Somebody pressed the key.
+    /// The user quit.
     Quit,
-    /// A signal, or a panic somewhere.
+    /// A signal, or a panic.
     Stopped,
     /// The terminal is gone.
     NoInput,
 }
 
-/// The loop cannot go on.
+/// Errors that end the loop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Nothing can be drawn.
+    /// Drawing failed.
     #[error("the terminal cannot be written: {0}")]
     Draw(String),
-    /// A task of the cockpit panicked; its report is on the screen above.
+    /// A task panicked; its report was printed.
     #[error("a part of graylane failed; its report stands above")]
     Panicked,
 }
 
-/// What the loop works with.
+/// Inputs and outputs of the loop.
 pub struct Ports<I, H> {
     /// Terminal events.
     pub input: I,
-    /// The world.
+    /// Current world.
     pub worlds: watch::Receiver<World>,
-    /// Who carries wishes out.
+    /// Carries out the effects.
     pub outside: Arc<dyn Outside>,
-    /// The terminal apart from its cells.
+    /// Control of the terminal.
     pub host: H,
     /// Ends the loop.
     pub stop: CancellationToken,
-    /// Frames a second at most.
+    /// Maximum number of frames per second.
     pub fps: u32,
-    /// The time.
+    /// Source of the current time.
     pub clock: fn() -> Timestamp,
 }
 
-/// The clock ticks so often while something is under way, for the spinner,
+/// Tick interval while something is in progress, for the spinner.
 const BUSY: Duration = Duration::from_millis(250);
-/// and so often while nothing is.
+/// Tick interval otherwise.
 const IDLE: Duration = Duration::from_secs(1);
-/// Wishes that were sent get this long to end when the cockpit is closed.
+/// Time that pending intents get to finish when the cockpit is closed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Dirty flag and frame cap in one: `due` is ready only when a frame is wanted and allowed.
+/// Dirty flag and frame rate limit: waiting completes when a frame is wanted and allowed.
 struct Frames {
     wanted: bool,
     earliest: Instant,
@@ -127,7 +128,7 @@ impl Frames {
     }
 }
 
-/// Runs until somebody quits.
+/// Runs until the user quits.
 pub async fn run<B, I, H>(
     terminal: &mut Terminal<B>,
     ports: Ports<I, H>,
@@ -172,7 +173,8 @@ where
         let tick = ticked + if model.is_busy() { BUSY } else { IDLE };
         let msg = select! {
             biased;
-            // The one branch with a rate cap comes first: it can neither starve the rest nor be starved.
+            // The only rate-limited branch comes first: it cannot starve the others, nor be
+            // starved.
             () = frames.due() => {
                 draw(terminal, model)?;
                 frames.drawn();
@@ -185,7 +187,7 @@ where
             },
             changed = worlds.changed(), if watching => match changed {
                 Ok(()) => Msg::World(Arc::new(worlds.borrow_and_update().clone())),
-                // Nobody watches the cluster any more: what is known stays, and is not passed off as current.
+                // The watches ended: keep the last world, but mark it as stale.
                 Err(_) => {
                     watching = false;
                     let why = Clean::from("nobody watches the cluster any more");
@@ -245,7 +247,7 @@ where
 {
     let drawn = terminal.draw(|frame| {
         let area = frame.area();
-        // The terminal may have a new size before its event has come.
+        // The terminal may have resized before its event arrives.
         model.size = (area.width, area.height);
         if let Some(cursor) = view(model, area, frame.buffer_mut()) {
             frame.set_cursor_position(cursor);
@@ -254,7 +256,7 @@ where
     drawn.map(drop).map_err(|e| RunError::Draw(e.to_string()))
 }
 
-/// What is under way outside.
+/// Effects in progress.
 struct Effects {
     outside: Arc<dyn Outside>,
     out: mpsc::Sender<Msg>,
@@ -267,7 +269,7 @@ impl Effects {
         let (work, out) = (self.outside.perform(intent), self.out.clone());
         self.performing.spawn(async move {
             let outcome = work.await;
-            // Nobody listens any more when the cockpit is closed: the wish was carried out all the same.
+            // After the cockpit has closed there is no receiver; the intent was still carried out.
             let _ = out.send(Msg::Settled(ticket, outcome)).await;
         });
         while self.performing.try_join_next().is_some() {}
@@ -283,7 +285,7 @@ impl Effects {
             }
             let _ = out.send(Msg::Answer(ticket, Answer::End)).await;
         });
-        // What has ended by itself needs no place here.
+        // Forget queries that have ended.
         self.asking.retain(|_, task| !task.is_finished());
         self.asking.insert(ticket, task.abort_handle());
     }

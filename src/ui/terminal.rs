@@ -1,5 +1,5 @@
-//! The real terminal: taken by one guard, given back on every way out (quit, error, panic anywhere, SIGTERM,
-//! SIGHUP, suspend), and written once a frame.
+//! The real terminal: one guard takes it, and every way out restores it (quit, error, panic,
+//! SIGTERM, SIGHUP, suspend). It is written once per frame.
 
 use std::{
     io::{self, IsTerminal},
@@ -46,12 +46,12 @@ pub use lean::Lean;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// Gives the terminal back when it goes.
+/// Restores the terminal when dropped.
 struct Guard;
 
 impl Guard {
     fn take() -> io::Result<Self> {
-        // NO_COLOR is our theme's business: crossterm's own handling erases bold and reverse.
+        // The theme handles NO_COLOR: crossterm's own handling also drops bold and reverse.
         force_color_output(true);
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
@@ -72,10 +72,10 @@ impl Drop for Guard {
     }
 }
 
-/// As it was found; harmless when said twice.
+/// Restores the terminal; does nothing the second time.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // Nothing can be done about a terminal that is gone.
+        // Errors are ignored: the terminal may be gone.
         let _ = disable_raw_mode();
         let _ = execute!(
             io::stdout(),
@@ -88,7 +88,7 @@ fn give_back() {
     }
 }
 
-/// A panic in any thread or task gives the terminal back, reports, and ends the program.
+/// Installs a panic hook that restores the terminal, prints the report, and stops the program.
 fn on_panic(stop: &CancellationToken) {
     static ONCE: Once = Once::new();
     let stop = stop.clone();
@@ -116,32 +116,32 @@ impl Host for Tty {
     fn suspend(&mut self) -> io::Result<()> {
         give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
-        // Here we are continued.
+        // The process continues here after SIGCONT.
         std::mem::forget(Guard::take()?);
         Ok(())
     }
 }
 
-/// Why the cockpit ended otherwise than by its key.
+/// Errors of the cockpit.
 #[derive(Debug, thiserror::Error)]
 pub enum CockpitError {
     /// There is no terminal.
     #[error("the cockpit needs a terminal: {0}")]
     Terminal(#[from] io::Error),
-    /// It cannot be drawn on.
+    /// The terminal cannot move the cursor.
     #[error(
         "TERM is {0}: the cockpit cannot be drawn there; `graylane get` tells the same as lines"
     )]
     Plain(String),
-    /// Nobody would see it.
+    /// The output is not a terminal.
     #[error("the cockpit needs a terminal to draw on; `graylane get` tells the same as lines")]
     Nowhere,
-    /// The loop could not go on.
+    /// The loop failed.
     #[error(transparent)]
     Run(#[from] RunError),
 }
 
-/// The cockpit on this process's terminal, until somebody quits or `stop` is cancelled.
+/// Runs the cockpit on this process's terminal until the user quits or `stop` is cancelled.
 pub async fn cockpit(
     options: Options,
     worlds: watch::Receiver<World>,
@@ -151,7 +151,7 @@ pub async fn cockpit(
     can_draw()?;
     on_panic(&stop);
     let guard = Guard::take()?;
-    // However we are told to go, it is the same way out.
+    // All signals end the cockpit in the same way.
     for kind in [
         SignalKind::terminate(),
         SignalKind::hangup(),
@@ -186,7 +186,7 @@ pub async fn cockpit(
     ended.map(drop).map_err(CockpitError::from)
 }
 
-/// Whether this process's terminal can show the cockpit.
+/// Checks whether this process's terminal can show the cockpit.
 pub fn can_draw() -> Result<(), CockpitError> {
     drawable(
         std::env::var("TERM").ok().as_deref(),
@@ -194,7 +194,7 @@ pub fn can_draw() -> Result<(), CockpitError> {
     )
 }
 
-/// A sentence instead of a hundred escapes that nobody obeys.
+/// Checks the terminal in advance, so that no unsupported escape sequences are printed.
 fn drawable(term: Option<&str>, is_terminal: bool) -> Result<(), CockpitError> {
     match term {
         _ if !is_terminal => Err(CockpitError::Nowhere),
@@ -210,7 +210,7 @@ async fn select_first<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>
     }
 }
 
-/// SIGTSTP from elsewhere is as Ctrl-Z; after SIGCONT the screen is whoever's, so it is drawn anew.
+/// Turns SIGTSTP into Ctrl-Z. After SIGCONT the screen may hold other output, so it is redrawn.
 fn continued()
 -> io::Result<impl futures::Stream<Item = io::Result<crossterm::event::Event>> + Unpin> {
     use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};

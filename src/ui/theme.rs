@@ -1,7 +1,7 @@
-//! Colours by meaning: a theme is a palette and a few roles in TOML, code derives the rest.
+//! Colours by role: a theme defines a palette and a few roles in TOML; the code derives the rest.
 //!
-//! Depth is resolved here, once: truecolour, the nearest of 256, the named 16, or none. "No colour" means
-//! modifiers only and no colour at all (crossterm's own `NO_COLOR` loses bold and reverse).
+//! The colour depth is resolved here, once: true colour, the nearest of 256, one of 16, or none.
+//! Without colour only modifiers are used (crossterm's own `NO_COLOR` drops bold and reverse).
 
 use std::collections::BTreeMap;
 
@@ -11,46 +11,46 @@ use serde::Deserialize;
 mod depth;
 pub use depth::Depth;
 
-/// What a colour says.
+/// Meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Behind everything.
+    /// Background of the screen.
     Ground,
-    /// Plain words.
+    /// Normal text.
     Text,
-    /// Words of less weight.
+    /// Less important text.
     Muted,
-    /// Where one is.
+    /// Current location.
     Accent,
-    /// As it should be.
+    /// Success.
     Ok,
-    /// Under way.
+    /// In progress.
     Busy,
-    /// A person should look or act.
+    /// Somebody should look or act.
     Warn,
-    /// Burning.
+    /// Failure.
     Bad,
-    /// A gray version, a lane.
+    /// A gray version or a lane.
     Lane,
-    /// The selected row's background.
+    /// Background of the selected row.
     Selected,
-    /// A pane's frame.
+    /// Frame of a pane.
     Border,
-    /// The frame of the pane with the keys.
+    /// Frame of the focused pane.
     Focus,
-    /// A pane's title.
+    /// Title of a pane.
     Title,
-    /// A key to press.
+    /// A key binding.
     Key,
-    /// A loud word on its own background.
+    /// Prominent label on its own background.
     Alarm,
-    /// A quiet word on its own background.
+    /// Quiet label on its own background.
     Badge,
 }
 
 impl Role {
-    /// All, in order.
+    /// All roles, in order.
     pub const ALL: [Self; 16] = [
         Self::Ground,
         Self::Text,
@@ -70,7 +70,7 @@ impl Role {
         Self::Badge,
     ];
 
-    /// As themes and snapshots write it.
+    /// Name in theme files and snapshots.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Ground => "ground",
@@ -93,10 +93,10 @@ impl Role {
     }
 }
 
-/// Roles with their concrete styles.
+/// A style for every role.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Theme {
-    /// Its name.
+    /// Name of the theme.
     pub name: String,
     styles: [Style; Role::ALL.len()],
 }
@@ -104,22 +104,22 @@ pub struct Theme {
 /// Why a theme cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ThemeError {
-    /// Not TOML, or not of a theme's form.
+    /// The file is not TOML or does not have a theme's structure.
     #[error("theme {0}: {1}")]
     Form(String, String),
-    /// A colour that is neither `#rrggbb`, an ANSI name, nor in the palette.
+    /// A colour that is neither `#rrggbb`, nor an ANSI name, nor in the palette.
     #[error(
         "theme {theme}: role {role}: {colour:?} is no colour: write #rrggbb, an ANSI name, or a name of [palette]"
     )]
     Colour {
-        /// The theme.
+        /// Name of the theme.
         theme: String,
-        /// The role.
+        /// Name of the role.
         role: String,
-        /// As written.
+        /// Colour as written.
         colour: String,
     },
-    /// No such built-in theme.
+    /// There is no built-in theme of this name.
     #[error("no theme {0:?}: there are {names}, or give a path to a .toml file", names = Theme::names().join(", "))]
     Unknown(String),
 }
@@ -133,7 +133,7 @@ struct File {
     role: BTreeMap<Role, Paint>,
 }
 
-/// `"#rrggbb"`, or with the word that stands for it where there are 16 colours.
+/// `"#rrggbb"`, optionally with the ANSI name to use with 16 colours.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Swatch {
@@ -166,12 +166,12 @@ const BUILT_IN: [(&str, &str); 4] = [
 ];
 
 impl Theme {
-    /// The built-in ones.
+    /// Names of the built-in themes.
     pub fn names() -> Vec<&'static str> {
         BUILT_IN.iter().map(|(name, _)| *name).collect()
     }
 
-    /// A built-in theme. Without colour every theme is the mono one.
+    /// A built-in theme. Without colour it is always the mono theme.
     pub fn built_in(name: &str, depth: Depth) -> Result<Self, ThemeError> {
         let name = if depth == Depth::Mono { "mono" } else { name };
         let text = BUILT_IN
@@ -185,7 +185,7 @@ impl Theme {
         )
     }
 
-    /// A user's theme: roles that it does not name are the default's.
+    /// A user's theme; missing roles come from the default theme.
     pub fn user(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
         let own = Self::parse(text, place, depth)?;
         if depth == Depth::Mono {
@@ -200,7 +200,7 @@ impl Theme {
             ThemeError::Form(place.into(), e.to_string().trim().replace('\n', " "))
         };
         let file: File = toml::from_str(text).map_err(form)?;
-        // The theme that others fall back on has nothing to fall back on itself.
+        // The fallback theme has no fallback itself.
         let base = if depth == Depth::Mono {
             "mono"
         } else {
@@ -237,8 +237,8 @@ impl Theme {
                 (paint.underlined, Modifier::UNDERLINED),
                 (paint.reversed, Modifier::REVERSED),
             ];
-            // The terminal's own greys are its text's colour, or its ground's, in many palettes: dim tells them apart
-            // in all.
+            // In many palettes the terminal's greys equal the text or the background colour, so
+            // muted text is dimmed instead.
             if depth == Depth::Sixteen
                 && *role == Role::Muted
                 && matches!(style.fg, Some(Color::Gray | Color::DarkGray))
@@ -262,8 +262,8 @@ impl Theme {
         })
     }
 
-    /// A theme in which the foreground (or, where a role paints the ground, the background) tells the role:
-    /// for tests, so that a new palette touches no snapshot.
+    /// A theme for tests in which the foreground (or the background, for roles that paint it)
+    /// encodes the role, so that a new palette changes no snapshot.
     pub fn telling() -> Self {
         let mut styles = [Style::new(); Role::ALL.len()];
         for (role, slot) in Role::ALL.iter().zip(&mut styles) {
@@ -279,7 +279,7 @@ impl Theme {
         }
     }
 
-    /// The style of a role.
+    /// Style of a role.
     pub fn style(&self, role: Role) -> Style {
         self.styles.get(role as usize).copied().unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! What every message does to the model. Pure: no I/O, no clock, no randomness; what is to be done outside is
-//! answered as data.
+//! How each message changes the model. Pure: no I/O, no clock, no randomness; work outside is
+//! returned as effects.
 
 use super::{
     effect::Effect,
@@ -21,11 +21,11 @@ mod probe;
 pub use act::can;
 pub use probe::probes;
 
-/// Takes a message; answers what is to be done outside.
+/// Applies a message and returns the effects.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Input(event) => input::input(model, event),
-        // The last words of a cluster that is not looked at any more.
+        // A late world of a cluster that is no longer shown.
         Msg::World(world) if !world.place.is_empty() && *world.place != *model.options.place => {
             vec![]
         }
@@ -56,11 +56,12 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     }
 }
 
-/// What is wrong with the connection is told whole, once: the header has no room for it.
+/// Reports a new connection problem once, in full: the header has no room for it.
 fn link(model: &mut Model, before: &World) {
     let (was, is) = (before.link.stale(), model.world.link.stale());
     match (was, is) {
-        // What a login plugin says is what to do; of the others one word is as good as another.
+        // The text of an authorization error says what to do, so a new text counts as news; other
+        // texts vary.
         (was, Some((_, trouble, why)))
             if was.is_none_or(|(_, before, words)| {
                 before != trouble || (trouble == Trouble::Unauthorized && words != why)
@@ -83,7 +84,7 @@ fn link(model: &mut Model, before: &World) {
     }
 }
 
-/// Questions and forms that are open are held against the world as it is now.
+/// Compares open questions and forms with the current world.
 fn look(model: &mut Model) {
     let mut overlays = std::mem::take(&mut model.overlays);
     for overlay in &mut overlays {

@@ -1,4 +1,4 @@
-//! The screen as a function of the model. Nothing here remembers anything or changes anything.
+//! The screen as a pure function of the model.
 //!
 //! ```text
 //! ┌ header: what is released, how far, who must act; traffic; link, engine, entry ┐
@@ -41,7 +41,7 @@ pub use layout::text_height;
 use layout::{Needs, plan};
 pub(crate) use text::{lines as text_lines, rows as text_rows};
 
-/// Draws everything; answers where the terminal's cursor stands, if a field is edited.
+/// Draws the screen; returns the position of the terminal's cursor when a field is edited.
 pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     let area = area.intersection(buf.area);
     let options = &model.options;
@@ -91,7 +91,7 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     let last = model.overlays.len().saturating_sub(1);
     for (i, overlay) in model.overlays.iter().enumerate() {
         canvas.cursor = None;
-        // Of boxes on boxes only the top one is seen.
+        // Of several stacked dialogs only the topmost is visible.
         match overlay {
             Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) if i < last => continue,
             Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) => canvas.fade(plan.body),
@@ -109,12 +109,12 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     canvas.cursor
 }
 
-/// Names of columns stand where no row has to go for them, or where there are many rows.
+/// Column headings are shown when no row is lost to them, or when there are many rows.
 const fn has_head(inner: Rect, rows: usize) -> bool {
     inner.height > 4 || rows < inner.height as usize
 }
 
-/// Even where nothing fits, what burns is told.
+/// Even on a tiny screen leaks and the most urgent release are shown.
 fn too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
     let traffic = &model.facts.shown.traffic;
     let mut lines = vec![Rich::of(Role::Warn, words)];

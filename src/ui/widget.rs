@@ -1,5 +1,5 @@
-//! Drawing by meaning: text with roles, panes, lists. The only place where text becomes cells, so the only
-//! place where foreign text that came in uncleaned (our own resources are held whole) is made harmless.
+//! Drawing with roles instead of colours: styled text, panes, lists. Text becomes terminal cells
+//! only here, so this is also where foreign text from our own resources is sanitized.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(crate) use pane::{centred, fits_a_frame};
 pub(crate) use share::{Need, share};
 pub(crate) use short::{distinct, fitting, ranked};
 
-/// A line of runs, each with a role.
+/// A line of text runs, each with a role.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Rich {
     pub(crate) runs: Vec<(Role, String)>,
@@ -38,7 +38,7 @@ impl Rich {
         Self::default()
     }
 
-    /// One run.
+    /// A line of one run.
     pub(crate) fn of(role: Role, text: impl AsRef<str>) -> Self {
         Self::new().add(role, text)
     }
@@ -55,13 +55,13 @@ impl Rich {
         }
     }
 
-    /// Another line's runs after these.
+    /// Appends the runs of another line.
     pub(crate) fn join(mut self, other: Self) -> Self {
         self.runs.extend(other.runs);
         self
     }
 
-    /// A column: cut or filled to exactly this width.
+    /// Appends a column of exactly this width: padded or cut.
     pub(crate) fn col(mut self, role: Role, text: impl AsRef<str>, width: usize) -> Self {
         let text = truncate(&harmless(text.as_ref()), width).into_owned();
         let gap = width.saturating_sub(columns(&text));
@@ -69,7 +69,7 @@ impl Rich {
         self
     }
 
-    /// A column, to the right.
+    /// Appends a right-aligned column of exactly this width.
     pub(crate) fn right(mut self, role: Role, text: impl AsRef<str>, width: usize) -> Self {
         let text = truncate(&harmless(text.as_ref()), width).into_owned();
         let gap = width.saturating_sub(columns(&text));
@@ -77,7 +77,7 @@ impl Rich {
         self
     }
 
-    /// No wider than that; what is cut is shown by an ellipsis, blanks at the end are not missed.
+    /// Cuts to a width, with an ellipsis; trailing blanks are dropped without one.
     pub(crate) fn cut(self, width: usize) -> Self {
         if self.width() <= width {
             return self;
@@ -106,7 +106,7 @@ impl Rich {
         line
     }
 
-    /// Spaces until this column.
+    /// Pads with spaces up to this column.
     pub(crate) fn to(mut self, column: usize) -> Self {
         let gap = column.saturating_sub(self.width());
         if gap > 0 {
@@ -115,7 +115,7 @@ impl Rich {
         self
     }
 
-    /// In rows of at most that width: broken at a blank where one is near the end, the rest set in by two.
+    /// Wraps to a width: at a blank when there is one near the end; later rows are indented by two.
     pub(crate) fn broken(self, width: usize) -> Vec<Self> {
         let width = width.max(4);
         let bytes: usize = self.runs.iter().map(|(_, t)| t.len()).sum();
@@ -142,7 +142,7 @@ impl Rich {
                 .iter()
                 .rposition(|(_, g, _)| *g == " ")
                 .filter(|at| to < signs.len() && *at * 2 > rest.len());
-            // A sign wider than the screen is let through, or this would never end.
+            // Let a character wider than the row through, else this loop would not end.
             let end = blank.map_or(to, |at| from + at + 1).max(from + 1);
             let mut row = if from == 0 {
                 Self::new()
@@ -174,7 +174,7 @@ impl Rich {
     }
 }
 
-/// Without control, bidi and invisible characters, on one line.
+/// Removes control, bidi and invisible characters and line breaks.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
     if text.chars().all(plain) {
@@ -184,13 +184,13 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A word over a frame looks as its role says, not also as the frame.
+/// Text over a frame takes its own modifiers, not those of the frame.
 fn over(style: Style) -> Style {
     let letters = Modifier::BOLD | Modifier::DIM | Modifier::ITALIC | Modifier::UNDERLINED;
     style.remove_modifier(letters - style.add_modifier)
 }
 
-/// For terminals that show nothing else: our own signs have a stand-in, other signs are `?`, as wide as they are.
+/// Converts to ASCII: our symbols have replacements, others become `?` of the same width.
 fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -218,7 +218,7 @@ fn ascii(text: &str) -> String {
     out
 }
 
-/// Words broken to lines of at most that width.
+/// Wraps words to a width.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![];
@@ -243,7 +243,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The same in at most so many lines; where words are left out, the last line says so.
+/// Wraps to at most `most` lines; an ellipsis marks words that were left out.
 pub(crate) fn wrap_in(text: &str, width: usize, most: usize) -> Vec<String> {
     let mut lines = wrap(text, width);
     if lines.len() > most {
@@ -255,17 +255,17 @@ pub(crate) fn wrap_in(text: &str, width: usize, most: usize) -> Vec<String> {
     lines
 }
 
-/// Where views draw: a buffer, and how things look.
+/// Drawing target: buffer, theme and symbols.
 pub(crate) struct Canvas<'a> {
     pub(crate) buf: &'a mut Buffer,
     pub(crate) theme: &'a Theme,
     pub(crate) glyphs: &'a Glyphs,
-    /// Where the terminal's cursor stands, when a field is edited.
+    /// Position of the terminal's cursor, when a field is edited.
     pub(crate) cursor: Option<(u16, u16)>,
 }
 
 impl Canvas<'_> {
-    /// One line at a row of the area (0 is its first); what does not fit is cut with a sign.
+    /// Draws a line at a row of the area (0 is the first), cut with an ellipsis.
     pub(crate) fn line(&mut self, area: Rect, row: u16, rich: &Rich) {
         let area = area.intersection(self.buf.area);
         if row >= area.height || area.width == 0 {
@@ -288,7 +288,7 @@ impl Canvas<'_> {
         }
     }
 
-    /// A line that ends at the area's right side.
+    /// Draws a line aligned to the area's right edge.
     pub(crate) fn line_right(&mut self, area: Rect, row: u16, rich: &Rich) {
         let width = u16::try_from(rich.width())
             .unwrap_or(u16::MAX)
@@ -301,13 +301,13 @@ impl Canvas<'_> {
         self.line(area, row, rich);
     }
 
-    /// Background of an area.
+    /// Applies a role's style to an area.
     pub(crate) fn paint(&mut self, area: Rect, role: Role) {
         let area = area.intersection(self.buf.area);
         self.buf.set_style(area, self.theme.style(role));
     }
 
-    /// Steps back: what stands there is still read, but nothing calls.
+    /// Dims an area: it stays readable but does not draw attention.
     pub(crate) fn fade(&mut self, area: Rect) {
         let area = area.intersection(self.buf.area);
         let (ground, quiet) = (
@@ -325,7 +325,7 @@ impl Canvas<'_> {
         }
     }
 
-    /// Blank, on the ground.
+    /// Clears an area to the background.
     pub(crate) fn clear(&mut self, area: Rect) {
         let area = area.intersection(self.buf.area);
         for position in area.positions() {

@@ -1,12 +1,12 @@
-//! Definitions of Gateway API's kinds for a cluster that has none of its own. They take every field: the
-//! lane gateway says in a status what it does not serve.
+//! Definitions of the Gateway API kinds for a cluster that has none. They accept every field; the
+//! lane gateway reports unsupported ones in a status.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
 use super::GATEWAY_GROUP;
 
-/// GatewayClass, Gateway and HTTPRoute.
+/// Definitions of GatewayClass, Gateway and HTTPRoute.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     let programmed = r#".status.conditions[?(@.type=="Programmed")].status"#;
     let accepted = r#".status.conditions[?(@.type=="Accepted")].status"#;
@@ -53,7 +53,8 @@ fn definition(
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": format!("{plural}.{GATEWAY_GROUP}"),
-            // Required of every definition under *.k8s.io: this is a part of the approved one.
+            // Required of every definition under *.k8s.io. This is a subset of the approved
+            // definition.
             "annotations": {"api-approved.kubernetes.io": "unapproved, a subset for graylane's pocket"},
         },
         "spec": {

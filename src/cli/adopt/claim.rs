@@ -1,4 +1,4 @@
-//! Whose the objects are that somebody wants to adopt; and one that is nobody's, for an App that is there.
+//! Checks who owns the objects to adopt, and adopts a single unowned object for an existing App.
 
 use color_eyre::eyre::{Result, bail};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// `svc/web`: the kind in small letters, and the name.
+/// Splits `svc/web` into the kind, in lower case and singular, and the name.
 pub(super) fn kind_and_name(text: &str) -> Result<(String, &str)> {
     let (kind, name) = text.split_once('/').unwrap_or(("deployment", text));
     let kind = kind.split('.').next().unwrap_or_default().to_lowercase();
@@ -53,14 +53,14 @@ pub(super) fn kind_and_name(text: &str) -> Result<(String, &str)> {
     Ok((one.to_owned(), name))
 }
 
-/// Refuses what another has: an object has one owner.
+/// Fails if another App or a controller owns one of the objects: an object has one owner.
 pub(super) async fn check(session: &Session, found: &Found, me: &Owner) -> Result<()> {
     let apps: Vec<App> = get::list_if_installed(session).await?;
     let mut problems = vec![];
     for object in std::iter::once(&found.deployment).chain(&found.service) {
         let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone())?;
         let mut item = key(object);
-        // A typed object does not say what it is.
+        // A typed object carries no apiVersion and kind.
         if std::ptr::eq(object, &found.deployment) {
             (item.api_version, item.kind) = ("apps/v1".into(), "Deployment".into());
         } else {
@@ -88,7 +88,8 @@ pub(super) async fn check(session: &Session, found: &Found, me: &Owner) -> Resul
     }
 }
 
-/// Adopts one object that an App renders and that is nobody's, or an environment's that the App has no longer.
+/// Adopts one object that the App renders and that is unowned, or owned by an environment that the
+/// App no longer has.
 pub(super) async fn one(
     session: &Session,
     args: &AdoptArgs,
@@ -179,7 +180,8 @@ mod tests {
     use super::*;
     use crate::{api::label, cli::session::tests::on_pocket};
 
-    /// Two Deployments behind one Service: whose the Service is decides who may be adopted with it.
+    /// Two Deployments behind one Service: the owner of the Service decides which of them can be
+    /// adopted together with it.
     #[tokio::test]
     async fn what_another_app_has_is_not_adopted_a_second_time() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What there is to adopt: the Deployment, its Service, and who else selects or scales its pods.
+//! Finds what to adopt: the Deployment, its Service, other Services that select its pods, and its
+//! autoscaler.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +94,8 @@ fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
     })
 }
 
-/// Whether a HorizontalPodAutoscaler scales it. A cluster that has none of them scales nothing.
+/// Whether a HorizontalPodAutoscaler targets this Deployment. `false` on a cluster that does not
+/// serve the kind.
 async fn scaler(session: &Session, name: &str) -> Result<bool> {
     let api: Api<HorizontalPodAutoscaler> =
         Api::namespaced(session.client.clone(), &session.namespace);

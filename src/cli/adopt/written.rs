@@ -1,4 +1,4 @@
-//! What writing does to an object: asked by a dry run first.
+//! Shows what applying an object would change, by a server-side dry run.
 
 use color_eyre::eyre::Result;
 use kube::{
@@ -19,7 +19,7 @@ use crate::{
     domain::workflow::key,
 };
 
-/// In words, what applying `object` would change; asked of the server, nothing is written.
+/// Describes what applying `object` would change. The server computes it; nothing is written.
 pub(super) async fn change(session: &Session, object: &Value) -> Result<String> {
     let (api, who) = (api(session, object), words(object));
     let name = key(object).name;
@@ -49,7 +49,7 @@ pub(super) async fn change(session: &Session, object: &Value) -> Result<String> 
     })
 }
 
-/// The changed lines, with three lines around them.
+/// A unified diff with three lines of context.
 pub(in crate::cli) fn diff(before: &str, after: &str) -> String {
     TextDiff::from_lines(before, after)
         .unified_diff()
@@ -57,7 +57,7 @@ pub(in crate::cli) fn diff(before: &str, after: &str) -> String {
         .to_string()
 }
 
-/// What people wrote, without what the server counts.
+/// The object as YAML, without its status and the fields that the server maintains.
 fn plain(object: &DynamicObject) -> Result<String> {
     let mut value = serde_json::to_value(object)?;
     for key in ["managedFields", "resourceVersion", "generation"] {
@@ -70,7 +70,7 @@ fn plain(object: &DynamicObject) -> Result<String> {
     output::data(&value, Format::Yaml)
 }
 
-/// `Deployment checkout`.
+/// Kind and name, as `Deployment checkout`.
 pub(super) fn words(object: &Value) -> String {
     let item = key(object);
     format!("{} {}", item.kind, item.name)

@@ -29,8 +29,8 @@ pub(super) struct CreateArgs {
     /// The AppTemplate they are made from
     #[arg(long, short, value_name = "NAME")]
     template: String,
-    /// A value of their environments, read as YAML: KEY=VALUE in all of them, ENVIRONMENT/KEY=VALUE in one,
-    /// APP:KEY=VALUE or APP:ENVIRONMENT/KEY=VALUE of one App; may be repeated
+    /// A value of their environments, read as YAML: KEY=VALUE in all of them, ENVIRONMENT/KEY=VALUE
+    /// in one, APP:KEY=VALUE or APP:ENVIRONMENT/KEY=VALUE of one App; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Check and show only
@@ -86,7 +86,7 @@ pub(super) async fn run(session: &Session, args: CreateArgs) -> Result<()> {
     if !args.yes && std::io::stdin().is_terminal() && !sure(&apps, template)? {
         bail!("nothing was made");
     }
-    // What was shown is what is made: a template that was changed meanwhile is told.
+    // Create only what was shown: if the template has changed meanwhile, the intent is refused.
     let seen = Seen {
         uid: found.uid().unwrap_or_default(),
         version: found.resource_version(),

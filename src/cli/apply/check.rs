@@ -1,4 +1,4 @@
-//! What can be said of our own resources without a cluster.
+//! Checks our own resources as far as that is possible without a cluster.
 
 use serde::de::DeserializeOwned;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Problems, each with file and line.
+/// Problems of one object, each with file and line.
 pub(super) fn check(object: &Object) -> Vec<String> {
     let gvk = object.gvk();
     if gvk.group != api::GROUP {
@@ -51,7 +51,7 @@ fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, Vec<String>> {
         .map_err(|e| vec![format!("{}: {}: {e}", object.place("spec"), object.words())])
 }
 
-/// Conditions that cannot be read: a bad regex, a percentage above 100.
+/// Conditions that do not compile, such as an invalid regex or a percentage above 100.
 fn lane(object: &Object, mut lane: Lane) -> Vec<String> {
     lane.spec.enabled = true;
     let (_, problems) = Rules::compile(&lane.spec.group.clone(), &[lane]);
@@ -66,7 +66,7 @@ fn lane(object: &Object, mut lane: Lane) -> Vec<String> {
     problems.iter().map(told).collect()
 }
 
-/// What the schema cannot say.
+/// Problems that the schema cannot express.
 fn app(object: &Object, spec: &api::AppSpec, at: &str) -> Vec<String> {
     let told = |(path, why): (String, String)| {
         format!(
@@ -78,7 +78,7 @@ fn app(object: &Object, spec: &api::AppSpec, at: &str) -> Vec<String> {
     apps::problems(spec).into_iter().map(told).collect()
 }
 
-/// Values that no environment could take.
+/// Values that no environment could use.
 fn variables(object: &Object, group: &VariableGroup) -> Vec<String> {
     let told = |why: String| format!("{}: {}: {why}", object.place("spec.values"), object.words());
     variables::unusable(&group.spec)

@@ -1,4 +1,4 @@
-//! Files to objects, each knowing where it stands.
+//! Reads files into objects that know their file and line.
 
 use std::{
     io::Read,
@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::locate;
 use crate::{cli::session::usage, domain::yaml};
 
-/// One object of a file.
+/// One object from a file.
 pub(super) struct Object {
     file: Arc<str>,
     text: Arc<str>,
-    /// Where it begins, from 1.
+    /// Line where the object begins, counted from 1.
     line: usize,
     pub(super) value: Value,
 }
@@ -33,13 +33,13 @@ impl Object {
         )
     }
 
-    /// `deployment/web`.
+    /// Kind and name, as `deployment/web`.
     pub(super) fn words(&self) -> String {
         let name = self.value["metadata"]["name"].as_str().unwrap_or_default();
         format!("{}/{name}", self.gvk().kind.to_lowercase())
     }
 
-    /// `file:line` of a field, or of what is next to it in the file.
+    /// `file:line` of a field, or of its nearest parent that is in the file.
     pub(super) fn place(&self, path: &str) -> String {
         format!(
             "{}:{}",
@@ -48,7 +48,7 @@ impl Object {
         )
     }
 
-    /// What others need goes first.
+    /// Sort key for applying: objects that others need come first.
     pub(super) fn rank(&self) -> u8 {
         match self.value["kind"].as_str() {
             Some("Namespace") => 0,
@@ -69,7 +69,7 @@ impl Object {
     }
 }
 
-/// All objects of the files and folders, and what is wrong with the files.
+/// All objects of the files and folders, and the errors found while reading them.
 pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Object>, Vec<String>)> {
     let mut objects = vec![];
     let mut problems = vec![];
@@ -115,7 +115,7 @@ fn take(label: &str, content: &str, objects: &mut Vec<Object>, problems: &mut Ve
     }
 }
 
-/// `namespace: ""` and `namespace:` name none: the session's is meant, as kubectl has it.
+/// An empty `namespace` means the namespace of the session, as in kubectl.
 fn without_empty_namespace(mut value: Value) -> Value {
     if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut)
         && meta

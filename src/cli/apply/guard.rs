@@ -1,4 +1,5 @@
-//! Approvals that these files would weaken: whoever may not do so is told before anything is written.
+//! Finds approvals that the files would weaken, so that a user who may not do that is told before
+//! anything is written.
 
 use kube::{Api, ResourceExt};
 
@@ -10,7 +11,8 @@ use crate::{
     domain::{guard::weakened, rights::Right},
 };
 
-/// Problems, each with file and line; nothing where the server lets us, or does not say.
+/// Problems, each with file and line. Empty if the user has the right, or if the server does not
+/// say.
 pub(super) async fn check(session: &Session, objects: &[Object]) -> Vec<String> {
     let api: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let mut problems = vec![];

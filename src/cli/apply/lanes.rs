@@ -1,5 +1,5 @@
-//! Lanes and lane groups among those that are there, at the gateway that serves them: what it cannot do is refused
-//! before anything is written.
+//! Checks lanes and lane groups together with the existing ones and the gateway that serves them.
+//! What the gateway cannot do is refused before anything is written.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use crate::{
     domain::lanes::{self, Means, Severity},
 };
 
-/// Each with file and line.
+/// Findings, each with file and line.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-/// The lanes of these files, as they will be when all of the files is applied.
+/// Checks the lanes as they will be once all files are applied.
 pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
     let (groups, lanes) = (
         of::<LaneGroup>(session, objects, "LaneGroup"),
@@ -35,7 +35,7 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
         get::listed::<Lane>(session).await,
     ) {
         (Ok(live), Ok(before)) => (live, before),
-        // A cluster without our definitions gets them by these very files, or tells so itself.
+        // A cluster without our definitions gets them from these files, or the dry run reports it.
         (Err(e), _) | (_, Err(e)) if error::code(&e) == Some(404) => return Checked::default(),
         (Err(e), _) | (_, Err(e)) => {
             let why = error::words(&e);
@@ -106,7 +106,7 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
     Checked { problems, warnings }
 }
 
-/// Those that are there with those of the files over them, and what to warn of.
+/// Existing Apps, replaced by those of the files, and warnings.
 async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) {
     let (live, warnings) = match get::list::<App>(session).await {
         Ok(live) => (live, vec![]),
@@ -128,7 +128,7 @@ async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) 
     (all.into_values().collect(), warnings)
 }
 
-/// Those of the session's namespace: of other ones this session knows nothing.
+/// Objects of one kind in the namespace of the session. Other namespaces are not read.
 pub(super) fn of<'a, T: DeserializeOwned>(
     session: &Session,
     objects: &'a [Object],
@@ -174,7 +174,7 @@ mod tests {
             matches!(checked.warnings.as_slice(), [one] if one.contains("is in context far")),
             "{checked:?}"
         );
-        // Lanes that cannot be seen are no lanes that are not there.
+        // Lanes that cannot be listed are not treated as absent.
         let checked = check(&on_refusal(403, dir.path()), &objects).await;
         assert!(
             matches!(checked.warnings.as_slice(), [one] if one.ends_with("no such luck")),

@@ -1,11 +1,12 @@
-//! Environments that an App loses by these files while something of them still stands: told, with what takes it down.
+//! Warns about environments that the files remove from an App while objects of them still exist,
+//! and names the command that deletes these.
 
 use kube::{Api, ResourceExt};
 
 use super::{files::Object, lanes::of};
 use crate::{api::App, cli::session::Session, domain::command_line::CommandLine};
 
-/// Warnings; nothing of Apps that cannot be read.
+/// Warnings. Apps that cannot be read are skipped.
 pub(super) async fn check(session: &Session, objects: &[Object]) -> Vec<String> {
     let api: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let mut warnings = vec![];

@@ -1,7 +1,7 @@
-//! Where a field stands in a YAML text: `spec.match.all[0].op` to a line, as near as the text allows.
+//! Finds the line of a field such as `spec.match.all[0].op` in a YAML text.
 
-/// The line of `path` in the document that begins at line `start`; of the nearest parent when the field itself is
-/// not there (or written in flow style).
+/// The line of `path` in the document that begins at line `start`. If the field is missing or in
+/// flow style, the line of its nearest parent.
 pub(super) fn line(text: &str, start: usize, path: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let mut at = start.saturating_sub(1);
@@ -11,7 +11,7 @@ pub(super) fn line(text: &str, start: usize, path: &str) -> usize {
         .skip(at + 1)
         .position(|l| l.starts_with("---"))
         .map_or(lines.len(), |n| at + 1 + n);
-    // Fields of the document itself are not indented.
+    // Top-level fields are not indented.
     let mut parent: Option<usize> = None;
     for step in steps(path) {
         let hit = match step {
@@ -45,13 +45,13 @@ fn steps(path: &str) -> Vec<Step> {
     steps
 }
 
-/// Indentation, counting `- ` as such; nothing for blank lines and comments.
+/// Indentation of a line; `None` for blank lines and comments.
 fn indent(line: &str) -> Option<usize> {
     let text = line.trim_start();
     (!text.is_empty() && !text.starts_with('#')).then(|| line.len() - text.len())
 }
 
-/// A key deeper than its parent (or as deep, behind a dash), before anything that is not.
+/// Finds a key below its parent; stops at the first line that is not below it.
 fn find_key(
     lines: &[&str],
     from: usize,
@@ -59,7 +59,7 @@ fn find_key(
     key: &str,
 ) -> Option<(usize, usize)> {
     let mut depth = None;
-    // An item's first key stands on the line of its dash.
+    // The first key of a list item is on the line of its dash.
     let first = if parent.is_some_and(|_| {
         lines
             .get(from)
@@ -107,7 +107,7 @@ fn find_item(
     for (n, line) in lines.iter().enumerate().skip(from + 1) {
         let Some(spaces) = indent(line) else { continue };
         let dash = line.trim_start().starts_with('-');
-        // A list may stand as deep as its own key.
+        // A list may have the indentation of its own key.
         if parent.is_some_and(|p| spaces < p || (spaces == p && !dash)) {
             return None;
         }

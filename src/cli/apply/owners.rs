@@ -1,4 +1,5 @@
-//! Apps of these files among those that are there: an object has one owner, and what is nobody's is not taken silently.
+//! Checks the Apps of the files against existing Apps: an object has one owner, and an unowned
+//! object is never taken silently.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +13,17 @@ use crate::{
     domain::owner::{Taken, named},
 };
 
-/// Each with file and line.
+/// Findings, each with file and line.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
-    /// Nobody's objects, which the Apps would write: to be adopted, if somebody wants that.
+    /// Unowned objects that the Apps would write, to be adopted if the user asks for it.
     pub(super) free: Vec<owner::Problem>,
 }
 
-/// The Apps of these files, as they will be when all of the files is applied. `adopt`: what is nobody's is no problem.
+/// Checks the Apps as they will be once all files are applied. With `adopt`, unowned objects are no
+/// problem.
 pub(super) async fn check(session: &Session, objects: &[Object], adopt: bool) -> Checked {
     let mut checked = Checked::default();
     let ours = of::<App>(session, objects, "App");
@@ -30,7 +32,7 @@ pub(super) async fn check(session: &Session, objects: &[Object], adopt: bool) ->
     }
     let live: Vec<App> = match get::listed(session).await {
         Ok(live) => live,
-        // A cluster without our definitions gets them by these very files, or tells so itself.
+        // A cluster without our definitions gets them from these files, or the dry run reports it.
         Err(e) if error::code(&e) == Some(404) => vec![],
         Err(e) => {
             let why = error::words(&e);
@@ -188,10 +190,10 @@ mod tests {
             );
             assert!(one.contains("a.yaml:6: app/a: "), "{one}");
         }
-        // Two of the same files.
+        // Two Apps of the same files.
         let checked = told(app("a", "new") + &app("c", "new"), false).await;
         assert_eq!(checked.problems.len(), 2, "{checked:?}");
-        // Asked for, and taken by nobody else in between.
+        // Adoption was requested, and no other App took the object in between.
         let checked = told(app("a", "free"), true).await;
         let [free] = checked.free.as_slice() else {
             panic!("{checked:?}")
@@ -219,7 +221,7 @@ mod tests {
             lost.contains("belongs to environment prod of app a"),
             "{lost}"
         );
-        // An environment that has another name now: what it made is taken over when somebody asks for it.
+        // An environment was renamed: its objects are taken over when requested.
         make(
             "renamed",
             json!({label::APP: "a", label::ENVIRONMENT: "production"}),
@@ -257,7 +259,7 @@ mod tests {
             .labels
             .unwrap();
         assert_eq!(labels[label::ENVIRONMENT], "prod");
-        // One that it has still is no former one.
+        // An environment that the App still has is not a former one.
         let both = app("a", "new").replace(
             "[{name: prod,",
             "[{name: production, namespace: demo}, {name: prod,",

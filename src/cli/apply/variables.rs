@@ -1,4 +1,5 @@
-//! Variable groups among the Apps that are there: whom a change reaches is told, and what an App names in vain.
+//! Reports which environments a changed variable group reaches, and which groups an App names in
+//! vain.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +13,22 @@ use crate::{
     domain::variables::{self, Values},
 };
 
-/// What is to be told of variable groups.
+/// Variable groups before and after the change, and the Apps and releases that use them.
 #[derive(Default)]
 pub(super) struct Reach {
-    /// Each with file and line.
+    /// Warnings, each with file and line.
     pub(super) warnings: Vec<String>,
     apps: Vec<App>,
     releases: Vec<Release>,
-    /// As they were before, with those of the files over them as they are noted.
+    /// Groups as they were, replaced by those of the files once these are recorded.
     groups: BTreeMap<String, VariableGroup>,
-    /// By name: the values before.
+    /// Values before the change, by group.
     before: BTreeMap<String, Values>,
     noted: Vec<String>,
     session: String,
 }
 
-/// Looks around before anything is written.
+/// Reads the current state before anything is written.
 pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
     let apps = of::<App>(session, objects, "App");
     let groups = of::<VariableGroup>(session, objects, "VariableGroup");
@@ -44,7 +45,8 @@ pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
         session: session.namespace.clone(),
         ..Reach::default()
     };
-    // What whoever applies may not see is not told to them; a cluster without our definitions has none.
+    // Objects that the user may not list are only warned about. A cluster without our definitions
+    // has none.
     let mut seen = |what: &str, why: kube::Error| {
         if error::code(&why) != Some(404) {
             let why = error::words(&why);
@@ -105,7 +107,7 @@ pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
 }
 
 impl Reach {
-    /// A group as it was, or would be, written.
+    /// Records a group as it was written, or would be in a dry run.
     pub(super) fn note(&mut self, object: &Object, written: Option<&serde_json::Value>) {
         let value = written.unwrap_or(&object.value);
         let is_ours =
@@ -126,7 +128,7 @@ impl Reach {
         }
     }
 
-    /// Whom the changes reach, a line each.
+    /// One line for each change and the environments that it reaches.
     pub(super) fn words(&self, dry_run: bool) -> Vec<String> {
         let mut lines = vec![];
         for name in &self.noted {

@@ -1,5 +1,5 @@
-//! Which cluster the cockpit looks at. Another one can be chosen without leaving: the watches of the old one end, and
-//! every wish that comes after is about the new one.
+//! The cluster that the cockpit shows. Switching to another one ends the watches of the old one;
+//! later intents go to the new one.
 
 use std::{
     path::PathBuf,
@@ -28,31 +28,31 @@ use crate::{
     ui::{Fault, effect::Choice},
 };
 
-/// Where the cockpit began; one can always go back there.
+/// The cluster that the cockpit started with; it can always be selected again.
 pub(super) struct Home {
     pub(super) place: String,
-    /// None is the demo of this process.
+    /// `None` for the demo of this process.
     pub(super) source: Option<Source>,
     pub(super) connected: Connected,
-    /// When somebody watches it already.
+    /// Worlds from a watch that runs already, if any.
     pub(super) worlds: Option<Watched>,
 }
 
-/// The clusters that wishes go to now.
+/// The cluster that intents go to.
 #[derive(Clone)]
 pub(super) struct Here {
     pub(super) clusters: Clusters,
     pub(super) namespace: String,
-    /// Who acts there, once that is known.
+    /// The acting user, once known.
     by: Arc<OnceCell<String>>,
-    /// Whereby spans get into the worlds.
+    /// Adds spans to the worlds.
     inlet: SpanInlet,
     place: String,
     stop: CancellationToken,
 }
 
 impl Here {
-    /// Asks the stores of a lane group for a trace, and hands what they tell to whoever makes worlds.
+    /// Reads a trace from the stores of a lane group and adds its spans to the worlds.
     pub(super) fn fetch_trace(&self, group: Arc<LaneGroup>, trace: String) {
         let (inlet, client, stop) = (
             self.inlet.clone(),
@@ -73,7 +73,7 @@ impl Here {
         tokio::spawn(async move { stop.run_until_cancelled(fetching).await });
     }
 
-    /// Whom the server knows.
+    /// The acting user, as the server knows it.
     pub(super) async fn by(&self) -> Result<String, Fault> {
         let asked = self
             .by
@@ -90,10 +90,10 @@ impl Here {
 
 pub(super) struct Seat {
     home: Home,
-    /// Who acts at home, where that is known without the server.
+    /// The acting user on the home cluster, where the server does not decide it.
     by: Option<String>,
     kubeconfig: Option<PathBuf>,
-    /// The namespace that was asked for, whatever a context says.
+    /// The namespace requested on the command line; takes precedence over that of a context.
     namespace: Option<String>,
     here: Mutex<Option<Here>>,
     out: watch::Sender<World>,
@@ -118,7 +118,7 @@ impl Seat {
         seat
     }
 
-    /// The clusters to speak to; none when the chosen context cannot be used.
+    /// The current cluster; `None` if the selected context cannot be used.
     pub(super) fn here(&self) -> Option<Here> {
         self.here
             .lock()
@@ -135,11 +135,11 @@ impl Seat {
             .map_or_else(|| self.home.place.clone(), |here| here.place)
     }
 
-    /// Home, and all that kubectl knows.
+    /// The home cluster and all contexts of the kubeconfig.
     pub(super) fn choices(&self) -> Result<Vec<Choice>, ConnectError> {
         let known = connect::read(self.kubeconfig.as_deref())
             .map(|kubeconfig| connect::contexts(&kubeconfig));
-        // Somebody without kubectl has no files, and that is no fault.
+        // A missing kubeconfig is no error: not everybody uses kubectl.
         let known = if self.kubeconfig.is_none() && !connect::is_there() {
             Ok(vec![])
         } else {
@@ -173,7 +173,7 @@ impl Seat {
         Ok(choices)
     }
 
-    /// Looks at another cluster; it need not be there.
+    /// Switches to another context, whether or not its cluster can be reached.
     pub(super) fn switch(&self, name: &str) {
         let home_context = matches!(&self.home.source, Some(Source::Kubectl { .. }))
             && name == self.home.connected.name;
@@ -244,7 +244,7 @@ impl Seat {
         *self.here.lock().unwrap_or_else(PoisonError::into_inner) = Some(here);
     }
 
-    /// Ends the watches.
+    /// Ends the watches of the current cluster.
     pub(super) fn leave(&self) {
         if let Some(old) = self
             .here
@@ -257,13 +257,13 @@ impl Seat {
     }
 }
 
-/// Worlds, and the way into them for spans.
+/// Worlds, and the inlet through which spans get into them.
 type Watched = (watch::Receiver<World>, SpanInlet);
 
-/// What a world is shown as.
+/// How a world is labelled.
 struct Named {
     place: Clean,
-    /// Who acts there, where it is not for the server to say.
+    /// The acting user, where the server does not decide it.
     me: Option<Clean>,
 }
 
@@ -277,7 +277,7 @@ impl Named {
     }
 }
 
-/// Worlds go out under the name of their place, until another place is looked at.
+/// Forwards worlds under the name of their cluster until another one is selected.
 async fn pass_on(
     mut worlds: watch::Receiver<World>,
     out: watch::Sender<World>,
@@ -288,7 +288,7 @@ async fn pass_on(
     while let Some(Ok(())) = stop.run_until_cancelled(worlds.changed()).await {
         let world = named.over(worlds.borrow_and_update().clone());
         out.send_if_modified(|old| {
-            // Whoever came after us has the word.
+            // Another cluster was selected meanwhile: its worlds take precedence.
             let ours = old.place == named.place && !stop.is_cancelled();
             if ours {
                 *old = world;

@@ -1,5 +1,5 @@
-//! `doctor --trace GROUP`: a tagged and an untagged request, who told of them and whether with the tag, and the very lines
-//! of configuration that are missing.
+//! `doctor --trace GROUP`: sends a tagged and an untagged request, shows which sources reported
+//! them and whether with the tag, and prints the configuration lines that are missing.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -23,12 +23,12 @@ use crate::{
     probe::{self, Via},
 };
 
-/// Spans come up to 5 seconds late, and a trace is joined when it was quiet for 6.
+/// Spans arrive up to 5 seconds late, and a trace is joined after 6 seconds without a span.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
-/// Nothing more of a trace is awaited when nothing has come for so long.
+/// A trace is taken as complete after this time without a new hop.
 const QUIET: Duration = Duration::from_secs(7);
 
-/// Looks at a lane group: its sources, then two requests.
+/// Checks a lane group: its sources of hops, then two requests.
 pub(super) async fn look(
     client: &Client,
     worlds: &watch::Receiver<World>,
@@ -89,7 +89,7 @@ fn finding(level: Level, check: &str, found: String, remedy: Option<String>) -> 
     }
 }
 
-/// The logs that tell the group's hops, and whether they can be read.
+/// The logs that report the group's hops, and whether they can be read.
 async fn sources(client: &Client, world: &World, group: &LaneGroup) -> Vec<Finding> {
     let status = group.status.as_ref();
     let mut all = vec![];
@@ -145,7 +145,7 @@ fn in_place(place: &str, lines: &str) -> String {
     format!("write into {place}:\n{lines}")
 }
 
-/// Sends a request and tells who told of it.
+/// Sends a request and reports which sources saw it.
 async fn ask(
     worlds: &watch::Receiver<World>,
     group: &LaneGroup,
@@ -177,7 +177,7 @@ async fn ask(
     all
 }
 
-/// The hops of a trace, as soon as every app has told or nothing more comes.
+/// The hops of a trace. Waits until every app has reported, or nothing more arrives.
 async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> Vec<Arc<Hop>> {
     let mut worlds = worlds.clone();
     let mut hops: Vec<Arc<Hop>> = vec![];
@@ -200,7 +200,7 @@ async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> V
     hops
 }
 
-/// What hops say of who told them.
+/// Findings on the sources that reported the hops.
 fn told(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
     let seen = group.status.as_ref().and_then(|s| s.gateway.as_ref());
     let controller = seen.and_then(|g| g.controller.as_deref());

@@ -1,4 +1,5 @@
-//! Pods of environments: every context is asked at the same time, and one that does not answer is asked once.
+//! Counts the pods of environments. All contexts are asked at the same time; one that does not
+//! respond gets one request only.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +14,13 @@ use crate::{
     cluster::error,
 };
 
-/// Requests to one cluster under way at a time.
+/// Concurrent requests to one cluster.
 const AT_ONCE: usize = 16;
 
-/// Ready and wanted, if that can be seen.
+/// Ready and wanted pods; `None` if they cannot be read.
 type Pods = Option<(i32, i32)>;
 
-/// Of each row; and what to warn of.
+/// The pods of each row, and warnings.
 pub(super) async fn of(
     session: &Session,
     rows: &[(&App, &Environment)],
@@ -45,13 +46,13 @@ pub(super) async fn of(
         for (i, answer) in answers {
             match answer {
                 Ok(found) => pods[i] = Some(found),
-                // One namespace that is not to be seen hides no other.
+                // One forbidden namespace does not hide the others.
                 Err(e) if error::code(&e) == Some(403) => {}
                 Err(e) if context.is_none() => return Err(told("listing workloads")(e)),
                 Err(e) => failed = failed.or(Some(e)),
             }
         }
-        // Nor does one cluster.
+        // An unreachable cluster does not hide the others.
         if let (Some(context), Some(e)) = (context, failed) {
             warnings.push(format!("context {context}: {}", error::words(&e)));
         }
@@ -69,7 +70,7 @@ fn selector((app, environment): (&App, &Environment)) -> String {
     )
 }
 
-/// Whoever does not answer the first question is not asked the others.
+/// Counts in one cluster. If the first request gets no response, the others are not sent.
 async fn in_context(
     client: Client,
     wanted: Vec<(usize, String, String)>,
@@ -95,7 +96,7 @@ async fn in_context(
     answers
 }
 
-/// Ready and wanted pods of all workloads that are so labelled.
+/// Ready and wanted pods of all workloads that match the selector.
 async fn workloads(client: &Client, namespace: &str, selector: &str) -> kube::Result<(i32, i32)> {
     let all = ListParams::default().labels(selector);
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace)

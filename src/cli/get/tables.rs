@@ -1,4 +1,4 @@
-//! The columns of `get`.
+//! The tables of `get`.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use crate::{
     domain::{apps, lanes::text, prune, text::truncate, variables},
 };
 
-/// One environment of one App, and what runs in it.
+/// An environment of an App and the pods that run in it.
 pub(super) struct EnvironmentRow<'a> {
     pub(super) app: &'a App,
     pub(super) environment: &'a Environment,
-    /// Ready pods and wanted pods. None: not known from here, or not to be seen by this user.
+    /// Ready and wanted pods; `None` if not known, or not visible to this user.
     pub(super) pods: Option<(i32, i32)>,
 }
 
@@ -50,18 +50,18 @@ fn born(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.creation_timestamp.as_ref().map(|t| t.0)
 }
 
-/// So many columns of what is told in words; `-o yaml` has all of it.
+/// Width limit of free text, in columns; `-o yaml` shows all of it.
 const WORDS: usize = 60;
-/// The same in a wide table.
+/// The same for a wide table.
 const WIDE: usize = 100;
-/// So many of a list are named.
+/// Names of a list that are shown.
 const NAMED: usize = 3;
 
 fn cut(text: &str, most: usize) -> String {
     truncate(text, most).into_owned()
 }
 
-/// `a,b,c,+18`.
+/// The first names and the number of the rest, as `a,b,c,+18`.
 fn some<S: AsRef<str>>(all: &[S]) -> String {
     let named: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
     let rest = all.len().saturating_sub(NAMED);
@@ -72,7 +72,7 @@ fn some<S: AsRef<str>>(all: &[S]) -> String {
     }
 }
 
-/// How many, and the first of them.
+/// The number of problems and the first one.
 fn problems(all: &[String]) -> String {
     match all {
         [] => String::new(),
@@ -81,7 +81,7 @@ fn problems(all: &[String]) -> String {
     }
 }
 
-/// The images, without what all of them share: `backend=spring-cloud-a:v2`.
+/// Images by name, as `backend=spring-cloud-a:v2`.
 fn images(map: &BTreeMap<String, String>) -> String {
     map.iter()
         .map(|(name, reference)| format!("{name}={reference}"))
@@ -220,7 +220,7 @@ pub(super) fn variables(
     table
 }
 
-/// The first few; a cell is no list of a thousand.
+/// Up to four names, else the first three and the number of the rest.
 fn few(all: &[String]) -> String {
     match all.len() {
         0..=4 => all.join(","),
@@ -371,7 +371,7 @@ pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table
         ]
     });
     let mut sorted: Vec<&Lane> = items.iter().collect();
-    // The order in which they are asked.
+    // In the order in which lanes are matched.
     sorted.sort_by_key(|l| (l.spec.group.clone(), l.spec.priority, l.name_any()));
     for lane in sorted {
         let status = lane.status.clone().unwrap_or_default();
@@ -404,7 +404,7 @@ pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table
     table
 }
 
-/// How many routes their controllers have taken, and which they have not.
+/// How many routes were accepted by their controllers, and the first that was not.
 fn taken(routes: &[RouteStatus]) -> String {
     let taken = routes.iter().filter(|r| r.accepted == Some(true)).count();
     let count = format!("{taken}/{}", routes.len());
@@ -496,7 +496,7 @@ mod tests {
 
     use super::*;
 
-    /// Whatever there is of it, a row stays readable: how many, and the first.
+    /// However many values there are, a row stays readable.
     #[test]
     fn no_row_grows_with_what_is_wrong() {
         let apps: Vec<String> = (0..21)

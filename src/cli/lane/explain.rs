@@ -1,4 +1,5 @@
-//! `lane explain 'GET /A/a?group=gray' -H 'k: v' --cookie k=v`: which lane a request takes, and why.
+//! `lane explain 'GET /A/a?group=gray' -H 'k: v' --cookie k=v`: tells which lane a request takes,
+//! and why.
 
 use clap::Args;
 use color_eyre::eyre::Result;
@@ -92,7 +93,8 @@ pub(super) async fn run(session: &Session, args: ExplainArgs) -> Result<()> {
     })
 }
 
-/// The HTTPRoutes as they stand; none for whoever may not read them, who is told of what ought to be.
+/// All HTTPRoutes. `None` if the user may not read them: then the routes are assumed to be as
+/// planned.
 async fn routes(session: &Session) -> Option<Vec<HttpRoute>> {
     let api: Api<HttpRoute> = Api::all(session.client.clone());
     let own: Api<HttpRoute> = Api::namespaced(session.client.clone(), &session.namespace);

@@ -1,4 +1,5 @@
-//! `probe PATH --diff`: the same request as a lane takes it and as none does, and where the answers differ.
+//! `probe PATH --diff`: sends the same request once with and once without a lane and compares the
+//! responses.
 
 use color_eyre::eyre::{Context, Result, bail, eyre};
 use serde::Serialize;
@@ -18,24 +19,24 @@ use crate::{
     probe::Probed,
 };
 
-/// Nothing was compared: exit code 2, for 1 says that the answers differ.
+/// Nothing was compared. Exit code 2, because 1 means that the responses differ.
 #[derive(Debug, thiserror::Error)]
 #[error("gray and base were not compared")]
 pub(in crate::cli) struct NotCompared;
 
-/// As `-o json` prints it.
+/// The output of `-o json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Printed<'a> {
     equal: bool,
-    /// The lane that took gray's request.
+    /// Lane of the gray request.
     lane: &'a str,
     base: &'a Probed,
     gray: &'a Probed,
     differences: &'a [Difference],
-    /// Differences beyond those.
+    /// Number of further differences.
     left_out: usize,
-    /// A body was not read to its end.
+    /// A body was not read completely.
     partial: bool,
 }
 
@@ -78,7 +79,7 @@ async fn send_and_compare(
     let base = send(&place, &both.requests.base, "base").await?;
     let gray = send(&place, &both.requests.gray, "gray").await?;
     for (name, probed, tag) in [("base", &base, None), ("gray", &gray, Some(&both.tag))] {
-        // Who took it is known only where somebody told the chain.
+        // The tag is known only if the chain was reported.
         if !probed.chain.is_empty() && probed.lane.as_ref() != tag {
             let was = probed
                 .lane
@@ -101,7 +102,7 @@ async fn send_and_compare(
     })
 }
 
-/// One request that was answered in full.
+/// Sends one request and fails unless it is answered completely.
 async fn send(place: &Place, spec: &ProbeSpec, side: &str) -> Result<Probed> {
     let probed = place.send(spec).await?.into_iter().next();
     let probed = probed.ok_or_else(|| eyre!("{side}: nothing was sent"))?;

@@ -1,4 +1,4 @@
-//! One release for people: head, tasks, batches, history.
+//! Describes one release for people: summary, tasks, batches and history.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,8 @@ use crate::{
     domain::{text::Clean, variables::shown},
 };
 
-/// What is to be approved now, as a change of what runs; and whether the App is still what this release is of.
+/// What is waiting for approval, as a change to what runs; otherwise whether the App has changed
+/// since the release began.
 pub(super) async fn proposed(session: &Session, release: &Release) -> String {
     let Some(status) = release
         .status
@@ -116,7 +117,7 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
     out
 }
 
-/// `1 Done, 2 Surging, 4 Pending`: new pods after each batch.
+/// New pods and phase of each batch, as `1 Done, 2 Surging, 4 Pending`.
 fn batches(task: &TaskStatus) -> String {
     task.batches
         .iter()

@@ -21,7 +21,8 @@ pub(super) struct StartArgs {
     /// The stage of its workflow
     #[arg(long, short)]
     stage: String,
-    /// An existing image instead of a build, as NAME=REF, or APP/NAME=REF for one of several apps; may be repeated
+    /// An existing image instead of a build, as NAME=REF, or APP/NAME=REF for one of several apps;
+    /// may be repeated
     #[arg(long, short, value_name = "NAME=REF")]
     image: Vec<String>,
     /// Why
@@ -36,7 +37,7 @@ pub(super) struct StartArgs {
 }
 
 impl StartArgs {
-    /// What it wishes.
+    /// The intent of this command.
     pub(super) fn intent(self) -> Result<Intent> {
         let images = images(&self.apps, &self.image)?;
         let Self {
@@ -61,7 +62,7 @@ pub(super) async fn run(session: &Session, args: StartArgs) -> Result<()> {
     session.perform(args.intent()?, output).await.map(drop)
 }
 
-/// App to image name to reference.
+/// Image references by App and image name.
 fn images(apps: &[String], texts: &[String]) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let mut images: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for text in texts {

@@ -1,4 +1,5 @@
-//! `release wait NAME [--task T [--batch N]] --phase P --timeout 60s`: on a watch, never by asking again.
+//! `release wait NAME [--task T [--batch N]] --phase P --timeout 60s`: waits on a watch, without
+//! polling.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub(super) struct WaitArgs {
     /// One batch of that task (from 1), instead of the task
     #[arg(long, requires = "task", value_name = "N")]
     batch: Option<u32>,
-    /// A release: Pending, Running, Waiting, Paused, Aborting, Succeeded, Failed, Aborted; a task also Skipped;
-    /// a batch: Pending, Surging, Retiring, Done
+    /// A release: Pending, Running, Waiting, Paused, Aborting, Succeeded, Failed, Aborted; a task
+    /// also Skipped; a batch: Pending, Surging, Retiring, Done
     #[arg(long)]
     phase: String,
     /// Give up after
@@ -35,7 +36,7 @@ pub(super) struct WaitArgs {
     timeout: Duration,
 }
 
-/// `60s`, `2m`, `1h30m`, or seconds.
+/// Parses `60s`, `2m`, `1h30m`, or seconds.
 pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
@@ -45,7 +46,7 @@ pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     span.try_into().map_err(|_| wrong())
 }
 
-/// What is waited for.
+/// What to wait for.
 #[derive(Clone, Debug, PartialEq)]
 enum Wanted {
     Release(ReleasePhase),
@@ -53,12 +54,12 @@ enum Wanted {
     Batch(String, u32, BatchPhase),
 }
 
-/// How a release stands to a wish.
+/// Whether a release has reached the target.
 #[derive(Clone, Debug, PartialEq)]
 enum Standing {
     Holds,
     NotYet(String),
-    /// It will not come any more, unless somebody acts.
+    /// It cannot be reached any more unless somebody acts.
     Never(String),
 }
 
@@ -133,7 +134,7 @@ pub(super) async fn run(session: &Session, args: WaitArgs) -> Result<()> {
     wait(session, &args.name, &wanted, &args.phase, args.timeout).await
 }
 
-/// Until a release is in a phase.
+/// Waits until a release is in a phase.
 pub(in crate::cli) async fn phase_of(
     session: &Session,
     name: &str,
@@ -157,7 +158,7 @@ async fn wait(
     phase: &str,
     timeout: Duration,
 ) -> Result<()> {
-    // Says so at once when there is no such release.
+    // Fails at once if there is no such release.
     let first = wanted.standing(&get::one(session, name).await?);
     let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
     let (seen, mut standings) = tokio::sync::watch::channel(first);

@@ -1,4 +1,4 @@
-//! Does what was asked for with one workload that stands half-way.
+//! Finishes or aborts the unfinished rollout of one workload.
 
 use std::time::Duration;
 
@@ -31,9 +31,9 @@ use crate::{
     },
 };
 
-/// How long a controller is waited for to see a patch, and then for the pods in the way to be gone.
+/// Time limit for the controller to see the patch and for the pods in the way to be deleted.
 const SEEN: Duration = Duration::from_secs(20);
-/// Between two looks.
+/// Time between two reads.
 const GAP: Duration = Duration::from_millis(200);
 
 pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Result<()> {
@@ -92,7 +92,8 @@ pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Resu
     output::print(&format!("{named} {what}; `{status}` tells when\n"))
 }
 
-/// The only one that is meant. Of what cannot be seen nobody knows whether it is meant too.
+/// The workload that was named. Ambiguous if a namespace could not be read, as it may hold a
+/// namesake.
 fn the_one(wanted: &str, Seen { mut found, unseen }: Seen) -> Result<(Place, Found)> {
     let full = |(place, f): &(Place, Found)| {
         let command = ours(place.context.as_deref(), &place.namespace, &f.name, f.kind);
@@ -120,8 +121,8 @@ fn the_one(wanted: &str, Seen { mut found, unseen }: Seen) -> Result<(Place, Fou
     }
 }
 
-/// Deletes the pods that the way back of a StatefulSet would wait for, one after the other as the engine does, once its
-/// controller knows that it goes back: before that it would only make them again.
+/// Deletes the pods that going back would wait for, one after the other as the engine does. Waits
+/// first until the controller has seen the patch: before, it would create the same pods again.
 async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<()> {
     let name = written.name_any();
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
@@ -170,7 +171,7 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
                 )
                 .await
             {
-                // It is gone, or it has moved on: perhaps it is Ready now.
+                // The pod is gone or has changed, and may be ready by now.
                 Err(why) if matches!(error::code(&why), Some(404 | 409)) => {}
                 done => {
                     drop(done.map_err(told(format!("deleting pod {}", place.full(&pod.name))))?)
@@ -181,7 +182,7 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
     }
 }
 
-/// Pods that are to be replaced on the way back, and not ready.
+/// Pods that are not ready and will be replaced on the way back.
 fn lame(seen: &StatefulSeen) -> Vec<String> {
     let from = Own::of(&seen.live).partition();
     let of_it = |pod: &str| seen.place_of(pod).is_some_and(|place| place >= from);

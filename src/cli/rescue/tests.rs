@@ -106,7 +106,8 @@ fn half_way_ones_are_found_with_both_ways_out() {
     );
 }
 
-/// What an annotation says that anybody may write, and what a template says, runs in no shell and moves no cursor.
+/// Text from annotations and templates, which anybody may write, must neither run in a shell nor
+/// move the cursor.
 #[test]
 fn a_latch_puts_no_command_into_what_is_pasted() {
     let mut told =
@@ -223,7 +224,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         .to_string();
     assert_eq!(told, "demo/db is not half-way: nothing to do");
 
-    // The one that is seen may not be the one that is meant.
+    // The visible workload may not be the one that was named.
     create::<Deployment>(
         &session,
         json!({
@@ -246,8 +247,8 @@ fn pods(version: &str) -> Value {
     json!({"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": format!("db:{version}")}]}})
 }
 
-/// The way back deletes what the engine would delete: never a pod that the user's own partition leaves alone, and what
-/// was not known to be lame, or new, when the patch was written.
+/// Aborting deletes what the engine would delete: never a pod below the user's own partition, and
+/// only pods that were known to be new and not ready when the patch was written.
 #[tokio::test]
 async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -284,7 +285,7 @@ async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
             .await
             .unwrap();
     }
-    // Its controller knows at once what is wanted, but what was new before nobody knew.
+    // The controller has seen the patch at once, but which pods were new was not known before.
     let sets: Api<StatefulSet> = Api::namespaced(session.client.clone(), "demo");
     let status =
         json!({"status": {"replicas": 4, "observedGeneration": 0, "updateRevision": "old"}});

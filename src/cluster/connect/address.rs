@@ -1,9 +1,9 @@
-//! A cluster's address as client-go takes it: a URL, or `host:port`, which is http.
+//! A cluster's address as client-go reads it: a URL, or `host:port`, which means http.
 
 use http::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// What Go's `url.URL` writes in its escaped form, in a path.
+/// What Go's `url.URL` escapes in a path.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -16,11 +16,11 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Where requests go.
+/// Address of an API server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) uri: Uri,
-    /// From the URL; it goes before every other credential.
+    /// User name and password from the URL; they take precedence over all other credentials.
     pub(super) login: Option<(String, String)>,
 }
 
@@ -30,12 +30,12 @@ impl Address {
     }
 }
 
-/// Reads what stands at `server`. Errors repeat nothing of it: there may be a password in it.
+/// Parses the value of `server`. Errors do not repeat it, because it may hold a password.
 pub(super) fn parse(text: &str) -> Result<Address, String> {
     let url = split(text)?;
     let (scheme, rest) = match url {
         Some(found) => found,
-        // Anything else is taken for a host.
+        // Anything else is taken as a host.
         None => ("http".to_owned(), text),
     };
     if scheme != "http" && scheme != "https" {
@@ -56,7 +56,7 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     Ok(Address { uri, login })
 }
 
-/// What to show of an address.
+/// The address as shown to people, without credentials.
 pub(super) fn shown(text: &str) -> String {
     match parse(text) {
         Ok(address) => address.uri.to_string().trim_end_matches('/').to_owned(),
@@ -67,7 +67,8 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
-/// A proxy: its scheme is one of `schemes`. The login stays in the URI, for kube reads it there.
+/// Parses a proxy's address, whose scheme must be one of `schemes`. Credentials stay in the URI,
+/// where kube reads them.
 pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
     let among = || {
         format!(
@@ -84,7 +85,7 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
         Some((login, host)) => (Some(login), host),
         None => (None, authority),
     };
-    // In Go both leave the names to the proxy.
+    // In Go both leave name resolution to the proxy.
     let scheme = scheme.replace("socks5h", "socks5");
     if scheme == "socks5" && login.is_some() {
         let (user, password) = login_of(authority).0.unwrap_or_default();
@@ -103,7 +104,7 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
         .map_err(|e: http::uri::InvalidUri| e.to_string())
 }
 
-/// The scheme in small letters, and what is behind `://`; none when there is no scheme or no host.
+/// The scheme in lower case and what follows `://`; `None` without a scheme or a host.
 fn split(text: &str) -> Result<Option<(String, &str)>, String> {
     if text.chars().any(char::is_control) {
         return Err("there is a control character in the address, perhaps a line break".into());
@@ -121,7 +122,7 @@ fn url_is_missing(text: &str) -> bool {
     matches!(split(text), Ok(None))
 }
 
-/// Authority and path; what is behind `?` or `#` goes.
+/// Authority and path; query and fragment are dropped.
 fn cut(rest: &str) -> (&str, &str) {
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     rest.find('/').map_or((rest, ""), |at| rest.split_at(at))
@@ -141,7 +142,7 @@ pub(super) fn login_in(proxy: &Uri) -> Option<(String, String)> {
     login_of(proxy.authority()?.as_str()).0
 }
 
-/// A host with a port that can be one.
+/// Checks a host and its optional port.
 fn host_of(text: &str, default: Option<u16>) -> Result<String, String> {
     let (host, port) = match text.rfind(':') {
         Some(at) if !text[at..].contains(']') => (&text[..at], &text[at + 1..]),
@@ -156,7 +157,7 @@ fn host_of(text: &str, default: Option<u16>) -> Result<String, String> {
         ),
         _ => return Err("its port is no number".into()),
     };
-    // Go takes no host for this machine.
+    // Go reads an empty host as this machine.
     let host = if host.is_empty() { "localhost" } else { host };
     if host.contains(char::is_whitespace) {
         return Err("there is white space in its host".into());

@@ -1,4 +1,4 @@
-//! Whatever a kubeconfig says: no panic, and an error at a place.
+//! Property tests: no kubeconfig causes a panic, and every error names a place.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::{
     table::{dial, tokio_test},
 };
 
-/// Every field, with what it may hold or may not.
+/// A kubeconfig in which any field may hold any value.
 fn any_file() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         4 => "[ -~\\n\\t\u{0}üé灰]{0,12}".prop_map(Value::from),
@@ -88,7 +88,7 @@ fn any_file() -> impl Strategy<Value = String> {
     })
 }
 
-/// Whatever a file says, it is refused at a place, or makes a client.
+/// Every file is either refused with a place, or makes a client.
 #[test]
 fn any_file_is_refused_in_words_or_makes_a_client() {
     let _ = rustls::crypto::ring::default_provider().install_default();

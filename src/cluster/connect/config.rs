@@ -1,8 +1,10 @@
-//! One context of the files as a configuration that can be dialled, by client-go's rules (`clientcmd.ClientConfig`,
-//! `transport.TLSConfigFor`). Whatever would make the client panic, or fail without a place, is found here.
+//! Turns one context of the files into a client configuration by client-go's rules
+//! (`clientcmd.ClientConfig`, `transport.TLSConfigFor`). Whatever would make the client panic, or
+//! fail without naming a place, is found here.
 //!
-//! On purpose unlike kubectl: a file without a server or a context is refused (kubectl tries `localhost:8080`), nobody is
-//! asked for a password, and a login plugin that insists on a terminal is refused, for it would draw over the screen.
+//! Deliberate differences from kubectl: a file without a server or a context is refused (kubectl
+//! tries `localhost:8080`), nobody is asked for a password, and a login plugin that insists on a
+//! terminal is refused, because it would draw over the screen.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -13,22 +15,22 @@ use super::{
     pem,
 };
 
-/// Proxies that may stand in the file; the environment may name more.
+/// Proxy schemes that the file may use; the environment may use more.
 const PROXIES: [&str; 3] = ["http", "https", "socks5"];
 
-/// A configuration, and the login plugin to be asked before it is used.
+/// A configuration, and the login plugin to run before it is used.
 pub(in crate::cluster) struct Prepared {
     pub(in crate::cluster) config: kube::Config,
     pub(in crate::cluster) login: Option<Login>,
 }
 
-/// A login plugin, and what it is told of the cluster.
+/// A login plugin, and the cluster information to pass to it.
 pub(in crate::cluster) struct Login {
     pub(in crate::cluster) exec: Exec,
     pub(in crate::cluster) cluster: Option<Value>,
 }
 
-/// The configuration of one context (none: the current one).
+/// The configuration of one context; `None` is the current one.
 pub(super) fn prepare(
     kubeconfig: &Kubeconfig,
     context: Option<&str>,
@@ -46,7 +48,7 @@ pub(super) fn prepare(
         .clusters
         .get(&entry.cluster)
         .ok_or_else(missing)?;
-    // Whom the file does not know asks as nobody, as with kubectl.
+    // A user that the file does not define is anonymous, as for kubectl.
     let nobody = User::default();
     let user = kubeconfig.users.get(&entry.user).unwrap_or(&nobody);
     let Server {
@@ -74,7 +76,7 @@ struct Server {
     config: kube::Config,
     /// PEM.
     authority: Option<Vec<u8>>,
-    /// From the address.
+    /// User name and password from the address.
     login: Option<(String, String)>,
 }
 
@@ -102,7 +104,7 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
         &cluster.certificate_authority_data,
         &cluster.certificate_authority,
     )?;
-    // An empty file means the system's own, as no file does.
+    // An empty file means the system's authorities, as if no file were named.
     let authority = given.filter(|pem| !pem.is_empty());
     if secure {
         let named = !cluster.certificate_authority.is_empty() || authority.is_some();
@@ -120,7 +122,7 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
         }
     }
     if !secure || cluster.insecure_skip_tls_verify {
-        // Nothing is verified: the system's own authorities need not be there.
+        // Nothing is verified, so the system's authorities need not exist.
         config.root_cert = Some(vec![]);
     }
     Ok(Server {
@@ -130,7 +132,7 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
     })
 }
 
-/// `clientauthentication.Cluster`.
+/// `clientauthentication.Cluster`, which the login plugin reads.
 fn told_to_plugin(cluster: &Cluster, authority: Option<&[u8]>) -> Value {
     let mut told = json!({"server": cluster.server});
     if !cluster.tls_server_name.is_empty() {

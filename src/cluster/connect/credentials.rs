@@ -1,5 +1,6 @@
-//! What a user's entry proves itself with, in client-go's order: of a token and its file the file wins, a login plugin
-//! is for who has nothing else, and a certificate goes with any of them.
+//! The credentials of a kubeconfig user, in client-go's order: a token file wins over a token, a
+//! login plugin is used only when there is nothing else, and a client certificate is sent in
+//! addition.
 
 use std::path::Path;
 
@@ -14,12 +15,13 @@ use super::{
     pem,
 };
 
-/// Versions of a login plugin's answer; the older one need not say whether it talks with people.
+/// API versions of a login plugin's answer. The older one may omit `interactiveMode`.
 const PLUGIN_VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-/// What a header's name may hold besides letters and digits (RFC 9110, token); `%` escapes.
+/// Characters besides letters and digits that a header name may hold (RFC 9110, token); `%`
+/// escapes.
 const IN_NAMES: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -36,7 +38,7 @@ const IN_NAMES: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// Ready to be sent, but for what a login plugin has to say.
+/// Credentials that are ready to be sent, except for those from a login plugin.
 #[derive(Default)]
 pub(super) struct Credentials {
     pub(super) auth: AuthInfo,
@@ -44,7 +46,8 @@ pub(super) struct Credentials {
     pub(super) exec: Option<Exec>,
 }
 
-/// Reads the entry. Over plain http only whom to act as is told; `login` is the address's own.
+/// Reads a user's credentials. Over plain http only impersonation headers are sent. `login` comes
+/// from the address.
 pub(super) fn read(
     user: &User,
     secure: bool,
@@ -67,7 +70,7 @@ pub(super) fn read(
     if let Some((name, password)) = login {
         (found.auth.username, found.auth.password) = (Some(name), Some(password.into()));
     } else if !secure {
-        // client-go sends no credentials in clear.
+        // client-go sends no credentials in clear text.
     } else if let Some(token) = token(user)? {
         found.auth.token = Some(token.into());
     } else if !user.username.is_empty() {
@@ -99,14 +102,14 @@ pub(super) fn read(
     Ok(found)
 }
 
-/// A token that can stand in a header.
+/// Checks that a token can be sent in a header.
 pub(in crate::cluster) fn check_token(token: &str) -> Result<(), String> {
     header(token)
         .map(|_| ())
         .map_err(|()| "there is a control character in the token, perhaps a line break".into())
 }
 
-/// What contradicts itself, as `clientcmd.validateAuthInfo`.
+/// Refuses contradictory settings, as `clientcmd.validateAuthInfo` does.
 fn check(user: &User) -> Result<(), String> {
     let has_basic = !user.username.is_empty() || !user.password.is_empty();
     if !user.token.is_empty() && has_basic
@@ -143,7 +146,7 @@ fn check(user: &User) -> Result<(), String> {
     })
 }
 
-/// When a token ends that is a JWT.
+/// Expiry of a token that is a JWT.
 fn expiry(token: &str) -> Option<Timestamp> {
     let claims = URL_SAFE_NO_PAD
         .decode(token.split('.').nth(1)?.trim_end_matches('='))
@@ -182,7 +185,7 @@ fn check_plugin(exec: &Exec) -> Result<(), String> {
     }
 }
 
-/// The token, from its file where there is one that holds something.
+/// The token; a token file wins if it is not empty.
 fn token(user: &User) -> Result<Option<String>, String> {
     let mut token = user.token.clone();
     if !user.token_file.is_empty() {
@@ -194,7 +197,7 @@ fn token(user: &User) -> Result<Option<String>, String> {
             Ok(_) if token.is_empty() => {
                 return Err(format!("tokenFile {} is empty", user.token_file));
             }
-            // client-go then goes on with the token it has.
+            // client-go then uses the inline token.
             _ => {}
         }
     }
@@ -205,14 +208,14 @@ fn token(user: &User) -> Result<Option<String>, String> {
     Ok(Some(token))
 }
 
-/// Certificate and key, each in base64 of PEM, or none.
+/// Certificate and key as base64 of PEM, or `None`.
 fn identity(user: &User) -> Result<Option<(String, String)>, String> {
     let certificate = pem::load(
         "client-certificate",
         &user.client_certificate_data,
         &user.client_certificate,
     )?;
-    // As for kubectl a key alone is none.
+    // As for kubectl, a key without a certificate is ignored.
     let Some(certificate) = certificate else {
         return Ok(None);
     };
@@ -262,7 +265,7 @@ fn header(text: &str) -> Result<HeaderValue, ()> {
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| ())
 }
 
-/// Whether a file that is named can be read at all.
+/// Reads a file that a kubeconfig names; errors name the field and the path.
 pub(super) fn read_file(field: &str, path: &str) -> Result<Vec<u8>, String> {
     std::fs::read(Path::new(path)).map_err(|why| format!("{field} {path}: {why}"))
 }

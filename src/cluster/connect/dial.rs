@@ -1,8 +1,9 @@
-//! A client of a configuration: kubectl's ways to a server, straight, through a tunnel of an HTTP proxy, or by SOCKS5.
-//! They are joined here instead of by `kube::Client::try_from` for three reasons: without `TCP_NODELAY` the server's
-//! delayed acknowledgement holds every request with a body up for 40 ms; a SOCKS5 proxy may want a user name; and a server
-//! in clear behind an HTTP proxy is asked for by its whole URL, as Go asks: for a tunnel to such a server most proxies
-//! have no leave.
+//! Builds a client from a configuration, with kubectl's ways to a server: directly, through a
+//! tunnel of an HTTP proxy, or by SOCKS5. This replaces `kube::Client::try_from` for three reasons:
+//! without `TCP_NODELAY` the server's delayed acknowledgement delays every request with a body by
+//! 40 ms; a SOCKS5 proxy may require a user name; and a plain-http server behind an HTTP proxy must
+//! be requested by its full URL, as Go does, because most proxies do not allow tunnels to such
+//! servers.
 
 use std::{
     io,
@@ -35,7 +36,7 @@ use super::address;
 
 /// # Errors
 ///
-/// What the configuration has that no client can be made of.
+/// When no client can be made from the configuration.
 pub(super) fn client(mut config: Config) -> kube::Result<Client> {
     let tcp = tcp();
     let Some(proxy) = config.proxy_url.clone() else {
@@ -65,13 +66,13 @@ pub(super) fn client(mut config: Config) -> kube::Result<Client> {
             config
                 .headers
                 .extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
-            // Nothing of the server is verified; the proxy is, by the system's authorities.
+            // The server is not verified. The proxy is, by the system's authorities.
             let inner = Config::new(proxy.clone()).rustls_https_connector_with_connector(tcp)?;
             over(ToProxy { inner, proxy }, config)
         }
         Some("http") => over(authorized(Tunnel::new(proxy, tcp), basic), config),
         Some("https") => {
-            // As Go's transport: the proxy is verified as the server is.
+            // As in Go's transport, the proxy is verified by the same authorities as the server.
             let tls = config.rustls_https_connector_with_connector(tcp)?;
             over(authorized(Tunnel::new(proxy, tls), basic), config)
         }
@@ -119,7 +120,7 @@ where
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
-/// Connects to the proxy, wherever the request goes.
+/// Connects to the proxy, whatever the target of the request.
 #[derive(Clone)]
 struct ToProxy<C> {
     inner: C,
@@ -143,7 +144,7 @@ where
     }
 }
 
-/// A connection with a proxy: over it the whole URL is asked for.
+/// A connection to a proxy, over which requests carry the full URL.
 struct Proxied<T>(T);
 
 impl<T: Connection> Connection for Proxied<T> {
@@ -200,7 +201,7 @@ mod tests {
         String::from_utf8(some(stream, n.into()).await).unwrap()
     }
 
-    /// The head of a request, to which the version was answered.
+    /// Answers a version request, and returns its head.
     async fn answered(stream: &mut TcpStream) -> String {
         let mut head = vec![];
         while !head.ends_with(b"\r\n\r\n") {
@@ -225,7 +226,8 @@ mod tests {
         config
     }
 
-    /// A proxy as RFC 1928 and 1929 have it, which is also the server; answers who came, and where to.
+    /// A proxy by RFC 1928 and 1929 that also answers as the server; returns the credentials and
+    /// the target it was given.
     async fn proxy(listener: TcpListener) -> (String, String, String, u16) {
         let (mut stream, _) = listener.accept().await.unwrap();
         assert_eq!(some(&mut stream, 2).await[0], 5);

@@ -1,5 +1,5 @@
-//! The proxy that the environment names, by the rules of Go's `httpproxy`: `HTTPS_PROXY` or `HTTP_PROXY` by the
-//! server's scheme, but for what `NO_PROXY` leaves out and for this machine.
+//! The proxy from the environment, by the rules of Go's `httpproxy`: `HTTPS_PROXY` or `HTTP_PROXY`
+//! by the server's scheme, except for hosts in `NO_PROXY` and for this machine.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::address;
 
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
-/// The proxy for a server; an error names the variable.
+/// The proxy for a server; errors name the variable.
 pub(super) fn proxy_for(
     server: &Uri,
     env: impl Fn(&str) -> Option<String>,
@@ -64,7 +64,7 @@ fn uses_proxy(server: &Uri, exceptions: &str) -> bool {
     !entries.any(|entry| leaves_out(&entry, &host, ip, port))
 }
 
-/// Whether one entry of `NO_PROXY` means that server.
+/// Whether one entry of `NO_PROXY` matches the server.
 fn leaves_out(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
     if entry == "*" {
         return true;
@@ -79,7 +79,7 @@ fn leaves_out(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
     if let Ok(named) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
         return ip == Some(named.to_canonical());
     }
-    // `x.y` is also the domain itself; `.x.y` and `*.x.y` are only what is below it.
+    // `x.y` also matches the domain itself; `.x.y` and `*.x.y` match only names below it.
     let below = name
         .strip_prefix('*')
         .filter(|rest| rest.starts_with('.'))
@@ -95,7 +95,7 @@ fn leaves_out(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
     }
 }
 
-/// `HOST:PORT` taken apart; an IPv6 address without brackets is only a host.
+/// Splits `HOST:PORT`. An IPv6 address without brackets is a host only.
 fn host_and_port(entry: &str) -> (&str, Option<&str>) {
     match entry.rsplit_once(':') {
         Some((host, port)) if host.ends_with(']') || !host.contains(':') => {
@@ -190,7 +190,7 @@ mod tests {
                 Some("socks5://u:p%40x@proxy.example:1080/"),
             ),
             ("https_proxy", "", "https://k.example", None),
-            // What would be wrong with a proxy that is not used is not looked at, as in Go.
+            // A proxy that is not used is not validated, as in Go.
             ("https_proxy", "ftp://p", "http://k.example", None),
             ("https_proxy", "ftp://p", "https://localhost", None),
             ("https_proxy", "proxy.example", "http://k.example", None),
@@ -209,7 +209,7 @@ mod tests {
                 "{name}={value} {server}"
             );
         }
-        // Go takes these for `http://ftp://p`, whose host is `ftp`, and finds no such host at the first request.
+        // Go reads these as `http://ftp://p`, whose host is `ftp`, and fails at the first request.
         for wrong in [
             "ftp://p",
             "http://",

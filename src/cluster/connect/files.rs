@@ -1,5 +1,5 @@
-//! kubectl's files, found as kubectl finds them: a list in `$KUBECONFIG` is merged, files of it that are not there are
-//! passed over.
+//! kubectl's files, found by kubectl's rules: a list in `$KUBECONFIG` is merged, and its missing
+//! files are skipped.
 
 use std::{
     ffi::OsStr,
@@ -8,20 +8,20 @@ use std::{
 
 use super::{ConnectError, address, kubeconfig::Kubeconfig};
 
-/// A context, for those who choose one.
+/// A context that a person can choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
-    /// Its name.
+    /// Name of the context.
     pub name: String,
-    /// The cluster's address.
+    /// Address of the cluster.
     pub server: String,
-    /// Its own namespace.
+    /// Default namespace of the context.
     pub namespace: Option<String>,
-    /// kubectl uses it.
+    /// Whether it is the current context.
     pub current: bool,
 }
 
-/// Reads `file`, or what `$KUBECONFIG` lists, or `~/.kube/config`.
+/// Reads `file`, or the files in `$KUBECONFIG`, or `~/.kube/config`.
 pub fn read(file: Option<&Path>) -> Result<Kubeconfig, ConnectError> {
     let home = std::env::var_os("HOME")
         .filter(|h| !h.is_empty())
@@ -30,7 +30,7 @@ pub fn read(file: Option<&Path>) -> Result<Kubeconfig, ConnectError> {
     read_list(&paths(file, list.as_deref(), home.as_deref())?)
 }
 
-/// Whether kubectl would find any file.
+/// Whether kubectl would find any kubeconfig.
 pub fn is_there() -> bool {
     let home = std::env::var_os("HOME")
         .filter(|h| !h.is_empty())
@@ -94,7 +94,7 @@ fn read_list(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
     })
 }
 
-/// The contexts, by name.
+/// The contexts, sorted by name.
 pub fn contexts(kubeconfig: &Kubeconfig) -> Vec<Context> {
     let context = |(name, entry): (&String, &super::kubeconfig::ContextEntry)| Context {
         name: name.clone(),

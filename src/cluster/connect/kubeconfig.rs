@@ -1,7 +1,9 @@
-//! The text of a kubeconfig, decoded as client-go decodes it: the first document only, unknown fields and doubled keys
-//! pass, null is nothing, a value of the wrong type is an error, and so is base64 that is none, in whichever entry.
+//! Decodes a kubeconfig as client-go does: only the first document counts; unknown fields and
+//! duplicate keys are accepted; null means absent; a value of the wrong type or invalid base64 is
+//! an error in any entry.
 //!
-//! Of several files the first that has an entry of a name wins whole; see client-go's `clientcmd.ClientConfigLoadingRules`.
+//! When several files define an entry of the same name, the first definition wins as a whole; see
+//! client-go's `clientcmd.ClientConfigLoadingRules`.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,20 +16,20 @@ use serde_json::Value;
 
 use crate::domain::yaml;
 
-/// Under this name a cluster keeps what its login plugin is told.
+/// Name of the cluster extension whose content is passed to the login plugin.
 const PLUGIN_EXTENSION: &str = "client.authentication.k8s.io/exec";
 
-/// What one file says, or several.
+/// The content of one or several files.
 #[derive(Clone, Default)]
 pub struct Kubeconfig {
     pub(super) clusters: BTreeMap<String, Cluster>,
     pub(super) users: BTreeMap<String, User>,
     pub(super) contexts: BTreeMap<String, ContextEntry>,
-    /// Empty is none.
+    /// Empty when no current context is set.
     pub(super) current: String,
 }
 
-/// Where a cluster is, and how it proves to be that.
+/// A cluster's address, and how its certificate is verified.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub(super) struct Cluster {
@@ -44,7 +46,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// What its login plugin is told besides.
+    /// Additional configuration for the login plugin.
     pub(super) fn plugin_config(&self) -> Option<&Value> {
         self.extensions
             .iter()
@@ -60,7 +62,7 @@ pub(super) struct Extension {
     extension: Value,
 }
 
-/// How somebody proves who he is.
+/// A user's credentials.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub(super) struct User {
@@ -87,7 +89,7 @@ pub(super) struct User {
     pub(super) exec: Option<Exec>,
 }
 
-/// A login that client-go brings itself.
+/// A login method that is built into client-go.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AuthProvider {
@@ -95,7 +97,7 @@ pub(super) struct AuthProvider {
     pub(super) config: BTreeMap<String, String>,
 }
 
-/// A login plugin.
+/// A login plugin (`exec`).
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::cluster) struct Exec {
@@ -118,7 +120,7 @@ pub(in crate::cluster) struct Variable {
     pub(in crate::cluster) value: String,
 }
 
-/// Which user at which cluster, and where there.
+/// Combines a cluster, a user and a namespace.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ContextEntry {
@@ -165,7 +167,7 @@ struct NamedContext {
 }
 
 impl Kubeconfig {
-    /// Decodes the bytes of a file that stands in `dir`. An error says where in the file, and shows no value.
+    /// Parses a file in the folder `dir`. Errors name the place in the file and show no values.
     pub(super) fn parse(bytes: &[u8], dir: &Path) -> Result<Self, String> {
         let text = decode(bytes)?;
         let mut value = yaml::first_document(&text).map_err(|(line, column, why)| {
@@ -209,7 +211,7 @@ impl Kubeconfig {
         Ok(known)
     }
 
-    /// Adds what another file says; what is known already stays.
+    /// Adds the entries of another file; existing entries stay.
     pub(super) fn merge(&mut self, next: Self) {
         fn add<T>(to: &mut BTreeMap<String, T>, from: BTreeMap<String, T>) {
             for (name, entry) in from {
@@ -237,7 +239,7 @@ impl Kubeconfig {
             resolve(&mut user.client_certificate);
             resolve(&mut user.client_key);
             resolve(&mut user.token_file);
-            // A bare name is looked for in $PATH.
+            // A bare name is looked up in `$PATH`.
             if let Some(exec) = user.exec.as_mut().filter(|e| e.command.contains('/')) {
                 resolve(&mut exec.command);
             }
@@ -245,7 +247,7 @@ impl Kubeconfig {
     }
 }
 
-/// Text in UTF-8, or in UTF-16 behind a byte order mark.
+/// Decodes UTF-8, or UTF-16 with a byte order mark.
 fn decode(bytes: &[u8]) -> Result<String, String> {
     let wide = |of: fn([u8; 2]) -> u16, rest: &[u8]| {
         let units: Vec<u16> = rest.chunks_exact(2).map(|c| of([c[0], c[1]])).collect();
@@ -282,7 +284,7 @@ fn put<T>(
     Ok(())
 }
 
-/// To Go a field that is null is one that is not there.
+/// Go treats a null field as absent.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -294,7 +296,7 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// And an entry that is null is an empty one.
+/// A list in which a null entry is an empty entry.
 fn list<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -302,7 +304,8 @@ fn list<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(all.into_iter().map(Option::unwrap_or_default).collect())
 }
 
-/// As Go's `base64.StdEncoding`: line breaks pass, white space and a missing end do not.
+/// As Go's `base64.StdEncoding`: line breaks are ignored, white space and missing padding are
+/// errors.
 fn base64_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
     const GO: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
@@ -314,7 +317,7 @@ fn base64_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error>
         .map_err(|_| D::Error::custom("this is no base64"))
 }
 
-/// A decoder's words, without what it quotes from the file: that may be a secret.
+/// A decoder's message without the values that it quotes, which may be secrets.
 fn without_values(words: &str) -> String {
     let Some(quote) = words.find(['"', '`', '\'']) else {
         return words.to_owned();

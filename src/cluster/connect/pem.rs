@@ -1,5 +1,5 @@
-//! Certificates and keys in PEM, taken as Go takes them: what is no certificate is passed over, among authorities also
-//! what cannot be read as one, as long as one is left.
+//! Certificates and keys in PEM, read as Go reads them: sections that are no certificates are
+//! skipped, and so are unreadable authorities as long as one remains.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::{
@@ -12,7 +12,7 @@ use rustls::{
 
 use super::credentials::read_file;
 
-/// The field's data, or what the file holds that is named instead; both is an error, as for kubectl.
+/// The inline data, or the content of the named file. Both at once is an error, as for kubectl.
 pub(super) fn load(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8>>, String> {
     match (data.is_empty(), path.is_empty()) {
         (false, false) => Err(format!("both {field} and {field}-data; one of them")),
@@ -22,7 +22,7 @@ pub(super) fn load(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8
     }
 }
 
-/// Authorities, each in DER.
+/// The certificate authorities, each in DER.
 pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let usable = |der: &CertificateDer<'static>| RootCertStore::empty().add(der.clone()).is_ok();
     let found: Vec<Vec<u8>> = certificates(pem)
@@ -36,7 +36,7 @@ pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
-/// A client's certificates and its key, each in base64 of PEM, that belong together.
+/// A client's certificates and key, each as base64 of PEM; fails when they do not match.
 pub(in crate::cluster) fn identity(
     certificate: &[u8],
     key: &[u8],

@@ -1,4 +1,4 @@
-//! The table of a kubeconfig's fields, each with what it may hold; kubectl 1.36 is the measure.
+//! Tests of every kubeconfig field with valid and invalid values; kubectl 1.36 is the reference.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{
     kubeconfig::Kubeconfig,
 };
 
-/// A file with one context `c`, made of a cluster and a user.
+/// A kubeconfig with one context `c`, made of a cluster and a user.
 fn whole(cluster: &str, user: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: Config, current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}],
@@ -33,7 +33,7 @@ fn refused(cluster: &str, user: &str) -> String {
         .unwrap_or_else(|| panic!("taken: {cluster} {user}"))
 }
 
-/// Whatever is prepared can be made a client of: here things used to panic.
+/// Makes a client: every prepared configuration must allow that without a panic.
 pub(super) fn dial(prepared: Prepared) -> Result<(), kube::Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     kube::Client::try_from(prepared.config).map(|_| ())
@@ -94,7 +94,7 @@ fn a_server_is_a_url_or_a_host_by_http() {
     for server in wrong {
         match read(whole(&format!("server: {server}"), ""), Path::new("/")) {
             Err(told) => assert!(told.contains("cluster k: "), "{server}: {told}"),
-            // Where a host cannot be found, connecting says so; nothing panics.
+            // A host that cannot be resolved becomes an error when connecting; nothing panics.
             Ok(found) => tokio_test(|| drop(dial(found))),
         }
     }
@@ -125,7 +125,7 @@ pub(super) fn tokio_test(work: impl FnOnce()) {
     work();
 }
 
-/// What reaches the wire, as far as it is told by the configuration.
+/// The credentials that would be sent, as far as the configuration shows them.
 fn sent(prepared: &Prepared) -> Value {
     let auth = serde_json::to_value(&prepared.config.auth_info).unwrap();
     let kept = ["token", "tokenFile", "username", "password"];
@@ -221,7 +221,7 @@ fn credentials_go_in_kubectls_order() {
             read(whole(SECURE, &user), dir.path()).unwrap_or_else(|e| panic!("{user}: {e}"));
         assert_eq!(sent(&found), want, "{user}");
         tokio_test(|| dial(found).unwrap_or_else(|e| panic!("{user}: {e}")));
-        // In clear nothing of it is sent.
+        // Over plain http none of them is sent.
         let clear = read(whole("server: 'k:80'", &user), dir.path()).unwrap();
         assert_eq!(sent(&clear), json!({}), "{user}");
     }

@@ -1,4 +1,4 @@
-//! Gateway API: is it there, which classes, who controls them, and what do they say they support.
+//! Gateway API: whether it is installed, and each class with its controller and supported features.
 
 use kube::{
     Api, Client, ResourceExt,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 const GROUP: &str = "gateway.networking.k8s.io";
-/// What the usual lanes ask of a class, as it tells that in `status.supportedFeatures`.
+/// Features that usual lanes need, by their names in `status.supportedFeatures`.
 const WANTED: [(&str, &str); 2] = [(PARAMETERS, "query parameters"), (METHODS, "methods")];
 
 pub(super) async fn look(client: &Client, all: &mut Findings) {
@@ -75,7 +75,7 @@ fn class(class: &DynamicObject, all: &mut Findings) {
             return all.add(Level::Warn, &check, found, "is its controller running?");
         }
     }
-    // Older controllers list texts, newer ones objects with a name.
+    // Older controllers list strings, newer ones objects with a name.
     let features = list(&status["supportedFeatures"]);
     let features: Vec<&str> = features
         .iter()

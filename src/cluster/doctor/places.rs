@@ -1,4 +1,5 @@
-//! The namespaces that Apps are deployed to: who deploys there, and what pods the server lets in.
+//! The namespaces that Apps are deployed to: the deploying service account and the Pod Security
+//! level.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +16,11 @@ use crate::{
     },
 };
 
-/// The label by which Pod Security admission holds a namespace to a level.
+/// The label by which Pod Security admission enforces a level on a namespace.
 const LEVEL: &str = "pod-security.kubernetes.io/enforce";
 const BASELINE: &str = "pod-security.kubernetes.io/enforce=baseline";
 
-/// Looks at each of them, but for those of other contexts: `doctor --context` looks there.
+/// Checks each namespace of the home cluster; for other contexts, use `doctor --context`.
 pub(super) async fn look(client: &Client, home: &str, pocket: bool, all: &mut Findings) {
     const CHECK: &str = "namespaces";
     if pocket {
@@ -41,7 +42,7 @@ pub(super) async fn look(client: &Client, home: &str, pocket: bool, all: &mut Fi
     }
 }
 
-/// Whoever deploys, by namespace.
+/// The deploying service accounts by namespace.
 fn accounts(home: &str, apps: &[App]) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::from([(home.to_owned(), BTreeSet::from([DEPLOYER.to_owned()]))]);
     for environment in apps

@@ -1,4 +1,4 @@
-//! Who acts, since when, with what clock, in which pods.
+//! The running engine: its clock, its Lease and its pods.
 
 use std::time::Duration;
 
@@ -19,10 +19,11 @@ use crate::{
     domain::{command_line::CommandLine, text::Clean},
 };
 
-/// Engines judge by their own clocks whether a holder is late.
+/// Clock skew in seconds: more than the first is a warning, more than the second a failure. Engines
+/// judge by their own clocks whether a holder is late.
 const SKEW: (i64, i64) = (2, 10);
 
-/// The server's clock by the date of its answer, against ours.
+/// Compares the server's clock, by the `Date` of its answer, with ours.
 pub(super) async fn clock(client: &Client, all: &mut Findings) {
     const CHECK: &str = "clocks";
     let asked = match http::Request::get("/version").body(kube::client::Body::empty()) {
@@ -56,11 +57,11 @@ pub(super) async fn clock(client: &Client, all: &mut Findings) {
     }
 }
 
-/// Between two looks at a Lease.
+/// Time between two reads of a Lease.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The engine's Lease. Its stamps are of the engine's own clock, which may be anything: that it is alive is seen by a
-/// renewal, as a standby engine sees it.
+/// The engine's Lease. Its timestamps come from the engine's own clock, which may be wrong, so a
+/// live engine is recognised by a renewal, as a standby engine does it.
 pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) {
     const CHECK: &str = "engine";
     let install = CommandLine::graylane("install")
@@ -78,7 +79,7 @@ pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) 
         Ok(lease) => lease,
         Err(why) => return all.unknown(CHECK, &why),
     };
-    // Whatever the Lease says of itself: the engine waits no longer either.
+    // The engine waits no longer than this either, whatever the Lease says.
     let until = Instant::now() + patience(&first);
     loop {
         let Some(holder) = first.holder_identity.clone().filter(|h| !h.is_empty()) else {
@@ -106,7 +107,7 @@ pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) 
     }
 }
 
-/// The pods of an engine that was installed here.
+/// The pods of an engine that is installed in this cluster.
 pub(super) async fn pods(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
     const CHECK: &str = "engine's pods";
     let ours = ListParams::default().labels(&format!(
@@ -169,7 +170,8 @@ mod tests {
 
     use super::*;
 
-    /// A server whose Lease is one of these after the other, and then stays the last one.
+    /// A server that returns these Leases one after the other, and then keeps returning the last
+    /// one.
     fn server(leases: Vec<Value>) -> Client {
         let asked = AtomicUsize::new(0);
         let service = tower::service_fn(move |_: http::Request<Body>| {

@@ -1,4 +1,5 @@
-//! The engine as a Deployment: replicas stand by for each other by the Lease, none has more than it needs.
+//! The engine as a Deployment. The Lease decides which replica is active; none has more rights than
+//! it needs.
 
 use serde_json::{Value, json};
 
@@ -8,13 +9,13 @@ use super::{
 };
 use crate::api::{FIELD_MANAGER, label};
 
-/// Where it answers `/healthz`, `/readyz` and `/metrics`.
+/// Port of `/healthz`, `/readyz` and `/metrics`.
 const PORT: u16 = 8080;
 
-/// The label that says whose releases it carries out.
+/// Label with the namespace whose releases an engine carries out.
 pub(in crate::cluster) const INSTANCE: &str = "app.kubernetes.io/instance";
 
-/// For the releases of `home`.
+/// The Deployment of the engine for the releases of `home`.
 pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
     let name = engine_of(home);
     let component = component(home);
@@ -56,7 +57,7 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
         "spec": {
             "replicas": engine.replicas,
             "selector": {"matchLabels": component},
-            // One steps down when the next is ready: the Lease is given up on the way out.
+            // An engine stops after the next one is ready, and gives up the Lease when it stops.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
                 "metadata": {
@@ -106,7 +107,7 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
     })
 }
 
-/// The labels of its pods.
+/// Labels of the engine's pods.
 pub(super) fn component(home: &str) -> Value {
     json!({label::COMPONENT: "engine", INSTANCE: home})
 }

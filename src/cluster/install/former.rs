@@ -1,5 +1,5 @@
-//! What an earlier graylane installed, and this one no longer wants: its engine ran among the Apps, with rights of its own
-//! to write what they hold.
+//! Objects of earlier versions that are no longer needed: the engine used to run in the namespace
+//! of the Apps, with rights of its own to write their workloads.
 
 use kube::{
     Api, Client, ResourceExt,
@@ -10,8 +10,8 @@ use kube::{
 use super::{Applied, Change, InstallError, api_of, failed, kind, roles::ENGINE};
 use crate::{api::FIELD_MANAGER, cluster::error};
 
-/// Deletes the engine that stood in `home` itself, its account, and what bound it; after the new one is there, which takes
-/// the Lease over.
+/// Deletes the engine in `home`, its service account and its bindings. Called after the new engine
+/// exists, which takes over the Lease.
 pub(super) async fn remove(
     client: &Client,
     home: &str,

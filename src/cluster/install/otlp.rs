@@ -1,4 +1,4 @@
-//! The Service by which spans reach the engines: all of them, whichever acts.
+//! The Service that routes spans to all engine replicas, active or not.
 
 use kube::{Client, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
@@ -14,13 +14,13 @@ use crate::{
     cluster::error,
 };
 
-/// What the Service is called: gateways and collectors are configured with it.
+/// Name of the Service, which is configured in gateways and collectors.
 pub(super) const SERVICE: &str = "graylane-hops";
 
-/// Its ports. Istio takes the protocol from the first part of a name.
+/// Ports of the Service. Istio derives the protocol from the first part of a port's name.
 pub(super) const PORTS: [(&str, u16); 2] = [("grpc-otlp", 4317), ("http-otlp", 4318)];
 
-/// What the engine is told.
+/// The engine's command-line arguments for OTLP.
 pub(super) fn args() -> impl Iterator<Item = String> {
     ["--otlp-grpc", "--otlp-http"]
         .into_iter()
@@ -28,7 +28,7 @@ pub(super) fn args() -> impl Iterator<Item = String> {
         .flat_map(|(flag, (_, port))| [flag.to_owned(), format!("0.0.0.0:{port}")])
 }
 
-/// In the engine's namespace, for the releases of `home`.
+/// The Service in the engine's namespace, for the releases of `home`.
 pub(super) fn service(engine: &Engine, home: &str) -> Value {
     let port =
         |(name, port)| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
@@ -52,7 +52,7 @@ pub(super) fn service(engine: &Engine, home: &str) -> Value {
     })
 }
 
-/// Deletes the Service of an engine that receives no more.
+/// Deletes the Service of an engine that no longer receives spans.
 pub(super) async fn remove(
     client: &Client,
     engine: &Engine,

@@ -1,6 +1,6 @@
-//! What RBAC cannot say: names that stand in objects are the callers' own. RBAC knows whether somebody may create an
-//! Approval, not what is written in it; or whether he may edit an App, not what he edits of it. A
-//! ValidatingAdmissionPolicy does, whoever the client is.
+//! Admission policies for what RBAC cannot express: that the names in an object are the caller's
+//! own. RBAC decides whether a user may create an Approval or edit an App, but not what is written
+//! in it. A ValidatingAdmissionPolicy does, whatever the client is.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,8 @@ pub(super) fn policies() -> Vec<Value> {
     .concat()
 }
 
-/// Whoever approves is who says so, and what was said stays. Owners and finalizers are the garbage collector's.
+/// The approver must be the caller, and an Approval cannot be changed. Owners and finalizers stay
+/// open for the garbage collector.
 fn approvals() -> Value {
     let same = |field: &str| {
         format!(
@@ -68,7 +69,7 @@ fn approvals() -> Value {
     ])
 }
 
-/// A requester who could call himself somebody else could approve his own release.
+/// Without this, requesters could use another name and approve their own release.
 fn releases() -> Value {
     let you = "request.userInfo.username";
     json!([
@@ -92,8 +93,8 @@ fn releases() -> Value {
     ])
 }
 
-/// As `domain::guard` has it: each approval is kept or made stronger, with no more deploys before it; and what stands
-/// behind one is deployed to by no stage that did not.
+/// As in `domain::guard`: each approval is kept or made stricter, with no more deployments before
+/// it; and no stage gains a deployment to an environment that some stage guards with an approval.
 fn workflow_variables() -> Value {
     let stages = |of: &str| {
         format!(
@@ -105,7 +106,7 @@ fn workflow_variables() -> Value {
     let seconds = |of: &str| format!("(has({of}.timeoutSeconds) ? {of}.timeoutSeconds : 86400)");
     let mode = |of: &str| format!("(has({of}.mode) ? {of}.mode : 'any')");
     let count = |of: &str| format!("(has({of}.count) ? {of}.count : 1)");
-    // `t` as it was, `u` as it is to be.
+    // `t` is the old task, `u` the new one.
     let (t, u) = ("t.approval", "u.approval");
     let strong = [
         format!("({} || !{})", requester(t), requester(u)),
@@ -149,7 +150,7 @@ fn workflow_variables() -> Value {
     ])
 }
 
-/// Who may edit an App may not thereby take the approvals away that stand in his way.
+/// Editing an App must not allow removing the approvals that guard it.
 fn workflows() -> Value {
     let may = format!(
         "authorizer.group('{GROUP}').resource('apps').namespace(request.namespace).name(request.name)\
@@ -198,7 +199,8 @@ fn plain_policy(
             "metadata": metadata,
             "spec": {
                 "failurePolicy": "Fail",
-                // Also what the server would fill in: else another manager's apply of the same would be a conflict.
+                // Includes the server's defaults; otherwise applying the same policy as another
+                // manager would conflict.
                 "matchConstraints": {
                     "matchPolicy": "Equivalent",
                     "namespaceSelector": {},

@@ -1,9 +1,10 @@
-//! Who may do what: ClusterRoles, each whole by itself, none with a wildcard.
+//! ClusterRoles: each is complete by itself, and none uses a wildcard.
 //!
-//! A viewer sees all and changes nothing. An operator releases and edits apps and lanes, and cannot approve, nor weaken
-//! the approvals that stand in his way. An admin may what an operator may, and that. An approver approves, and sees all.
-//! The engine writes graylane's own kinds where it is bound, and sees what a viewer sees; what Apps hold it writes as a
-//! service account of their namespace, which it may impersonate there and nowhere else.
+//! A viewer reads everything and changes nothing. An operator releases and edits apps and lanes,
+//! but can neither approve nor weaken approvals. An admin may also weaken approvals. An approver
+//! approves, and reads everything. The engine writes graylane's own kinds where it is bound, and
+//! reads what a viewer reads; workloads of Apps it writes as a service account of their namespace,
+//! which it may impersonate only there.
 
 use std::collections::BTreeSet;
 
@@ -23,17 +24,19 @@ pub const VIEWER: &str = "graylane-viewer";
 pub const OPERATOR: &str = "graylane-operator";
 pub const ADMIN: &str = "graylane-admin";
 pub const APPROVER: &str = "graylane-approver";
-/// May act as [`DEPLOYER`] where it is bound; an account of another name needs a role of its own like it.
+/// May impersonate [`DEPLOYER`] where it is bound; a service account of another name needs a
+/// similar role of its own.
 pub const IMPERSONATOR: &str = "graylane-impersonator";
 
-/// The verb, on Apps, of whoever may weaken or remove their approvals; `graylane-workflows` asks for it.
+/// The verb on Apps that allows weakening or removing their approvals; the policy
+/// `graylane-workflows` checks it.
 pub(super) const WEAKEN: &str = Right::Weaken.parts().0;
 
-/// All of them.
+/// All roles.
 pub(super) fn roles() -> Vec<Value> {
     let with_view = |more: Vec<Value>| [view(), more].concat();
     vec![
-        // Whoever has Kubernetes' own `view` sees graylane too; `edit` and `admin` hold `view`.
+        // Kubernetes' own `view` role includes graylane's; `edit` and `admin` include `view`.
         role(
             VIEWER,
             json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"}),
@@ -80,7 +83,7 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
-/// On the one object of that name.
+/// A rule for the one object of that name.
 fn named_rule(group: &str, resource: &str, name: &str, verbs: &[&str]) -> Value {
     let mut rule = rule(group, &[resource], verbs);
     rule["resourceNames"] = json!([name]);
@@ -148,7 +151,8 @@ fn operate() -> Vec<Value> {
     ]
 }
 
-/// Graylane's own kinds, and the Lease. What Apps hold is not the engine's to write, but [`account::DEPLOYER`]'s.
+/// Graylane's own kinds, and the Lease. Workloads of Apps are written by [`account::DEPLOYER`]
+/// instead.
 fn act() -> Vec<Value> {
     vec![
         rule(GROUP, &["apps"], &["update", "patch"]),
@@ -162,7 +166,7 @@ fn act() -> Vec<Value> {
             ],
             &["get", "update", "patch"],
         ),
-        // What an App's history no longer keeps.
+        // Releases that exceed an App's history limit.
         rule(GROUP, &["releases", "approvals"], &["delete"]),
         rule("coordination.k8s.io", &["leases"], &["create"]),
         named_rule(
@@ -171,7 +175,7 @@ fn act() -> Vec<Value> {
             ENGINE_LEASE,
             &["update", "patch"],
         ),
-        // What releases are frozen to; nobody can change one.
+        // The revisions that releases are frozen to; they are immutable.
         rule("apps", &["controllerrevisions"], &["create", "delete"]),
     ]
 }
@@ -183,7 +187,7 @@ fn deploy() -> Vec<Value> {
         .collect()
 }
 
-/// Who deploys to these namespaces, and nobody's pods run as.
+/// The service accounts that deploy to these namespaces; no pod runs as one of them.
 pub(super) fn deployers(namespaces: &BTreeSet<&str>) -> Vec<Value> {
     let of = |namespace: &&str| {
         let meta = json!({"name": DEPLOYER, "namespace": namespace, "labels": labels(DEPLOYER)});
@@ -214,13 +218,13 @@ fn role_ref(name: &str) -> Value {
     json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name})
 }
 
-/// What the engine of a namespace's releases is called: its account, its Deployment, its bindings.
+/// Name of the engine for a namespace: of its service account, its Deployment and its bindings.
 pub(super) fn engine_of(home: &str) -> String {
     format!("{ENGINE}-{home}")
 }
 
-/// The engine's own account in `place`: it sees the cluster, carries out the releases of `home`, and may act as whoever
-/// deploys to these namespaces.
+/// The engine's service account in `place`: it reads the cluster, carries out the releases of
+/// `home`, and may impersonate the deploying accounts of these namespaces.
 pub(super) fn account(place: &str, home: &str, namespaces: &BTreeSet<&str>) -> Vec<Value> {
     let (name, labels) = (engine_of(home), labels(ENGINE));
     let subjects = json!([{"kind": "ServiceAccount", "name": name, "namespace": place}]);

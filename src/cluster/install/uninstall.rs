@@ -1,4 +1,4 @@
-//! Takes out what `install` brought in, found by its labels and names; nothing that a release deployed.
+//! Removes what `install` created, found by labels and names; nothing that a release deployed.
 
 use kube::{
     Api, Client, ResourceExt,
@@ -16,25 +16,25 @@ use crate::{
     cluster::error,
 };
 
-/// One object that goes.
+/// An object to remove.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Removal {
-    /// Group of its kind.
+    /// API group of its kind.
     #[serde(skip)]
     group: String,
-    /// Its kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Empty for what is cluster-wide.
+    /// Empty for cluster-scoped objects.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
-    /// For a definition: how many objects go with it.
+    /// For a custom resource definition: how many objects are deleted with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holds: Option<usize>,
 }
 
-/// In the order of going: who acts first, who guards last.
+/// In the order of removal: what acts first, what guards last.
 const KINDS: [(&str, &str); 8] = [
     ("apps", "Deployment"),
     ("", "Service"),
@@ -49,11 +49,12 @@ const KINDS: [(&str, &str); 8] = [
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
 ];
 
-/// What there is to be removed, in every namespace. `definitions` also removes what people have written.
+/// Finds all installed objects in every namespace. `definitions` also includes the custom resource
+/// definitions, with everything that people have written.
 ///
 /// # Errors
 ///
-/// When the server does not let us look.
+/// When the server does not let us list them.
 pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, InstallError> {
     let mut all = vec![];
     let ours =
@@ -63,11 +64,11 @@ pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, I
             Api::all_with(client.clone(), &ApiResource::from_gvk(&kind(group, name)));
         let listed = match api.list(&ours).await {
             Ok(listed) => listed.items,
-            // A server without this kind has none of it.
+            // A server without this kind has no such objects.
             Err(e) if error::code(&e) == Some(404) => vec![],
             Err(e) => return Err(failed(&format!("{name}s"), &e)),
         };
-        // An App's own Deployment may say that graylane manages it; it is not called so.
+        // An App's own Deployment may carry graylane's managed-by label, but not these names.
         let installed = listed.into_iter().filter(|o| match name {
             "Deployment" => o.name_any().starts_with(ENGINE),
             "Service" => o.name_any() == otlp::SERVICE,
@@ -103,11 +104,11 @@ pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, I
     Ok(all)
 }
 
-/// Removes one of them; what is gone already is gone.
+/// Removes one object; an object that is already gone is no error.
 ///
 /// # Errors
 ///
-/// With the server's words.
+/// When the server refuses.
 pub async fn remove(client: &Client, what: &Removal) -> Result<(), InstallError> {
     let namespace = Some(what.namespace.as_str()).filter(|n| !n.is_empty());
     let api = api_of(client, &kind(&what.group, &what.kind), namespace);

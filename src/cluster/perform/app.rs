@@ -1,4 +1,5 @@
-//! Making Apps from a template: all of them are checked, by us and by the server, before the first is made.
+//! Creates Apps from a template. All of them are validated, by graylane and by the server, before
+//! the first one is created.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use crate::{
     },
 };
 
-/// The Apps as they would be made, and the template that was read.
+/// The Apps that would be created, and the template that was read.
 pub(super) async fn planned(
     at: &Place<'_>,
     template: &str,
@@ -67,7 +68,7 @@ pub(super) async fn planned(
         .items;
     let groups = match at.api::<VariableGroup>().list(&ListParams::default()).await {
         Ok(list) => list.items,
-        // Installed before there were any.
+        // Installed before VariableGroups existed.
         Err(e) if error::code(&e) == Some(404) => vec![],
         Err(e) => return Err(told("listing variable groups")(e)),
     };
@@ -111,8 +112,9 @@ fn refused(template: &str, problems: &[String]) -> PerformError {
     ))
 }
 
-/// Makes all of them. There is no transaction over several objects: whoever comes in between is told what was made and
-/// what was not; what was made runs nothing, and another try names the rest.
+/// Creates all Apps. There is no transaction over several objects: after an error in between, the
+/// message says what was created and what was not. The Apps that were created run nothing, and
+/// another attempt can name the rest.
 pub(super) async fn create(
     at: &Place<'_>,
     template: &str,

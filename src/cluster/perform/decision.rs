@@ -1,8 +1,9 @@
-//! Decisions: each person's is an Approval of its own, bound to the release, the attempt, the images and the very objects
-//! that it lets through.
+//! Approval decisions. Each person's decision is an Approval object, bound to the release, the
+//! attempt, the images and the objects that it lets through.
 //!
-//! Nobody holds a gate for himself (who approves may write nothing but Approvals), so two may decide at the same
-//! moment. Whoever comes second is told: before he has said anything where that is known, else right after.
+//! Approvers may write nothing but Approvals, so they cannot lock the task, and two may decide at
+//! the same moment. The second one learns of it: before deciding if that is already known, else
+//! right after.
 
 use kube::{
     Resource, ResourceExt,
@@ -17,16 +18,16 @@ use crate::{
     domain::{command_line::CommandLine, wishes, workflow},
 };
 
-/// What somebody says.
+/// A person's decision.
 pub(super) struct Said<'a> {
     pub(super) task: &'a str,
     pub(super) attempt: u32,
     pub(super) decision: Decision,
-    /// Of what he was shown.
+    /// Digest of the objects that the person was shown.
     pub(super) digest: Option<&'a str>,
 }
 
-/// One person's yes or no, as an object of its own, for these images and objects only.
+/// Records a person's yes or no as an Approval, for these images and objects only.
 pub(super) async fn decide(
     at: &Place<'_>,
     release: &Release,
@@ -55,7 +56,7 @@ pub(super) async fn decide(
         ..workflow::decision(release, (of, attempt), at.by, decision, digest)
     };
     let made = approval_name(&name, of, attempt, at.by, &proposal.digest);
-    // It goes with its release.
+    // Deleted with its release.
     let owner_references = release.owner_ref(&()).map(|owner| vec![owner]);
     let metadata = ObjectMeta {
         name: Some(made.clone()),
@@ -77,7 +78,8 @@ pub(super) async fn decide(
         )
         .await;
     if is_conflict(&created) {
-        // The same release's: a namesake release's approval has another uid, and is not in the way for long.
+        // The Approval is for this release. One for an earlier release of the same name has another
+        // uid and is soon collected.
         let old = at
             .api::<Approval>()
             .get(&made)
@@ -142,10 +144,10 @@ pub(super) async fn decide(
     })
 }
 
-/// Who else has said the same about this gate, and who the contrary. Of two that decide at once at least one sees the
-/// other: each looks after he has spoken.
+/// The other approvers who decided the same, and those who decided otherwise. Of two who decide at
+/// once at least one sees the other, because each looks after writing.
 async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String>) {
-    // Whoever may not list approvals has decided all the same.
+    // Without permission to list approvals, the decision stands all the same.
     let all = at
         .api::<Approval>()
         .list(&ListParams::default())
@@ -169,7 +171,8 @@ async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String
     (names(same), names(against))
 }
 
-/// One approval for each person, task, attempt and what is applied: the name makes the second one a conflict.
+/// Each person has one approval for a task, an attempt and a digest: the name makes a second one a
+/// conflict.
 fn approval_name(release: &str, task: &str, attempt: u32, by: &str, digest: &str) -> String {
     let plain = |text: &str| -> String {
         let lower = text.to_lowercase();
@@ -185,7 +188,7 @@ fn approval_name(release: &str, task: &str, attempt: u32, by: &str, digest: &str
             .collect()
     };
     let person = plain(by);
-    // What was not plain is told apart by its hash.
+    // Names that had to be changed are kept apart by a hash.
     let person = if person == by {
         person
     } else {

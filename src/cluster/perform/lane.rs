@@ -1,4 +1,5 @@
-//! Lanes: set, enable, delete; never over somebody else's change, never with an error in them.
+//! Sets, enables and deletes lanes; never overwrites someone else's change, and never writes an
+//! invalid lane.
 
 use kube::{
     ResourceExt,
@@ -88,7 +89,7 @@ pub(super) async fn delete(at: &Place<'_>, name: &str, seen: Option<&Seen>) -> R
     let what = format!("lane {name}");
     let lane = get(at, name, seen).await?;
     check(&what, seen, &lane)?;
-    // Whoever looked at a version deletes that one, not what somebody has made of it since.
+    // Deletes only the version that the person saw.
     let version = seen
         .and_then(|s| s.version.as_ref())
         .and_then(|_| lane.resource_version());
@@ -125,7 +126,7 @@ async fn get(at: &Place<'_>, name: &str, seen: Option<&Seen>) -> Result<Lane> {
     })
 }
 
-/// As [`told`]; what is not there any more was there when it was read.
+/// As [`told`], but a missing object was deleted after it was read.
 fn gone(what: &str) -> impl FnOnce(kube::Error) -> PerformError {
     let what = what.to_owned();
     move |e| match error::code(&e) {
@@ -144,7 +145,8 @@ fn params() -> PostParams {
     }
 }
 
-/// Changes a lane as it is now. Whoever named no version does not mind that the engine wrote a status meanwhile.
+/// Changes a lane as it is now. Without a version in `seen`, a status written meanwhile by the
+/// engine does not matter.
 async fn edit(
     at: &Place<'_>,
     name: &str,
@@ -171,7 +173,7 @@ async fn edit(
     })
 }
 
-/// Refuses a lane with errors, seen among the others of its group.
+/// Refuses a lane with errors, validated together with the other lanes of its group.
 async fn sound(at: &Place<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
     let before = at
         .api::<Lane>()
@@ -202,7 +204,8 @@ async fn sound(at: &Place<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
         Some(group) => Some(gateways::as_now(at.client, group).await),
         None => None,
     };
-    // Also what it would do to others: a lane that fills the route up leaves no room for those after it.
+    // Includes the effect on others: a lane that fills up the route leaves no room for the lanes
+    // after it.
     let problems = lanes::introduced(&spec.group, group.as_ref(), &before, &all, name);
     let mine = problems.iter().filter(|p| p.severity == Severity::Error);
     let told: Vec<String> = mine.map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! Wishes about a release that is under way, and environment locks.
+//! Wishes for a running release, and environment locks.
 
 use jiff::Timestamp;
 use kube::{
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Carries a wish out.
+/// Carries out a wish.
 pub(super) async fn wish(
     at: &Place<'_>,
     name: &str,
@@ -74,7 +74,8 @@ pub(super) async fn wish(
             comment: comment.clone(),
         });
         let written = write(at, &release, &control).await;
-        // The engine writes the same object's status all the time: that alone makes no wish stale.
+        // The engine keeps writing the status of the same object: that alone does not make a wish
+        // stale.
         if is_conflict(&written) {
             continue;
         }
@@ -87,7 +88,7 @@ pub(super) async fn wish(
     })
 }
 
-/// What may have happened since somebody looked.
+/// What may have happened since the person looked.
 fn moved(release: &Release) -> String {
     let last = release.spec.control.last.as_ref();
     let wish = last.map_or_else(String::new, |w| format!(" ({} by {})", w.action, w.by));
@@ -100,7 +101,7 @@ async fn write(
     control: &Control,
 ) -> Result<Release, kube::Error> {
     let mut wanted = serde_json::to_value(control).map_err(kube::Error::SerdeError)?;
-    // A merge patch keeps what it does not name: the last wish's comment is not this one's.
+    // A merge patch keeps what it does not name: the last comment must not stay with a new wish.
     if control.last.as_ref().is_some_and(|w| w.comment.is_none()) {
         wanted["last"]["comment"] = serde_json::Value::Null;
     }
@@ -117,7 +118,7 @@ async fn write(
         .await
 }
 
-/// Holds every release that is under way.
+/// Pauses all running releases.
 pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
     let all = at
         .api::<Release>()
@@ -137,7 +138,7 @@ pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
     for release in all.iter().filter(running) {
         let name = release.name_any();
         let comment = Some("the line was stopped".to_owned());
-        // One that cannot be held keeps no other from being held.
+        // An error with one release does not stop the others from being paused.
         match Box::pin(wish(at, &name, None, ReleaseWish::Pause, comment)).await {
             Ok(_) => held.push(name),
             Err(why) => failed.push(format!("{name}: {why}")),

@@ -1,4 +1,4 @@
-//! Starting releases and teardowns.
+//! Starts releases and teardowns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// One Release for each App; all are checked before the first is made.
+/// Creates one Release per App; all are checked before the first one is created.
 pub(super) async fn release(
     at: &Place<'_>,
     apps: &[String],
@@ -76,7 +76,7 @@ pub(super) async fn release(
             ..ReleaseSpec::default()
         };
         let groups = groups(at, &group_names(&app, &wanted)).await?;
-        // What could not be deployed is not begun.
+        // Do not start what cannot be deployed.
         let now = jiff::Timestamp::now().to_string();
         values(&app, &wanted, |name| groups.get(name), &now).map_err(|all| {
             PerformError::refused(format!(
@@ -96,7 +96,7 @@ pub(super) async fn release(
         }
         owned(at, &app, stage, &groups).await?;
     }
-    // Several apps share a window; its name is that of its first release.
+    // Several Apps share a window, which is named after its first release.
     let window = window
         .or_else(|| (apps.len() > 1).then(|| format!("window-{}", fresh_name(&apps[0], &all))));
     let mut objects = vec![];
@@ -119,7 +119,7 @@ pub(super) async fn release(
     })
 }
 
-/// Refuses by name what the stage would write and another has, as far as that is known here.
+/// Refuses objects of the stage that belong to another owner, as far as that is known here.
 async fn owned(
     at: &Place<'_>,
     app: &App,
@@ -143,7 +143,8 @@ async fn owned(
         .map(|l| l.items)
         .unwrap_or_default();
     let mut problems = {
-        // Which contexts there are is not known here: those of others are the engine's to ask.
+        // The contexts of the kubeconfig are not known here: the engine checks ownership in remote
+        // clusters.
         let is_home = |_: &str| false;
         let group_of = |name: &str| groups.get(name);
         let mut taken = Taken::new(&is_home, &group_of);
@@ -163,7 +164,7 @@ async fn owned(
     }
 }
 
-/// A Release that only cleans one environment up.
+/// Creates a Release that only tears down one environment.
 pub(super) async fn teardown(
     at: &Place<'_>,
     name: &str,
@@ -237,7 +238,7 @@ async fn app(at: &Place<'_>, name: &str) -> Result<App> {
     })
 }
 
-/// Those of the variable groups that are there.
+/// The variable groups of these names that exist.
 pub(super) async fn groups(
     at: &Place<'_>,
     names: &BTreeSet<String>,
@@ -265,7 +266,8 @@ fn is_over(release: &Release) -> bool {
     phase(release).is_final()
 }
 
-/// `APP-N`, with N above every one of the App's releases; the highest one is never pruned, so no name comes twice.
+/// `APP-N`, with N above all of the App's releases. The highest one is never pruned, so no name is
+/// used twice.
 fn fresh_name(app: &str, all: &[Release]) -> String {
     let highest = all
         .iter()
@@ -299,7 +301,7 @@ async fn create(at: &Place<'_>, spec: ReleaseSpec, all: &[Release]) -> Result<St
             )
             .await;
         if is_conflict(&made) {
-            // Somebody else was quicker with this number.
+            // Someone else took this number first.
             name = fresh_name(&spec.app, &list(at).await?);
             continue;
         }

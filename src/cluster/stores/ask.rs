@@ -1,4 +1,4 @@
-//! One question over HTTP, straight or through the API server: bounded in time and size, errors in words.
+//! One HTTP request to a trace store, directly or through the API server, bounded in time and size.
 
 use std::{pin::pin, time::Duration};
 
@@ -11,65 +11,65 @@ use serde_json::Value;
 
 use crate::{cluster::proxy::Proxy, domain::text::Clean};
 
-/// A question is answered within this time.
+/// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes of one answer.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Why a store told nothing.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The lane group does not say enough.
+    /// The lane group's settings are incomplete or wrong.
     #[error("{store} in spec.hops: {why}")]
     Setting {
-        /// Which kind.
+        /// Kind of the store.
         store: &'static str,
-        /// What to write.
+        /// What to write instead.
         why: String,
     },
-    /// It cannot be reached.
+    /// The store cannot be reached.
     #[error("{store} at {place} does not answer: {why}; check url or service in spec.hops")]
     Unreachable {
-        /// Which kind.
+        /// Kind of the store.
         store: &'static str,
-        /// Where it was asked.
+        /// Address that was asked.
         place: String,
-        /// In words.
+        /// The reason.
         why: String,
     },
-    /// It answered with an error.
+    /// The store answered with an error.
     #[error("{store} at {place} refuses with {status}: {why}")]
     Refused {
-        /// Which kind.
+        /// Kind of the store.
         store: &'static str,
-        /// Where it was asked.
+        /// Address that was asked.
         place: String,
         /// HTTP status.
         status: u16,
-        /// Its words.
+        /// The store's message.
         why: String,
     },
     /// The answer is too long.
     #[error("{store}'s answer is longer than {} MiB: ask for fewer traces, or for a shorter time", MOST_BYTES >> 20)]
     TooLong {
-        /// Which kind.
+        /// Kind of the store.
         store: &'static str,
     },
-    /// The answer is not of its API.
+    /// The answer does not match the store's API.
     #[error(
         "what answers at {place} is no {store}: {why}; check url, service and basePath in spec.hops"
     )]
     Unreadable {
-        /// Which kind.
+        /// Kind of the store.
         store: &'static str,
-        /// Where it was asked.
+        /// Address that was asked.
         place: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         why: String,
     },
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) is_json: bool,
@@ -82,7 +82,7 @@ enum Way {
     Through(Proxy),
 }
 
-/// Where a store is asked.
+/// Where a store is queried.
 #[derive(Clone)]
 pub(super) struct Asked {
     store: &'static str,
@@ -104,7 +104,7 @@ impl Asked {
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none());
         let client = client.build().map_err(|e| e.to_string())?;
-        // A password in it is for the store, not for those who read of it.
+        // A password in the URL is for the store, not for readers of messages.
         let place = format!(
             "{}://{}",
             parsed.scheme_str().unwrap_or("http"),
@@ -130,7 +130,7 @@ impl Asked {
         }
     }
 
-    /// The answer to a GET; none where there is nothing (404).
+    /// Sends a GET; `None` when the store answers 404.
     pub(super) async fn get(
         &self,
         path: &str,
@@ -149,7 +149,7 @@ impl Asked {
         self.send(Method::GET, &path, accept, None).await
     }
 
-    /// The answer to JSON that is posted.
+    /// Posts JSON; `None` when the store answers 404.
     pub(super) async fn post(
         &self,
         path: &str,
@@ -290,7 +290,7 @@ impl Asked {
     }
 }
 
-/// The words of the first cause: what is around it says the same again.
+/// The message of the root cause; outer errors only repeat it.
 fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
@@ -303,7 +303,7 @@ fn escaped(value: &str) -> String {
     percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// A text within the quotes of TraceQL.
+/// Quotes a string for TraceQL.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

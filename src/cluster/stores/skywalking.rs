@@ -1,7 +1,9 @@
-//! Apache SkyWalking: GraphQL. <https://skywalking.apache.org/docs/main/latest/en/api/query-protocol/>
+//! Apache SkyWalking: GraphQL.
+//! <https://skywalking.apache.org/docs/main/latest/en/api/query-protocol/>
 //!
-//! Times are in the zone of the OAP, which must be asked for it. A tag is found only where `SW_SEARCHABLE_TAG_KEYS` of the OAP
-//! has its key. The id of a span is that of its segment and its number in it; what calls from another segment is in `refs`.
+//! Times are in the time zone of the OAP, which has to be queried for it. A tag is found only if
+//! the OAP's `SW_SEARCHABLE_TAG_KEYS` contains its key. A span is identified by its segment and its
+//! number in it; `refs` holds the caller in another segment.
 
 use std::borrow::Cow;
 
@@ -144,7 +146,7 @@ fn data<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
         .ok_or_else(|| problem.unwrap_or_else(|| "its answer holds no data".into()))
 }
 
-/// Ids of traces with that tag.
+/// Ids of traces with this tag.
 pub(super) async fn search(
     store: &Store,
     tag: &str,
@@ -192,7 +194,7 @@ fn condition(
     })
 }
 
-/// Of `+0800`.
+/// Parses an offset such as `+0800`.
 fn zone_of(text: &str) -> Option<TimeZone> {
     let (sign, digits) = match text.split_at_checked(1)? {
         ("+", digits) => (1, digits),
@@ -251,7 +253,7 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     if let Some(service) = &told.service_code {
         own.take("service.name", &service.as_str().into());
     }
-    // By default `UUID@hostname`, where a pod's host name is its own.
+    // By default `UUID@hostname`, where a pod's host name is the pod's name.
     if let Some((_, host)) = told
         .service_instance_name
         .as_deref()
@@ -269,7 +271,7 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
         .as_deref()
         .and_then(|name| name.find('/').map(|at| &name[at..]));
     if let Some(path) = endpoint.filter(|_| side != Side::Inner) {
-        // Tags come before it: a URL is more than a name of an endpoint.
+        // Tags were read before it: a URL says more than an endpoint's name.
         facts.take(keys, "url.full", path.into());
     }
     let trace = bounded(&Clean::from_untrusted(&told.trace_id));

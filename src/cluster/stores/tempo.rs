@@ -1,7 +1,9 @@
-//! Grafana Tempo: a search by TraceQL, then each trace by its id. <https://grafana.com/docs/tempo/latest/api_docs/>
+//! Grafana Tempo: a TraceQL search, then each trace by its id.
+//! <https://grafana.com/docs/tempo/latest/api_docs/>
 //!
-//! A search tells of the spans that match only, so the whole trace is asked for. Ids may have lost the zeros at their
-//! beginning. SkyWalking's door for Tempo knows `=` and `&&` only: name one `tagAttribute` there.
+//! A search returns only the spans that match, so whole traces are fetched afterwards. Leading
+//! zeros of ids may be missing. SkyWalking's Tempo endpoint supports only `=` and `&&`: set a
+//! single `tagAttribute` there.
 
 use jiff::Timestamp;
 use prost::Message;
@@ -47,7 +49,7 @@ fn query(attributes: &[String], tag: &str) -> String {
     )
 }
 
-/// Ids of traces with that tag.
+/// Ids of traces with this tag.
 pub(super) async fn search(
     store: &Store,
     tag: &str,
@@ -93,7 +95,7 @@ pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreErr
     if !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Ok(vec![]);
     }
-    // Tempo before 2.7 has the older path only; either answers 404 where there is nothing.
+    // Tempo before 2.7 has only the older path. Both answer 404 when there is no such trace.
     for (path, wrapped) in [("/api/v2/traces", true), ("/api/traces", false)] {
         let Some(answer) = store
             .asked

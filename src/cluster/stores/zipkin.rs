@@ -1,4 +1,4 @@
-//! Zipkin, API v2: whole traces in one answer. <https://zipkin.io/zipkin-api/>
+//! Zipkin, API v2: complete traces in one answer. <https://zipkin.io/zipkin-api/>
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -33,7 +33,7 @@ struct Told {
     remote_endpoint: Option<Endpoint>,
     #[serde(default)]
     tags: Option<BTreeMap<String, String>>,
-    /// The callee told it under the caller's id.
+    /// The callee reported the span under the caller's id.
     #[serde(default)]
     shared: Option<bool>,
 }
@@ -130,7 +130,7 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
         let value = Value::from(text.as_str());
         own.take(key, &value);
         match key.as_str() {
-            // The tag stands there where it failed, and holds the words.
+            // The tag exists only on failed spans, and holds the message.
             "error" => facts.failed(Cow::Borrowed(text)),
             "http.path" => facts.take(keys, "url.path", value),
             key => facts.take(keys, key, value),
@@ -149,7 +149,7 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
         }
     }
     if let Some(address) = remote.and_then(Endpoint::address) {
-        // What the tags say of it comes first.
+        // Addresses in the tags come first.
         facts.take(keys, "net.peer.ip", address.into());
     }
     let ids = ids(told, side)?;
@@ -165,7 +165,7 @@ fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     Ok(facts.into_span(keys, Source::Zipkin, side, own.emitter(), ids, lasted))
 }
 
-/// A shared span gets an id of its own, below the caller's.
+/// The ids of a span. A shared span gets its own id, with the caller's as its parent.
 fn ids(told: &Told, side: Side) -> Result<Ids, Unusable> {
     let trace = Ids::of_hex(
         &told.trace_id,

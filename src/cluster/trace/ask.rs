@@ -1,4 +1,4 @@
-//! A store of traces, asked for the last seconds of a group's lanes again and again.
+//! Polls a trace store for the recent traces of a lane group's lanes.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::{
     domain::{hop_logs::StoreOf, world::World},
 };
 
-/// It is asked so often,
+/// Time between two queries.
 const ASKED: Duration = Duration::from_secs(3);
-/// and less and less often while it does not answer.
+/// Longest time between two queries while the store does not answer.
 const ASKED_LEAST: Duration = Duration::from_secs(60);
-/// Each time for the traces of so long: spans come late, and what was told before counts once.
+/// How far back each query looks: spans arrive late, and duplicates are dropped later.
 const PAST: SignedDuration = SignedDuration::from_secs(20);
 /// Traces of one answer.
 const MOST_TRACES: usize = 50;
 
-/// Asks until nobody takes what it tells.
+/// Polls until the receiver is gone.
 pub(super) async fn ask(client: Client, of: StoreOf, worlds: watch::Receiver<World>, out: Outbox) {
     let mut pause = ASKED;
     while !out.is_closed() {
@@ -73,7 +73,7 @@ async fn last_seconds(
     Ok(())
 }
 
-/// Asks once for a trace that nobody has; `Err` says in words why that cannot be asked.
+/// Queries a trace that does not exist; `Err` says why the store cannot be queried.
 pub(super) async fn check(client: &Client, of: &StoreOf) -> Result<(), String> {
     let group = crate::api::LaneGroup::new(&of.group, crate::api::LaneGroupSpec::default());
     let store = Store::of(&of.source, &group, client).map_err(|e| e.to_string())?;

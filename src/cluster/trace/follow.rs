@@ -1,4 +1,4 @@
-//! The log of one pod, followed for good: each line that tells a hop or a span is taken once.
+//! Follows the log of one pod for good; each line with a hop or a span counts once.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,29 +18,29 @@ use crate::{
     domain::{access_log::Reader, hop::Hop, span::Span, text::Clean},
 };
 
-/// Lines of the past that a new follower is shown.
+/// Earlier lines that a new follower reads.
 const BACKLOG: i64 = 200;
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
-/// A pod whose log cannot be had is not asked for all the time.
+/// Longest pause while a pod's log cannot be read.
 const PAUSE_MOST: Duration = Duration::from_secs(60);
-/// Ids remembered, so that a line read again after a reconnect is not counted twice.
+/// Ids that are remembered, so that a line that is read again after a reconnect counts once.
 const REMEMBERED: usize = 4096;
 
-/// What lanes ask for changes: a reader is made anew so often.
+/// The conditions of lanes change, so the reader is recreated this often.
 const READER_KEPT: Duration = Duration::from_secs(5);
 
-/// What one line tells.
+/// The content of one line.
 #[derive(Debug, PartialEq)]
 pub enum Told {
-    /// A hop, by graylane's own gateway.
+    /// A hop from graylane's own gateway.
     Hop(Box<Hop>),
     /// One party's view of a request.
     Span(Box<Span>),
-    /// So many more were dropped before they could be written.
+    /// Number of messages that the writer dropped.
     Dropped(u64),
 }
 
-/// How lines are read.
+/// How lines are parsed.
 pub enum Lines {
     /// Hops and spans as graylane writes them.
     Own,
@@ -48,7 +48,7 @@ pub enum Lines {
     Access(Box<dyn Fn() -> Reader + Send + Sync>),
 }
 
-/// One pod's log.
+/// The log of one pod.
 pub struct PodLog {
     pub namespace: String,
     pub pod: String,
@@ -56,7 +56,7 @@ pub struct PodLog {
     pub lines: Lines,
 }
 
-/// Follows a log until nobody takes what it tells.
+/// Follows a log until the receiver is gone.
 pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
     let mut seen = Remembered::default();
     let mut last: Option<Timestamp> = None;
@@ -80,7 +80,7 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
                     pause = PAUSE_FIRST;
                     let told = match &log.lines {
                         Lines::Own => parse(&line).map(|told| match told {
-                            // Each line tells of all since that writer's start.
+                            // Each such line counts all drops since its writer started.
                             Told::Dropped(all) => {
                                 let more = all.saturating_sub(dropped);
                                 dropped = all;
@@ -124,7 +124,7 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
     }
 }
 
-/// One line as graylane writes it; others are passed over.
+/// Parses a line that graylane wrote; other lines are skipped.
 fn parse(line: &str) -> Option<Told> {
     if line.starts_with(r#"{"side":"#) {
         let span: Span = serde_json::from_str(line).ok()?;
@@ -173,7 +173,8 @@ fn parse(line: &str) -> Option<Told> {
     Some(Told::Hop(Box::new(hop)))
 }
 
-/// JSON escapes may hide anything, and DEL needs none; plain lines, nearly all, hold neither.
+/// Whether a line needs no cleaning. JSON escapes may hide control characters, and DEL needs no
+/// escape; nearly all lines contain neither.
 fn is_plain(line: &str) -> bool {
     line.is_ascii() && !line.contains(['\\', '\u{7f}'])
 }
@@ -241,7 +242,7 @@ mod tests {
         );
     }
 
-    /// A log with hops in it, some of them spoilt: other types, any text, lines broken and put together.
+    /// A log with hops, some of them damaged: wrong types, arbitrary text, lines broken or joined.
     fn any_log() -> impl Strategy<Value = Vec<u8>> {
         const FIELDS: &[&str] = &[
             "time",

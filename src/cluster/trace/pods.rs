@@ -1,4 +1,4 @@
-//! The pods that have a log: by the labels of whoever makes them.
+//! Finds the pods that write a log by their labels.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -8,7 +8,7 @@ use crate::{
     domain::{hop_logs::HopLog, text::Clean},
 };
 
-/// Containers of gateways that write the access log, where a pod has several.
+/// Names of gateway containers that write the access log, for pods with several containers.
 const WRITERS: [&str; 5] = [
     "traefik",
     "envoy",
@@ -16,10 +16,10 @@ const WRITERS: [&str; 5] = [
     "higress-gateway",
     "nginx",
 ];
-/// Pods of one gateway that are followed.
+/// Upper bound of pods of one gateway that are followed.
 const MOST_PODS: usize = 32;
 
-/// A pod and the container that writes.
+/// A pod and the container that writes the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Found {
     pub(super) namespace: String,
@@ -27,7 +27,7 @@ pub(super) struct Found {
     pub(super) container: Option<String>,
 }
 
-/// The pods of a log; `Err` says in words why they cannot be looked up.
+/// The pods of a log; `Err` says why they cannot be looked up.
 pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Clean> {
     let (places, container) = match log {
         HopLog::LaneGateway => {
@@ -38,7 +38,7 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
             };
             return Ok(vec![found]);
         }
-        // It has no pods; the group stands for it.
+        // A store has no pods; its group is used as the key.
         HopLog::Store(store) => {
             return Ok(vec![Found {
                 namespace: String::new(),
@@ -113,7 +113,7 @@ fn of(pod: &Pod, wanted: Option<&str>) -> Found {
     }
 }
 
-/// What to say where no pod is found.
+/// The problem to report when no pod is found.
 pub(super) fn none(log: &HopLog) -> String {
     let HopLog::Access(log) = log else {
         return "no pod writes it".into();

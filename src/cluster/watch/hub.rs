@@ -1,4 +1,4 @@
-//! Gathers what the watches say and lets worlds out.
+//! Collects the messages of all watches and publishes worlds.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -35,9 +35,9 @@ mod links;
 mod repeated;
 mod tables;
 
-/// The shortest time between two worlds.
+/// Minimum time between two worlds.
 const GAP: Duration = Duration::from_millis(50);
-/// Hops that a world holds.
+/// Number of hops that a world holds.
 pub(crate) const HOPS: usize = 2000;
 /// The one task that owns the rows.
 pub(super) struct Hub {
@@ -53,7 +53,7 @@ pub(super) struct Hub {
     events_changed: bool,
     hops: VecDeque<Arc<Hop>>,
     hops_seen: u64,
-    /// Dropped by whoever wrote the logs.
+    /// Dropped by the writers of the logs.
     hops_dropped: u64,
     hop_sources: Arc<Vec<HopSourceSeen>>,
     joiner: Joiner,
@@ -121,7 +121,7 @@ impl Hub {
                     let began = Instant::now();
                     self.publish(hops.dropped() + self.hops_dropped + self.joiner.dropped());
                     due = None;
-                    // A large world costs more to copy: never spend more than a tenth of the time on it.
+                    // Copying a large world takes longer: spend at most a tenth of the time on it.
                     earliest = Instant::now() + GAP.max(began.elapsed() * 10);
                     continue;
                 }
@@ -149,7 +149,7 @@ impl Hub {
         }
     }
 
-    /// Takes what a log told; whether the world changed by it.
+    /// Handles a message from a log; returns whether the world changed.
     fn hear(&mut self, told: Told) -> bool {
         match told {
             Told::Hop(hop) => self.add_hops([Arc::new(*hop)]),
@@ -169,7 +169,7 @@ impl Hub {
         self.hops.drain(..self.hops.len().saturating_sub(HOPS));
     }
 
-    /// Makes hops of the traces that have become quiet; whether there were any.
+    /// Turns traces that have become quiet into hops; returns whether there were any.
     fn settle(&mut self) -> bool {
         let now = Timestamp::now();
         let pods = self.tables.pods.rows();
@@ -212,7 +212,7 @@ impl Hub {
         tokio::spawn(source::run(client, to, stop));
     }
 
-    /// Looks after a cluster.
+    /// Starts to probe the server of a cluster.
     fn serve(&mut self, context: Option<String>) {
         let stop = self.stop.child_token();
         let client = self.clusters.of(context.as_deref());
@@ -233,7 +233,7 @@ impl Hub {
         );
     }
 
-    /// Whether the world changed.
+    /// Handles a message; returns whether the world changed.
     fn take(&mut self, message: Message) -> bool {
         let (id, change) = match message {
             Message::From(id, change) => (id, change),
@@ -297,7 +297,7 @@ impl Hub {
             Err(lost) => is_news(&mut server.lost, lost),
             Ok(()) => {
                 if let Some(was) = server.lost.take() {
-                    // Its watches may have died without a word.
+                    // Its watches may be dead without an error.
                     server.anew.get_or_insert(was);
                     let all: Vec<SourceId> = self
                         .sources
@@ -307,7 +307,7 @@ impl Hub {
                         .collect();
                     all.into_iter().for_each(|id| self.watch(id));
                 }
-                // What was asked meanwhile is shown.
+                // Publish the requests that were counted meanwhile.
                 true
             }
         }

@@ -1,7 +1,8 @@
-//! How long a broken watch waits before it begins anew.
+//! Back-off of a broken watch.
 //!
-//! Each break in a row doubles the pause. A row ends with a watch that has lived for a while after its list: one that is
-//! shown a list and no changes breaks right after it, and would read everything again and again.
+//! Each failure in a row doubles the pause. The row ends with a watch that stays healthy for a
+//! while after its list: a watch that gets a list but no changes breaks right after it, and would
+//! otherwise list everything again and again.
 
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use tokio::time::Instant;
 
 use crate::cluster::meter::jitter;
 
-/// After the first break.
+/// Pause after the first failure.
 pub const FIRST: Duration = Duration::from_millis(200);
-/// A watch that has lived so long after its list was well.
+/// A watch that lived this long after its list was healthy.
 pub const WELL: Duration = Duration::from_secs(10);
 
-/// The pauses of one watch.
+/// Back-off of one watch.
 pub struct Pauses {
     next: Duration,
     most: Duration,
@@ -22,7 +23,7 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// None of them is longer than `most`.
+    /// No pause is longer than `most`.
     pub fn up_to(most: Duration) -> Self {
         Self {
             next: FIRST,
@@ -31,17 +32,17 @@ impl Pauses {
         }
     }
 
-    /// A list has come whole.
+    /// Records that a list is complete.
     pub fn listed(&mut self) {
         self.listed = Some(Instant::now());
     }
 
-    /// Whether it has lived for a while since its list.
+    /// Whether the watch has lived for a while since its list.
     pub fn was_well(&self) -> bool {
         self.listed.is_some_and(|at| at.elapsed() >= WELL)
     }
 
-    /// It broke: how long to wait.
+    /// Records a failure and returns how long to wait.
     pub fn broken(&mut self) -> Duration {
         if self.was_well() {
             self.next = FIRST;

@@ -1,4 +1,4 @@
-//! Objects to rows. Foreign text is cleaned here, where it enters.
+//! Converts objects to rows. Untrusted text is cleaned here, where it enters.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// One row of any kind.
+/// A row of any kind.
 #[derive(Clone, Debug)]
 pub(super) enum Row {
     App(Arc<App>),
@@ -55,13 +55,13 @@ fn label_of(object: &impl ResourceExt, name: &str) -> Option<String> {
 }
 
 impl Row {
-    /// The row, under its key: an object does not know which cluster it is of.
+    /// Sets the key of the row: an object does not know which cluster it is from.
     pub(super) fn at(mut self, key: Key) -> Self {
         match &mut self {
             Self::Deployment(row) | Self::Stateful(row) => row.key = key,
             Self::Pod(row) => row.key = key,
             Self::Route(row) => row.key = key,
-            // It is about an object of its own namespace.
+            // An event is about an object of its own namespace.
             Self::Event(row) => row.object.namespace = key.namespace,
             _ => {}
         }
@@ -69,7 +69,7 @@ impl Row {
     }
 }
 
-/// The key of an object of a context (none: home).
+/// The key of an object of a context (`None`: home).
 pub(super) fn key(context: Option<&str>, object: &impl ResourceExt) -> Key {
     Key::of(
         context,
@@ -78,7 +78,8 @@ pub(super) fn key(context: Option<&str>, object: &impl ResourceExt) -> Key {
     )
 }
 
-/// One of our own resources; none when it does not fit its schema (then the log says why).
+/// A row of one of graylane's own resources; `None`, with a log message, when it does not fit its
+/// schema.
 pub(super) fn own<T: DeserializeOwned>(
     mut object: DynamicObject,
     row: impl Fn(Arc<T>) -> Row,
@@ -98,7 +99,7 @@ pub(super) fn own<T: DeserializeOwned>(
     }
 }
 
-/// Cleans every text, line by line: templates keep their lines.
+/// Cleans every string line by line, so that templates keep their line breaks.
 pub(super) fn clean_value(value: &mut Value) {
     match value {
         Value::String(text) if text.chars().any(is_suspicious) => {
@@ -124,13 +125,14 @@ fn clean_line(line: &str) -> String {
         .join("\t")
 }
 
-/// May need cleaning; plain text, the common case, does not.
+/// Whether a character may need cleaning; most text has none.
 fn is_suspicious(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// What of a workload is the same for either kind; `counts` are its pods that are Ready, updated and available.
+/// The fields that both kinds of workload share; `counts` are the Ready, updated and available
+/// pods.
 fn workload(
     kind: WorkloadKind,
     object: &impl ResourceExt,
@@ -175,7 +177,8 @@ pub(super) fn deployment(object: &Deployment) -> Workload {
         spec.map(|s| (s.replicas, &s.template)),
         counts,
     );
-    // An undo takes the annotation away and leaves the latch: it is known by what it is.
+    // `kubectl rollout undo` removes the annotation and leaves the latch, which is recognised by
+    // its settings.
     row.latched |= is_on(object);
     let cause = cause::of_deployment(object);
     let stuck = cause.as_ref().is_some_and(|c| !cause::is_noise(c));
@@ -307,7 +310,7 @@ pub(super) fn event(object: &core::Event) -> Event {
     }
 }
 
-/// None when nobody holds it.
+/// `None` when nobody holds the Lease.
 pub(super) fn engine(object: &Lease) -> Option<Engine> {
     let spec = object.spec.as_ref()?;
     let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty())?;
@@ -376,7 +379,7 @@ mod tests {
             (row.revision.as_deref(), row.left_alone),
             (Some("db-2f"), 2)
         );
-        // While a rollout holds the partition, the user's own stands in the latch.
+        // While a rollout holds the partition, the user's own value is stored in the latch.
         let own =
             |partition: u32| json!({"updateStrategy": {"rollingUpdate": {"partition": partition}}});
         let latch = json!({"release": "r", "releaseUid": "u", "task": "t", "attempt": 1, "batches": [], "template": "",

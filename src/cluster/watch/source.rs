@@ -1,20 +1,22 @@
-//! One kind in one namespace, watched for good: list, watch, and after a break wait and list again.
+//! Watches one kind in one namespace for good: list, watch and, after a failure, wait and list
+//! again.
 //!
-//! No kind is fetched as metadata only, because of none is only that shown:
+//! No kind is fetched as metadata only, because more than its metadata is shown of each:
 //!
-//! | kind | what is shown beside its metadata | what narrows it |
+//! | kind | shown besides metadata | selector |
 //! |---|---|---|
-//! | App, AppTemplate, VariableGroup, Release, Approval, LaneGroup, Lane | spec and status, whole: questions compare them | our namespace |
-//! | ControllerRevision | what releases were frozen to, whole: questions show it | label of the App, our namespace |
-//! | Deployment | replicas, images, paused; the counts and conditions of its status | labels of App *and* environment |
-//! | StatefulSet | replicas, images; the counts of its status | labels of App *and* environment |
-//! | Pod | images, containers; address, state, restarts, readiness | labels of App *and* environment |
-//! | HTTPRoute | what its parents say of it | label of the lane group, our namespace |
-//! | Event | all of it is words (an API server can select by what it is about, but only by one kind) | namespace |
-//! | Lease | holder and last renewal | one by its name, our namespace |
+//! | graylane's kinds | spec and status, whole: dialogs compare them | our namespace |
+//! | ControllerRevision | frozen Apps, whole: dialogs show them | App label, our namespace |
+//! | Deployment | replicas, images, paused, counts, conditions | labels of App *and* environment |
+//! | StatefulSet | replicas, images; counts | labels of App *and* environment |
+//! | Pod | images, containers, address, state, restarts | labels of App *and* environment |
+//! | HTTPRoute | what its parents report | lane group label, our namespace |
+//! | Event | everything | namespace |
+//! | Lease | holder and last renewal | its name, our namespace |
 //!
-//! ReplicaSets, Services, Jobs and EndpointSlices, which the engine watches, are shown nowhere and not asked for. A row
-//! keeps of each object what is shown, and nothing else is held.
+//! Events cannot be narrowed further: an API server selects them by only one kind of involved
+//! object. ReplicaSets, Services, Jobs and EndpointSlices, which the engine watches, are not shown
+//! and not watched here. A row keeps only what is shown of an object.
 
 use std::{sync::Arc, time::Duration};
 
@@ -51,7 +53,7 @@ use crate::{
     },
 };
 
-/// The kinds that make a world.
+/// The kinds that make up a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     App,
@@ -71,7 +73,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Our own kinds, the engine's lease, and the lanes' routes: in our namespace only.
+    /// Graylane's own kinds, the engine's Lease and the lanes' routes: in our namespace only.
     pub(super) const HOME: [Self; 10] = [
         Self::App,
         Self::Template,
@@ -88,7 +90,7 @@ impl Kind {
     pub(super) const EVERYWHERE: [Self; 4] =
         [Self::Deployment, Self::Stateful, Self::Pod, Self::Event];
 
-    /// As RBAC writes it.
+    /// The resource name in RBAC's form.
     pub(super) const fn resource(self) -> &'static str {
         match self {
             Self::App => "apps.graylane.dev",
@@ -108,7 +110,7 @@ impl Kind {
         }
     }
 
-    /// A cluster that lacks it still makes a world.
+    /// Whether a cluster without this kind still makes a complete world.
     const fn is_optional(self) -> bool {
         matches!(
             self,
@@ -122,10 +124,10 @@ impl Kind {
     }
 }
 
-/// One watch.
+/// Identifies one watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SourceId {
-    /// None is home.
+    /// `None` is home.
     pub(super) context: Option<String>,
     pub(super) kind: Kind,
     pub(super) namespace: String,
@@ -138,18 +140,18 @@ impl SourceId {
     }
 }
 
-/// What a watch says.
+/// A message to the hub.
 pub(super) enum Message {
     From(SourceId, Change),
-    /// The server of a context answers, or does not and why.
+    /// Whether the server of a context answers, and if not, why.
     Server(Option<String>, Result<(), Lost>),
     /// What we may do.
     Rights(Rights),
-    /// How the sources of hops do that are followed from here.
+    /// The state of the hop sources that are followed from here.
     HopSources(Vec<crate::domain::world::HopSourceSeen>),
 }
 
-/// What is wrong, in a word and in words.
+/// A failure: its class and its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lost {
     pub(super) trouble: Trouble,
@@ -163,30 +165,30 @@ pub(super) enum Change {
     Set(Key, Box<Row>),
     Gone(Key),
     Broken(Lost),
-    /// The server answers, but not this: what was seen of it is not to be seen any more.
+    /// The server answers, but does not return this kind: its rows are removed.
     Barred(Lost),
 }
 
 const BACKOFF_MOST: Duration = Duration::from_secs(10);
-/// How soon is asked again for what the cluster lacks or does not show to us.
+/// How soon to retry a kind that the cluster lacks or does not let us read.
 const ABSENT: Duration = Duration::from_secs(30);
-/// A server that has just started refuses everybody until it has read who may what: what was seen is not given up for
-/// so many refusals.
+/// A server that has just started refuses everyone until it has read its RBAC rules: rows are kept
+/// for this many refusals.
 const REFUSALS: u32 = 5;
 
-/// Where a watch reports, and what it is counted with.
+/// Where a watch reports, and its request meter.
 pub(super) struct Reports {
     pub(super) id: SourceId,
     pub(super) out: Sender<Message>,
     pub(super) meter: Arc<Meter>,
-    /// What a watch before this one saw is shown.
+    /// Whether rows of an earlier watch are shown.
     pub(super) shown: bool,
 }
 
 /// Runs one watch until `stop`.
 pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
     let plain = watcher::Config::default;
-    // A build's pods have an App and no environment: they stand in no pane.
+    // Pods of builds have an App but no environment: no pane shows them.
     let ours = || plain().labels(&format!("{},{}", label::APP, label::ENVIRONMENT));
     let (kind, namespace) = (to.id.kind, to.id.namespace.clone());
     let task = async {
@@ -273,8 +275,8 @@ async fn follow<K>(
     let send = |change| to.out.send(Message::From(to.id.clone(), change));
     let mut pauses = Pauses::up_to(BACKOFF_MOST);
     let mut expired = false;
-    // Whether something is shown, and how often it was refused since a watch was well: who may list and not watch is
-    // shown a list now and then.
+    // Whether rows are shown, and how often the watch was refused since it was healthy: a user who
+    // may list but not watch gets a list from time to time.
     let (mut shown, mut refused) = (to.shown, 0);
     loop {
         let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
@@ -296,7 +298,7 @@ async fn follow<K>(
                 Ok(Seen::Apply(object)) => {
                     expired = false;
                     let key = rows::key(context, &object);
-                    // What does not fit its schema (any more) is not shown.
+                    // An object that does not fit its schema (any more) is not shown.
                     let gone = Change::Gone(key.clone());
                     Some(
                         row(object)
@@ -317,7 +319,8 @@ async fn follow<K>(
         if pauses.was_well() {
             refused = 0;
         }
-        // Too old a resourceVersion is no fault: list again at once, but not for ever without a rest.
+        // An expired resource version is no fault: list again at once, but not repeatedly without a
+        // pause.
         if lost.trouble == Trouble::Expired && !std::mem::replace(&mut expired, true) {
             continue;
         }
@@ -347,7 +350,8 @@ async fn follow<K>(
     }
 }
 
-/// A connection may die without a word, and a machine may sleep: asks the server now and then whether it is there.
+/// Probes the server regularly, because a connection may die without an error, and a machine may be
+/// suspended.
 pub(super) async fn probe(
     client: Client,
     context: Option<String>,
@@ -377,7 +381,7 @@ pub(super) async fn probe(
             let said = match tokio::time::timeout(ANSWER, client.apiserver_version()).await {
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(e)) => match error::trouble(&e) {
-                    // An answer is an answer: the version is not shown to everybody.
+                    // Any answer counts: the version is not readable for everyone.
                     Trouble::Forbidden | Trouble::Missing => Ok(()),
                     trouble => Err(Lost {
                         trouble,
@@ -402,7 +406,7 @@ pub(super) async fn probe(
     stop.run_until_cancelled(task).await;
 }
 
-/// Waits; answers at once when the machine has slept, and for how long.
+/// Sleeps; returns early, with the duration, when the machine was suspended.
 async fn rest(meter: &Meter, pause: Duration) -> Option<Duration> {
     const STEP: Duration = Duration::from_secs(2);
     let (end, epoch) = (tokio::time::Instant::now() + pause, meter.epoch());
@@ -420,7 +424,7 @@ async fn rest(meter: &Meter, pause: Duration) -> Option<Duration> {
     None
 }
 
-/// The clock on the wall goes on while a machine sleeps, the other does not.
+/// The wall clock advances while a machine is suspended, the monotonic clock does not.
 fn slept(wall: Duration, clock: Duration) -> Option<Duration> {
     wall.checked_sub(clock)
         .filter(|slept| *slept > Duration::from_secs(5))

@@ -1,11 +1,12 @@
-//! One kind's rows. A new list replaces the old one at its end, so that nothing blinks meanwhile.
+//! The rows of one kind. A new list replaces the old one when it is complete, so that nothing
+//! flickers meanwhile.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Rows by key, shared with the worlds that went out.
+/// Rows by key, shared with published worlds.
 pub(super) struct Table<K, V> {
     rows: Arc<BTreeMap<K, V>>,
-    /// Lists under way, by namespace.
+    /// Lists in progress, by namespace.
     coming: BTreeMap<String, BTreeMap<K, V>>,
 }
 
@@ -34,7 +35,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
             .insert(key, row);
     }
 
-    /// Ends the list of a namespace; `of` tells which keys are of it.
+    /// Completes the list of a namespace; `of` says which keys belong to it.
     pub(super) fn ready(&mut self, namespace: &str, of: impl Fn(&K) -> bool) {
         let Some(mut fresh) = self.coming.remove(namespace) else {
             return;
@@ -62,7 +63,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         self.rows.contains_key(key) && Arc::make_mut(&mut self.rows).remove(key).is_some()
     }
 
-    /// Keeps only the rows that `keep` says.
+    /// Keeps only the rows for which `keep` returns true.
     pub(super) fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
         if self.rows.iter().any(|(k, v)| !keep(k, v)) {
             Arc::make_mut(&mut self.rows).retain(|k, v| keep(k, v));

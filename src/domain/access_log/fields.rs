@@ -1,5 +1,5 @@
-//! What the fields of each format are called: the names of the documentation's own formats and defaults, and those that
-//! `docs/hops.md` tells people to write.
+//! Field names of each log format: those of the formats' documentation and defaults, and those that
+//! `docs/hops.md` recommends.
 
 use super::usual_unit;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     domain::span::TagKeys,
 };
 
-/// Every name that each field may have, the likeliest first.
+/// All names that each field may have, the most likely first.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) start: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Names {
     pub(super) sent_traceparent: Vec<String>,
     pub(super) request_id: Vec<String>,
     pub(super) tag: Vec<String>,
-    /// Of a format that logs the header as it came in, and not as it was sent on.
+    /// For a format that logs the header as received, not as forwarded.
     pub(super) tag_came: Vec<String>,
     pub(super) baggage: Vec<String>,
     pub(super) upstream: Vec<String>,
@@ -32,7 +32,7 @@ pub(super) struct Names {
     pub(super) error: Vec<String>,
 }
 
-/// The names of one format, in the order of [`Names`] without the tag's.
+/// Default names of one format, with the fields of [`Names`] except those of the tag.
 struct Usual {
     start: &'static [&'static str],
     end: &'static [&'static str],
@@ -79,7 +79,7 @@ const ENVOY: Usual = Usual {
     trace: &["trace_id", "trace"],
     span: &["span_id", "span"],
     traceparent: &[],
-    // Envoy logs the header as it was sent on.
+    // Envoy logs the header as it was forwarded.
     sent_traceparent: &["traceparent"],
     request_id: &["x-request-id", "request_id"],
     baggage: &["baggage"],
@@ -145,7 +145,7 @@ impl Names {
         };
         let own: &LogFields = &log.fields;
         let all = |own: &Option<String>, usual: &[&str]| {
-            // A name that somebody gives is the only one.
+            // A configured name replaces all default names.
             own.clone().map_or_else(
                 || usual.iter().map(ToString::to_string).collect(),
                 |name| vec![name],
@@ -185,7 +185,7 @@ impl Names {
     }
 }
 
-/// How each format writes the name of a request's header.
+/// Names that each format gives to the tag headers of a request.
 fn tag_names(format: LogFormat, keys: &TagKeys) -> Vec<String> {
     let of_header = |header: &String| match format {
         LogFormat::Traefik => format!("request_{}", canonical(header)),
@@ -196,7 +196,7 @@ fn tag_names(format: LogFormat, keys: &TagKeys) -> Vec<String> {
     named.chain(short).collect()
 }
 
-/// nginx's variables of the headers of a request: `proxy_set_header` does not change them.
+/// nginx's variables for received request headers, which `proxy_set_header` does not change.
 fn came_names(keys: &TagKeys) -> Vec<String> {
     keys.headers
         .iter()
@@ -204,7 +204,7 @@ fn came_names(keys: &TagKeys) -> Vec<String> {
         .collect()
 }
 
-/// As Go's `textproto.CanonicalMIMEHeaderKey` writes a header's name.
+/// Writes a header name as Go's `textproto.CanonicalMIMEHeaderKey` does.
 fn canonical(header: &str) -> String {
     let part = |part: &str| {
         let mut chars = part.chars();

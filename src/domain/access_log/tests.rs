@@ -27,9 +27,9 @@ fn reader(format: LogFormat) -> Reader {
     )
 }
 
-/// Recorded of Traefik 3.7.15: three hops in gateway mode.
+/// Recorded from Traefik 3.7.15: three hops in gateway mode.
 const TRAEFIK: &str = include_str!("tests/traefik-three-hops.jsonl");
-/// Recorded of Envoy 1.40.
+/// Recorded from Envoy 1.40.
 const ENVOY: &str = include_str!("tests/envoy.jsonl");
 
 #[test]
@@ -128,7 +128,7 @@ fn envoys_recorded_lines_are_read() {
     );
 }
 
-/// One line of each format, and what is read of it.
+/// One line of each format, and what is parsed from it.
 #[test]
 fn every_format_has_its_ways() {
     let nginx = |more: serde_json::Value| {
@@ -242,7 +242,7 @@ fn what_is_no_request_is_passed_over_and_what_stands_before_the_json_too() {
     );
 }
 
-/// A line of any format with some fields spoilt.
+/// A line of any format with some fields corrupted.
 fn any_line() -> impl Strategy<Value = (LogFormat, String)> {
     const NAMES: &[&str] = &[
         "StartUTC",

@@ -1,4 +1,4 @@
-//! The values of access logs: numbers as texts, times, addresses.
+//! Values of access logs: numbers written as text, times, addresses.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::api::TimeUnit;
 
-/// A text, or a number as one; none where there is none or it is empty.
+/// A string, or a number as text; `None` if there is none or it is empty.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        // As some writers tell a header.
+        // Some writers log a header as a list.
         Value::Array(list) => list.first().and_then(text),
         _ => None,
     }
@@ -22,7 +22,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
 fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
-        // nginx lists one a try: `0.002, 0.001`; the last one counts.
+        // nginx logs one value per attempt, as in `0.002, 0.001`; the last one counts.
         Value::String(text) => text
             .rsplit([',', ':'])
             .find_map(|part| part.trim().parse().ok()),
@@ -34,7 +34,7 @@ fn number(value: &Value) -> Option<f64> {
 /// An HTTP status.
 pub(super) fn status(value: &Value) -> Option<u16> {
     let status = number(value)?;
-    // nginx writes 000, Envoy 0, where nobody answered.
+    // nginx writes 000 and Envoy writes 0 when no upstream answered.
     (100.0..=599.0).contains(&status).then_some(status as u16)
 }
 
@@ -46,7 +46,7 @@ pub(super) fn micros(value: &Value, unit: TimeUnit) -> u64 {
         TimeUnit::Milliseconds => 1e3,
         TimeUnit::Seconds => 1e6,
     };
-    // As saturates, and takes what is negative for 0.
+    // `as` saturates and turns negative numbers into 0.
     number(value).map_or(0, |n| (n * each).round() as u64)
 }
 
@@ -64,7 +64,8 @@ pub(super) fn time(value: &Value) -> Option<Timestamp> {
     time.filter(year)
 }
 
-/// Seconds, or what is too much for seconds: milliseconds, microseconds, nanoseconds.
+/// Time since 1970, in seconds; a number too large for seconds is read as milliseconds,
+/// microseconds or nanoseconds.
 fn since_1970(number: f64) -> Option<Timestamp> {
     let seconds = match number {
         n if n < 1e11 => n,
@@ -75,13 +76,14 @@ fn since_1970(number: f64) -> Option<Timestamp> {
     Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()
 }
 
-/// So long before.
+/// Subtracts a duration in microseconds from a time.
 pub(super) fn before(time: Timestamp, micros: u64) -> Timestamp {
     let took = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
     time.checked_sub(took).unwrap_or(time)
 }
 
-/// An id of so many hex digits, in lower case; shorter ones have lost zeros at their front. All zeros is none.
+/// Parses an id of that many hex digits into lower case. Missing leading zeros are restored; an id
+/// of zeros only is `None`.
 pub(super) fn id(text: &str, digits: usize) -> Option<String> {
     let text = text.trim();
     let fits =
@@ -104,7 +106,8 @@ pub(super) fn address(text: &str) -> Option<String> {
     ip.ok().map(|ip| ip.to_canonical().to_string())
 }
 
-/// The last of several: nginx separates tries by commas, and groups of servers by ` : `.
+/// Parses the last of several addresses: nginx separates attempts by commas and groups of servers
+/// by ` : `.
 pub(super) fn last_address(text: &str) -> Option<String> {
     text.split(',')
         .flat_map(|part| part.split(" : "))
@@ -112,7 +115,7 @@ pub(super) fn last_address(text: &str) -> Option<String> {
         .last()
 }
 
-/// Envoy's response flags in words (Envoy docs, "Access logging", `%RESPONSE_FLAGS%`).
+/// Describes Envoy's response flags (Envoy docs, "Access logging", `%RESPONSE_FLAGS%`).
 pub(super) fn response_flags(flags: &str) -> String {
     let words = |flag: &str| match flag {
         "UH" => "no healthy upstream",

@@ -1,9 +1,9 @@
-//! A live object as somebody would have written it: without what the server keeps for itself and without what it fills
-//! in. Only what is known to be a default at its very place is left out.
+//! Turns a live object back into a manifest: removes what the server maintains and the defaults it
+//! fills in. A value is only removed where it is known to be the default of that field.
 
 use serde_json::{Map, Value, json};
 
-/// Annotations of which each version has its own, or which belong to other tools.
+/// Annotations that differ between versions or belong to other tools.
 const OTHERS: [&str; 4] = [
     "deployment.kubernetes.io/",
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -11,7 +11,8 @@ const OTHERS: [&str; 4] = [
     "autoscaling.alpha.kubernetes.io/",
 ];
 
-/// Marks of tools that take an object with them for their own, and would take gray ones too.
+/// Labels and annotations by which GitOps tools and Helm claim an object. On gray objects they
+/// would claim these too.
 pub(super) fn is_gitops(key: &str) -> bool {
     [
         "argocd.argoproj.io/",
@@ -48,7 +49,8 @@ pub(super) fn service(live: &Value) -> Value {
     if spec.get("clusterIP").is_some_and(|ip| ip != "None") {
         spec.shift_remove("clusterIP");
     }
-    // Allocated, or of outside addresses, which stay with the baseline's Service.
+    // Allocated by the cluster, or about external addresses, which stay with the baseline's
+    // Service.
     let kept = [
         "clusterIPs",
         "ipFamilies",
@@ -78,7 +80,7 @@ pub(super) fn service(live: &Value) -> Value {
     object
 }
 
-/// Name, namespace, and the labels and annotations that people gave.
+/// Name, namespace, and the labels and annotations that users set.
 fn meta(live: &Value) -> Value {
     let mut meta = Map::new();
     for key in ["name", "namespace"] {
@@ -115,7 +117,7 @@ fn pod(template: &mut Value) {
     ] {
         drop_default(spec, key, &default);
     }
-    // Two names of one field.
+    // Both fields mean the same.
     if spec.contains_key("serviceAccountName") {
         spec.shift_remove("serviceAccount");
     }
@@ -183,7 +185,7 @@ fn drop_default(map: &mut Map<String, Value>, key: &str, default: &Value) {
     }
 }
 
-/// The objects of a list.
+/// Items of a list that are objects.
 pub(super) fn items(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
     list.and_then(Value::as_array_mut)
         .into_iter()

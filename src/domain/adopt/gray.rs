@@ -1,5 +1,5 @@
-//! A gray version beside an environment: the environment, and the tasks around the workflow that is there. No other
-//! task changes, none moves against another.
+//! Adds a gray version beside an environment: the environment itself, and tasks in the existing
+//! workflow. Other tasks keep their content and order.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::api::{
     Task, label,
 };
 
-/// What a gray version is called.
+/// Names of a gray version.
 #[derive(Clone, Copy, Debug)]
 pub struct Gray<'a> {
-    /// The environment that it stands beside.
+    /// Environment that the gray version is based on.
     pub beside: &'a str,
-    /// The new environment's name.
+    /// Name of the new environment.
     pub environment: &'a str,
-    /// Its lane tag.
+    /// Lane tag of the new environment.
     pub tag: &'a str,
 }
 
-/// The spec with a gray environment and its tasks.
+/// Returns the spec with a gray environment and its tasks added.
 pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
     let mut spec = spec.clone();
     if spec.environment(gray.environment).is_some() {
@@ -78,7 +78,7 @@ pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
     }
 }
 
-/// Puts the gray tasks around the deploy of the environment, if the stage has one.
+/// Inserts the gray tasks around the environment's deploy task, if the stage has one.
 fn around(stage: &mut Stage, gray: &Gray) -> bool {
     let deploys = |t: &Task| {
         t.deploy
@@ -110,7 +110,7 @@ fn around(stage: &mut Stage, gray: &Gray) -> bool {
         ..Task::default()
     };
     stage.tasks.insert(at + 1, clean);
-    // Somebody who lets production go by hand does so after having seen gray.
+    // A person who lets production proceed should do so after checking gray.
     let gates = stage.tasks[..at]
         .iter()
         .rev()
@@ -137,7 +137,8 @@ fn around(stage: &mut Stage, gray: &Gray) -> bool {
     true
 }
 
-/// Why the objects of gray (`new`) would not stand apart from those of the environment beside it (`old`).
+/// Reports why the gray objects (`new`) are not separate from those of the environment beside them
+/// (`old`).
 pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
     let mut problems = vec![];
     let text = |v: &Value, path: &str| {

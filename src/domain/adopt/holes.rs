@@ -1,5 +1,6 @@
-//! Placeholders in an object, and the template's text. An object gets unlikely words where placeholders belong, is
-//! written as YAML, and only then the words become Go template actions: YAML never sees a brace that is ours.
+//! Puts placeholders into an object and writes the template text. Unique words mark the
+//! placeholders while the object is serialized to YAML; then they are replaced by Go template
+//! actions, so that the YAML serializer never sees template braces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use super::{LANE, SUFFIX, bare::items, keys::of_environment};
 use crate::{api::label, domain::yaml};
 
 pub(super) struct Holes {
-    /// Stands in no object.
+    /// Prefix of the markers; occurs in no object.
     word: String,
     actions: Vec<String>,
 }
@@ -40,7 +41,7 @@ impl Holes {
         format!("{}{at}z", self.word)
     }
 
-    /// `NAME-prod` becomes `NAME-{{ .AppStack.envName }}`, any other name gets the suffix.
+    /// `NAME-prod` becomes `NAME-{{ .AppStack.envName }}`; any other name gets the suffix.
     fn named(&mut self, name: &str, environment: &str) -> String {
         let text = match of_environment(name, environment) {
             Some(before) => format!("{before}{}", self.hole("{{ .AppStack.envName }}")),
@@ -62,7 +63,7 @@ impl Holes {
         object["metadata"]["namespace"] = self.quoted(&name, hole).into();
     }
 
-    /// Quoted, if what it becomes would else be read as a number or a boolean.
+    /// Adds quotes if the rendered value would be read as a number or a boolean.
     fn quoted(&self, becomes: &str, text: String) -> String {
         let read = yaml::documents("", &format!("x: {becomes}"));
         let is_text = read.is_ok_and(|all| all.first().is_some_and(|d| d.value["x"].is_string()));
@@ -77,7 +78,7 @@ impl Holes {
         format!("{}q", self.word)
     }
 
-    /// Labels that tell the versions apart, in a map of labels or of a selector.
+    /// Replaces the labels that distinguish the versions, in a map of labels or a selector.
     fn labels(&mut self, map: Option<&mut Value>, environment: &str, keys: &BTreeSet<String>) {
         for (key, value) in map.and_then(Value::as_object_mut).into_iter().flatten() {
             if let Some(text) = value.as_str().filter(|_| keys.contains(key)) {
@@ -86,7 +87,7 @@ impl Holes {
         }
     }
 
-    /// Image name to reference, as it runs.
+    /// Puts placeholders into a Deployment. Returns image name to the reference that is running.
     pub(super) fn deployment(
         &mut self,
         object: &mut Value,
@@ -109,7 +110,7 @@ impl Holes {
         ] {
             self.labels(object.pointer_mut(path), environment, keys);
         }
-        // Pods that keep away from their like, keep away from their own version.
+        // Pod affinity and anti-affinity apply to pods of the same version.
         if let Some(spec) = object.pointer_mut("/spec/template/spec") {
             self.selectors(spec, environment, keys);
         }
@@ -151,7 +152,7 @@ impl Holes {
             if images.values().any(|i| i == image) {
                 continue;
             }
-            // A key that a template can name without ado.
+            // A key that templates can use without quoting.
             let word: String = name
                 .chars()
                 .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
@@ -186,7 +187,7 @@ impl Holes {
         environment: &str,
         keys: &BTreeSet<String>,
     ) {
-        // Lanes look for `SERVICE-TAG`.
+        // Lanes look for a Service named `SERVICE-TAG`.
         let name = object["metadata"]["name"]
             .as_str()
             .unwrap_or_default()
@@ -196,7 +197,7 @@ impl Holes {
         self.labels(object.pointer_mut("/metadata/labels"), environment, keys);
         self.labels(object.pointer_mut("/spec/selector"), environment, keys);
         if let Some(kind) = object["spec"].get_mut("type") {
-            // What is open to the outside stays the baseline's.
+            // Only the baseline's Service is exposed outside the cluster.
             let word = kind.as_str().unwrap_or_default().to_owned();
             *kind = self
                 .hole(format!(
@@ -210,10 +211,10 @@ impl Holes {
         format!("{}lane", self.word)
     }
 
-    /// The template.
+    /// Serializes the object and turns the markers into template actions.
     pub(super) fn text(&self, object: &Value) -> Result<String, String> {
         let yaml = serde_saphyr::to_string(object).map_err(|e| e.to_string())?;
-        // Braces of the object itself are no actions.
+        // Escape braces of the object itself; they are no template actions.
         let yaml = yaml.replace("{{", "{{ \"{{\" }}");
         let line = format!("{}: x", self.lane_line());
         let mut out = String::new();

@@ -1,11 +1,12 @@
-//! Which labels tell gray pods from baseline ones. The baseline's stay as they are (a selector cannot be changed);
-//! gray's get another value, so that neither the Deployment nor any Service of the one selects pods of the other.
+//! Chooses the labels that distinguish gray pods from baseline pods. The baseline's values stay,
+//! since selectors are immutable. Gray gets other values, so that no Deployment or Service of one
+//! version selects pods of the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Taken first, in this order.
+/// Keys to prefer, in this order.
 const PREFERRED: [&str; 5] = [
     "app",
     "app.kubernetes.io/instance",
@@ -14,8 +15,8 @@ const PREFERRED: [&str; 5] = [
     "name",
 ];
 
-/// Label keys whose values differ between the versions. Each selector of `services`, and the Deployment's own, holds
-/// one of them.
+/// Label keys whose values must differ between the versions. Each selector of `services`, and the
+/// Deployment's own, contains one of them.
 pub(super) fn telling(
     deployment: &Value,
     services: &[&Value],
@@ -27,7 +28,7 @@ pub(super) fn telling(
             "its selector has no matchLabels: a gray version could not be told from it".into(),
         );
     }
-    // A Service may select by labels that the Deployment's selector does not name.
+    // A Service may select by labels that the Deployment's selector does not use.
     let labels = map(deployment.pointer("/spec/template/metadata/labels"));
     let mut selectors = vec![("its own selector".to_owned(), own)];
     for service in services {
@@ -71,7 +72,7 @@ pub(super) fn telling(
     Ok(chosen)
 }
 
-/// What stands before the environment's name, when a value ends with that or is that.
+/// Part before the environment's name, if the value is that name or ends with it.
 pub(super) fn of_environment<'a>(value: &'a str, environment: &str) -> Option<&'a str> {
     let before = value.strip_suffix(environment)?;
     (before.is_empty() || before.ends_with('-')).then_some(before)

@@ -159,7 +159,7 @@ fn gray_stands_apart_and_carries_its_tag() {
             .collect::<Vec<_>>(),
         ["gray", "prod"]
     );
-    // The baseline is as before.
+    // The baseline is unchanged.
     assert_eq!(
         render(&spec, "checkout", "prod", &adoption.images).unwrap(),
         adoption.objects
@@ -314,7 +314,8 @@ fn tasks() -> impl Strategy<Value = Vec<Task>> {
 }
 
 proptest! {
-    /// Without the new tasks the workflow is the old one; gray comes before, is looked at, and goes after.
+    /// Without the new tasks the workflow is unchanged. Gray is deployed before, checked, and
+    /// cleaned up after.
     #[test]
     fn gray_tasks_stand_around_and_change_nothing(tasks in tasks()) {
         let environments = vec![Environment { name: "prod".into(), ..Environment::default() }];
@@ -332,7 +333,7 @@ proptest! {
         let down = after.iter().position(cleans).unwrap();
         prop_assert!(up < prod && down == prod + 1);
         prop_assert!(after[up..prod].iter().any(|t| t.proceed.is_some()), "somebody looks at gray");
-        // Takes the added ones out: two, or three with the gate.
+        // Remove the added tasks: two, or three with the proceed task.
         let mut left = after.clone();
         left.remove(down);
         if left.len() > tasks.len() + 1 {
@@ -342,7 +343,7 @@ proptest! {
         prop_assert_eq!(left, tasks);
     }
 
-    /// Whatever the labels are: the baseline is given back, gray stands apart.
+    /// For any labels: the baseline is reproduced, and gray is separate.
     #[test]
     fn adopted_apps_come_back_the_same(
         labels in prop::collection::btree_map("(app|tier|k8s-app|[a-z]{1,4})", "[a-z0-9]([a-z0-9.-]{0,6}[a-z0-9])?(-prod)?|prod|1[.]0|true", 1..4),

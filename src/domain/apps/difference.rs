@@ -1,4 +1,4 @@
-//! How an App has left its template: what it says otherwise than an App that is made from the template now.
+//! Difference between an App and the App that its template would create now.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,31 +6,32 @@ use serde_json::Value;
 use super::{Setting, make};
 use crate::api::{App, AppSpec, AppTemplate};
 
-/// One place where they differ.
+/// One difference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// Within the spec: `environments[gray].rollout.batches`; items of lists that have names go by these.
+    /// Path in the spec: `environments[gray].rollout.batches`. Items of lists with names are
+    /// identified by name.
     pub path: String,
-    /// What the template says; none: nothing.
+    /// Value in the template. `None` if it has none.
     pub template: Option<Value>,
-    /// What the App says; none: nothing.
+    /// Value in the App. `None` if it has none.
     pub app: Option<Value>,
 }
 
-/// A whole comparison.
+/// Result of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// As an App of that name would be made now.
+    /// Spec that the template would give now.
     pub template: AppSpec,
-    /// As it is.
+    /// Current spec of the App.
     pub app: AppSpec,
-    /// Where they differ, in order.
+    /// Differences, in order.
     pub changes: Vec<Change>,
 }
 
-/// Compares an App with what the template would make now, with what was set when it was made. A lock is no difference: it
-/// says what may happen now, not what the App is.
+/// Compares an App with what the template and the recorded settings would give now. Locks are
+/// ignored, because they are state, not configuration.
 pub fn compare(
     template: &AppTemplate,
     app: &App,
@@ -118,7 +119,7 @@ fn walk(path: &str, template: Option<&Value>, app: Option<&Value>, out: &mut Vec
     }
 }
 
-/// The items' names, when each has one of its own.
+/// Names of the items, if each has a unique one.
 fn names(list: &[Value]) -> Option<Vec<&str>> {
     let names: Vec<&str> = list
         .iter()

@@ -1,5 +1,5 @@
-//! From a template, names and settings to Apps. Everything that would keep one of them from being made or released is
-//! told at once, and nothing is made while there is something to tell.
+//! Creates Apps from a template, names and settings. All problems are reported together, and
+//! nothing is created while there are any.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,21 +14,21 @@ use crate::{
     },
 };
 
-/// What becomes the App's name.
+/// Placeholder for the App's name.
 const NAME: &str = "${APP}";
 
-/// Texts that are Go templates, and so have the name themselves.
+/// Texts that are Go templates and get the name from `.AppStack.appName`.
 const GO_TEMPLATES: [&str; 2] = ["manifests.template", "workflow.stages.tasks.build.job"];
 
-/// What is there already.
+/// Objects that exist already.
 pub struct Around<'a> {
-    /// The Apps of the namespace.
+    /// Apps of the namespace.
     pub apps: Vec<&'a App>,
-    /// Its variable groups.
+    /// Variable groups of the namespace, by name.
     pub groups: BTreeMap<&'a str, &'a VariableGroup>,
 }
 
-/// The Apps of these names, from the template, with what is set.
+/// Creates the Apps with these names from the template and the settings.
 pub fn make(
     template: &AppTemplate,
     names: &[String],
@@ -70,7 +70,7 @@ pub fn make(
     if told.is_empty() { Ok(made) } else { Err(told) }
 }
 
-/// The spec that an App of this name has right after it was made.
+/// Spec of a newly created App of this name.
 pub(super) fn spec(
     template: &AppTemplateSpec,
     name: &str,
@@ -89,8 +89,8 @@ pub(super) fn spec(
     Ok(spec)
 }
 
-/// The weakest first: what is said of one App wins over what is said of all, then what is said of one environment, in
-/// whatever order.
+/// Settings for one App, lowest precedence first: a setting for one App wins over one for all Apps,
+/// and then a setting for one environment wins, whatever their order.
 fn of_app<'s>(settings: &'s [Setting], name: &str) -> Vec<&'s Setting> {
     let mut mine: Vec<&Setting> = settings
         .iter()
@@ -100,10 +100,10 @@ fn of_app<'s>(settings: &'s [Setting], name: &str) -> Vec<&'s Setting> {
     mine
 }
 
-/// With the annotations that tell where it comes from.
+/// Creates an App with annotations about its origin.
 fn instance(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<App, String> {
     let mut app = App::new(name, spec(&template.spec, name, settings)?);
-    // As it came out for this App: whatever was said of others, it is made alike from this.
+    // Recorded as they apply to this App, so that the same App can be created again.
     let mut mine = vec![];
     for environment in &app.spec.environments {
         let keys: BTreeSet<&String> = of_app(settings, name)
@@ -142,7 +142,7 @@ fn instance(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<
     Ok(app)
 }
 
-/// The template that an App was made from.
+/// Name of the template that an App was created from.
 pub fn origin(app: &App) -> Option<&str> {
     app.metadata
         .annotations
@@ -151,7 +151,7 @@ pub fn origin(app: &App) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// What was set when it was made from this template; none that can be read counts as nothing.
+/// Settings that the App was created with from this template. Unreadable ones are ignored.
 pub fn recorded(app: &App, template: &str) -> Vec<Setting> {
     let text = app
         .metadata
@@ -168,7 +168,7 @@ pub fn recorded(app: &App, template: &str) -> Vec<Setting> {
     }
 }
 
-/// Puts the name into every text but the Go templates, which have `.AppStack.appName`.
+/// Inserts the name into every text except Go templates, which have `.AppStack.appName`.
 fn name_in(value: &mut Value, name: &str, at: &str) {
     match value {
         Value::String(text) if text.contains(NAME) => *text = named(text, name),
@@ -194,14 +194,14 @@ fn name_in(value: &mut Value, name: &str, at: &str) {
 }
 
 fn named(text: &str, name: &str) -> String {
-    // `$${APP}` stays `${APP}`.
+    // `$${APP}` becomes a literal `${APP}`.
     text.split(&format!("${NAME}"))
         .map(|part| part.replace(NAME, name))
         .collect::<Vec<_>>()
         .join(NAME)
 }
 
-/// A name is also a label's value and, most often, a Service's.
+/// Why a name is invalid. It is also used as a label value and usually as the name of a Service.
 fn wrong_name(name: &str) -> Option<&'static str> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -213,7 +213,7 @@ fn wrong_name(name: &str) -> Option<&'static str> {
         n if !edge(n.chars().next()) || !edge(n.chars().last()) => {
             Some("it begins and ends with a letter or digit")
         }
-        // As RFC 1123 has it: what stands between dots begins and ends so too.
+        // RFC 1123: each part between dots must begin and end like this as well.
         n if n
             .split('.')
             .any(|l| !edge(l.chars().next()) || !edge(l.chars().last())) =>
@@ -224,7 +224,7 @@ fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Settings of nobody, and settings that nothing would read.
+/// Settings for unknown Apps or environments, and settings that no template reads.
 fn wrong_settings(template: &AppTemplate, names: &[String], settings: &[Setting]) -> Vec<String> {
     let spec = &template.spec.app;
     let known = keys(spec);
@@ -270,7 +270,8 @@ fn wrong_settings(template: &AppTemplate, names: &[String], settings: &[Setting]
     told
 }
 
-/// The keys that the manifests read or the environments set; none where a manifest reads them all at once.
+/// Keys that the manifests read or the environments set. `None` if a manifest reads all values at
+/// once.
 fn keys(spec: &AppSpec) -> Option<BTreeSet<String>> {
     let mut known: BTreeSet<String> = spec
         .environments
@@ -295,7 +296,7 @@ fn keys(spec: &AppSpec) -> Option<BTreeSet<String>> {
     Some(known)
 }
 
-/// Object to the environment and App that it belongs to.
+/// Object to the environment and App that own it.
 type Owners = BTreeMap<InventoryItem, String>;
 
 fn owners(apps: &[&App]) -> Owners {
@@ -321,7 +322,7 @@ fn owners(apps: &[&App]) -> Owners {
     all
 }
 
-/// What would keep a new App from being released; what it would own is noted.
+/// Problems that would prevent releases of a new App. Its objects are added to `owners`.
 fn wrong_app(app: &App, around: &Around<'_>, owners: &mut Owners) -> Vec<String> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
     let mut told: Vec<String> = problems(&app.spec)
@@ -365,7 +366,7 @@ fn wrong_app(app: &App, around: &Around<'_>, owners: &mut Owners) -> Vec<String>
     told
 }
 
-/// A reference for every image: names do not hang on them.
+/// A reference for every image. Names of objects do not depend on images.
 fn images(spec: &AppSpec) -> BTreeMap<String, String> {
     let to_be = |(name, source): (&String, &crate::api::ImageSource)| {
         (

@@ -1,4 +1,4 @@
-//! `[APP:][ENVIRONMENT/]KEY=VALUE`: what is set when Apps are made from a template.
+//! Settings for creating Apps from a template: `[APP:][ENVIRONMENT/]KEY=VALUE`.
 
 use std::{fmt, str::FromStr};
 
@@ -6,21 +6,21 @@ use serde_json::Value;
 
 use crate::{api::Environment, domain::yaml};
 
-/// One value of the new Apps' environments: `.Values.KEY`.
+/// One value for the environments of new Apps: `.Values.KEY`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// Only in this App; none: in all that are made.
+    /// App that it is for. `None` means all new Apps.
     pub app: Option<String>,
-    /// Only in this environment; none: in all.
+    /// Environment that it is for. `None` means all environments.
     pub environment: Option<String>,
-    /// `{{ .Values.KEY }}`.
+    /// Key, used as `{{ .Values.KEY }}`.
     pub key: String,
-    /// Read as YAML: `3` is a number, `"3"` a text.
+    /// Value, parsed as YAML: `3` is a number, `"3"` a string.
     pub value: Value,
 }
 
 impl Setting {
-    /// Whether it is said of this environment.
+    /// Whether it applies to this environment.
     pub(super) fn is_for(&self, environment: &Environment) -> bool {
         self.environment
             .as_ref()
@@ -83,7 +83,7 @@ impl fmt::Display for Setting {
         if let Some(environment) = &self.environment {
             write!(f, "{environment}/")?;
         }
-        // JSON is YAML; a text that reads as itself needs no quotes.
+        // JSON is valid YAML. A string that YAML reads back as the same string needs no quotes.
         match &self.value {
             Value::String(text) if value(text).is_ok_and(|v| v == self.value) => {
                 write!(f, "{}={text}", self.key)

@@ -70,7 +70,7 @@ fn each_app_has_its_name_everywhere_but_in_go_templates() {
     );
     assert_eq!(origin(&made[0]), Some("service"));
     assert_eq!(recorded(&made[0], "service"), []);
-    // Written twice, it stays.
+    // The escaped placeholder stays.
     let mut escaped = template();
     escaped.spec.app.repository = Some("$${APP} of ${APP}".into());
     let made = make(&escaped, &names(&["pay"]), &[], &nothing()).unwrap();
@@ -97,7 +97,7 @@ fn a_setting_of_one_wins_over_one_of_all_and_is_recorded() {
         json!({"replicas": 7, "level": "3"}),
         "what is said of an app outweighs an environment of all"
     );
-    // What is recorded makes the same App again.
+    // The recorded settings create the same App again.
     for (app, name) in made.iter().zip(["pay", "cart"]) {
         let again = make(
             &template(),
@@ -231,7 +231,7 @@ fn an_app_that_could_not_be_released_is_not_made() {
         );
     }
     assert_eq!(told.len(), 4, "{told:#?}");
-    // A group gives what the environment lacks.
+    // The group provides values that the environment lacks.
     let group = VariableGroup::new(
         "gone",
         serde_json::from_value(json!({"values": {"level": "x", "replicas": 2}})).unwrap(),
@@ -262,7 +262,7 @@ fn no_object_would_belong_to_two() {
         )
     };
     assert_eq!(told, [said("gray"), said("prod")]);
-    // Also what another App has already.
+    // Also objects that another App has already.
     let mut there = App::new("old", template().spec.app);
     let status = json!({"environments": {"prod": {"inventory": [
         {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "demo", "name": "prod", "uid": "u"}]}}});
@@ -327,7 +327,7 @@ fn what_an_app_says_otherwise_is_told_by_its_place() {
             "workflow.stages[production].tasks (order): [\"build\",\"up\"] / [\"up\",\"build\"]",
         ]
     );
-    // Without what was set, that is a difference too.
+    // Without the settings, their values are differences too.
     let changes = compare(&template(), &app, &[]).unwrap().changes;
     assert!(
         changes

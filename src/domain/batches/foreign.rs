@@ -1,4 +1,4 @@
-//! The foreign hand: which field is not what the last patch wrote, and who wrote it.
+//! Foreign changes: which field differs from what the last patch wrote, and who wrote it.
 
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::PodTemplateSpec},
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Whether the live template is the one that a manifest asks for.
+/// Whether the live template is the one that the manifest asks for.
 pub fn is_template(live: &Deployment, manifest: &Deployment) -> bool {
     let (have, want) = (
         template::of_deployment(live),
@@ -27,28 +27,29 @@ pub fn is_template(live: &Deployment, manifest: &Deployment) -> bool {
     is_wanted((&have, &live.metadata), (&want, &manifest.metadata))
 }
 
-/// The same of templates of any kind, each with its object's metadata.
+/// Same check for a workload of any kind: pairs of template and object metadata.
 pub(super) fn is_wanted(
     (have, live): (&Value, &ObjectMeta),
     (want, manifest): (&Value, &ObjectMeta),
 ) -> bool {
-    // An API server may fill in defaults that are not known here: then what was applied tells.
+    // An API server may fill in defaults that are not known here; then the digest of the applied
+    // manifest decides.
     template::same(have, want)
         || (applied(live).is_some()
             && applied(live) == applied(manifest)
             && template::covers(have, want))
 }
 
-/// The digest of the manifest that an object was applied from.
+/// Digest of the manifest that an object was applied from.
 pub(super) fn applied(meta: &ObjectMeta) -> Option<&String> {
     meta.annotations.as_ref()?.get(label::APPLIED)
 }
 
-/// The first field that somebody else changed while the latch was on, in words.
+/// Describes the first field that somebody else changed while the latch was on.
 pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Option<String> {
     let live = &seen.live;
     let spec = live.spec.as_ref()?;
-    // Where no ReplicaSet is left none tells of another version.
+    // Without any ReplicaSet there is no other version to compare with.
     let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash && seen.sets > 0;
     if !is_template(live, manifest) || moved_on {
         return Some(other_template(&live.metadata, &spec.template));
@@ -115,7 +116,7 @@ pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Opti
     })
 }
 
-/// Who else than graylane and the cluster's own controllers wrote it last, and when.
+/// Latest writer other than graylane and the cluster's own controllers, and when it wrote.
 pub(super) fn newest_hand(live: &ObjectMeta) -> Option<(String, Option<jiff::Timestamp>)> {
     let ours = |by: &str| by == crate::api::FIELD_MANAGER || by == "kube-controller-manager";
     let all = live
@@ -131,7 +132,7 @@ fn shown(value: Option<i32>) -> String {
     value.map_or_else(|| "unset".into(), |v| v.to_string())
 }
 
-/// The template is not the one that was written; by whom, and with which images.
+/// Describes a template that is not the one that was written: by whom, and with which images.
 pub(super) fn other_template(live: &ObjectMeta, template: &PodTemplateSpec) -> String {
     let images = template
         .spec
@@ -146,19 +147,20 @@ pub(super) fn other_template(live: &ObjectMeta, template: &PodTemplateSpec) -> S
     )
 }
 
-/// What was changed, and by whom.
+/// Describes what was changed, and by whom.
 pub(super) fn words(live: &ObjectMeta, path: &[&str], what: &str) -> String {
     match writer(live, path) {
         Some((by, Some(at))) if by != crate::api::FIELD_MANAGER => {
             format!("{what}, by {by} at {at}")
         }
         Some((by, None)) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by}"),
-        // A field that is taken away has no writer any more.
+        // A removed field has no manager any more.
         _ => format!("{what}; {}", as_far_as_known(live)),
     }
 }
 
-/// What the server knows of who it was, where it does not know whose a field is: who else has written since we did.
+/// What the server knows when a field has no known manager: who else has written since graylane
+/// did.
 fn as_far_as_known(live: &ObjectMeta) -> String {
     let ours = live
         .managed_fields

@@ -1,4 +1,5 @@
-//! What a rollout is asked, what it answers, and what is the same for every kind: whose it is, and who else has it in hand.
+//! Input and output of a rollout step, and what is the same for every kind of workload: ownership,
+//! and other controllers that roll it out.
 
 use jiff::SignedDuration;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -18,64 +19,66 @@ use crate::{
 /// What a rollout is to reach, and how far it may go now.
 #[derive(Debug)]
 pub struct Goal<'a, M = Deployment> {
-    /// The whole object as rendered, with graylane's labels and annotations.
+    /// Whole object as rendered, with graylane's labels and annotations.
     pub manifest: &'a M,
-    /// The Release's name.
+    /// Name of the Release.
     pub release: &'a str,
-    /// Its uid.
+    /// Uid of the Release.
     pub release_uid: &'a str,
-    /// Its task.
+    /// Name of the deploy task.
     pub task: &'a str,
-    /// The task's attempt.
+    /// Attempt of the task.
     pub attempt: u32,
-    /// The batches ([`super::batches`]).
+    /// Batches of the rollout ([`super::batches`]).
     pub batches: &'a [Amount],
-    /// The batch up to which it may go, from 1; 0: nothing may begin.
+    /// Batch up to which it may go, from 1; with 0 it may not begin.
     pub upto: usize,
-    /// Hold: no step but to pause where the latch stands open.
+    /// Hold: take no step except pausing where the latch is open.
     pub hold: bool,
-    /// Most pods above the replicas; none takes the Deployment's own maxSurge. A StatefulSet has none above them.
+    /// Most pods above the replicas; `None` uses the Deployment's own maxSurge. A StatefulSet has
+    /// no pods above its replicas.
     pub surge: Option<Amount>,
-    /// What Releases say of the workload.
+    /// What Releases have recorded about the workload.
     pub records: Records<'a>,
 }
 
-/// One answer.
+/// Next action of a rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Move {
-    /// It is not there: apply the whole manifest, there is nothing to batch.
+    /// The workload does not exist: apply the whole manifest; there is nothing to batch.
     Create,
-    /// This merge patch; in words.
+    /// Send this merge patch; the text says what it does.
     Patch(Value, &'static str),
-    /// This merge patch brings the old version back, for nothing of it runs any more; the batches begin anew after it.
-    /// With it the latch as it is to be written down.
+    /// Send this merge patch, which restores the old version because none of its pods run any more;
+    /// the batches start over afterwards. The string is the latch to record.
     Restore(Value, String),
-    /// This pod goes: it is not Ready, it would be replaced, and while it stands in the way nothing is. In words.
+    /// Delete this pod: it is not Ready, it is to be replaced anyway, and it blocks everything
+    /// else. The text says why.
     Delete(Box<PodSeen>, String),
-    /// Nothing to do but to look again, at the latest then.
+    /// Nothing to do but wait for what the text says; look again after that time at the latest.
     Wait(String, Option<SignedDuration>),
-    /// Exact, and held: the next batch is not allowed yet, or everything is held.
+    /// Exactly at a batch, and held: the next batch is not allowed yet, or everything is held.
     Held,
-    /// It cannot go on until a person does something.
+    /// It cannot continue until a person does something; the text says why.
     Stop(String),
-    /// All is new and settled.
+    /// All pods are new and settled.
     Done,
 }
 
-/// How far a workload is.
+/// Progress of the rollout of one workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Pods that the rollout is about.
+    /// Number of pods that the rollout covers.
     pub replicas: u32,
     /// Pods of the new version.
     pub new: u32,
-    /// Of them, Ready for long enough.
+    /// New pods that have been Ready for `minReadySeconds`.
     pub ready: u32,
     /// Pods of older versions.
     pub old: u32,
-    /// Batches that are done.
+    /// Number of finished batches.
     pub done: usize,
-    /// What it is at.
+    /// Phase of the current batch.
     pub phase: BatchPhase,
 }
 
@@ -88,7 +91,7 @@ impl<M> Clone for Goal<'_, M> {
 impl<M> Copy for Goal<'_, M> {}
 
 impl<M> Goal<'_, M> {
-    /// The same goal, of this manifest.
+    /// Same goal with another manifest.
     pub fn of<'a, N>(&'a self, manifest: &'a N) -> Goal<'a, N> {
         let Goal {
             release,
@@ -116,7 +119,7 @@ impl<M> Goal<'_, M> {
         }
     }
 
-    /// The latch as a rollout begins: `have` is the live template, `wanted` that of the manifest.
+    /// Initial latch of a rollout: `have` is the live template, `wanted` that of the manifest.
     pub(super) fn begun<W, O>(
         &self,
         live: &ObjectMeta,
@@ -145,7 +148,7 @@ impl<M> Goal<'_, M> {
         }
     }
 
-    /// The template is another one though this very attempt had come to its end.
+    /// Stops when the template was changed after this same attempt had finished.
     pub(super) fn changed_since(&self, live: &ObjectMeta) -> Option<Move> {
         let by = By::of(live)?;
         let this = by.release_uid == self.release_uid
@@ -161,7 +164,7 @@ impl<M> Goal<'_, M> {
     }
 }
 
-/// Who else drives this workload.
+/// Describes who else rolls out this workload.
 pub(super) fn driven(live: &ObjectMeta) -> Option<String> {
     let owner = live
         .owner_references
@@ -184,7 +187,7 @@ pub(super) fn driven(live: &ObjectMeta) -> Option<String> {
     ))
 }
 
-/// What is to be rolled is not what was approved when it began.
+/// What is to be rolled out is not what was approved when the rollout began.
 pub(super) fn not_approved() -> Move {
     Move::Stop(
         "the App's manifests or images changed while this rollout was under way, and nobody approved that: put them \
@@ -216,7 +219,7 @@ pub(super) fn waiting(side: &Side, want: u32, min_ready: u32) -> String {
     words
 }
 
-/// `web-2 …: CrashLoopBackOff …`
+/// `web-2 WHAT (CrashLoopBackOff …)`
 pub(super) fn settling(pod: &PodSeen, what: &str) -> String {
     let trouble = pod
         .trouble

@@ -1,5 +1,5 @@
-//! What stands in a workload's annotations while a rollout is under way, and after it. Of each kind it says the same,
-//! but for what was written last and which settings are its user's own.
+//! Annotations of a workload during a rollout and after it. They are the same for every kind,
+//! except for what was written last and which settings are the user's own.
 
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -12,89 +12,91 @@ use crate::{
     domain::command_line::CommandLine,
 };
 
-/// New pods are never *available* while this is their `minReadySeconds`.
+/// `minReadySeconds` that keeps new pods from ever becoming *available*.
 pub const NEVER: i32 = 2_147_483_646;
-/// More than `NEVER`, as validation asks; `i32::MAX` means no deadline.
+/// Larger than `NEVER`, as validation requires; `i32::MAX` means no deadline.
 pub const NO_DEADLINE: i32 = i32::MAX;
 
-/// What the annotation [`label::LATCH`] says on every kind: whose rollout it is, and its batches.
+/// What the annotation [`label::LATCH`] says for every kind: whose rollout it is, and its batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mark {
-    /// The Release's name.
+    /// Name of the Release.
     pub release: String,
-    /// Its uid.
+    /// Uid of the Release.
     pub release_uid: String,
-    /// Its task.
+    /// Name of the deploy task.
     pub task: String,
-    /// The batches of this rollout, as they were when it began.
+    /// Batches of this rollout, fixed when it began.
     pub batches: Vec<Amount>,
-    /// The new version's hash, or revision, once it has one.
+    /// Pod template hash or revision of the new version, once it is known.
     pub hash: Option<String>,
 }
 
-/// The annotation [`label::LATCH`]; as its types stand, that of a Deployment.
+/// The annotation [`label::LATCH`]; the default type parameters are those of a Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latch<W = Written, O = Own> {
-    /// The Release's name.
+    /// Name of the Release.
     pub release: String,
-    /// Its uid.
+    /// Uid of the Release.
     pub release_uid: String,
-    /// Its task.
+    /// Name of the deploy task.
     pub task: String,
-    /// The task's attempt that wrote last.
+    /// Attempt of the task that wrote last.
     pub attempt: u32,
-    /// How the version is rolled.
+    /// How the version is rolled out.
     #[serde(default)]
     pub mode: Mode,
-    /// The batches of this rollout, as they were when it began.
+    /// Batches of this rollout, fixed when it began.
     pub batches: Vec<Amount>,
     /// Digest of the pod template that was approved and is being rolled out.
     pub template: String,
-    /// The new version's `pod-template-hash`, once it has one.
+    /// `pod-template-hash` of the new version, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// What the last patch wrote.
     pub written: W,
-    /// The settings to leave behind when all is done.
+    /// Settings to leave behind when the rollout is done.
     pub after: O,
-    /// What an abort puts back.
+    /// What an abort restores.
     pub before: Previous<O>,
 }
 
-/// What a rollout replaced; also the annotation [`label::PREVIOUS`] that a finished one leaves behind.
+/// What a rollout replaced; also the annotation [`label::PREVIOUS`] that a finished rollout leaves
+/// behind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Previous<O = Own> {
-    /// The Release whose rollout it was, and its attempt; for the annotation.
+    /// Rollout that replaced it; only in the annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
-    /// The settings.
+    /// Settings before the rollout.
     pub own: O,
-    /// The whole pod template.
+    /// Whole pod template.
     pub template: Value,
-    /// [`label::APPLIED`] as it was.
+    /// [`label::APPLIED`] before the rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
-    /// For the annotation: the settings that the rollout left, which are the user's own until the next one.
+    /// Settings that the rollout left behind, which are the user's own until the next rollout; only
+    /// in the annotation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<O>,
 }
 
-/// Which rollout.
+/// Identifies a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct By {
-    /// The Release's uid.
+    /// Uid of the Release.
     pub release_uid: String,
-    /// Its task.
+    /// Name of the deploy task.
     pub task: String,
-    /// The attempt.
+    /// Attempt of the task.
     pub attempt: u32,
 }
 
-/// The fields that the latch takes, as the user wants them.
+/// The fields that the latch takes over, with the user's own values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Own {
@@ -109,30 +111,31 @@ pub struct Own {
     pub strategy: Option<Value>,
 }
 
-/// How a version is rolled.
+/// How a version is rolled out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
-    /// Behind the latch.
+    /// In batches, held by the latch.
     #[default]
     Latched,
-    /// By the Deployment's own strategy, at once: `Recreate`, or nothing runs.
+    /// All at once by the Deployment's own strategy: it is `Recreate`, or no pods run.
     Native,
 }
 
-/// The latch's own fields as last written. Where they are not so any more, somebody else wrote.
+/// The latch's own fields as last written. If they differ on the object, somebody else wrote them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Written {
-    /// Which step of the table.
+    /// Step of the table in the design.
     pub phase: Phase,
-    /// `spec.replicas` that the step was made for.
+    /// `spec.replicas` that the step was computed for.
     pub replicas: u32,
     /// New pods before the step.
     pub from: u32,
-    /// New pods after it.
+    /// New pods after the step.
     pub to: u32,
-    /// Pods above the replicas that a hold lets be: a paused Deployment is still scaled to what is allowed.
+    /// Pods above the replicas that a hold tolerates: a paused Deployment is still scaled to what
+    /// is allowed.
     #[serde(default, skip_serializing_if = "is_none")]
     pub surge: u32,
 }
@@ -145,28 +148,28 @@ fn is_none(n: &u32) -> bool {
     *n == 0
 }
 
-/// The steps of the table in the design.
+/// Steps of the table in the design.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
-    /// (i) New pods beside all old ones.
+    /// (i) New pods start beside all old ones.
     Surge,
-    /// (iii) The old pods they stand for go.
+    /// (iii) The old pods that they replace are removed.
     Retire,
-    /// (iv) Paused.
+    /// (iv) The Deployment is paused.
     #[default]
     Hold,
 }
 
 impl Mark {
-    /// The mark of a rollout under way; an unreadable one is an error.
+    /// Mark of a rollout in progress; `Err` when the annotation cannot be parsed.
     pub fn of(meta: &ObjectMeta) -> Result<Option<Self>, String> {
         read(meta, label::LATCH)
     }
 }
 
 impl By {
-    /// The rollout that has come to its end here.
+    /// Last rollout that finished on this workload.
     pub fn of(meta: &ObjectMeta) -> Option<Self> {
         #[derive(Deserialize)]
         struct Told {
@@ -177,14 +180,14 @@ impl By {
 }
 
 impl<W: DeserializeOwned, O: DeserializeOwned> Latch<W, O> {
-    /// The latch of a workload; an unreadable one is an error.
+    /// Latch of a workload; `Err` when the annotation cannot be parsed.
     pub fn of(meta: &ObjectMeta) -> Result<Option<Self>, String> {
         read(meta, label::LATCH)
     }
 }
 
 impl<W, O> Latch<W, O> {
-    /// Whose it is.
+    /// The mark of this latch: whose rollout it is, and its batches.
     pub(super) fn mark(&self) -> Mark {
         Mark {
             release: self.release.clone(),
@@ -197,7 +200,7 @@ impl<W, O> Latch<W, O> {
 }
 
 impl<W: Clone, O: Clone> Latch<W, O> {
-    /// After a later step; the new version's hash is kept once it is known.
+    /// Latch after a later step; the hash of the new version is kept once it is known.
     pub(super) fn stepped(&self, written: W, hash: Option<String>) -> Self {
         Self {
             written,
@@ -206,7 +209,7 @@ impl<W: Clone, O: Clone> Latch<W, O> {
         }
     }
 
-    /// In the hands of a new attempt.
+    /// Latch taken over by a new attempt.
     pub(super) fn taken_over(&self, attempt: u32, written: W) -> Self {
         Self {
             attempt,
@@ -216,7 +219,8 @@ impl<W: Clone, O: Clone> Latch<W, O> {
         }
     }
 
-    /// Of another object of the same name: its own settings, and its template unless that is the new one.
+    /// Updates the latch for a recreated object of the same name: its own settings, and its
+    /// template unless that is already the new one.
     pub(super) fn made_again(&mut self, (after, own): (O, O), have: Value, wanted: &Value) {
         (self.after, self.before.own) = (after, own);
         if !template::same(&have, wanted) {
@@ -240,7 +244,7 @@ impl<W: Clone, O: Clone> Latch<W, O> {
 }
 
 impl Latch {
-    /// The user's `minReadySeconds` for the new version.
+    /// The user's `minReadySeconds` for the new version, in seconds.
     pub fn min_ready(&self) -> u32 {
         self.after.min_ready()
     }
@@ -252,8 +256,9 @@ impl<O: DeserializeOwned> Previous<O> {
         read(meta, label::PREVIOUS).ok().flatten()
     }
 
-    /// What a release's rollout replaced, under way or finished: as the workload says, or else the record. `shows` tells
-    /// of a rollout that is written down whether the workload shows it, `latched` whether it has its settings still.
+    /// What a rollout of this release replaced, in progress or finished: from the workload, or else
+    /// from the record. `shows` says whether the workload shows a rollout that is only recorded,
+    /// `latched` whether it still has the rollout's settings.
     pub(super) fn before<W: DeserializeOwned>(
         meta: &ObjectMeta,
         release_uid: &str,
@@ -268,7 +273,7 @@ impl<O: DeserializeOwned> Previous<O> {
         {
             return Some(latch.before);
         }
-        // Another object of the same name is its maker's, unless it was made with the latch.
+        // A recreated object belongs to whoever made it, unless it was made with the latch.
         let again = records.made_again(meta);
         let kept = records
             .begun::<W, O>(release_uid, shows)
@@ -277,7 +282,7 @@ impl<O: DeserializeOwned> Previous<O> {
             .or_else(|| Self::of(meta).filter(|p| p.is_by(release_uid)))
     }
 
-    /// Whether that rollout was of this release.
+    /// Whether that rollout was one of this release.
     pub fn is_by(&self, release_uid: &str) -> bool {
         self.by
             .as_ref()
@@ -286,7 +291,7 @@ impl<O: DeserializeOwned> Previous<O> {
 }
 
 impl Own {
-    /// As a Deployment has them now.
+    /// Current settings of a Deployment.
     pub fn of(d: &Deployment) -> Self {
         let spec = d.spec.as_ref();
         Self {
@@ -296,7 +301,7 @@ impl Own {
         }
     }
 
-    /// As a manifest wants them; what it does not name stays.
+    /// Settings with those of the manifest on top; what the manifest omits stays.
     pub fn overlaid(&self, manifest: &Deployment) -> Self {
         let other = Self::of(manifest);
         Self {
@@ -313,14 +318,14 @@ impl Own {
         seconds(self.min_ready_seconds)
     }
 
-    /// `strategy: Recreate`.
+    /// Whether the strategy is `Recreate`.
     pub fn recreates(&self) -> bool {
         self.strategy
             .as_ref()
             .is_some_and(|s| s["type"] == "Recreate")
     }
 
-    /// The user's maxSurge and maxUnavailable in pods; surge rounds up, unavailable down.
+    /// The user's maxSurge and maxUnavailable in pods; surge rounds up, unavailable rounds down.
     pub fn fences(&self, replicas: u32) -> (u32, u32) {
         let rolling = self.strategy.as_ref().map(|s| &s["rollingUpdate"]);
         let read = |key: &str, up: bool| match rolling.map(|r| &r[key]) {
@@ -351,11 +356,12 @@ fn share(text: &str, replicas: u32, up: bool) -> u32 {
 }
 
 impl Written {
-    /// `strategy.rollingUpdate`.
+    /// Value of `strategy.rollingUpdate`.
     pub fn rolling(&self) -> Value {
         match self.phase {
             Phase::Surge => json!({"maxSurge": self.above(), "maxUnavailable": self.from}),
-            // One of the two must not be 0; a paused Deployment with nothing new takes nothing away by it.
+            // One of the two must not be 0; a paused Deployment without new pods removes nothing by
+            // it.
             Phase::Retire | Phase::Hold => {
                 json!({"maxSurge": self.above(), "maxUnavailable": self.to.max(1)})
             }
@@ -365,20 +371,20 @@ impl Written {
     /// Pods above the replicas that the step allows.
     pub fn above(&self) -> u32 {
         match self.phase {
-            // An annotation may say anything.
+            // The annotation may hold any numbers.
             Phase::Surge => self.to.saturating_sub(self.from),
             Phase::Retire => 0,
             Phase::Hold => self.surge,
         }
     }
 
-    /// `spec.paused`.
+    /// Value of `spec.paused`.
     pub fn paused(&self) -> bool {
         self.phase == Phase::Hold
     }
 }
 
-/// Seconds as an object's spec has them: what is not there is none.
+/// Seconds from an object's spec: a missing or negative value is 0.
 pub(super) fn seconds(told: Option<i32>) -> u32 {
     told.map_or(0, |n| u32::try_from(n).unwrap_or(0))
 }

@@ -1,8 +1,9 @@
-//! A latch that is on though no annotation says whose it is: an undo takes the annotations away and leaves the settings.
+//! A latch that is on although no annotation says whose it is: an undo removes the annotations and
+//! leaves the settings.
 //!
-//! It is known by what it is: nobody else asks that a pod be Ready for 68 years. Which of the other fields are the
-//! latch's the server tells by their writer. What the user's own were the records know; where there is none,
-//! Kubernetes' defaults are all that can be put.
+//! Its `minReadySeconds` gives it away: nobody else requires a pod to be Ready for 68 years. The
+//! field managers tell which of the other fields are the latch's. The user's own settings come from
+//! the records; without a record only Kubernetes' defaults can be restored.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;
@@ -17,19 +18,20 @@ use crate::{
     domain::observe::{DeploymentSeen, writer},
 };
 
-/// Whether the latch's own value is on.
+/// Whether the latch's own value of `minReadySeconds` is set.
 pub fn is_on(live: &Deployment) -> bool {
     live.spec.as_ref().and_then(|s| s.min_ready_seconds) == Some(NEVER)
 }
 
-/// Whether a Deployment shows the rollout that is only written down of it.
+/// Whether a Deployment shows a rollout that is only recorded.
 pub(super) fn shows(live: &Deployment, latch: &Latch, state: RolloutState) -> bool {
-    // What has come back has nothing of the latch any more. What is to begin may have been paused by anybody.
+    // A restored Deployment has nothing of the latch any more. One that is about to begin may have
+    // been paused by anybody.
     let left = state == RolloutState::Restores && !is_off(live, latch);
     left || is_on(live) || !template::same(&latch.before.template, &template::of_deployment(live))
 }
 
-/// Whether nothing of a latch is on: its annotation alone proves nothing.
+/// Whether nothing of the latch is on: its annotation alone proves nothing.
 pub(super) fn is_off(live: &Deployment, latch: &Latch) -> bool {
     let own = Own::of(live);
     let paused = live.spec.as_ref().and_then(|s| s.paused) == Some(true);
@@ -42,7 +44,8 @@ fn by_another(live: &Deployment, path: &[&str]) -> bool {
     writer(&live.metadata, path).is_some_and(|(by, _)| by != FIELD_MANAGER)
 }
 
-/// The user's own settings: those that the latch took as they are known, the others as they stand.
+/// The user's own settings: known values for the fields that the latch took, live values for the
+/// others.
 fn own_again(live: &Deployment, known: Option<&Own>) -> Own {
     let (mut own, known) = (Own::of(live), known.cloned().unwrap_or_default());
     if own.min_ready_seconds == Some(NEVER) {
@@ -58,12 +61,14 @@ fn own_again(live: &Deployment, known: Option<&Own>) -> Own {
     own
 }
 
-/// The settings that the last finished rollout left, if its mark is still there: nobody has had others since.
+/// Settings that the last finished rollout left, if its annotation is still there: then nobody has
+/// changed them since.
 pub(super) fn left_by_the_last(live: &Deployment) -> Option<Own> {
     Previous::of(&live.metadata)?.left
 }
 
-/// What was before, as far as it can be known: by a record, or else by what stands there.
+/// What was there before the rollout, as far as it is known: from a record, or else from the live
+/// object.
 pub(super) fn before(seen: &DeploymentSeen, known: Option<&Latch>) -> Previous {
     let live = &seen.live;
     let last = left_by_the_last(live);
@@ -71,7 +76,8 @@ pub(super) fn before(seen: &DeploymentSeen, known: Option<&Latch>) -> Previous {
     let as_it_is = || template::of_deployment(live);
     let template = match known {
         Some(known) => known.before.template.clone(),
-        // Somebody has put the template there that is wanted; else it is the one that we rolled out.
+        // Somebody else has set the wanted template; otherwise it is the one that graylane rolled
+        // out.
         None if by_another(live, &["spec", "template"]) => as_it_is(),
         None => seen.older.clone().unwrap_or_else(as_it_is),
     };
@@ -85,7 +91,7 @@ pub(super) fn before(seen: &DeploymentSeen, known: Option<&Latch>) -> Previous {
     }
 }
 
-/// The patch that lets go of it and leaves the template.
+/// Patch that removes the latch and leaves the template.
 pub(super) fn free(live: &Deployment, known: Option<&Latch>) -> Option<Value> {
     let last = left_by_the_last(live);
     patch::free(
@@ -94,7 +100,7 @@ pub(super) fn free(live: &Deployment, known: Option<&Latch>) -> Option<Value> {
     )
 }
 
-/// What a new release does about it first; none where no latch is on.
+/// What a new release does first about such a latch; `None` when no latch is on.
 pub(super) fn freed(seen: &DeploymentSeen, goal: &Goal) -> Option<Move> {
     let live = &seen.live;
     if !is_on(live) {

@@ -1,4 +1,4 @@
-//! The table of the design as a step machine: one look, one answer.
+//! The table of the design as a state machine: one observation in, one action out.
 
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -17,17 +17,17 @@ use crate::{
 };
 
 impl DeploymentSeen {
-    /// `spec.replicas`.
+    /// `spec.replicas` of the Deployment.
     pub fn replicas(&self) -> u32 {
         replicas(self.live.spec.as_ref().and_then(|s| s.replicas))
     }
 
-    /// Pods that all its ReplicaSets are to have.
+    /// Sum of `spec.replicas` of all its ReplicaSets.
     fn wanted(&self) -> u32 {
         self.new.wanted.saturating_add(self.old.wanted)
     }
 
-    /// The controller has acted on the spec as it is now.
+    /// Whether the controller has observed the current spec.
     fn observed(&self) -> bool {
         observed(
             &self.live.metadata,
@@ -38,7 +38,8 @@ impl DeploymentSeen {
         )
     }
 
-    /// Nothing but the present template runs, all of it Ready.
+    /// Whether only pods of the current template run, all of them Ready; `Err` says what is
+    /// missing, and when it may change.
     pub(super) fn settled(&self, min_ready: u32) -> Result<(), (String, Option<SignedDuration>)> {
         let replicas = self.replicas();
         let done = self.observed()
@@ -62,7 +63,7 @@ impl DeploymentSeen {
     }
 }
 
-/// One look at a Deployment.
+/// Next action for a Deployment.
 pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
     let Some(seen) = seen else {
         return if goal.hold { Move::Held } else { Move::Create };
@@ -95,7 +96,7 @@ fn in_hand(seen: &DeploymentSeen, goal: &Goal) -> Result<Option<InHand<Written, 
     })
 }
 
-/// How far a Deployment is in the rollout of this manifest.
+/// Progress of a Deployment in the rollout of this manifest.
 pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
     let Some(seen) = seen else {
         return Progress::default();
@@ -129,7 +130,7 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
             told.done = all.len();
             told.phase = BatchPhase::Done;
         }
-        // Behind no latch: the native controller is at it.
+        // No latch: the native controller is rolling it out.
         None if is_new => told.phase = BatchPhase::Surging,
         None => {}
         Some(l) if l.mode == Mode::Native => told.phase = BatchPhase::Surging,
@@ -149,7 +150,7 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
             }
         },
     }
-    // The last batch is done when the user's own settings are back.
+    // The last batch is done only when the user's own settings are restored.
     if told.phase != BatchPhase::Done || latched {
         told.done = told.done.min(all.len().saturating_sub(1));
     }
@@ -167,7 +168,7 @@ fn unlatched(seen: &DeploymentSeen, goal: &Goal) -> Move {
             .unwrap_or_else(|| begin(seen, goal));
     }
     if !goal.hold && foreign::applied(&live.metadata) != foreign::applied(&goal.manifest.metadata) {
-        // Nothing to roll; other fields may differ.
+        // Nothing to roll out, but other fields may differ.
         if let Some(patch) = patch::adjust(live, goal.manifest) {
             return Move::Patch(patch, "the rest of the manifest");
         }
@@ -217,8 +218,8 @@ fn begin(seen: &DeploymentSeen, goal: &Goal) -> Move {
     )
 }
 
-/// The next step from `at` exact new pods towards `target`, no larger than the surge that is allowed; where none
-/// is allowed at all, old pods go first, no more at once than the user's own maxUnavailable.
+/// Next step from exactly `at` new pods towards `target`, limited by the allowed surge. Where no
+/// surge is allowed, old pods go first, at most the user's own maxUnavailable at once.
 fn forward(own: &Own, goal: &Goal, replicas: u32, at: u32, target: u32) -> Written {
     let (surge, unavailable) = own.fences(replicas);
     let surge = goal.surge.map_or(surge, |s| s.of(replicas));
@@ -238,7 +239,7 @@ fn latched(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> M
         if has_nothing(seen) && latch.mode == Mode::Latched {
             return restore(seen, hand, goal);
         }
-        // Nobody came between: the step goes on where it is.
+        // Nobody interfered: continue the step where it is.
         let as_left = hand.hand.is_none()
             && latch.written.replicas == replicas
             && foreign::hand(seen, latch, goal.manifest).is_none();
@@ -293,12 +294,14 @@ fn latched(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> M
     }
 }
 
-/// It is to have pods and has no ReplicaSet: whoever makes it again from what was saved in mid-rollout leaves it so.
+/// Whether it should have pods but has no ReplicaSet: this happens when somebody recreates it from
+/// a copy saved in the middle of a rollout.
 fn has_nothing(seen: &DeploymentSeen) -> bool {
     seen.sets == 0 && seen.replicas() > 0
 }
 
-/// No version runs beside which another one could come up: the old one first, as when the whole Deployment is gone.
+/// No pods run beside which a new version could come up: restore the old version first, as when the
+/// whole Deployment is gone.
 fn restore(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> Move {
     let latch = patch::in_hand_again(&seen.live, hand, goal, hand.latch.written);
     match (
@@ -310,8 +313,8 @@ fn restore(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> M
     }
 }
 
-/// A hold in mid-step. Pausing stops the rolling but not the scaling: with fewer pods allowed than there are, the
-/// controller would take them from either side, ready or not.
+/// Hold in the middle of a step. Pausing stops the rolling update but not the scaling: if fewer
+/// pods were allowed than exist, the controller would remove some from either side, ready or not.
 fn frozen(seen: &DeploymentSeen, latch: &Latch, replicas: u32) -> Written {
     let above = seen.wanted().saturating_sub(replicas);
     Written::hold(
@@ -341,7 +344,8 @@ impl Step<'_> {
         )
     }
 
-    /// An autoscaler or a person changed the replicas in mid-step: paused at once, planned again from what is there.
+    /// An autoscaler or a person changed the replicas in the middle of a step: pause at once, then
+    /// plan again from what is there.
     fn freeze(&self) -> Move {
         self.write(
             frozen(self.seen, self.latch, self.replicas),
@@ -376,7 +380,8 @@ impl Step<'_> {
                 None,
             );
         }
-        // No way stands open for longer than a look: paused, unless the next step is taken at once.
+        // The latch never stays open longer than needed: pause unless the next step follows at
+        // once.
         self.onward(to)
             .unwrap_or_else(|| self.write(Written::hold(self.replicas, to, 0), "exact: paused"))
     }
@@ -404,7 +409,8 @@ impl Step<'_> {
         self.onward(new).unwrap_or(Move::Held)
     }
 
-    /// From `at` exact new pods: the next step, or the end; none when there is none yet.
+    /// From exactly `at` new pods: the next step, or the end of the rollout; `None` when neither is
+    /// possible yet.
     fn onward(&self, at: u32) -> Option<Move> {
         let goal = self.goal;
         let ready = self.seen.new.ready(self.latch.min_ready()) >= at;

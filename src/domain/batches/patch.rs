@@ -1,5 +1,5 @@
-//! The patches: each one JSON merge patch from the live object to the one that is wanted, with the
-//! resourceVersion it was made from.
+//! Patches of a rollout: each is one JSON merge patch from the live object to the wanted one, with
+//! the resourceVersion it was made from.
 
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{api::label, domain::observe::autoscaled};
 
-/// What of a Deployment's spec a rollout writes itself, or nobody can.
+/// Fields of a Deployment's spec that the rollout writes itself, or that are immutable.
 const TAKEN: [&str; 7] = [
     "template",
     "replicas",
@@ -25,7 +25,7 @@ const TAKEN: [&str; 7] = [
     "strategy",
 ];
 
-/// An object being edited.
+/// Builds one merge patch by editing a copy of the live object.
 pub(super) struct Edit {
     before: Value,
     after: Value,
@@ -63,7 +63,7 @@ impl Edit {
         self.spec("strategy", own.strategy.clone())
     }
 
-    /// The latch as its `written` says, and itself as annotation.
+    /// Sets the latch's fields as `written` says, and the latch itself as annotation.
     pub(super) fn latch(&mut self, latch: &Latch) -> &mut Self {
         if latch.mode == Mode::Latched {
             self.spec("minReadySeconds", Some(NEVER.into()));
@@ -82,7 +82,7 @@ impl Edit {
         self.annotation(label::LATCH, text)
     }
 
-    /// What a manifest says, but for these fields of its spec.
+    /// Takes over what the manifest says, except these fields of its spec.
     pub(super) fn manifest(&mut self, manifest: &impl Serialize, taken: &[&str]) -> &mut Self {
         let wanted = serde_json::to_value(manifest).unwrap_or_default();
         for key in ["labels", "annotations"] {
@@ -102,13 +102,13 @@ impl Edit {
         self
     }
 
-    /// The rollout is over: the latch is off, and what was replaced stays told.
+    /// Ends the rollout: removes the latch, and keeps what was replaced in an annotation.
     pub(super) fn ended<O: Serialize>(&mut self, previous: &Previous<O>) -> &mut Self {
         self.annotation(label::LATCH, None)
             .annotation(label::PREVIOUS, serde_json::to_string(previous).ok())
     }
 
-    /// What was replaced is back, and the rollout leaves no mark.
+    /// Restores what was replaced, and removes all annotations of the rollout.
     pub(super) fn reverted<O>(&mut self, before: &Previous<O>) -> &mut Self {
         self.spec("template", Some(before.template.clone()));
         self.annotation(label::LATCH, None)
@@ -116,7 +116,7 @@ impl Edit {
         self.annotation(label::APPLIED, before.applied.clone())
     }
 
-    /// The merge patch; none when nothing changes.
+    /// The merge patch; `None` when nothing changes.
     pub(super) fn patch(&self) -> Option<Value> {
         let mut patch = template::diff(&self.before, &self.after)?;
         if let Some(version) = self.before.pointer("/metadata/resourceVersion") {
@@ -152,8 +152,8 @@ fn put(object: &mut Value, path: &[&str], value: Option<Value>) {
     }
 }
 
-/// The first patch of a rollout: new template, what else the manifest says, and the latch (or none of it for a
-/// Deployment that is rolled by its own strategy).
+/// First patch of a rollout: new template, the rest of the manifest, and the latch (or only its
+/// annotation for a Deployment that is rolled out by its own strategy).
 pub(super) fn begin(live: &Deployment, goal: &Goal, mode: Mode, written: Written) -> Option<Value> {
     let own = Own::of(live);
     let after = own.overlaid(goal.manifest);
@@ -169,7 +169,7 @@ pub(super) fn begin(live: &Deployment, goal: &Goal, mode: Mode, written: Written
     edit.latch(&latch).patch()
 }
 
-/// A later step behind the latch.
+/// Later step behind the latch.
 pub(super) fn step(
     live: &Deployment,
     latch: &Latch,
@@ -179,7 +179,7 @@ pub(super) fn step(
     Edit::of(live).latch(&latch.stepped(written, hash)).patch()
 }
 
-/// The latch in the hands of a new attempt.
+/// Latch taken over by a new attempt.
 pub(super) fn in_hand_again(
     live: &Deployment,
     hand: &InHand<Written, Own>,
@@ -187,7 +187,7 @@ pub(super) fn in_hand_again(
     written: Written,
 ) -> Latch {
     let mut latch = hand.latch.taken_over(goal.attempt, written);
-    // What another hand has made again has settings of its own, unless it brought the latch with it.
+    // An object that somebody recreated has its own settings, unless it came with the latch.
     if hand.made_again && !is_on(live) {
         let (own, have) = (Own::of(live), template::of_deployment(live));
         latch.made_again(
@@ -199,7 +199,7 @@ pub(super) fn in_hand_again(
     latch
 }
 
-/// A new attempt takes over: the approved template and the latch's fields as they ought to be.
+/// A new attempt takes over: sets the approved template and the latch's fields as they should be.
 pub(super) fn take_over(
     live: &Deployment,
     hand: &InHand<Written, Own>,
@@ -216,7 +216,8 @@ pub(super) fn take_over(
     edit.latch(&latch).patch()
 }
 
-/// All is new: the user's own settings back, unpaused, in one patch; what was replaced stays told.
+/// All pods are new: restores the user's own settings and resumes the Deployment, in one patch;
+/// what was replaced stays in an annotation.
 pub(super) fn finalize(live: &Deployment, latch: &Latch) -> Option<Value> {
     Edit::of(live)
         .own(&latch.after)
@@ -225,7 +226,8 @@ pub(super) fn finalize(live: &Deployment, latch: &Latch) -> Option<Value> {
         .patch()
 }
 
-/// Back: the old template *and* the user's settings, unpaused, in one patch.
+/// Back: restores the old template *and* the user's settings and resumes the Deployment, in one
+/// patch.
 pub(super) fn revert(live: &Deployment, before: &Previous) -> Option<Value> {
     Edit::of(live)
         .own(&before.own)
@@ -234,12 +236,13 @@ pub(super) fn revert(live: &Deployment, before: &Previous) -> Option<Value> {
         .patch()
 }
 
-/// An annotation that nothing on the object agrees with comes off.
+/// Removes an annotation that nothing on the object agrees with.
 pub(super) fn unmark(live: &impl Serialize) -> Option<Value> {
     Edit::of(live).annotation(label::LATCH, None).patch()
 }
 
-/// A latch that nobody's rollout needs any more comes off: the user's own settings, the template as it stands.
+/// Removes a latch that no rollout needs any more: restores the user's own settings, keeps the
+/// template.
 pub(super) fn free(live: &Deployment, own: &Own) -> Option<Value> {
     Edit::of(live)
         .own(own)
@@ -248,7 +251,7 @@ pub(super) fn free(live: &Deployment, own: &Own) -> Option<Value> {
         .patch()
 }
 
-/// The manifest's words besides the template, where nothing is to be rolled.
+/// Applies the rest of the manifest where the template is already the wanted one.
 pub(super) fn adjust(live: &Deployment, manifest: &Deployment) -> Option<Value> {
     let mut edit = Edit::of(live);
     edit.manifest(manifest, &TAKEN)
@@ -257,7 +260,8 @@ pub(super) fn adjust(live: &Deployment, manifest: &Deployment) -> Option<Value> 
     edit.patch()
 }
 
-/// The replicas before a rollout begins, when the manifest asks for another number and nobody else scales.
+/// Sets the replicas before a rollout begins, when the manifest asks for another number and nothing
+/// else scales the workload.
 pub(super) fn scale(live: &Deployment, manifest: &Deployment) -> Option<Value> {
     Edit::of(live)
         .spec("replicas", replicas(live, manifest).map(Value::from))
@@ -269,7 +273,8 @@ fn replicas(live: &Deployment, manifest: &Deployment) -> Option<i32> {
     asked(&live.metadata, of(live), of(manifest))
 }
 
-/// The replicas that are wanted: those of the manifest, unless it names none or somebody else scales.
+/// Wanted replicas: those of the manifest, unless it names none or something else scales the
+/// workload.
 pub(super) fn asked(live: &ObjectMeta, have: Option<i32>, manifest: Option<i32>) -> Option<i32> {
     if autoscaled(live) {
         have

@@ -1,8 +1,9 @@
-//! What Releases keep of a rollout beside the workload's own annotation.
+//! What Releases record about a rollout, besides the workload's own annotation.
 //!
-//! An annotation is no proof: `kubectl rollout undo` puts those of an older ReplicaSet in the place of all (none of ours,
-//! or those of a rollout long over), and anybody can take one off. So a Release writes the same into its own status before
-//! the first patch. Where the two differ another hand was at work: that is told, and the way back goes by the record.
+//! An annotation is no proof: `kubectl rollout undo` replaces all annotations with those of an
+//! older ReplicaSet (none of graylane's, or those of a finished rollout), and anybody can remove
+//! one. So a Release writes the same data into its own status before the first patch. Where the two
+//! differ, somebody else changed the workload: this is reported, and the way back uses the record.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
@@ -17,35 +18,35 @@ use crate::{
     domain::{command_line::CommandLine, text::Clean},
 };
 
-/// What Releases say of one workload.
+/// What Releases have recorded about one workload.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Records<'a> {
-    /// The record of the Release in question, or where it has none of the last one before it.
+    /// Record of the Release in question, or if it has none, of the last Release before it.
     pub kept: Option<&'a RolloutRecord>,
     /// Uids of the other Releases that are not over.
     pub under_way: &'a [&'a str],
 }
 
-/// A rollout that this Release has in hand.
+/// Rollout of this Release that is in progress on a workload.
 pub(super) struct InHand<W, O> {
     pub(super) latch: Latch<W, O>,
-    /// In words, what another hand did to the annotation, or to the whole object.
+    /// What somebody else did to the annotation, or to the whole object; `None` when nothing.
     pub(super) hand: Option<String>,
-    /// The object is another one of the same name.
+    /// The object was deleted and recreated under the same name.
     pub(super) made_again: bool,
-    /// This very attempt was about to take it in hand again, or to bring it back.
+    /// This same attempt was about to take it over again, or to restore it.
     pub(super) takes: bool,
 }
 
 impl Records<'_> {
-    /// What is kept, whoever began it.
+    /// The recorded latch, whichever release began it.
     pub(super) fn latch<W: DeserializeOwned, O: DeserializeOwned>(&self) -> Option<Latch<W, O>> {
         serde_json::from_str(&self.kept?.latch).ok()
     }
 
-    /// What is kept of a rollout of this Release that has begun, and is not brought back: where it is only written down
-    /// that it begins, or that the same object is brought back, the workload `shows` it. The patch may never have come
-    /// there, and another hand may have been at it before the next look.
+    /// Recorded latch of a rollout of this Release that has begun and is not reverted. If only the
+    /// intention to begin or to restore it is recorded, the workload must also show it (`shows`):
+    /// the patch may never have arrived, and somebody else may have changed the object since.
     pub(super) fn begun<W, O>(
         &self,
         release_uid: &str,
@@ -82,7 +83,7 @@ impl Records<'_> {
     }
 }
 
-/// The rollout of this latch has come to its end here, by its own last patch.
+/// Whether the rollout of this latch has finished on this workload, by its own last patch.
 pub(super) fn has_ended<W, O>(live: &ObjectMeta, latch: &Latch<W, O>) -> bool {
     let is = |by: By| {
         by.release_uid == latch.release_uid && by.task == latch.task && by.attempt == latch.attempt
@@ -100,9 +101,10 @@ fn written_by(live: &ObjectMeta) -> String {
 }
 
 impl<M> Goal<'_, M> {
-    /// The rollout of this Release, if it has the workload in hand; `Err` says why it may not. `is_stale` tells of the
-    /// annotation of a release that is over that nothing on the workload agrees with it, `shows` of a rollout that is
-    /// only written down that the workload shows it.
+    /// Rollout of this Release in progress on the workload, if any; `Err` says why the Release may
+    /// not touch it. `is_stale` says whether nothing on the workload agrees with the annotation of
+    /// a release that is over; `shows` says whether the workload shows a rollout that is only
+    /// recorded.
     pub(super) fn in_hand<W, O>(
         &self,
         live: &ObjectMeta,
@@ -172,7 +174,7 @@ impl<M> Goal<'_, M> {
         }))
     }
 
-    /// Stops for what another hand did; what a person can do about it.
+    /// Stops because of what somebody else did, and says what a person can do about it.
     pub(super) fn stopped_by(&self, hand: &str, more: Option<String>) -> Move {
         let more = more.map(|more| format!("; {more}")).unwrap_or_default();
         let command = |verb| CommandLine::graylane(verb).arg(self.release);

@@ -1,11 +1,12 @@
-//! A workload that another hand deleted in the middle of a rollout, made again as it was before it.
+//! Recreates a workload that somebody deleted in the middle of a rollout, as it was before the
+//! rollout.
 
 use serde_json::Value;
 
 use super::latch::Latch;
 use crate::api::label;
 
-/// The settings that a rollout takes, of either kind.
+/// Settings that a rollout takes over, of either kind.
 const TAKEN: [&str; 4] = [
     "minReadySeconds",
     "progressDeadlineSeconds",
@@ -13,8 +14,9 @@ const TAKEN: [&str; 4] = [
     "updateStrategy",
 ];
 
-/// The manifest with the old template and the user's own settings, as the record of the rollout has them; none when it has
-/// not. Who made the first one is not said of this one.
+/// The manifest with the old template and the user's own settings from the rollout's record; `None`
+/// when the record cannot be read. The annotation that says who created the first object is
+/// dropped.
 pub fn restored(manifest: &Value, latch: &str) -> Option<Value> {
     let latch: Latch<Value, Value> = serde_json::from_str(latch).ok()?;
     let before = latch.before;

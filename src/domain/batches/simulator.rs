@@ -1,5 +1,6 @@
-//! A small cluster for tests: the native Deployment and ReplicaSet controllers as kube-controller-manager
-//! 1.36 has them (sync, scale, rolling, recreate), one write at a time, so that a test can look in between.
+//! A small cluster for tests: the native Deployment and ReplicaSet controllers as in
+//! kube-controller-manager 1.36 (sync, scale, rolling, recreate), one write at a time, so that a
+//! test can look in between.
 
 use k8s_openapi::{
     api::{
@@ -33,7 +34,7 @@ pub(crate) struct SimPod {
     pub(crate) ready: Option<i64>,
 }
 
-/// One Deployment and all that its controllers make of it.
+/// One Deployment with everything its controllers create for it.
 pub(crate) struct Sim {
     pub(crate) live: Value,
     pub(crate) sets: Vec<Set>,
@@ -56,7 +57,7 @@ impl Sim {
         }
     }
 
-    /// What another one of the same name left behind when it was deleted alone.
+    /// Takes over what another Deployment of the same name left behind when it was deleted alone.
     pub(crate) fn adopt(&mut self, left: Self) {
         (self.sets, self.pods, self.ids) = (left.sets, left.pods, left.ids);
     }
@@ -69,7 +70,7 @@ impl Sim {
         self.live["spec"]["replicas"].as_u64().unwrap_or(1) as u32
     }
 
-    /// A merge patch as a client sends it: a stale one is refused.
+    /// Merge patch as a client sends it: a stale one is refused.
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
         object::merge(&mut self.live, patch)?;
         let rolling = &self.live["spec"]["strategy"]["rollingUpdate"];
@@ -80,7 +81,8 @@ impl Sim {
         Ok(())
     }
 
-    /// `kubectl rollout undo`: template and all annotations are those of the version before. Refused while paused.
+    /// `kubectl rollout undo`: restores the template and all annotations of the version before.
+    /// Refused while paused.
     pub(crate) fn undo(&mut self) -> bool {
         let new = self.new_set();
         let before = (0..self.sets.len()).rev().find(|i| Some(*i) != new);
@@ -125,7 +127,7 @@ impl Sim {
         .unwrap()
     }
 
-    /// Pods by image, and those of them that are Ready.
+    /// Pods with this image, and how many of them are Ready.
     pub(crate) fn of(&self, image: &str) -> (u32, u32) {
         let own = self.pods.iter().filter(|p| p.image == image);
         (
@@ -186,14 +188,14 @@ impl Sim {
             .position(|s| template::normal(&s.template) == wanted)
     }
 
-    /// The Deployment controller looks once.
+    /// One pass of the Deployment controller.
     pub(crate) fn sync(&mut self) {
         let (surge, down) = self.fences();
         let replicas = self.replicas();
         let paused = self.live["spec"]["paused"] == true;
         if let Some(new) = self.new_set() {
             self.sets[new].min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
-            // Added and changed, never taken away.
+            // Annotations are added and changed, never removed.
             json_patch::merge(
                 &mut self.sets[new].annotations,
                 &self.live["metadata"]["annotations"],
@@ -336,7 +338,7 @@ impl Sim {
         };
         let add = allowed - i64::from(self.total());
         let mut order = active;
-        // Larger first; among equals newer first when growing, older first when shrinking.
+        // Larger sets first; among equals newer first when growing, older first when shrinking.
         order.sort_by_key(|i| {
             let at = *i as i64;
             (
@@ -372,7 +374,7 @@ impl Sim {
         }
     }
 
-    /// The ReplicaSet controllers look once: pods come and go at once.
+    /// One pass of the ReplicaSet controllers: pods are created and removed at once.
     pub(crate) fn obey(&mut self) {
         for set in &self.sets {
             let mut own: Vec<SimPod> = self
@@ -381,7 +383,7 @@ impl Sim {
                 .filter(|p| p.set == set.name)
                 .cloned()
                 .collect();
-            // Not ready first, then the youngest.
+            // Pods that are not Ready first, then the youngest.
             own.sort_by_key(|p| (p.ready.is_some(), std::cmp::Reverse(p.id)));
             for extra in own
                 .iter()
@@ -405,7 +407,7 @@ impl Sim {
         }
     }
 
-    /// The `n`-th pod that can becomes Ready; false when none is left.
+    /// Makes the `n`-th possible pod Ready; false when none is left.
     pub(crate) fn ready_up(&mut self, n: usize) -> bool {
         let (now, broken) = (self.now, self.broken.clone());
         let mut can: Vec<&mut SimPod> = self
@@ -420,7 +422,7 @@ impl Sim {
         true
     }
 
-    /// Everything moves until nothing does.
+    /// Runs all controllers until nothing changes.
     pub(crate) fn settle(&mut self) {
         for _ in 0..200 {
             let before = (self.total(), self.pods.len(), self.ready(), self.ids);

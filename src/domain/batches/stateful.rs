@@ -1,13 +1,13 @@
-//! Exact batches on a plain StatefulSet, by its `partition`: the same rule as for a Deployment (see [`super`]), with
-//! another lever.
+//! Exact batches on a plain StatefulSet, by its `partition`: the same rules as for a Deployment
+//! (see [`super`]), with another latch.
 //!
-//! The controller replaces one pod after the other from the highest place down to the partition, each when all others
-//! are Ready, and starts no pod beside the old one: while a pod is replaced, one fewer serves. Where a batch ends, the
-//! partition itself holds it; a lost pod comes back in the version of its place. Pods that scaling adds come up new:
-//! they are at the top.
+//! The controller replaces one pod after another from the highest position down to the partition,
+//! each when all others are Ready, and starts no new pod beside the old one: while a pod is
+//! replaced, one fewer serves. The partition itself holds a batch; a lost pod comes back in the
+//! version of its position. Pods added by scaling come up new, since they are at the top.
 //!
-//! A user's own partition says which pods are to be left alone: "all" is what it leaves to the rollout, and the last
-//! batch ends there.
+//! A user's own partition says which pods to leave alone: "all" means the pods above it, and the
+//! last batch ends there.
 
 mod foreign;
 mod left;
@@ -39,7 +39,7 @@ pub use undo::{in_the_way, rescue, undo};
 
 type Mine = Latch<Written, Own>;
 
-/// How many pods a rollout of this manifest is about: those that the user's own partition leaves to it.
+/// Number of pods that a rollout of this manifest covers: those above the user's own partition.
 pub fn size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
     let asked = manifest.spec.as_ref().and_then(|s| s.replicas);
     let replicas = planned(asked, seen.map(|s| (&s.live.metadata, s.replicas())));
@@ -49,7 +49,8 @@ pub fn size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
     replicas.saturating_sub(own.partition())
 }
 
-/// How many pods the user's own partition leaves alone, also while a rollout holds that lever.
+/// Number of pods that the user's own partition leaves alone, also while a rollout holds the
+/// partition.
 pub fn left_alone(live: &StatefulSet) -> u32 {
     let latch = Mine::of(&live.metadata).ok().flatten();
     let own = latch.map_or_else(|| Own::of(live), |l| l.after);
@@ -61,13 +62,13 @@ pub fn left_alone(live: &StatefulSet) -> u32 {
     own.partition().min(replicas)
 }
 
-/// The partition that a manifest names itself.
+/// Partition that the manifest itself names.
 pub fn partition_named(manifest: &StatefulSet) -> Option<u32> {
     let strategy = Own::of(manifest).update_strategy?;
     (!strategy["rollingUpdate"]["partition"].is_null()).then(|| Own::of(manifest).partition())
 }
 
-/// What is to be known before a rollout of a manifest that names no partition, where the StatefulSet has one.
+/// Warning before a rollout of a manifest that names no partition, where the StatefulSet has one.
 pub fn told_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
     let named = partition_named(manifest).is_some();
     let left = left_alone(live);
@@ -80,7 +81,7 @@ pub fn told_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<Str
         .then(|| format!("its partition leaves {pods} alone, and the manifest names none: they keep their version"))
 }
 
-/// One look at a StatefulSet.
+/// Next action for a StatefulSet.
 pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
     let Some(seen) = seen else {
         return if goal.hold { Move::Held } else { Move::Create };
@@ -115,7 +116,7 @@ fn in_hand(
     )
 }
 
-/// How far a StatefulSet is in the rollout of this manifest.
+/// Progress of a StatefulSet in the rollout of this manifest.
 pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
     let Some(seen) = seen else {
         return Progress::default();
@@ -146,15 +147,16 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
         None if is_new && seen.settled(&own).is_ok() => {
             (told.done, told.phase) = (all.len(), BatchPhase::Done);
         }
-        // In nobody's hands: the native controller is at it.
+        // No rollout of graylane: the native controller is rolling it out.
         None if is_new => told.phase = BatchPhase::Surging,
         None => {}
         Some(latch) => {
             let exact = is_new
                 && seen.observed()
                 && Table::of(seen, latch.written.partition).is_new(own.min_ready());
-            // One pod that is not Ready for a while takes nothing back: the batches before the one in hand were done
-            // when it began. Of other replicas only what is Ready tells.
+            // A pod that is not Ready for a while does not undo finished batches: those before the
+            // current one were done when it began. If the replicas have changed, only the Ready
+            // pods count.
             let in_hand = seen.replicas().saturating_sub(latch.written.partition);
             told.done = match (exact, latch.written.replicas == seen.replicas()) {
                 _ if !is_new => 0,
@@ -169,7 +171,7 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
             };
         }
     }
-    // The last batch is done when the user's own settings are back.
+    // The last batch is done only when the user's own settings are restored.
     if told.phase != BatchPhase::Done || latched {
         told.done = told.done.min(all.len().saturating_sub(1));
     }
@@ -189,10 +191,11 @@ fn unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
     if super::foreign::applied(&live.metadata) != super::foreign::applied(&goal.manifest.metadata) {
         let (own, after) = (Own::of(live), Own::of(live).overlaid(goal.manifest));
         if after.partition() < own.partition() && Table::of(seen, after.partition()).is_open() {
-            // The user's partition has held old pods back: they are let go batch by batch, as those of another template.
+            // The user's partition kept old pods back: they are released batch by batch, as for a
+            // new template.
             return begin(seen, goal);
         }
-        // Nothing to roll; other fields may differ.
+        // Nothing to roll out, but other fields may differ.
         if let Some(patch) = patch::adjust(live, goal.manifest).filter(|_| !goal.hold) {
             return Move::Patch(patch, "the rest of the manifest");
         }
@@ -225,7 +228,7 @@ fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
         replicas,
     };
     if foreign::is_template(live, goal.manifest) {
-        // What is new already stays so.
+        // Pods that are already new stay new.
         written.partition = written.partition.min(own.partition());
     }
     patched(
@@ -243,7 +246,7 @@ fn on_delete() -> Move {
     )
 }
 
-/// The partition that lets as many pods be new as the batch allows, and never goes below the user's own.
+/// Partition that allows as many new pods as the batch does, and never goes below the user's own.
 fn wanted(own: &Own, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
     let all = targets(goal.batches, replicas.saturating_sub(own.partition()));
     let target = goal
@@ -266,13 +269,13 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
         if own.is_some_and(|(after, own)| own.on_delete() || after.on_delete()) {
             return on_delete();
         }
-        // Where somebody else let more pods be new, these stay: none is shrunk.
+        // Where somebody else made more pods new, they stay: a batch never shrinks.
         let is_template = foreign::is_template(&seen.live, goal.manifest);
         let lowest = Table::of(seen, 0)
             .lowest_new()
             .filter(|_| is_template && seen.observed());
-        // Of other replicas the same partition would let another number through, and of another version what is new by it
-        // may not be there any more.
+        // With other replicas, the same partition would allow another number of pods; with another
+        // version, the pods that were new may no longer be.
         let same = latch.written.replicas == replicas && is_template;
         let at = latch.written.partition.max(if same {
             0
@@ -319,7 +322,8 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
             Move::Held
         };
     }
-    // By it a hand is found that leaves all that the manifest says, as `kubectl rollout restart` does.
+    // The recorded revision reveals foreign changes that leave all fields of the manifest alone,
+    // such as `kubectl rollout restart`.
     if latch.hash.is_none() {
         return write(at, "notes which revision is the new one");
     }
@@ -330,7 +334,7 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
             "the replicas were changed: no further than is allowed now",
         );
     }
-    // Whoever cannot come up again is no loss; a pod that is only slow has the controller's patience.
+    // Deleting a pod that cannot start again loses nothing; a slow pod is left to the controller.
     if let Some(pod) = table.in_the_way(|pod| pod.crashing) {
         return Move::Delete(
             Box::new(pod.clone()),

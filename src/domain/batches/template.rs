@@ -1,15 +1,14 @@
-//! Pod templates and other JSON: when two are the same, how one becomes the other in one merge patch, and a
-//! short digest of either.
+//! Pod templates and other JSON: comparison, merge patches, and short digests.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use serde_json::{Map, Value};
 
 use crate::domain::digest::sha256;
 
-/// What the Deployment controller adds to each version.
+/// Label that the Deployment controller adds to each version.
 pub const HASH_LABEL: &str = "pod-template-hash";
 
-/// A Deployment's pod template.
+/// Pod template of a Deployment.
 pub fn of_deployment(d: &Deployment) -> Value {
     d.spec
         .as_ref()
@@ -17,7 +16,7 @@ pub fn of_deployment(d: &Deployment) -> Value {
         .unwrap_or_default()
 }
 
-/// A StatefulSet's pod template.
+/// Pod template of a StatefulSet.
 pub fn of_stateful(s: &StatefulSet) -> Value {
     s.spec
         .as_ref()
@@ -25,7 +24,7 @@ pub fn of_stateful(s: &StatefulSet) -> Value {
         .unwrap_or_default()
 }
 
-/// A ReplicaSet's pod template.
+/// Pod template of a ReplicaSet.
 pub fn of_set(rs: &ReplicaSet) -> Value {
     rs.spec
         .as_ref()
@@ -33,7 +32,7 @@ pub fn of_set(rs: &ReplicaSet) -> Value {
         .unwrap_or_default()
 }
 
-/// As a Deployment has it: without what the controller added.
+/// A ReplicaSet's template as the Deployment has it: without the label that the controller adds.
 pub fn without_hash(mut template: Value) -> Value {
     if let Some(labels) = template
         .pointer_mut("/metadata/labels")
@@ -44,8 +43,8 @@ pub fn without_hash(mut template: Value) -> Value {
     template
 }
 
-/// A template in one spelling: sorted, without the controller's label, and without what an API server leaves out
-/// (nulls, empty parts) or fills in (defaults of core/v1).
+/// Template in canonical form: sorted, without the controller's label, and without what an API
+/// server drops (nulls, empty values) or fills in (defaults of core/v1).
 pub fn normal(template: &Value) -> Value {
     let mut value = template.clone();
     if let Some(labels) = value
@@ -64,12 +63,13 @@ pub fn normal(template: &Value) -> Value {
     value
 }
 
-/// Same pods.
+/// Whether both templates describe the same pods.
 pub fn same(a: &Value, b: &Value) -> bool {
     normal(a) == normal(b)
 }
 
-/// Whether `live` says all that `wanted` says, and perhaps more (defaults that [`normal`] does not know).
+/// Whether `live` contains all that `wanted` says, and perhaps more (defaults that [`normal`] does
+/// not know).
 pub fn covers(live: &Value, wanted: &Value) -> bool {
     within(&normal(live), &normal(wanted))
 }
@@ -89,7 +89,7 @@ fn within(live: &Value, wanted: &Value) -> bool {
 fn prune(value: &mut Value, key: &str) {
     match value {
         Value::Object(map) => {
-            // A label named like a field is no default.
+            // A label or resource with the name of a field is no default.
             let free = matches!(
                 key,
                 "labels" | "annotations" | "nodeSelector" | "limits" | "requests"
@@ -132,14 +132,14 @@ fn is_default(key: &str, value: &Value) -> bool {
         "initialDelaySeconds" => value == 0,
         "enableServiceLinks" => value == true,
         "hostNetwork" | "hostPID" | "hostIPC" => value == false,
-        // Filled in by the image's tag, and by the API's version.
+        // Defaults that depend on the image tag, or on the API version.
         "imagePullPolicy" => true,
         "apiVersion" => value == "v1",
         _ => false,
     }
 }
 
-/// The JSON merge patch (RFC 7386) that makes `to` of `from`; none when they are equal.
+/// JSON merge patch (RFC 7386) that turns `from` into `to`; `None` when they are equal.
 pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     if from == to {
         return None;
@@ -154,7 +154,7 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     for (key, value) in new {
         match old.get(key) {
             Some(before) => patch.extend(diff(before, value).map(|d| (key.clone(), d))),
-            // Inside of a new object a null would be taken as "nothing".
+            // Inside a new object a null would be stored as a value.
             None => {
                 patch.insert(key.clone(), value.clone());
             }
@@ -163,7 +163,7 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     Some(Value::Object(patch))
 }
 
-/// A short digest that does not depend on the order of keys: 16 hex digits.
+/// Short digest that does not depend on the order of keys: 16 hex digits.
 pub fn digest(value: &Value) -> String {
     let mut whole = sha256(value);
     whole.truncate(16);

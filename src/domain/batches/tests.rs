@@ -1,4 +1,5 @@
-//! Against the simulated controllers: exact counts at every hold, never a Ready pod missing on the way.
+//! Against the simulated controllers: exact counts at every hold, and never a Ready pod missing on
+//! the way.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
@@ -81,7 +82,7 @@ impl Run {
         progress(Some(&self.sim.seen()), &self.goal(&manifest))
     }
 
-    /// Looks and settles until nothing more is done; every step checked.
+    /// Observes and settles until nothing more happens; every step is checked.
     fn run(&mut self) -> Move {
         for _ in 0..300 {
             let before = self.sim.ready();
@@ -102,7 +103,7 @@ impl Run {
                 other => {
                     let at = self.sim.now;
                     self.sim.settle();
-                    // What only needed time is not an end.
+                    // Waiting for time to pass is not an end.
                     if self.look() == other || self.sim.now > at + 100_000 {
                         return other;
                     }
@@ -243,7 +244,7 @@ fn a_foreign_hand_is_named_with_what_it_changed() {
             Move::Stop(why) => assert!(why.contains(word), "{why} has no {word}"),
             other => panic!("{patch}: {other:?}"),
         }
-        // A new attempt takes it in hand again, and ends exactly.
+        // A new attempt takes over again, and ends exactly.
         run.attempt = 2;
         assert_eq!(run.run(), Move::Done);
         assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((4, 4), 0));

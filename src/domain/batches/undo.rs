@@ -1,4 +1,5 @@
-//! The way back, from wherever a rollout stands; and the way out for a Deployment whose release is gone.
+//! The way back from any point of a rollout, and the way out for a Deployment whose release is
+//! gone.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -11,39 +12,39 @@ use super::{
 };
 use crate::domain::observe::{DeploymentSeen, PodSeen};
 
-/// One answer on the way back.
+/// Next action on the way back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Undo {
-    /// This one merge patch brings the old version back.
+    /// Send this merge patch, which restores the old version.
     Patch(Value),
-    /// This pod goes: it stands in the way, in words.
+    /// Delete this pod, which blocks the way back; the text says why.
     Delete(Box<PodSeen>, String),
-    /// The old version is coming up.
+    /// Wait for the old version to come up; look again after that time at the latest.
     Wait(String, Option<SignedDuration>),
-    /// The release has left nothing of itself here.
+    /// Nothing of the release is left on the workload.
     Done,
 }
 
-/// The ways out of a workload that was left half-way, each one patch.
+/// Ways out for a workload that was left half-way, each one patch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ways {
-    /// Whose rollout it is, as far as anybody knows.
+    /// Whose rollout it is, as far as known.
     pub of: Mark,
-    /// To the new version.
+    /// Patch that finishes it with the new version.
     pub finish: Value,
-    /// Back to the old one.
+    /// Patch that goes back to the old version.
     pub abort: Value,
-    /// What is to be known before, in words.
+    /// What a person should know first.
     pub note: Option<&'static str>,
 }
 
-/// One look on the way back of a release.
+/// Next action on the way back of a release.
 pub fn undo(seen: &DeploymentSeen, release_uid: &str, records: &Records) -> Undo {
     let live = &seen.live;
     let shows = |latch: &Latch, state| left::shows(live, latch, state);
     let before =
         Previous::before::<Written>(&live.metadata, release_uid, records, shows, |_| is_on(live));
-    // Nobody's annotation, and no record: the latch is known by what it is.
+    // No annotation and no record: the latch is recognised by its settings.
     let nobodys =
         || (is_on(live) && Mark::of(&live.metadata) == Ok(None)).then(|| left::before(seen, None));
     let of_another = before.is_none() && records.made_again(&live.metadata);
@@ -52,14 +53,15 @@ pub fn undo(seen: &DeploymentSeen, release_uid: &str, records: &Records) -> Undo
         return Undo::Patch(patch);
     }
     match seen.settled(Own::of(live).min_ready()) {
-        // How it does is in its maker's hands.
+        // A Deployment that somebody else recreated is left to them.
         _ if of_another => Undo::Done,
         Ok(()) => Undo::Done,
         Err((why, again)) => Undo::Wait(why, again),
     }
 }
 
-/// For a Deployment found half-way: the one patch that finishes it, and the one that aborts it.
+/// For a Deployment left half-way: the one patch that finishes the rollout, and the one that aborts
+/// it.
 pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, String> {
     let live = &seen.live;
     let known: Option<Latch> = records.latch().filter(|l| !has_ended(&live.metadata, l));
@@ -67,7 +69,7 @@ pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, 
         (Ok(Some(latch)), known) => {
             let over = !records.is_under_way(&latch.release_uid);
             if over && latch.mode == Mode::Latched && left::is_off(live, &latch) {
-                // By it anybody would be led back to a version of long ago.
+                // Following this annotation would lead back to a version from long ago.
                 return Ok(patch::unmark(live).map(|patch| Ways {
                     of: latch.mark(),
                     finish: patch.clone(),
@@ -77,7 +79,7 @@ pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, 
                     ),
                 }));
             }
-            // What an undo brought back is not what is on.
+            // An annotation that an undo restored does not describe the latch that is on.
             match known.filter(|k| over && k.release_uid != latch.release_uid && is_on(live)) {
                 Some(known) => (known, true),
                 None => (latch, false),
@@ -100,7 +102,7 @@ pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, 
     }))
 }
 
-/// Neither an annotation nor a record: the latch is known by what it is.
+/// No annotation and no record: the latch is recognised by its settings.
 fn nobodys(seen: &DeploymentSeen) -> Option<Ways> {
     let note = Some(match left::left_by_the_last(&seen.live) {
         Some(_) => {

@@ -1,4 +1,4 @@
-//! Either kind that is rolled out in batches, for those who do not care which.
+//! Workloads that are rolled out in batches, for callers that do not care about the kind.
 
 use std::collections::BTreeMap;
 
@@ -20,31 +20,31 @@ use crate::{
     },
 };
 
-/// Whether an object of this kind is patched batch by batch; every other one is applied.
+/// Whether objects of this kind are patched batch by batch; all others are applied.
 pub fn is_rolled(item: &InventoryItem) -> bool {
     item.api_version == "apps/v1" && matches!(item.kind.as_str(), "Deployment" | "StatefulSet")
 }
 
-/// As the manifest wants it.
+/// Workload as the manifest wants it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Manifest {
-    /// A Deployment.
+    /// Manifest of a Deployment.
     Deployment(Box<Deployment>),
-    /// A StatefulSet.
+    /// Manifest of a StatefulSet.
     StatefulSet(Box<StatefulSet>),
 }
 
-/// As the cluster has it.
+/// Workload as observed in the cluster.
 #[derive(Clone, Debug)]
 pub enum WorkloadSeen {
-    /// With its ReplicaSets' pods.
+    /// Deployment with the pods of its ReplicaSets.
     Deployment(Box<DeploymentSeen>),
-    /// With its pods.
+    /// StatefulSet with its pods.
     StatefulSet(Box<StatefulSeen>),
 }
 
 impl Manifest {
-    /// Of a rendered object of a kind that [`is_rolled`]; an error names it.
+    /// Parses a rendered object of a kind that [`is_rolled`]; an error names the object.
     pub fn of(object: &Value) -> Result<Self, String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let told = |e: serde_json::Error| {
@@ -64,7 +64,7 @@ impl Manifest {
         })
     }
 
-    /// How many pods a rollout of it is about.
+    /// Number of pods that a rollout covers.
     pub fn size(&self, seen: Option<&WorkloadSeen>) -> u32 {
         match self {
             Self::Deployment(d) => replicas(seen.and_then(WorkloadSeen::deployment), d),
@@ -72,7 +72,7 @@ impl Manifest {
         }
     }
 
-    /// The same by what a watch tells of it.
+    /// Same number, from the data of a watch.
     pub fn size_of(&self, live: Option<&Workload>) -> u32 {
         let asked = match self {
             Self::Deployment(d) => d.spec.as_ref().and_then(|s| s.replicas),
@@ -94,12 +94,12 @@ impl Manifest {
         }
     }
 
-    /// It takes a new version all at once.
+    /// Whether a new version replaces all pods at once.
     pub fn recreates(&self) -> bool {
         matches!(self, Self::Deployment(d) if Own::of(d).recreates())
     }
 
-    /// What is to be known before it is rolled out over what is there, in words.
+    /// Warning to show before it is rolled out over the live workload.
     pub fn told_beforehand(&self, seen: &WorkloadSeen) -> Option<String> {
         match (self, seen) {
             (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => {
@@ -109,7 +109,7 @@ impl Manifest {
         }
     }
 
-    /// Whether the live template is the one that it asks for.
+    /// Whether the live template is the one that the manifest asks for.
     pub fn is_template_of(&self, seen: &WorkloadSeen) -> bool {
         match (self, seen) {
             (Self::Deployment(d), WorkloadSeen::Deployment(seen)) => {
@@ -124,7 +124,7 @@ impl Manifest {
 }
 
 impl Goal<'_, Manifest> {
-    /// One look.
+    /// Next action of the rollout.
     pub fn next(&self, seen: Option<&WorkloadSeen>) -> Move {
         match self.manifest {
             Manifest::Deployment(d) => {
@@ -136,7 +136,7 @@ impl Goal<'_, Manifest> {
         }
     }
 
-    /// How far it is.
+    /// Progress of the rollout.
     pub fn progress(&self, seen: Option<&WorkloadSeen>) -> Progress {
         match self.manifest {
             Manifest::Deployment(d) => {
@@ -150,8 +150,7 @@ impl Goal<'_, Manifest> {
 }
 
 impl WorkloadSeen {
-    /// Its metadata.
-    /// The labels of the pods that it makes.
+    /// Labels of the pods that it makes.
     pub fn labels_of_pods(&self) -> Option<&BTreeMap<String, String>> {
         let template = match self {
             Self::Deployment(seen) => seen.live.spec.as_ref().map(|s| &s.template),
@@ -160,6 +159,7 @@ impl WorkloadSeen {
         template?.metadata.as_ref()?.labels.as_ref()
     }
 
+    /// Metadata of the live object.
     pub fn meta(&self) -> &ObjectMeta {
         match self {
             Self::Deployment(seen) => &seen.live.metadata,
@@ -167,12 +167,13 @@ impl WorkloadSeen {
         }
     }
 
-    /// The rollout that is under way in it.
+    /// The rollout that is in progress on it.
     pub fn mark(&self) -> Option<Mark> {
         Mark::of(self.meta()).ok().flatten()
     }
 
-    /// The rollout that this release has under way in it, by its annotation or by the release's own record.
+    /// The rollout of this release in progress on it, from its annotation or from the release's own
+    /// record.
     pub fn mark_of(&self, release_uid: &str, records: &Records) -> Option<Mark> {
         let own = |m: &Mark| m.release_uid == release_uid;
         self.mark().filter(own).or_else(|| {
@@ -181,7 +182,7 @@ impl WorkloadSeen {
         })
     }
 
-    /// What is kept of a rollout of this release that has begun.
+    /// Recorded latch of a rollout of this release that has begun.
     fn begun(&self, release_uid: &str, records: &Records) -> Option<Latch<Value, Value>> {
         records.begun(release_uid, |_, state| match self {
             Self::Deployment(seen) => records
@@ -193,7 +194,7 @@ impl WorkloadSeen {
         })
     }
 
-    /// Whether its latch is on, or may be, with no annotation to tell whose it is.
+    /// Whether its latch is on, or may be, with no annotation that says whose it is.
     pub fn is_nobodys(&self) -> bool {
         match self {
             Self::Deployment(seen) => is_on(&seen.live) && self.mark().is_none(),
@@ -201,7 +202,8 @@ impl WorkloadSeen {
         }
     }
 
-    /// One look on the way back of a release. What is half-way in another one is not in its hands.
+    /// Next action on the way back of a release. A workload that is half-way in another release is
+    /// left alone.
     pub fn undo(&self, release_uid: &str, records: &Records) -> Undo {
         let own = self.begun(release_uid, records).is_some();
         let of_another = |m: &Mark| {
@@ -216,7 +218,7 @@ impl WorkloadSeen {
         }
     }
 
-    /// How its own settings replace pods, where that costs some that serve; to be said beforehand.
+    /// Warning when its own settings replace pods at the cost of pods that serve.
     pub fn cost(&self) -> Option<&'static str> {
         match self {
             Self::Deployment(seen) => Own::of(&seen.live)
@@ -250,7 +252,8 @@ fn replicas(seen: Option<&DeploymentSeen>, manifest: &Deployment) -> u32 {
     planned(asked, seen.map(|s| (&s.live.metadata, s.replicas())))
 }
 
-/// The replicas that a rollout is planned for: the manifest's, unless it is under way or somebody else scales.
+/// Replicas to plan a rollout for: those of the manifest, unless a rollout is in progress or
+/// something else scales the workload.
 pub(super) fn planned(asked: Option<i32>, live: Option<(&ObjectMeta, u32)>) -> u32 {
     match (asked, live) {
         (asked, None) => observe::replicas(asked),

@@ -1,4 +1,5 @@
-//! Hops to chains: by trace, callers by their spans; in any order, interleaved, with gaps.
+//! Assembles hops into chains: hops are grouped by trace and linked to their callers by span id.
+//! They may come in any order, interleaved, and with gaps.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,11 +14,12 @@ use super::{
 };
 use crate::domain::{hop::Hop, signals::Version, world::World};
 
-/// A hop whose caller's hop has not come is shown alone after this: the caller's comes when its own answer is
-/// through, which may take a while.
+/// How long a hop waits for its caller's hop before it is shown alone. The caller's hop is reported
+/// only when its own response is complete.
 pub(super) const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 
-/// The chains of these hops, oldest first. A chain is left out while its beginning may still come.
+/// Assembles the chains of these hops, oldest first. A chain whose first hop may still come is left
+/// out.
 pub fn assemble(hops: &[Arc<Hop>], world: &World, now: Timestamp) -> Vec<Chain> {
     let mut traces: BTreeMap<&str, Vec<&Arc<Hop>>> = BTreeMap::new();
     for hop in hops {
@@ -31,7 +33,7 @@ pub fn assemble(hops: &[Arc<Hop>], world: &World, now: Timestamp) -> Vec<Chain> 
     chains
 }
 
-/// The chains of one trace: one for each hop that nobody here called.
+/// Assembles the chains of one trace: one for each hop whose caller is not among the hops.
 pub(super) fn of_trace(hops: &[&Arc<Hop>], world: &World, now: Timestamp) -> Vec<Chain> {
     let spans: BTreeSet<&str> = hops.iter().map(|h| h.span.as_str()).collect();
     let mut callees: BTreeMap<&str, Vec<&Arc<Hop>>> = BTreeMap::new();
@@ -51,7 +53,8 @@ pub(super) fn of_trace(hops: &[&Arc<Hop>], world: &World, now: Timestamp) -> Vec
         .for_each(|c| c.sort_by(|a, b| (a.time, &a.span).cmp(&(b.time, &b.span))));
     let chain = |first: &Arc<Hop>| {
         let orphan = !first.entry && first.parent.is_some();
-        // By another clock it may be of any time, also of one to come: then it is not waited for.
+        // Clocks differ, so the hop may seem to end at any time, even in the future: then do not
+        // wait.
         if orphan && now.duration_since(end(first)).abs() < PATIENCE {
             return None;
         }
@@ -92,7 +95,7 @@ fn end(hop: &Hop) -> Timestamp {
     hop.time.checked_add(took).unwrap_or(hop.time)
 }
 
-/// Stands for a caller whose own hop never came.
+/// Stands for a caller whose own hop was not reported.
 fn unreported(callee: &Hop) -> Step {
     let cause = format!(
         "whoever called {} has a span that no gateway reported",
@@ -108,7 +111,7 @@ fn unreported(callee: &Hop) -> Step {
 struct Walk<'a> {
     callees: &'a BTreeMap<&'a str, Vec<&'a Arc<Hop>>>,
     world: &'a World,
-    /// A span that calls itself, whatever made it, is walked once.
+    /// Spans that were visited: a span that calls itself, for whatever reason, is visited once.
     seen: BTreeSet<&'a str>,
     steps: Vec<Step>,
 }

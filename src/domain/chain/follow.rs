@@ -1,4 +1,4 @@
-//! The chains of a stream of hops: judged as they come, verdicts kept, bounded.
+//! Chains of a stream of hops: judged as the hops arrive, with verdicts kept and memory bounded.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,21 +14,22 @@ use super::{
 };
 use crate::domain::{hop::Hop, signals::is_sampled, world::World};
 
-/// Of one trace; a client that uses one trace id for everything must not fill the memory.
+/// Maximum number of hops per trace: a client that uses one trace id for everything must not fill
+/// the memory.
 const MOST_HOPS: usize = 512;
 
-/// The newest chains of a world, for the trace pane.
+/// Newest chains of a world, for the trace pane.
 #[derive(Clone, Debug)]
 pub struct Chains {
     most: usize,
-    /// Of `World::hops_seen`.
+    /// Number of hops read so far, as in `World::hops_seen`.
     seen: u64,
     traces: BTreeMap<String, Trace>,
-    /// In the order in which traces came.
+    /// Trace ids in order of arrival.
     order: VecDeque<String>,
-    /// Traces that got hops, or wait for their beginning.
+    /// Traces with new hops, and traces that wait for their first hop.
     unsettled: Vec<String>,
-    /// Traces that are counted from then on, should they be whole or not.
+    /// Traces to count from that time on, whether they are complete or not.
     uncounted: VecDeque<(Timestamp, String)>,
     /// Since when hops are followed.
     since: Option<Timestamp>,
@@ -39,14 +40,14 @@ pub struct Chains {
 struct Trace {
     hops: Vec<Arc<Hop>>,
     chains: Vec<Arc<Chain>>,
-    /// Those that stand in the groups as they are.
+    /// Chains as they are counted in the groups.
     counted: Vec<Arc<Chain>>,
-    /// All of them are to be counted.
+    /// Whether all of the chains are to be counted.
     is_due: bool,
 }
 
 impl Chains {
-    /// Keeps that many traces.
+    /// Creates an empty collection that keeps up to `most` traces.
     pub fn new(most: usize) -> Self {
         Self {
             most,
@@ -60,7 +61,7 @@ impl Chains {
         }
     }
 
-    /// Takes the hops that are new in a world, and judges what has come. True when something changed.
+    /// Adds the new hops of a world and judges the chains. Returns whether something changed.
     pub fn follow(&mut self, world: &World, now: Timestamp) -> bool {
         let (fresh, _) = world.hops_since(self.seen);
         self.seen = world.hops_seen;
@@ -71,7 +72,7 @@ impl Chains {
         self.judge(world, now)
     }
 
-    /// Takes one hop; `judge` makes chains of them.
+    /// Adds one hop; it becomes part of a chain when the chains are judged next.
     pub fn push(&mut self, hop: Arc<Hop>) {
         if !self.traces.contains_key(&hop.trace) {
             self.order.push_back(hop.trace.clone());
@@ -91,7 +92,7 @@ impl Chains {
         self.unsettled.push(id);
     }
 
-    /// Judges the chains that have come since. True when something changed.
+    /// Judges the chains with new hops. Returns whether something changed.
     pub fn judge(&mut self, world: &World, now: Timestamp) -> bool {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         unsettled.sort();
@@ -125,7 +126,7 @@ impl Chains {
                     .unwrap_or_else(|| Arc::new(chain))
             };
             trace.chains = chains.into_iter().map(known).collect();
-            // Spans come in any order: for a while a part of them looks like a chain of its own.
+            // Spans come in any order: for a while, some of them look like a chain of their own.
             if !trace.is_due && trace.hops.iter().any(|h| is_sampled(h)) {
                 let due = now.checked_add(PATIENCE).unwrap_or(now);
                 if before.is_empty() && !trace.chains.is_empty() {
@@ -148,7 +149,7 @@ impl Chains {
         changed
     }
 
-    /// The chains that no more hops are waited for.
+    /// Chains that no longer wait for hops.
     pub fn settled(&self) -> impl Iterator<Item = &Arc<Chain>> {
         self.order
             .iter()
@@ -157,17 +158,18 @@ impl Chains {
             .flat_map(|t| &t.chains)
     }
 
-    /// Goes up whenever a group of chains turns wrong.
+    /// Counter that goes up whenever a group of chains turns faulty.
     pub const fn alarms(&self) -> u64 {
         self.groups.alarms()
     }
 
-    /// The chains of the last five minutes by groups, the most urgent first, each with what came in so many ten seconds.
+    /// Groups of the chains of the last five minutes, the most urgent first, each with its requests
+    /// in that many slots of ten seconds.
     pub fn groups(&self, columns: usize, now: Timestamp) -> Vec<Group> {
         self.groups.list(self.since, columns, now)
     }
 
-    /// All chains, those that came first first.
+    /// All chains in order of arrival.
     pub fn list(&self) -> impl DoubleEndedIterator<Item = &Arc<Chain>> {
         self.order
             .iter()
@@ -177,7 +179,7 @@ impl Chains {
 }
 
 impl Trace {
-    /// Brings the groups up to what its chains are now. What went wrong is not waited for.
+    /// Updates the groups to the current chains. Faulty chains are counted without waiting.
     fn count(&mut self, groups: &mut Groups, now: Timestamp) {
         let wanted: Vec<Arc<Chain>> = self
             .chains
@@ -199,8 +201,9 @@ impl Trace {
     }
 }
 
-/// Keeps the verdicts of steps that were judged already, and who answered: its pod may be gone by now. What was told with
-/// less then is judged anew, unless it was bad.
+/// Keeps the verdict of steps that were judged before, and the version that answered, because its
+/// pod may be gone by now. A step that is reported in more detail now is judged again, unless its
+/// verdict was bad.
 fn keep(chain: &mut Chain, before: &[Arc<Chain>]) {
     for step in &mut chain.steps {
         let Some(hop) = &step.hop else { continue };

@@ -1,5 +1,5 @@
-//! Chains of one kind together: the same apps, answered by the same versions, in the same lane. What a pane shows of a
-//! hundred requests a second, and what it costs nothing to look at when nothing changes.
+//! Groups chains of one kind: the same apps, answered by the same versions, in the same lane. A
+//! pane can show a hundred requests per second this way, at no cost while nothing changes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,50 +8,51 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Chain, Verdict};
 use crate::domain::signals::{Column, Reading, Request, Series, Version, Window, is_sampled};
 
-/// Groups that are kept; when there are more, the one that was silent for longest is forgotten.
+/// Maximum number of groups; beyond it, the group that was idle for longest is forgotten.
 pub const MOST_GROUPS: usize = 100;
 
-/// Wrong chains of one kind that a group keeps, so that the newest is known also when one is taken back.
+/// Maximum number of faulty chains of one kind that a group keeps, so that the newest is still
+/// known when another is removed.
 const MOST_WRONG: usize = 32;
 
-/// A wrong chain is told of for this long.
+/// How long a faulty chain is reported.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 
-/// What all chains of a group have in common: what it is known by.
+/// Key of a group: what all its chains have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupKey {
-    /// The lane group of the first hop.
+    /// Lane group of the first hop.
     pub group: Option<String>,
-    /// Lane tag at the beginning.
+    /// Lane tag at the start of the chain.
     pub tag: Option<String>,
-    /// In calling order, callees after their caller.
+    /// Hops in calling order, callees after their caller.
     pub hops: Vec<GroupHop>,
 }
 
-/// One hop of such a chain.
+/// One hop of a group's chains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupHop {
-    /// Calls deep: 0 is the first app.
+    /// Call depth: 0 is the first app.
     pub depth: usize,
-    /// The app asked.
+    /// App that was called.
     pub app: String,
-    /// Who answered.
+    /// Version that answered.
     pub version: Version,
 }
 
-/// What went wrong with a group, from bad to worse.
+/// What went wrong in a group, from least to most severe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wrong {
-    /// Nothing.
+    /// Nothing went wrong.
     #[default]
     Nothing,
-    /// Some failed.
+    /// Some requests failed.
     Failed,
-    /// Some went where they should not, or lost their tag.
+    /// Some requests leaked or lost their tag.
     Leaked,
 }
 
-/// The chains of one group, counted.
+/// The counted chains of one group.
 #[derive(Clone, Debug)]
 struct Counted {
     series: Series,
@@ -60,7 +61,7 @@ struct Counted {
     leaked: Newest,
 }
 
-/// The newest chains of a kind, oldest first.
+/// The newest chains of one kind, oldest first.
 #[derive(Clone, Debug, Default)]
 struct Newest(Vec<Arc<Chain>>);
 
@@ -83,26 +84,26 @@ impl Newest {
     }
 }
 
-/// A group as it stands at a time.
+/// A group at one point in time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// What it is known by.
+    /// Key of the group.
     pub key: Arc<GroupKey>,
-    /// Of the last minute.
+    /// Figures of the last minute.
     pub minute: Reading,
-    /// Requests of the last five minutes.
+    /// Number of requests in the last five minutes.
     pub requests: u64,
-    /// Of these, wrong.
+    /// Number of these requests that are faulty.
     pub wrong: u64,
-    /// What came in each complete ten seconds, oldest first.
+    /// Requests in each complete slot of ten seconds, oldest first.
     pub columns: Vec<Column>,
-    /// The newest of its chains.
+    /// Newest chain of the group.
     pub newest: Arc<Chain>,
-    /// The newest one with what is worst, unless nothing is.
+    /// Newest chain with the most severe fault; `None` when there is no fault.
     pub worst: Option<(Wrong, Arc<Chain>)>,
 }
 
-/// All groups. Bounded; no clock inside.
+/// All groups. Memory is bounded, and time is a parameter.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     all: BTreeMap<Arc<GroupKey>, Counted>,
@@ -111,7 +112,7 @@ pub struct Groups {
 }
 
 impl GroupKey {
-    /// Of a chain.
+    /// Key of the group of a chain.
     pub fn of(chain: &Chain) -> Self {
         let hop = |s: &super::Step| GroupHop {
             depth: s.depth,
@@ -125,7 +126,7 @@ impl GroupKey {
         }
     }
 
-    /// Whether a chain belongs to it.
+    /// Whether a chain belongs to this group.
     pub fn is_of(&self, chain: &Chain) -> bool {
         let same = |(a, b): (&GroupHop, &super::Step)| {
             a.depth == b.depth && a.app == b.app && a.version == b.version
@@ -138,7 +139,7 @@ impl GroupKey {
 }
 
 impl Wrong {
-    /// Of one chain.
+    /// Fault of one chain.
     pub fn of(chain: &Chain) -> Self {
         match chain.worst {
             Verdict::Lost | Verdict::LeakUp | Verdict::LeakDown => Self::Leaked,
@@ -149,7 +150,7 @@ impl Wrong {
 }
 
 impl Group {
-    /// The most urgent thing about it.
+    /// Most severe fault of the group.
     pub fn urgency(&self) -> Wrong {
         self.worst
             .as_ref()
@@ -158,7 +159,7 @@ impl Group {
     }
 }
 
-/// A chain as it is counted.
+/// Converts a chain to the request that is counted.
 fn request(chain: &Chain) -> Request {
     let sampled = chain
         .steps
@@ -184,7 +185,7 @@ impl Groups {
             leaked: Newest::default(),
         });
         if !counted.series.add(request(chain), now) {
-            // Of another time: a group of nothing else is none.
+            // The request is outside the window: drop the group if it has no other.
             self.all.retain(|_, c| c.series.is_alive(now));
             return;
         }
@@ -206,7 +207,7 @@ impl Groups {
         self.forget(now);
     }
 
-    /// Takes a counted chain back: more of its hops have come.
+    /// Removes a counted chain, because more of its hops have come.
     pub(super) fn take_back(&mut self, chain: &Arc<Chain>, now: Timestamp) {
         let key = GroupKey::of(chain);
         let Some(counted) = self.all.get_mut(&key) else {
@@ -237,13 +238,13 @@ impl Groups {
         }
     }
 
-    /// Goes up whenever a group turns wrong: that is not waited for.
+    /// Counter that goes up as soon as a group turns faulty.
     pub(super) const fn alarms(&self) -> u64 {
         self.alarms
     }
 
-    /// All groups as they stand, the most urgent first; those alike in that always in the same order, so that no row
-    /// moves unless something has happened.
+    /// All groups, the most urgent first. Groups of the same urgency keep their order, so that rows
+    /// move only when something has happened.
     pub(super) fn list(
         &self,
         listened: Option<Timestamp>,
@@ -273,7 +274,7 @@ impl Groups {
             })
         };
         let mut all: Vec<Group> = self.all.iter().filter_map(group).collect();
-        // Tagged ones first: they are what a release is about.
+        // Tagged groups come first: they are what a release is about.
         all.sort_by_key(|g| (std::cmp::Reverse(g.urgency()), g.key.tag.is_none()));
         all
     }

@@ -1,4 +1,4 @@
-//! The verdict on one hop, and its cause in words.
+//! Judges one hop and describes the cause of the verdict.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,18 +11,18 @@ use crate::{
     domain::{command_line::CommandLine, hop::Hop, routes, span::Source, world::World},
 };
 
-/// What a hop was told by its caller's hop.
+/// What a hop inherits from its caller's hop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Before {
-    /// Tag of the caller's own request.
+    /// Lane tag of the caller's own request.
     pub(super) tag: Option<String>,
-    /// The caller, for words.
+    /// Name of the caller for messages.
     pub(super) caller: String,
-    /// Who lost the tag further up.
+    /// Description of who lost the tag further up the chain.
     pub(super) lost: Option<String>,
 }
 
-/// Judges a hop; none for `before` at the beginning of a chain.
+/// Judges a hop; `before` is `None` at the start of a chain.
 pub(super) fn judge(
     hop: &Hop,
     before: Option<&Before>,
@@ -80,7 +80,8 @@ pub(super) fn judge(
     }
 }
 
-/// A hop whose tag nobody told: well where it would be whatever the tag, else there is no data.
+/// Judges a hop whose tag was not reported: it is fine if it would be fine with any tag, otherwise
+/// there is no data.
 fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict, Option<String>) {
     let group =
         group_of(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
@@ -113,14 +114,14 @@ fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict,
     )
 }
 
-/// Gateways take a new route within this time; what goes by the old one meanwhile is no leak.
+/// Time in which gateways apply a new route; requests on the old route until then are not leaks.
 const OPENING: SignedDuration = SignedDuration::from_secs(3);
 
 fn opening(since: Timestamp, request: Timestamp) -> bool {
     request.duration_since(since) < OPENING
 }
 
-/// Who lost the tag, if it is not the caller's any more.
+/// Describes who lost or changed the tag; `None` when the hop has its caller's tag.
 pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> {
     let header = group_of(hop.group.as_deref(), &hop.app, world)
         .map_or("x-mse-tag", |g| g.spec.propagation.header.as_str());
@@ -139,7 +140,7 @@ pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> 
     }
 }
 
-/// Why the baseline answered though gray was promised.
+/// Explains why the baseline answered although the lane's version was promised.
 fn leak(hop: &Hop, tag: &str, pod: &str, promised: &str, world: &World) -> String {
     let group = group_of(hop.group.as_deref(), &hop.app, world);
     let name = group

@@ -1,4 +1,4 @@
-//! What the lanes promise now: which side of an app answers a request with a tag.
+//! What the lanes promise at this moment: which side of an app answers a request with a tag.
 
 use jiff::Timestamp;
 
@@ -7,20 +7,21 @@ use crate::{
     domain::world::World,
 };
 
-/// Who ought to answer, and why.
+/// Side that should answer, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
-    /// The side.
+    /// Side that should answer.
     pub served: Served,
-    /// In words.
+    /// Reason, for messages.
     pub reason: String,
-    /// A fall-back would be a leak.
+    /// Whether a fallback counts as a leak.
     pub strict: bool,
-    /// Since when that side serves, where it is known.
+    /// Since when that side serves, if this is known.
     pub since: Option<Timestamp>,
 }
 
-/// Who ought to answer a request to `app` with that tag. None for `group`: the first one that has the app.
+/// Determines which side should answer a request to `app` with that tag. If `group` is `None`, the
+/// first group with the app is used.
 pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World) -> Promise {
     let base = |reason: String, strict| Promise {
         served: Served::Base,
@@ -78,7 +79,7 @@ pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World
     let held = on.iter().any(|l| l.spec.on_loss == OnLoss::Hold);
     match status.served {
         Served::Base => base(status.reason, strict),
-        // The routes may lag behind a pod that was just lost: its end is not a leak.
+        // Routes may lag behind the loss of the last pod; that is not a leak.
         Served::Gray if !ready && !held => {
             base(format!("{app} has no ready {tag} pod any more"), strict)
         }
@@ -94,7 +95,7 @@ pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World
     }
 }
 
-/// The group of a hop: the one it names, else the first that has the app.
+/// Lane group of a hop: the one that it names, or else the first that has the app.
 pub(super) fn group_of<'w>(
     group: Option<&str>,
     app: &str,

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// a, b, c in the group g; the lane gray serves a and c.
+/// Apps a, b and c in group g; the lane gray serves a and c.
 fn world() -> World {
     let app = |name: &str| LaneApp {
         app: name.into(),
@@ -285,7 +285,7 @@ fn a_tag_that_nobody_told_is_no_data_and_never_lost() {
         [Verdict::NoData],
         "nor a leak down"
     );
-    // No lane has a version of b: whatever the tag, its baseline answers.
+    // No lane has a version of b, so the baseline answers whatever the tag is.
     assert_eq!(
         told(&[unknown("b", "1", None, None)], &world()).0,
         [Verdict::Ok]
@@ -399,7 +399,8 @@ fn chains_are_judged_once_and_bounded() {
     assert!(chains.follow(&world, now));
     assert!(!chains.follow(&world, now), "nothing new");
     assert_eq!(chains.list().next().unwrap().steps.len(), 2);
-    // B gets a gray version; the earlier fall-back is no leak for that. A late hop joins the chain.
+    // b gets a gray version; that does not turn the earlier fallback into a leak. A late hop joins
+    // the chain.
     let lanes = Arc::make_mut(&mut world.lanes);
     Arc::make_mut(lanes.get_mut("l").unwrap())
         .status
@@ -471,7 +472,8 @@ fn answered(hop: &Arc<Hop>, status: u16) -> Arc<Hop> {
     })
 }
 
-/// Whoever passes a failure on is not where it began; what was tried again and answered is no failure.
+/// A hop that passes a failure on is not where the failure began, and a call that succeeded when it
+/// was retried is not a failure.
 #[test]
 fn a_failure_is_told_where_it_began() {
     let a = answered(&hop("a", "1", None, None, None), 500);
@@ -569,7 +571,8 @@ fn groups_are_of_one_way_and_the_wrong_ones_come_first() {
     );
 }
 
-/// Spans come in any order: their caller's may be the last. Until then they are in no group, unless they failed.
+/// Spans come in any order, and the caller's span may be the last. Until then they are in no group,
+/// unless they failed.
 #[test]
 fn what_may_still_become_whole_is_not_counted_yet() {
     let sampled = |app: &str, span: &str, parent: Option<&str>, status| {
@@ -598,7 +601,7 @@ fn what_may_still_become_whole_is_not_counted_yet() {
         (1, 1, 2, 1)
     );
     assert!(groups[0].minute.sampled);
-    // Later than waited for: it moves to the group that it belongs to.
+    // It comes after the waiting time, so the chain moves to the group that it belongs to.
     hops.push(sampled("c", "3", Some("2"), 200));
     chains.follow(&seen(&hops), at(1008));
     let groups = chains.groups(0, at(1008));
@@ -618,7 +621,8 @@ fn what_may_still_become_whole_is_not_counted_yet() {
     );
 }
 
-/// Of two failures of a group the newer one turns out to be of another: the older one is still told.
+/// The newer of two failures in a group turns out to belong to another group: the older one is
+/// still reported.
 #[test]
 fn a_failure_that_moves_to_another_group_leaves_the_others_told() {
     let failed = |trace: &str, span: &str, parent: Option<&str>, time, app: &str| {
@@ -688,7 +692,7 @@ fn hops() -> impl Strategy<Value = Vec<Arc<Hop>>> {
 }
 
 proptest! {
-    /// However hops come in: the groups count each chain once, as it is in the end.
+    /// However the hops arrive, the groups count each chain once, in its final form.
     #[test]
     fn groups_count_what_chains_are(hops in hops(), parts in prop::collection::vec(1usize..6, 1..16)) {
         let mut unique = std::collections::BTreeSet::new();
@@ -712,10 +716,11 @@ proptest! {
         }
     }
 
-    /// Whatever comes in whatever order: the same chains, no hop twice, and only hops in a circle left out.
+    /// In any order, the hops give the same chains with no hop twice; only hops in a cycle are left
+    /// out.
     #[test]
     fn no_order_matters_and_nothing_is_made_up(hops in hops(), seed in any::<u64>()) {
-        // Spans are unique in a trace, as gateways make them.
+        // Span ids are unique within a trace, as gateways generate them.
         let mut seen = std::collections::BTreeSet::new();
         let hops: Vec<_> = hops.into_iter().filter(|h| seen.insert((h.trace.clone(), h.span.clone()))).collect();
         let world = world();
@@ -729,7 +734,8 @@ proptest! {
         prop_assert!(steps.len() <= hops.len());
         for step in chains.iter().flat_map(|c| &c.steps) {
             prop_assert_eq!(step.cause.is_some(), step.verdict != Verdict::Ok);
-            // An untagged request that the baseline answers is well served or has lost its tag, never a leak.
+            // An untagged request that the baseline answers is fine or has lost its tag; it is
+            // never a leak.
             if step.tag.is_none() && step.served == Some(Served::Base) {
                 prop_assert!(matches!(step.verdict, Verdict::Ok | Verdict::Lost));
             }

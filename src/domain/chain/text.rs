@@ -1,36 +1,36 @@
-//! The chain as the sample services tell it themselves, in the body of an answer:
-//! `Agray[127.64.16.9][config=base] -> B[127.64.16.3] -> Cgray[127.64.16.8]`, one line a chain.
+//! Parses the chain that the sample services report in the body of a response, one line per chain:
+//! `Agray[127.64.16.9][config=base] -> B[127.64.16.3] -> Cgray[127.64.16.8]`.
 
 use std::fmt;
 
 use crate::domain::text::Clean;
 
-/// One service of a told chain.
+/// One service of a reported chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
-    /// `A`, `B` or `C`.
+    /// Letter of the service: `A`, `B` or `C`.
     pub letter: char,
-    /// Lane tag of the pod; none is baseline.
+    /// Lane tag of the pod; `None` for the baseline.
     pub tag: Option<Clean>,
-    /// The pod's address.
+    /// IP address of the pod.
     pub address: Clean,
-    /// `config=`, told by A only.
+    /// Value of `config=`, which only A reports.
     pub config: Option<Clean>,
 }
 
-/// A body that tells no chain.
+/// Error for a body that contains no valid chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, link {link}: {:?} is no LETTER[address]", &**text)]
 pub struct ChainError {
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
-    /// From 1.
+    /// Number of the link in the line, from 1.
     pub link: usize,
-    /// What stands there.
+    /// Text at that place.
     pub text: Clean,
 }
 
-/// Reads the chains of a body, one a line.
+/// Parses the chains of a body, one per line.
 pub fn parse(body: &str) -> Result<Vec<Vec<Link>>, ChainError> {
     let lines = body
         .lines()
@@ -60,7 +60,8 @@ pub fn parse(body: &str) -> Result<Vec<Vec<Link>>, ChainError> {
     Ok(chains)
 }
 
-/// `^(A|B|C)([^\[]*)\[([^\]]*)\](?:\[config=([^\]]*)\])?`; what follows (` sleepTime:5`) is left out.
+/// Parses `^(A|B|C)([^\[]*)\[([^\]]*)\](?:\[config=([^\]]*)\])?`; the rest of the text
+/// (` sleepTime:5`) is ignored.
 fn link(text: &str) -> Option<Link> {
     let letter = text
         .chars()

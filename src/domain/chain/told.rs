@@ -1,4 +1,4 @@
-//! A chain from what the services tell themselves, where no hops are reported.
+//! Builds a chain from what the services report themselves, where no hops are reported.
 
 use super::{Chain, Step, Verdict, promise::expected, text::Link};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
     },
 };
 
-/// Makes a chain of one told line. Services do not tell the tag that came in, so the request's own is taken
-/// for every step: a lost tag shows as a leak.
+/// Builds a chain from one reported line. Services do not report the tag that they received, so
+/// every step gets the tag of the request; a lost tag shows as a leak.
 pub fn from_links(links: &[Link], group: &str, tag: Option<&str>, world: &World) -> Chain {
     let steps: Vec<Step> = links
         .iter()
@@ -89,7 +89,7 @@ fn step(depth: usize, link: &Link, group: &str, tag: Option<&str>, world: &World
     }
 }
 
-/// The group's app that ends with the letter (`spring-cloud-a`), else the letter itself.
+/// App of the group whose name ends with the letter (`spring-cloud-a`), or else the letter itself.
 fn app_of(letter: char, group: &str, world: &World) -> String {
     let end = format!("-{}", letter.to_ascii_lowercase());
     let apps = world

@@ -1,11 +1,11 @@
-//! Bodies: JSON by path when both are JSON, else by line.
+//! Compares bodies: by path when both are JSON, otherwise by line.
 
 use serde_json::{Number, Value};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::{Comparison, Ignored, Path, Place, path::Step};
 
-/// The lines of longer texts are compared by their number: to align them takes too long.
+/// Longer texts are compared line by line without alignment, which would take too long.
 const MOST_ALIGNED: usize = 2000;
 
 pub(super) fn compare(base: &[u8], gray: &[u8], ignored: &Ignored, found: &mut Comparison) {
@@ -20,7 +20,7 @@ pub(super) fn compare(base: &[u8], gray: &[u8], ignored: &Ignored, found: &mut C
     let [old, new] = [base, gray].map(String::from_utf8_lossy);
     lines(&old, &new, found);
     if found.count() == before {
-        // Other bytes, and as text the same: none of it is text.
+        // The bytes differ but not as text, so the bodies are binary.
         let at = base.iter().zip(gray).take_while(|(a, b)| a == b).count();
         let [old, new] = [base, gray].map(|body| body.get(at).map(|byte| format!("{byte:02x}")));
         found.add(Place::Byte(at + 1), old.as_deref(), new.as_deref());
@@ -87,7 +87,7 @@ fn child(
     at.0.pop();
 }
 
-/// The same number, however it is written: 1 and 1.0.
+/// Whether two numbers are equal, regardless of notation: 1 and 1.0.
 fn is_same(a: &Number, b: &Number) -> bool {
     match (a.as_i128(), b.as_i128()) {
         (Some(a), Some(b)) => a == b,
@@ -97,7 +97,8 @@ fn is_same(a: &Number, b: &Number) -> bool {
     }
 }
 
-/// Whether a number with a fraction or an exponent is this whole one; what JSON holds of those fits into 65 bits.
+/// Whether a number written with a fraction or an exponent equals this integer. JSON integers fit
+/// into 65 bits.
 fn is_whole(number: &Number, whole: i128) -> bool {
     number
         .as_f64()

@@ -1,18 +1,18 @@
-//! What is not compared.
+//! What to ignore in a comparison.
 
 use super::{Header, Path, PathError};
 
-/// Headers and places of a JSON body that may differ.
+/// Headers and paths of a JSON body that may differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
     headers: Vec<Header>,
     paths: Vec<Path>,
 }
 
-/// Nothing that could be ignored.
+/// A text that names nothing that could be ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoredError {
-    /// No path.
+    /// Not a valid JSON path.
     #[error(transparent)]
     Path(#[from] PathError),
     /// A header that is not compared.
@@ -23,7 +23,7 @@ pub enum IgnoredError {
 }
 
 impl Ignored {
-    /// Reads what people write: JSON paths begin with `$`, all else is the name of a header.
+    /// Parses user input: a text that starts with `$` is a JSON path, any other is a header name.
     pub fn parse<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self, IgnoredError> {
         let mut ignored = Self::default();
         for text in texts {
@@ -46,7 +46,7 @@ impl Ignored {
         self.headers.contains(&header)
     }
 
-    /// Whether this place is ignored, with all below it.
+    /// Whether a path is ignored, together with everything below it.
     pub(super) fn has_path(&self, place: &Path) -> bool {
         self.paths.iter().any(|p| p.names(place))
     }

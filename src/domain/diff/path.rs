@@ -1,26 +1,26 @@
-//! Where something stands in a JSON document: `$.items[3].price`; `[*]` stands for every child.
+//! Paths in a JSON document, such as `$.items[3].price`; `[*]` matches every child.
 
 use std::{
     fmt::{self, Write as _},
     str::FromStr,
 };
 
-/// One step down.
+/// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// To a member of an object.
+    /// A member of an object.
     Name(String),
-    /// To an item of an array.
+    /// An item of an array.
     Index(usize),
-    /// To every child.
+    /// Every child.
     Any,
 }
 
-/// A path from the top of a document.
+/// A path from the root of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path(pub(super) Vec<Step>);
 
-/// No path.
+/// Not a valid JSON path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no JSON path: write $.time, $.items[3].price, $.items[*].id, $[\"any name\"], or $ for the whole body"
@@ -28,7 +28,7 @@ pub struct Path(pub(super) Vec<Step>);
 pub struct PathError(String);
 
 impl Path {
-    /// Whether this, as a pattern, names that place.
+    /// Whether this path, taken as a pattern, matches `place`.
     pub(super) fn names(&self, place: &Self) -> bool {
         self.0.len() == place.0.len()
             && self
@@ -77,10 +77,10 @@ fn steps(mut rest: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-/// What follows a `[`, and what follows its `]`.
+/// Parses what follows a `[`; returns the step and the text after its `]`.
 fn bracket(rest: &str) -> Option<(Step, &str)> {
     if rest.starts_with('"') {
-        // A string of JSON may hold any bracket: the parser tells where it ends.
+        // A JSON string may contain brackets, so let the JSON parser find its end.
         let mut read = serde_json::Deserializer::from_str(rest).into_iter::<String>();
         let name = read.next()?.ok()?;
         let after = rest.get(read.byte_offset()..)?.strip_prefix(']')?;
@@ -101,7 +101,7 @@ fn bracket(rest: &str) -> Option<(Step, &str)> {
     Some((step?, after))
 }
 
-/// Reads back as the same path, and is clean by itself: what cannot be seen is escaped.
+/// The output parses to the same path and is safe to display: invisible characters are escaped.
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("$")?;

@@ -1,13 +1,13 @@
-//! Two texts that differ, shortened so that it is still seen where.
+//! Shortens two differing texts so that the first difference stays visible.
 
 use crate::domain::text::Clean;
 
-/// No text is shown longer.
+/// Limit on a displayed text, in characters.
 const MOST_CHARS: usize = 200;
-/// So much of what both have is kept before the first difference.
+/// Characters of common text kept before the first difference.
 const BEFORE: usize = 40;
 
-/// Both sides, clean, on one line, and shortened.
+/// Sanitises both sides to one line and shortens them.
 pub(super) fn pair(base: Option<&str>, gray: Option<&str>) -> (Option<Clean>, Option<Clean>) {
     let (Some(base), Some(gray)) = (base, gray) else {
         let short = |text: &str| Clean::bounded(text, MOST_CHARS);
@@ -15,7 +15,7 @@ pub(super) fn pair(base: Option<&str>, gray: Option<&str>) -> (Option<Clean>, Op
     };
     let mut sides = [base, gray].map(Clean::from_untrusted);
     if sides[0] == sides[1] {
-        // They differ in what cannot be seen.
+        // They differ only in invisible characters.
         sides = [base, gray].map(|t| Clean::from_untrusted(&t.escape_debug().to_string()));
     }
     let common = sides[0]

@@ -1,4 +1,4 @@
-//! The hops of one trace, from all its spans at once: the same whatever their order.
+//! Builds the hops of one trace from all its spans; the order of the spans does not matter.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,12 +14,13 @@ use crate::domain::{
     world::Pod,
 };
 
-/// Spans between two of which one is the other's parent, at most: a loop of parents ends here.
+/// Maximum number of parents to follow from a span, so that a cycle ends.
 const FAR: usize = 64;
-/// Clocks differ, and some logs tell whole milliseconds.
+/// Tolerance for clocks that differ and for logs with whole milliseconds.
 const SKEW: SignedDuration = SignedDuration::from_millis(50);
 
-/// Every hop with the spans that tell of it, callers before callees. `told` says in which hop a span was told before.
+/// Builds every hop with the spans that report it, callers before callees. `told` holds the hop in
+/// which a span was reported before.
 pub(super) fn hops_of(
     spans: &[Span],
     tellers: &Tellers,
@@ -43,11 +44,11 @@ pub(super) fn hops_of(
     all
 }
 
-/// Whom a span names as the callee.
+/// Callee that a span names.
 #[derive(Clone, Debug)]
 enum Callee<'a> {
     Pod(&'a Pod),
-    /// Nobody answered, or nobody knows the pod: by the gateway's route.
+    /// No pod answered or it is unknown; the gateway's route names the app.
     Route {
         group: &'a str,
         app: &'a str,
@@ -65,7 +66,7 @@ impl Callee<'_> {
     }
 }
 
-/// Some spans of one hop, by their places; and the hop that called it.
+/// Indexes of some spans of one hop, and the hop that called it.
 #[derive(Debug, Default)]
 struct Members {
     spans: Vec<usize>,
@@ -74,9 +75,9 @@ struct Members {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caller {
-    /// The hop at that place.
+    /// Index of the calling hop.
     Hop(usize),
-    /// A pod of ours whose own hop nobody told.
+    /// A known pod whose own hop was not reported.
     Unseen,
 }
 
@@ -102,7 +103,7 @@ impl<'a, 's> TraceOf<'a, 's> {
         }
     }
 
-    /// The span that a span is within. Zipkin gives both sides of a call one id.
+    /// Finds the parent of a span. Zipkin gives both sides of a call one id.
     fn parent(&self, i: usize) -> Option<usize> {
         let span = self.spans[i];
         let of = |id: &str, sides: &[Side]| {
@@ -115,7 +116,8 @@ impl<'a, 's> TraceOf<'a, 's> {
             };
             sides.iter().find_map(by_side)
         };
-        // A pod's own may share the id that a gateway logs; a gateway's own is that line told again.
+        // A pod's own span may share the id that a gateway logs; a gateway's own span with that id
+        // reports the same request again.
         let shared: &[Side] = if self.callees[i].is_some() {
             &[Side::Client, Side::Gateway]
         } else {
@@ -126,14 +128,14 @@ impl<'a, 's> TraceOf<'a, 's> {
         {
             return Some(shared);
         }
-        // Envoy logs the id that it sends on, which is its caller's span's.
+        // Envoy logs the id that it sends on, which is the id of its client span.
         if span.side == Side::Client
             && let Some(line) = of(&span.span, &[Side::Gateway])
         {
             return Some(line);
         }
         if span.side == Side::Gateway && span.parent.is_none() {
-            // Its own span, where it also traces, knows more.
+            // If the gateway also traces, its own span knows more.
             let own = of(&span.span, &[Side::Server]);
             let sent = || {
                 of(&span.span, &[Side::Client])
@@ -154,7 +156,7 @@ impl<'a, 's> TraceOf<'a, 's> {
         }
     }
 
-    /// The next span along the parents that is evidence of a hop.
+    /// Finds the next span along the parents that is evidence of a hop.
     fn next_evidence(&self, i: usize) -> Option<usize> {
         let mut at = i;
         for _ in 0..FAR {
@@ -166,7 +168,7 @@ impl<'a, 's> TraceOf<'a, 's> {
         None
     }
 
-    /// Evidence of the same hop together, hops linked where parents tie them.
+    /// Groups the evidence of each hop, and links hops where parents connect them.
     fn group(&self) -> Vec<Members> {
         let evidence: Vec<usize> = (0..self.spans.len())
             .filter(|i| self.callees[*i].is_some())
@@ -178,7 +180,8 @@ impl<'a, 's> TraceOf<'a, 's> {
             .filter_map(|i| Some((*i, self.next_evidence(*i)?)))
             .collect();
         for &i in &evidence {
-            // Up to the topmost evidence of the same hop; a loop of parents ends at the earliest of it.
+            // Go up to the topmost evidence of the same hop; a cycle of parents ends at its
+            // earliest span.
             let mut top = i;
             let mut seen = BTreeSet::from([i]);
             while let Some(&up) = next.get(&top).filter(|up| self.is_same(**up, i)) {
@@ -212,7 +215,8 @@ impl<'a, 's> TraceOf<'a, 's> {
         matches!((&self.callees[a], &self.callees[b]), (Some(a), Some(b)) if a.is_same(b))
     }
 
-    /// A pod's own span whose parent nobody told, and a gateway's line of a request to that pod at that time: one hop.
+    /// Joins a pod's own span without a reported parent to a gateway's line about a request to that
+    /// pod at that time.
     fn join_loose(&self, hops: &mut Vec<Members>) {
         let mut at = 0;
         while at < hops.len() {
@@ -254,7 +258,8 @@ impl<'a, 's> TraceOf<'a, 's> {
         }
     }
 
-    /// Links the hops that no parent ties: whoever asked is a pod that was itself being asked at that time.
+    /// Links hops that no parent connects: the caller is a pod that was handling a request at that
+    /// time.
     fn link_by_address(&self, hops: &mut [Members]) {
         for at in 0..hops.len() {
             if hops[at].caller.is_some() {
@@ -270,7 +275,8 @@ impl<'a, 's> TraceOf<'a, 's> {
                         pod && holds(self.spans[*o], time)
                     })
             };
-            // The last one that began before it; one that seems to have begun after it only where clocks differ.
+            // Prefer the last hop that began before the call; one that seems to begin after it
+            // counts only because clocks differ.
             let start = |place: &usize| {
                 let start = hops[*place].spans.iter().map(|o| self.spans[*o].time).min();
                 let late = start.filter(|start| *start > time);
@@ -284,7 +290,7 @@ impl<'a, 's> TraceOf<'a, 's> {
         }
     }
 
-    /// The pod of ours that asked, and when.
+    /// Finds the known pod that sent the request, and when.
     fn caller_of(&self, hop: &Members) -> Option<(&'a Pod, Timestamp)> {
         hop.spans.iter().find_map(|i| {
             let span = self.spans[*i];
@@ -294,13 +300,13 @@ impl<'a, 's> TraceOf<'a, 's> {
                 Side::Client => pods.of_emitter(&span.by, span.time),
                 Side::Server | Side::Inner => None,
             };
-            // A proxy beside the pod that was asked is not who asked.
+            // A sidecar of the called pod is not the caller.
             let beside = matches!((&self.callees[*i], pod), (Some(Callee::Pod(a)), Some(b)) if a.key == b.key);
             pod.filter(|_| !beside).map(|pod| (pod, span.time))
         })
     }
 
-    /// The hop; none where it cannot be said which app it is of.
+    /// Builds the hop; `None` if its app is unknown.
     fn hop(
         &self,
         members: &Members,
@@ -347,7 +353,7 @@ impl<'a, 's> TraceOf<'a, 's> {
         let parent = match members.caller {
             None => None,
             Some(Caller::Hop(place)) => ids(&hops[place]),
-            // An id that nobody has: the caller's hop is missing.
+            // No hop has this id, so the caller's hop shows as missing.
             Some(Caller::Unseen) => Some(format!("unseen-{}", span.span)),
         };
         let taken = self.taken(first).map(|i| self.spans[i]);
@@ -358,7 +364,8 @@ impl<'a, 's> TraceOf<'a, 's> {
                 .filter(|i| **i != first)
                 .map(|i| self.spans[*i])
         };
-        // What the caller sent; at an entry, which may colour, it says nothing of what the pod got.
+        // The tag that the caller sent. At an entry, which may colour, it does not tell what the
+        // pod got.
         let taken_tag = taken.map_or(Tag::Unknown, |s| tag_of(s, tellers));
         let tag_in = if parent.is_some() {
             span.tag_came.clone().or(taken_tag)
@@ -425,12 +432,12 @@ impl<'a, 's> TraceOf<'a, 's> {
         ))
     }
 
-    /// A gateway's own span of the request as it came in.
+    /// Finds a gateway's own span of the incoming request.
     fn taken(&self, i: usize) -> Option<usize> {
         let mut at = i;
         for _ in 0..FAR {
             let up = self.parent(at).filter(|up| self.callees[*up].is_none())?;
-            // Its log and its spans need not name it alike.
+            // A gateway's log and its spans may name it differently.
             if self.spans[i].side != Side::Gateway && self.spans[up].by != self.spans[i].by {
                 return None;
             }
@@ -442,7 +449,8 @@ impl<'a, 's> TraceOf<'a, 's> {
         None
     }
 
-    /// Who tells most of a hop: the gateway's line, then the caller's span, then the pod's own; of equals the earliest.
+    /// The span that tells most about a hop: the gateway's line, then the client's span, then the
+    /// pod's own; the earliest among equals.
     fn best(&self, members: &Members) -> Option<usize> {
         let rank = |i: &usize| match self.spans[*i].side {
             Side::Gateway => 0,
@@ -453,7 +461,8 @@ impl<'a, 's> TraceOf<'a, 's> {
         members.spans.iter().copied().min_by_key(|i| (rank(i), *i))
     }
 
-    /// What a hop is known by: as it was told before, or the id of who tells most of it.
+    /// Id of a hop: the id that it was reported with before, or else that of the span that tells
+    /// most.
     fn id(&self, members: &Members, told: &BTreeMap<SpanKey, Arc<Hop>>) -> Option<String> {
         let before = members
             .spans
@@ -465,7 +474,7 @@ impl<'a, 's> TraceOf<'a, 's> {
     }
 }
 
-/// Whether a hop is among those that called another.
+/// Whether a hop called another, directly or through other hops.
 fn is_above(hops: &[Members], hop: usize, of: usize) -> bool {
     let mut at = of;
     for _ in 0..hops.len() {
@@ -478,7 +487,7 @@ fn is_above(hops: &[Members], hop: usize, of: usize) -> bool {
     true
 }
 
-/// Whether a time is within a span.
+/// Whether a time is within a span, with some tolerance.
 fn holds(span: &Span, time: Timestamp) -> bool {
     let took = SignedDuration::from_micros(i64::try_from(span.micros).unwrap_or(i64::MAX));
     let end = span.time.checked_add(took).unwrap_or(Timestamp::MAX);

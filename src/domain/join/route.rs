@@ -1,4 +1,5 @@
-//! The app that a gateway's route is for, where no pod tells it: nobody answered, or whoever did is not known any more.
+//! Finds the app of a gateway's route when the pod is unknown: none answered, or it is no longer
+//! remembered.
 
 use crate::{
     api::LaneGroup,
@@ -10,8 +11,9 @@ use crate::{
     },
 };
 
-/// The lane group and the app of a span's route. Gateways name a route by the HTTPRoute it was made of, with more around
-/// it: Traefik `httproute-NAMESPACE-NAME-…`, Envoy Gateway `httproute/NAMESPACE/NAME/rule/0/…`, Istio `NAMESPACE.NAME.0`.
+/// Finds the lane group and the app of a span's route. Gateways name a route after its HTTPRoute,
+/// with additions: Traefik `httproute-NAMESPACE-NAME-…`, Envoy Gateway
+/// `httproute/NAMESPACE/NAME/rule/0/…`, Istio `NAMESPACE.NAME.0`.
 pub(super) fn app_of_route<'a>(span: &Span, groups: &'a LaneGroups) -> Option<(&'a str, &'a str)> {
     let route = span.route.as_deref()?;
     let mut best: Option<(usize, &str, &str)> = None;
@@ -37,7 +39,7 @@ pub(super) fn app_of_route<'a>(span: &Span, groups: &'a LaneGroups) -> Option<(&
     best.map(|(_, group, app)| (group, app))
 }
 
-/// Whether the name stands in the route as a whole word.
+/// Whether the route contains the name as a whole word.
 fn is_named(route: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric();
     route.match_indices(name).any(|(at, _)| {
@@ -47,7 +49,7 @@ fn is_named(route: &str, name: &str) -> bool {
     })
 }
 
-/// The app of the entry's longest path.
+/// App of the longest entry path that covers the path.
 fn app_at<'a>(group: &'a LaneGroup, path: &str) -> Option<&'a str> {
     let path = path.split('?').next().unwrap_or_default();
     let fits = group

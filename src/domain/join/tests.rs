@@ -13,7 +13,8 @@ use crate::{
     },
 };
 
-/// a, b, c in the group g; a pod of each at 127.0.0.11 to 13, those of a and c gray.
+/// Apps a, b and c in group g, with a pod each at 127.0.0.11 to 127.0.0.13; those of a and c are
+/// gray.
 fn world() -> World {
     let app = |name: &str| LaneApp {
         app: name.into(),
@@ -70,7 +71,7 @@ fn join(spans: impl IntoIterator<Item = Span>) -> Vec<Hop> {
     settle(&mut joiner, now() + SignedDuration::from_secs(10))
 }
 
-/// The same with so many milliseconds after each span: a hop as it was told last.
+/// Joins spans with that many milliseconds after each one, and returns each hop as last reported.
 fn join_slowly(spans: impl IntoIterator<Item = (Span, i64)>) -> Vec<Hop> {
     let (mut joiner, mut at) = (Joiner::default(), now());
     let mut hops: Vec<Hop> = vec![];
@@ -165,7 +166,7 @@ fn traefiks() -> Vec<Span> {
     lines.map(|line| reader.read(line).unwrap()).collect()
 }
 
-/// Of a trace, at so many milliseconds, for so long.
+/// A span of one trace, with its start and its duration in milliseconds.
 fn span(side: Side, id: &str, parent: &str, at: i64, took: u64) -> Span {
     let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
     Span {
@@ -216,7 +217,7 @@ fn tagged(tag: &str, span: Span) -> Span {
     }
 }
 
-/// Three hops through one gateway, every party with a span: Traefik and services with an SDK.
+/// Three hops through one gateway where every party has spans: Traefik and services with an SDK.
 fn traced() -> Vec<Span> {
     let mut all = vec![];
     for (i, (app, address)) in [
@@ -318,10 +319,11 @@ fn spans_alone_give_the_same_chain() {
 fn services_that_tell_nothing_and_proxies_that_tell_nothing_leave_the_others_tied() {
     let without = |gone: &dyn Fn(&Span) -> bool| join(traced().into_iter().filter(|s| !gone(s)));
     let of_pods = |s: &Span| s.by.uid.is_some();
-    // Without the services' spans nothing ties the gateway's spans but its callers' addresses, which OTLP does not tell.
+    // Without the services' spans, only the callers' addresses could connect the gateway's spans,
+    // and OTLP does not report these.
     let hops = without(&of_pods);
     assert_eq!(hops.len(), 3);
-    // Without the gateway's spans the services tie each other where they pass the trace on.
+    // Without the gateway's spans, the services' spans connect where they propagate the trace.
     let own: Vec<Span> = traced().into_iter().filter(of_pods).collect();
     let tied = own.into_iter().map(|s| match s.span.as_str() {
         "own1" => tagged(
@@ -346,7 +348,7 @@ fn services_that_tell_nothing_and_proxies_that_tell_nothing_leave_the_others_tie
 
 #[test]
 fn services_that_only_pass_the_trace_on_are_tied_by_what_the_gateway_sent() {
-    // A service without an SDK hands on the id of the span that its gateway sent it.
+    // A service without an SDK passes on the span id that its gateway sent.
     let spans = traced()
         .into_iter()
         .filter(|s| s.by.uid.is_none())
@@ -413,7 +415,7 @@ fn what_the_caller_sent_counts_where_the_gateway_colours_anew() {
 
 #[test]
 fn a_log_and_spans_of_the_same_requests_are_the_same_hops() {
-    // Traefik logs its own span, Envoy the one that it sends on.
+    // Traefik logs the id of its own span, Envoy the id that it sends on.
     for id in ["in", "sent"] {
         let line = |i: usize, app: &str| {
             let at = i64::try_from(i).unwrap() * 10;
@@ -457,7 +459,7 @@ fn sidecars_on_both_sides_are_one_hop_and_zipkins_shared_ids_too() {
             "127.0.0.12",
             tagged("gray", by_pod("a", span(Side::Client, "3", "2", 2, 80))),
         ),
-        // The callee's sidecar takes it and passes it on within the pod.
+        // The callee's sidecar receives the request and passes it on within the pod.
         tagged("gray", by_pod("b", span(Side::Server, "4", "3", 3, 70))),
         to(
             "127.0.0.12",
@@ -546,7 +548,7 @@ fn hops_are_told_once_when_their_trace_is_quiet_and_late_spans_complete_them() {
     assert_eq!(joiner.due(), Some(at + SignedDuration::from_millis(50)));
     let hops = settle(&mut joiner, at + SignedDuration::from_millis(50));
     assert_eq!(told(&hops), expected(STORY));
-    // c's own span comes later, and one of a hop that no log told.
+    // c's own span comes later, and so does a span of a hop that no log reported.
     let trace = hops[0].trace.clone();
     let of_trace = |s: Span, time: Timestamp| Span {
         trace: trace.clone(),
@@ -577,7 +579,8 @@ fn hops_are_told_once_when_their_trace_is_quiet_and_late_spans_complete_them() {
     );
 }
 
-/// A gateway that holds its lines back, an engine that dies between two of them, a caller that answers long after.
+/// A gateway that buffers its lines, an engine that dies between two lines, or a caller that
+/// answers much later.
 #[test]
 fn a_caller_that_is_told_late_is_who_called() {
     let mut lines = traefiks();
@@ -618,7 +621,7 @@ fn memory_is_bounded_whatever_comes() {
     assert_eq!((joiner.held, joiner.due.len()), (0, 0));
 }
 
-/// Spans that may be anything: loops of parents, shared ids, odd times.
+/// Arbitrary spans: cycles of parents, shared ids, odd times.
 fn any_spans() -> impl Strategy<Value = Vec<Span>> {
     let id = || prop::sample::select(&["1", "2", "3", "4", "5"][..]);
     let side = prop::sample::select(&[Side::Inner, Side::Client, Side::Server, Side::Gateway][..]);
@@ -665,7 +668,8 @@ proptest! {
         prop_assert_eq!(hops, join(traefiks()));
     }
 
-    /// Spans of all parties: who called whom, which pod answered and with which tag is in the end as if all had come at once.
+    /// With spans of all parties, the callers, pods and tags are in the end the same as if all had
+    /// come at once.
     #[test]
     fn spans_give_the_same_chain_in_any_order_at_any_pace(
         spans in Just(traced()).prop_shuffle(), pauses in prop::collection::vec(0_i64..20_000, 15),
@@ -676,7 +680,7 @@ proptest! {
 
     #[test]
     fn any_order_gives_the_same_hops_each_once_without_loops(spans in any_spans(), seed in any::<u64>()) {
-        // The first of two spans with one key counts: so here there is one.
+        // Of two spans with the same key only the first counts, so keep one of each here.
         let mut unique: Vec<Span> = vec![];
         for span in spans {
             if !unique.iter().any(|s| key_of(s) == key_of(&span)) {
@@ -693,7 +697,7 @@ proptest! {
         ids.dedup();
         let evidence = unique.iter().filter(|s| s.side != Side::Inner).count();
         prop_assert!(all <= evidence);
-        // Only what Zipkin does on purpose gives two hops one id.
+        // Only Zipkin's intended sharing of ids gives two hops one id.
         let doubled = unique.iter().any(|s| unique.iter().any(|o| o.span == s.span && o.side != s.side));
         prop_assert!(ids.len() == all || doubled);
         let hops: Vec<Arc<Hop>> = hops.into_iter().map(Arc::new).collect();
@@ -701,15 +705,16 @@ proptest! {
     }
 }
 
-/// One request through three hops as every party sees it: each hop's gateway by log, by its own and its sent span, the pod's
-/// own span, and the call that the pod made. From `lost` on the tag is gone.
+/// One request through three hops as every party reports it: for each hop the gateway's log line,
+/// its server span and its client span, the pod's own span, and the call that the pod made. From
+/// hop `lost` on the tag is gone.
 fn seen_by_all(lost: usize) -> Vec<Span> {
     let mut all = vec![];
     for (i, app) in ["a", "b", "c"].into_iter().enumerate() {
         let at = i64::try_from(i).unwrap() * 10;
         let took = 100 - 20 * i as u64;
         let tagged = i < lost;
-        // c's gray pod is asked only with the tag.
+        // c's gray pod is called only with the tag.
         let address = match app {
             "a" if tagged => "127.0.0.11",
             "a" => "127.0.0.21",
@@ -792,7 +797,7 @@ fn seen_by_all(lost: usize) -> Vec<Span> {
     all
 }
 
-/// The lane is open, a and c have gray pods and others.
+/// The lane is open; a and c have gray pods and baseline pods.
 fn open_world() -> World {
     let mut world = world();
     for (app, end) in [("a", 21), ("c", 23)] {
@@ -826,8 +831,8 @@ fn open_world() -> World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// Whatever of it is told, in any order and at any pace, and whoever never tells the tag: no hop is blamed that did
-    /// nothing, now or in the end, and each has its pod.
+    /// Whichever spans are missing, in any order and at any pace, and whichever parties never
+    /// report the tag: no hop is blamed wrongly, neither now nor in the end, and each has its pod.
     #[test]
     fn what_is_left_out_or_late_makes_no_wrong_verdict(
         (lost, spans) in (0_usize..4).prop_flat_map(|lost| (Just(lost), Just(seen_by_all(lost)).prop_shuffle())),
@@ -873,7 +878,7 @@ proptest! {
     }
 }
 
-/// Milliseconds to the next span: mostly none.
+/// Milliseconds until the next span, mostly 0.
 fn pause() -> impl Strategy<Value = i64> {
     prop_oneof![3 => Just(0_i64), 1 => 0_i64..12_000]
 }

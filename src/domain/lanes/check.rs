@@ -1,4 +1,4 @@
-//! What is wrong with the lanes of a group, in words, before they are saved.
+//! Finds and describes problems with the lanes of a group before they are saved.
 
 use super::{
     Means, Problem, Rules, Severity, coloured,
@@ -14,11 +14,12 @@ use crate::{
     domain::request::under,
 };
 
-/// Pairs of lanes are told up to this many; a group with more has one problem, not hundreds.
+/// Maximum number of pairs of lanes that are reported, so that a large group does not get hundreds
+/// of problems.
 const MOST_PAIRS: usize = 100;
 
-/// Everything wrong with the lanes of the group called `name`; none for `group` says that it does not exist.
-/// Disabled lanes are checked for what is wrong with themselves, not against others.
+/// All problems of the lanes of the group called `group_name`; `group` is `None` if it does not
+/// exist. Disabled lanes are checked on their own, not against others.
 pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec<Problem> {
     let mut problems = vec![];
     for lane in lanes.iter().filter(|l| l.spec.group == group_name) {
@@ -55,8 +56,8 @@ pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec
     problems
 }
 
-/// What is wrong with the lane called `own` as it would be, and with others because of it: what was wrong with others
-/// before is not of this change.
+/// Problems of the lane called `own` after a change, and problems of other lanes that the change
+/// introduces.
 pub fn introduced(
     group: &str,
     of: Option<&LaneGroup>,
@@ -71,7 +72,7 @@ pub fn introduced(
         .collect()
 }
 
-/// What the gateway at the entry cannot do, and who comes first there.
+/// Checks what the entry's gateway cannot do, and which other routes come first there.
 fn at_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>) {
     let own = || {
         lanes

@@ -1,9 +1,9 @@
-//! The colouring of an entry in the words of Gateway API: which matches get which tag.
+//! The colouring of an entry expressed in Gateway API: which matches get which tag.
 //!
-//! Gateways ask the most specific match first (path, method, headers, parameters), whatever a lane's priority. So
-//! that a lane's priority holds all the same, a lane also gets the matches of the lanes after it that would be asked
-//! before its own, each together with its own: the order then is nobody's choice. What has no room in an HTTPRoute
-//! is left out, the last lanes first, and told.
+//! Gateways prefer the most specific match (path, method, headers, parameters), whatever a lane's
+//! priority. To keep the priorities, a lane also gets the matches of later lanes that would come
+//! before its own, each combined with its own, so that a gateway has no choice of order. What does
+//! not fit in an HTTPRoute is left out, the last lanes first, and reported.
 
 use super::{
     Problem, Severity,
@@ -16,35 +16,36 @@ use crate::{
     domain::request::under,
 };
 
-/// As the definition of HTTPRoute has them.
+/// Maximum number of rules, from the definition of HTTPRoute.
 pub const MOST_RULES: usize = 16;
-/// Matches of all rules of a route.
+/// Maximum number of matches of all rules of a route.
 pub const MOST_MATCHES: usize = MOST_WAYS;
 const MOST_OF_A_RULE: usize = 64;
 
 /// What happens to a request's tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// The lane's.
+    /// The lane's tag is set.
     Set(String),
-    /// The client may tag, and did so with this one.
+    /// The client may tag, and sent this tag.
     Own(String),
-    /// None, or nothing that means anything.
+    /// No lane takes the request, and its own tag, if any, has no meaning.
     None,
 }
 
 /// One rule of an entry route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coloured {
-    /// One of them must hold.
+    /// Matches, one of which must hold.
     pub matches: Vec<RouteMatch>,
-    /// What becomes of the tag.
+    /// What happens to the tag.
     pub tag: Tag,
-    /// What the matched prefix becomes.
+    /// Replacement for the matched path prefix.
     pub rewrite: Option<String>,
 }
 
-/// The rules of each entry path (by its place in the group), and what is wrong. Lanes with errors take no request.
+/// Rules of each entry path (by its index in the group), and the problems. Lanes with errors take
+/// no request.
 pub fn coloured(
     group: &LaneGroup,
     lanes: &[Lane],
@@ -69,7 +70,7 @@ pub fn coloured(
         match found {
             Ok(rules) => return (rules, problems),
             Err(Full::Unsaid(first, second, key)) => {
-                // The later one gives way.
+                // The later lane gives way.
                 let other = name(said[first].0);
                 let text = format!(
                     "a request that lane {other} takes first could be taken by this one: an HTTPRoute asks one thing \
@@ -92,7 +93,7 @@ pub fn coloured(
     }
 }
 
-/// What of a group itself its gateway cannot do.
+/// Problems of the group itself: what its gateway cannot do.
 pub fn group_problems(group: &LaneGroup, means: &Means) -> Vec<String> {
     let mut problems = vec![];
     let rewritten = group.spec.entry.routes.iter().any(|r| r.rewrite.is_some());
@@ -125,7 +126,7 @@ fn problem(lane: &Lane, place: &str, text: String) -> Problem {
     }
 }
 
-/// One match, with what it does.
+/// One match and its tag.
 struct Way {
     asked: Asked,
     tag: Tag,
@@ -143,7 +144,7 @@ fn entry(
         path: root.clone(),
         ..Asked::default()
     };
-    // Last comes the baseline; before it, where clients may tag, what they say themselves.
+    // The baseline comes last; before it, where clients may tag, come the clients' own tags.
     let mut below = vec![Way {
         asked: plain.clone(),
         tag: Tag::None,
@@ -179,7 +180,7 @@ fn entry(
         }
         let mut also = vec![];
         for own in &here {
-            // With one of the same tag it does not matter whose match it is.
+            // If the tag is the same, it does not matter which match takes the request.
             for other in below
                 .iter()
                 .filter(|w| w.tag != tag && own.rank() <= w.asked.rank())
@@ -187,7 +188,8 @@ fn entry(
                 match own.and(&other.asked) {
                     Both::Never => {}
                     Both::As(both) => also.push(both),
-                    // A client's own tag is one exact value: only lanes are asked for two things of one key.
+                    // A client's own tag is one exact value: only lanes can ask for two things of
+                    // one key.
                     Both::Unsaid(key) => {
                         return Err(Full::Unsaid(lane, other.lane.min(said.len() - 1), key));
                     }
@@ -204,9 +206,9 @@ fn entry(
                 kept.push(asked);
             }
         }
-        // Neighbours with the same path share a rule.
+        // Matches with the same path become neighbours and can share a rule.
         kept.sort_by(|a, b| a.path.cmp(&b.path));
-        // The same match of a later lane is never asked.
+        // The same match of a later lane is never reached.
         below.retain(|w| !kept.contains(&w.asked));
         below.splice(
             0..0,
@@ -228,11 +230,11 @@ fn entry(
     }
 }
 
-/// Neighbours with the same tag and rewrite share a rule.
+/// Merges neighbours with the same tag and rewrite into one rule.
 fn rules(route: &EntryRoute, root: &str, ways: &[Way]) -> Vec<Coloured> {
     let mut rules: Vec<Coloured> = vec![];
     for way in ways {
-        // What is matched beyond the entry's own path stays.
+        // What is matched beyond the entry's own path stays in the path.
         let rest = way.asked.path.strip_prefix(root).unwrap_or_default();
         let rewrite = route.rewrite.as_ref().map(|to| match rest {
             "" => to.clone(),
@@ -257,7 +259,8 @@ fn rules(route: &EntryRoute, root: &str, ways: &[Way]) -> Vec<Coloured> {
     rules
 }
 
-/// Where below (or at) an entry path a lane takes requests: a deeper entry path has rules of its own.
+/// Paths at or below an entry path where a lane takes requests. A deeper entry path has rules of
+/// its own.
 pub(super) fn paths(group: &LaneGroup, route: &EntryRoute, lane: &Lane) -> Vec<String> {
     let root = trimmed(&route.path);
     let asked = &lane.spec.rule.paths;
@@ -275,7 +278,7 @@ pub(super) fn paths(group: &LaneGroup, route: &EntryRoute, lane: &Lane) -> Vec<S
     asked.iter().filter(deeper).map(|p| trimmed(p)).collect()
 }
 
-/// `/A/` is `/A`, and `/` is empty.
+/// Removes trailing slashes: `/A/` becomes `/A`, and `/` becomes empty.
 pub(super) fn trimmed(path: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }

@@ -1,4 +1,4 @@
-//! Colouring at the entry: a client's own tag goes, the lane's comes.
+//! Colouring at the entry: removes the client's own tag and sets the lane's.
 
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 
@@ -11,20 +11,20 @@ use crate::{
 /// How requests of a lane group get their tag.
 #[derive(Debug)]
 pub struct Colouring {
-    /// The header with the tag.
+    /// Header that carries the tag.
     pub header: HeaderName,
-    /// The member of `baggage` that carries it too.
+    /// Member of `baggage` that carries it too.
     pub baggage: Option<String>,
-    /// Whether a client's own tag stays where no lane takes the request.
+    /// Whether a client's own tag is kept when no lane takes the request.
     pub client_may_tag: bool,
-    /// Tags of lanes whose requests rather fail than reach a baseline.
+    /// Tags of lanes whose requests fail rather than reach a baseline.
     pub held: Vec<String>,
     pub(super) rules: Rules,
 }
 
 impl Colouring {
-    /// Of a group by these lanes; those of other groups are passed over. What is wrong with a lane is told in its
-    /// status, and takes no request.
+    /// Creates the colouring of a group with these lanes; lanes of other groups are ignored.
+    /// Invalid parts of a lane are reported in its status and take no request.
     pub fn new(group: &LaneGroup, lanes: &[Lane]) -> Self {
         let name = group.metadata.name.as_deref().unwrap_or_default();
         let propagation = &group.spec.propagation;
@@ -42,14 +42,14 @@ impl Colouring {
         }
     }
 
-    /// The lane that takes a request. A tag that no header can hold is none.
+    /// Lane that takes a request; `None` also if its tag is not a valid header value.
     pub fn decide(&self, request: &impl Look) -> Option<Decision<'_>> {
         self.rules
             .decide(request)
             .filter(|d| HeaderValue::from_str(d.tag).is_ok())
     }
 
-    /// Sets, keeps or takes away the tag of a request.
+    /// Sets, keeps or removes the tag of a request.
     pub fn apply(&self, parts: &mut Parts, trace: &str) {
         let tag = self
             .decide(&Seen { parts, trace })
@@ -72,7 +72,7 @@ impl Colouring {
     }
 }
 
-/// The header that carries a group's tags.
+/// Header that carries the group's tags.
 pub fn tag_header(group: &LaneGroup) -> HeaderName {
     group
         .spec
@@ -82,7 +82,7 @@ pub fn tag_header(group: &LaneGroup) -> HeaderName {
         .unwrap_or(HeaderName::from_static("x-mse-tag"))
 }
 
-/// Sets or removes one member of W3C `baggage`, and keeps the others as they are.
+/// Sets or removes one member of W3C `baggage` and keeps the others.
 fn set_member(headers: &mut HeaderMap, member: &str, value: Option<&HeaderValue>) {
     let name = |entry: &str| {
         entry

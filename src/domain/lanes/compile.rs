@@ -1,5 +1,5 @@
-//! Lanes to rules: every distinct key of the group becomes a field, and each lane is put where a request
-//! with the right value finds it.
+//! Compiles lanes to rules: every distinct key of the group becomes a field, and each lane is
+//! indexed where a request with the right value finds it.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,8 @@ use super::{
 use crate::api::{Condition, ConditionOn, Lane};
 
 impl Rules {
-    /// Compiles the enabled lanes of a group. Never fails: what is wrong is a Problem and takes no request.
+    /// Compiles the enabled lanes of a group. It never fails: an invalid part becomes a problem and
+    /// takes no request.
     pub fn compile(group: &str, lanes: &[Lane]) -> (Self, Vec<Problem>) {
         let mut rules = Self::default();
         let mut problems = vec![];
@@ -38,7 +39,7 @@ impl Rules {
     }
 }
 
-/// The enabled lanes of a group, first asked first.
+/// Enabled lanes of a group in order of evaluation.
 pub(super) fn ordered<'a>(group: &str, lanes: &'a [Lane]) -> Vec<&'a Lane> {
     let mut lanes: Vec<&Lane> = lanes
         .iter()
@@ -63,7 +64,8 @@ impl Compiler<'_> {
         let spec = &self.lane.spec;
         let all = self.conditions(&spec.rule.all, "match.all");
         let any = self.conditions(&spec.rule.any, "match.any");
-        // Shares lie side by side in the hash, in the order of asking: 10 % and 20 % are 30 % of all.
+        // Shares are adjacent ranges of the hash, in order of evaluation: 10 % and 20 % are 30 % of
+        // all requests.
         let share = spec.share.map(|share| match to_basis_points(share) {
             Some(bp) => {
                 let from = *shared;
@@ -123,8 +125,8 @@ impl Compiler<'_> {
     }
 }
 
-/// Puts a rule where requests find it: under the values it asks for, else under a key it needs, else among
-/// those that every request must ask.
+/// Indexes a rule where requests find it: under the values that it asks for, or else under a key
+/// that it needs, or else among the rules that every request is checked against.
 fn file(index: &mut Index, rule: &Rule, i: u32) {
     let broken = |list: &[(u32, Test)]| list.iter().any(|(_, t)| matches!(t, Test::Never));
     if broken(&rule.all) {
@@ -196,7 +198,8 @@ impl Index {
         self.fields[field as usize].with.push(rule);
     }
 
-    /// Fields that no rule is filed under need no look-up of their own.
+    /// Removes duplicates, and lists the fields with rules: the others need no look-up of their
+    /// own.
     fn finish(&mut self) {
         for field in &mut self.fields {
             field.with.dedup();

@@ -1,4 +1,4 @@
-//! One condition, ready to be asked.
+//! Compiles one condition for evaluation.
 
 use std::collections::HashSet;
 
@@ -7,10 +7,10 @@ use regex::{Regex, RegexBuilder};
 use super::{basis_points, to_basis_points};
 use crate::api::{Condition, ConditionOn, Operator};
 
-/// A compiled regex may take this much memory: a pattern out of a form must not take the gateway down.
+/// Maximum memory of a compiled regex, so that a pattern from a form cannot bring the gateway down.
 const REGEX_BYTES: usize = 1 << 18;
 
-/// What a value is compared with.
+/// Test of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Test {
     Equal(Box<str>),
@@ -20,9 +20,9 @@ pub(super) enum Test {
     Prefix(Box<str>),
     Regex(Regex),
     Exists,
-    /// Basis points.
+    /// In basis points.
     Percent(u32),
-    /// Broken: see its Problem.
+    /// Invalid, and reported as a problem.
     Never,
 }
 
@@ -42,7 +42,7 @@ impl Test {
     }
 }
 
-/// Compiles the comparison of a condition; in words why it cannot.
+/// Compiles the test of a condition, or explains why it is invalid.
 pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
     match (condition.on, condition.key.as_deref()) {
         (ConditionOn::Method, _) => {}
@@ -96,7 +96,7 @@ fn regex(pattern: &str) -> Result<Regex, String> {
             .dfa_size_limit(REGEX_BYTES)
             .build()
     };
-    // Alone first: `a)(b` would be a valid, other pattern within the anchors.
+    // Compile it alone first: `a)(b` would be a valid but different pattern within the anchors.
     build(pattern)
         .and_then(|_| build(&format!("^(?:{pattern})$")))
         .map_err(|e| {
@@ -121,7 +121,7 @@ fn list_of(op: Operator) -> &'static str {
     }
 }
 
-/// A name of a header as RFC 9110 has it.
+/// Whether the text is a valid header name (RFC 9110).
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text

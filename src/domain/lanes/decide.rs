@@ -1,5 +1,5 @@
-//! The decision itself. No rule is asked that the request's own values rule out, so its cost follows the
-//! request and the lanes that could take it, not the number of lanes.
+//! Makes the decision. Rules that the request's own values rule out are not evaluated, so the cost
+//! depends on the request and on the lanes that could take it, not on the number of lanes.
 
 use std::{
     borrow::Cow,
@@ -31,7 +31,7 @@ pub(super) struct Rule {
     pub(super) share: Option<Range<u32>>,
 }
 
-/// The kinds of keys.
+/// Kinds of keys that conditions test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Parameter,
@@ -40,32 +40,32 @@ pub(super) enum Kind {
     Method,
 }
 
-/// Where rules are found.
+/// Index from the keys and values of requests to rules.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     pub(super) fields: Vec<Field>,
-    /// By kind: hash of a name to the fields of that name.
+    /// By kind: hash of a name to the fields with that name.
     pub(super) names: [ByHash; 4],
-    /// By kind: the fields that rules are filed under.
+    /// By kind: fields that rules are indexed under.
     pub(super) filed: [Vec<u32>; 4],
-    /// Rules that every request must ask.
+    /// Rules that every request is checked against.
     pub(super) always: Vec<u32>,
 }
 
-/// One key that some lane looks at.
+/// One key that some lane tests.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub(super) kind: Kind,
     pub(super) key: Box<str>,
-    /// Hash of a value to the rules that want it, first asked first.
+    /// Hash of a value to the rules that ask for it, in order of evaluation.
     pub(super) values: ByHash,
-    /// Rules that want the key to be there, whatever its value.
+    /// Rules that need the key, whatever its value.
     pub(super) with: Vec<u32>,
 }
 
 pub(super) type ByHash = HashMap<u64, Vec<u32>, BuildHasherDefault<Already>>;
 
-/// Keys are hashes already.
+/// Hasher for keys that are hashes already.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Already(u64);
 
@@ -87,20 +87,20 @@ pub(super) fn hash(text: &str) -> u64 {
     xxh3_64(text.as_bytes())
 }
 
-/// Which lane takes a request.
+/// Lane that takes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<'r> {
-    /// Its name.
+    /// Name of the lane.
     pub lane: &'r str,
-    /// The tag that the request gets.
+    /// Tag that the request gets.
     pub tag: &'r str,
 }
 
-/// With fewer keys than this to look for, asking for each is cheaper than going through the request.
+/// With fewer keys than this to look up, a look-up of each is cheaper than a scan of the request.
 const FEW: usize = 8;
 
 impl Rules {
-    /// The lane that takes a request, if any. `explain` says why.
+    /// Lane that takes a request, if any.
     pub fn decide(&self, request: &impl Look) -> Option<Decision<'_>> {
         if self.rules.is_empty() {
             return None;
@@ -132,7 +132,7 @@ impl Rules {
         })
     }
 
-    /// No lanes at all: no request need be looked at.
+    /// Whether there are no lanes, so that no request needs to be examined.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
@@ -152,7 +152,7 @@ impl Rules {
                 .is_none_or(|s| s.contains(&request.share()))
     }
 
-    /// Calls `each` with every field that rules are filed under and that the request has.
+    /// Calls `each` with every indexed field that the request has.
     fn each_present(&self, request: &impl Look, each: &mut dyn FnMut(&Field, &str)) {
         let filed = |kind: Kind| self.index.filed[kind as usize].as_slice();
         for kind in [Kind::Parameter, Kind::Header, Kind::Cookie, Kind::Method] {
@@ -168,8 +168,8 @@ impl Rules {
         }
     }
 
-    /// The same for many keys: goes through the request. A repeated key may be seen twice, which finds too
-    /// many candidates at worst: `takes` looks at first values only.
+    /// Does the same for many keys by a scan of the request. A repeated key may be found twice,
+    /// which at worst yields too many candidates, because only first values are tested in the end.
     fn each_of_many(&self, kind: Kind, request: &impl Look, each: &mut dyn FnMut(&Field, &str)) {
         let mut found = |key: &str, value: &str| {
             let fields = self.index.names[kind as usize]
@@ -197,7 +197,7 @@ impl Rules {
     }
 }
 
-/// The value that counts of a key.
+/// Value of a key that counts: the first one.
 fn value<'a>(kind: Kind, key: &str, request: &'a impl Look) -> Option<Cow<'a, str>> {
     match kind {
         Kind::Parameter => request.parameter(key),

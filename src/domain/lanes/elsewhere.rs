@@ -1,11 +1,13 @@
-//! Environments in other clusters: routes are written where graylane's own resources are, so no lane leads there.
+//! Finds environments in other clusters: routes are written only in the cluster of graylane's own
+//! resources, so no lane leads there.
 
 use kube::ResourceExt;
 
 use super::{Problem, Severity};
 use crate::api::{App, Environment, Lane, LaneGroup};
 
-/// The Apps of the group whose version of this lane is in another cluster; `away` tells which contexts those are.
+/// Reports the Apps of the group whose version for this lane is in another cluster; `away` says
+/// whether a context is another cluster.
 pub fn elsewhere<'a>(
     group: &LaneGroup,
     lane: &Lane,

@@ -1,15 +1,17 @@
-//! Whether a regex can match any value at all: all states of its automaton are looked at, over the bytes that a value can
-//! have. So `[^\s\S]`, `a^` and `$a` are found, and whatever else leads nowhere.
+//! Whether a regex can match any value at all. All states of its automaton are visited, over the
+//! bytes that a value can have, which finds `[^\s\S]`, `a^`, `$a` and any other pattern that
+//! matches nothing.
 
 use std::collections::{BTreeMap, HashSet};
 
 use regex_automata::{Anchored, Input, hybrid::dfa::DFA, nfa::thompson};
 
-/// Memory for the states; where it does not suffice nothing is said.
+/// Memory limit for the states; if it is exceeded, the answer is unknown.
 const BYTES: usize = 1 << 20;
 
-/// Whether a regex that must match the whole of a value matches none. `can_hold` says which bytes a value has, `trimmed`
-/// that it neither begins nor ends with a blank. False also where that cannot be told.
+/// Whether a regex that must match a whole value matches none. `can_hold` says which bytes a value
+/// can have, `trimmed` that it neither begins nor ends with a blank. False also if the answer is
+/// unknown.
 pub(super) fn matches_nothing(pattern: &str, can_hold: impl Fn(u8) -> bool, trimmed: bool) -> bool {
     can_match(pattern, can_hold, trimmed) == Some(false)
 }
@@ -28,7 +30,7 @@ fn can_match(pattern: &str, can_hold: impl Fn(u8) -> bool, trimmed: bool) -> Opt
         .ok()?;
     let mut cache = dfa.create_cache();
     let blank = |byte: u8| trimmed && matches!(byte, b' ' | b'\t');
-    // Of the bytes that the automaton does not tell apart one.
+    // One byte of each class that the automaton distinguishes.
     let bytes: BTreeMap<(u8, bool), u8> = (0..=u8::MAX)
         .filter(|b| can_hold(*b))
         .map(|b| ((dfa.byte_classes().get(b), blank(b)), b))
@@ -49,7 +51,7 @@ fn can_match(pattern: &str, can_hold: impl Fn(u8) -> bool, trimmed: bool) -> Opt
                 continue;
             }
             let next = dfa.next_state(&mut cache, state, *byte).ok()?;
-            // Where it would have to know more than bytes.
+            // The automaton would need to know more than bytes.
             if next.is_quit() {
                 return None;
             }
@@ -62,11 +64,11 @@ fn can_match(pattern: &str, can_hold: impl Fn(u8) -> bool, trimmed: bool) -> Opt
     Some(false)
 }
 
-/// What the value has had last.
+/// Last byte of the value so far.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum After {
     Nothing,
-    /// It does not end here.
+    /// A trimmed value does not end here.
     Blank,
     Other,
 }
@@ -100,7 +102,7 @@ mod tests {
             ("a$b", true),
             ("(?:a^)+", true),
             ("a^|$b", true),
-            // Where a word ends is known of ASCII only.
+            // Word boundaries are known for ASCII only.
             (r"a\bb", false),
             (r"a(?-u:\b)b", true),
             (r"\Aa\Ab", true),

@@ -1,7 +1,8 @@
-//! What the entry does with a request, and why; and which requests a change of lanes moves.
+//! Explains what the entry does with a request, and shows which requests a change of lanes moves.
 //!
-//! It goes the gateway's own way: the same `admit`, the same matches in the same order, the same colouring. What a
-//! reader adds is what nobody can know beforehand: a trace that the request does not bring is drawn at random.
+//! It works as the gateway does: the same admission, the same matches in the same order, the same
+//! colouring. One thing cannot be known in advance: if the request brings no trace id, the gateway
+//! generates a random one.
 
 use std::fmt;
 
@@ -26,68 +27,68 @@ use crate::{
     },
 };
 
-/// The entry of a group, as far as it is known.
+/// Entry of a group, as far as it is known.
 pub struct Entrance<'a> {
-    /// The group.
+    /// Lane group of the entry.
     pub group: &'a LaneGroup,
-    /// All lanes; those of other groups are passed over.
+    /// All lanes; those of other groups are ignored.
     pub lanes: &'a [Lane],
-    /// The HTTPRoutes as they stand; none: those that the group ought to have.
+    /// HTTPRoutes as they exist; `None` for those that the group should have.
     pub routes: Option<&'a [HttpRoute]>,
-    /// Its Gateway; none: with one listener for every host.
+    /// Gateway of the entry; `None` for one with a listener for every host.
     pub gateway: Option<&'a Gateway>,
 }
 
 /// What the entry does with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It answers so itself.
+    /// The gateway answers it itself.
     Refused(Refused),
-    /// A route that is not of the group takes it: `namespace/name`.
+    /// A route that does not belong to the group takes it: `namespace/name`.
     Elsewhere(String),
-    /// It goes on.
+    /// It is forwarded.
     Taken(Taken),
-    /// Which way is drawn by its trace, and that is made at random; each way with its share in basis points.
+    /// The lane depends on a random trace id; each choice with its share in basis points.
     Drawn(Vec<(u32, Taken)>),
 }
 
-/// How a request goes on.
+/// How a request is forwarded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// The lane that takes it; none is the baseline.
+    /// Lane that takes it; `None` for the baseline.
     pub lane: Option<String>,
-    /// The tag that it carries: the lane's, or the client's own where clients may tag.
+    /// Tag that it carries: the lane's, or the client's own where clients may tag.
     pub tag: Option<String>,
 }
 
-/// The decision on one request, with everything that was looked at.
+/// The decision on one request, with everything that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// What is done with it.
+    /// What the entry does with the request.
     pub outcome: Outcome,
-    /// Lane by lane in the order of asking; the disabled ones last.
+    /// Reasons lane by lane in order of evaluation; disabled lanes come last.
     pub reasons: Vec<Reason>,
-    /// What the request did not say and was taken for it: `Host: shop.example`.
+    /// What was assumed because the request does not say it: `Host: shop.example`.
     pub assumed: Vec<String>,
 }
 
-/// One thing that a lane asks.
+/// One thing that a lane asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The lane.
+    /// Name of the lane.
     pub lane: String,
-    /// `match.all[0]`.
+    /// Place in the lane, such as `match.all[0]`.
     pub place: String,
-    /// The condition, as people write it.
+    /// Condition as people write it.
     pub condition: String,
-    /// What the request had there; none is nothing.
+    /// Value in the request; `None` if it has none.
     pub saw: Option<String>,
-    /// Whether it holds; none: by chance.
+    /// Whether the condition holds; `None` if this is random.
     pub held: Option<bool>,
 }
 
 impl Outcome {
-    /// The lane and the tag, where they are certain.
+    /// Lane and tag, if they are certain.
     pub fn taken(&self) -> Option<&Taken> {
         if let Self::Taken(taken) = self {
             Some(taken)
@@ -96,7 +97,7 @@ impl Outcome {
         }
     }
 
-    /// In one sentence; `group` is the lane group's name.
+    /// Describes the outcome in one sentence; `group` is the name of the lane group.
     pub fn words(&self, group: &str) -> String {
         match self {
             Self::Refused(r) => {
@@ -197,7 +198,7 @@ pub fn explain(entrance: &Entrance, request: &RequestParts) -> Explained {
     }
 }
 
-/// The host of a request that names none.
+/// Host for a request that names none.
 fn local(group: &LaneGroup) -> String {
     let address = || {
         group
@@ -213,7 +214,7 @@ fn local(group: &LaneGroup) -> String {
     }
 }
 
-/// The request as it would be sent, with this host where it names none.
+/// Head of the request as it would be sent, with this host if it names none.
 fn parts(request: &RequestParts, host: &str) -> Result<Parts, Refused> {
     let mut made = Request::builder()
         .method(request.method.as_str())
@@ -275,7 +276,7 @@ fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool
     }
 }
 
-/// The matches at the entry in the order of asking, each with its route and rule.
+/// Matches at the entry in order of evaluation, each with the indexes of its route and rule.
 fn routed(entrance: &Entrance, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> {
     let home = entrance.group.metadata.namespace.as_deref();
     let mut found = vec![];
@@ -304,7 +305,7 @@ fn routed(entrance: &Entrance, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> 
     in_order(found)
 }
 
-/// The hosts of the listeners that a route hangs on.
+/// Hosts of the listeners that a route is attached to.
 fn listeners(gateway: Option<&Gateway>, parent: &ParentRef) -> Vec<Host> {
     let Some(gateway) = gateway else {
         return vec![Host::Any];
@@ -325,11 +326,12 @@ fn listeners(gateway: Option<&Gateway>, parent: &ParentRef) -> Vec<Host> {
 
 /// What a rule does with the tag.
 enum Tagging {
-    /// The group's lanes are asked.
+    /// The group's lanes decide.
     Lanes,
-    /// It is this one, or taken away, or left as it came (a gateway of somebody else, by the matches written for it).
+    /// The tag is set to this value, or else removed or left as it came (by a gateway other than
+    /// graylane's own, from the matches written for it).
     Fixed(Option<String>),
-    /// The rule is nothing of the group's.
+    /// The rule does not belong to the group.
     None,
 }
 
@@ -362,7 +364,7 @@ fn tagging(group: &LaneGroup, route: &HttpRoute, filters: &[RouteFilter]) -> Tag
     )
 }
 
-/// The lane whose tag a gateway of somebody else sets.
+/// Lane whose tag a gateway other than graylane's own sets.
 fn by_tag(entrance: &Entrance, colouring: &Colouring, seen: &Seen, tag: Option<String>) -> Taken {
     let Some(tag) = tag else {
         return untagged(colouring, seen);
@@ -425,7 +427,7 @@ fn by_lanes(colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
 }
 
 impl Rules {
-    /// Where shares begin and end, from 0 to 10,000.
+    /// Bounds of all shares, from 0 to 10,000.
     fn share_edges(&self) -> Vec<u32> {
         let of = |r: &super::decide::Rule| r.share.as_ref().map(|s| [s.start, s.end]);
         let mut edges: Vec<u32> = self
@@ -441,7 +443,7 @@ impl Rules {
     }
 }
 
-/// A request whose trace lies at this place of the shares.
+/// A request whose trace lies at this position within the shares.
 struct At<'a> {
     seen: &'a Seen<'a>,
     share: u32,
@@ -477,7 +479,7 @@ impl Look for At<'_> {
     }
 }
 
-/// What each lane asks, and what of it holds.
+/// Lists what each lane asks for, and which of it holds.
 fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> Vec<Reason> {
     let group = group.metadata.name.as_deref().unwrap_or_default();
     let (rules, problems) = Rules::compile(group, lanes);
@@ -565,18 +567,18 @@ fn seen(condition: &Condition, request: &impl Look) -> Option<String> {
     }
 }
 
-/// A request that a change of lanes moves; lanes by name, none is the baseline.
+/// A request that a change of lanes moves. Lanes are given by name; `None` is the baseline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// Which of the requests.
+    /// Index of the request.
     pub request: usize,
-    /// The lane that takes it before.
+    /// Lane that takes it before the change.
     pub from: Option<String>,
-    /// The lane that takes it after.
+    /// Lane that takes it after the change.
     pub to: Option<String>,
 }
 
-/// Which of the recent requests a change of lanes moves.
+/// Finds the recent requests that a change of lanes moves.
 pub fn preview(group: &str, before: &[Lane], after: &[Lane], recent: &[RequestParts]) -> Vec<Move> {
     let (before, _) = Rules::compile(group, before);
     let (after, _) = Rules::compile(group, after);

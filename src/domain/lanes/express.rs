@@ -1,4 +1,5 @@
-//! A lane's match in the words of Gateway API: matches of path, method, headers and parameters, or why not.
+//! Expresses a lane's rule in Gateway API: matches of path, method, headers and parameters, or the
+//! reason why this is impossible.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +18,15 @@ use crate::{
 const METHOD_NAMES: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
-/// As the definition of HTTPRoute has them: keys of one kind in a match, and lengths.
+/// Limits from the definition of HTTPRoute: keys of one kind in a match, and lengths.
 const MOST_KEYS: usize = 16;
 const MOST_NAME: usize = 256;
 const MOST_HEADER: usize = 4096;
 const MOST_PARAMETER: usize = 1024;
-/// More ways than a route has room for are not written out.
+/// Maximum number of matches; a route has no room for more.
 pub(super) const MOST_WAYS: usize = 128;
 
-/// What one match asks of one key.
+/// What one match asks for of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Exact(String),
@@ -34,10 +35,10 @@ pub(super) enum Value {
     Exists,
 }
 
-/// One match: all of it must hold.
+/// One match, all parts of which must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// Prefix by whole segments; empty is every path.
+    /// Prefix of whole segments; empty for every path.
     pub(super) path: String,
     pub(super) method: Option<String>,
     /// Names in lower case.
@@ -45,19 +46,19 @@ pub(super) struct Asked {
     pub(super) parameters: BTreeMap<String, Value>,
 }
 
-/// Two matches at once.
+/// Combination of two matches.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Both {
-    /// No request can fulfil both.
+    /// No request can meet both.
     Never,
-    /// This one asks for both.
+    /// This match asks for both.
     As(Asked),
-    /// Some request may, but no match can ask for it; the key.
+    /// Some request may meet both, but no match can express it; the key.
     Unsaid(String),
 }
 
 impl Asked {
-    /// Gateway API's order, the greater one first: path, method, headers, parameters.
+    /// Precedence in Gateway API, the greater first: path, method, headers, parameters.
     pub(super) fn rank(&self) -> (usize, bool, usize, usize) {
         (
             self.path.len(),
@@ -105,7 +106,8 @@ impl Asked {
             let (kind, value) = match value {
                 Value::Exact(v) if !v.is_empty() => ("Exact", v.clone()),
                 Value::Exact(_) => ("RegularExpression", "^$".into()),
-                // Some ask for the whole value, some for any part of it: this is the same to both.
+                // Some gateways match the whole value, some any part of it; with anchors both are
+                // the same.
                 Value::Prefix(p) => ("RegularExpression", format!("^{}.*$", regex::escape(p))),
                 Value::Regex(r) => ("RegularExpression", format!("^(?:{r})$")),
                 Value::Exists => ("RegularExpression", "^.*$".into()),
@@ -134,7 +136,7 @@ impl Asked {
 }
 
 impl Value {
-    /// None: never both. An error: both, but no match says so.
+    /// `None`: no value meets both. An error: some value may, but no match can express it.
     fn and(&self, other: &Self) -> Option<Result<Self, ()>> {
         let holds = |pattern: &str, value: &str| {
             let regex = Condition {
@@ -166,7 +168,8 @@ impl Value {
     }
 }
 
-/// The ways to fulfil a lane's conditions, any path. What cannot be said: place and words.
+/// Expands a lane's conditions into alternative matches, for any path. Errors are pairs of place
+/// and description.
 pub(super) fn ways(spec: &LaneSpec, means: &Means) -> Result<Vec<Asked>, Vec<(String, String)>> {
     let mut wrong = vec![];
     if spec.share.is_some() {
@@ -241,9 +244,9 @@ pub(super) fn ways(spec: &LaneSpec, means: &Means) -> Result<Vec<Asked>, Vec<(St
     Ok(ways)
 }
 
-/// The ways to fulfil one condition.
+/// Expands one condition into alternative matches.
 fn option(condition: &Condition, means: &Means) -> Result<Vec<Asked>, String> {
-    // A condition that is wrong in itself is told elsewhere, and holds never.
+    // An invalid condition is reported elsewhere, and never holds.
     let Ok(test) = condition::compile(condition) else {
         return Ok(vec![]);
     };
@@ -306,7 +309,7 @@ fn option(condition: &Condition, means: &Means) -> Result<Vec<Asked>, String> {
     } else {
         MOST_PARAMETER
     };
-    // Patterns get a few characters more.
+    // Patterns are longer than their values.
     if key.len() > MOST_NAME || condition.values.iter().any(|v| 2 * v.len() + 8 > most) {
         return Err(format!(
             "too long for an HTTPRoute: at most {MOST_NAME} letters of name, {} of value",

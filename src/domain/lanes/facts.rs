@@ -1,6 +1,6 @@
-//! What a lane's conditions say together: can they hold at all, can two lanes take one request, does one
-//! take all that another does. Regexes are tried on known values only; where nothing is known, "can" is the
-//! answer.
+//! Analyses a lane's conditions together: whether they can hold at all, whether two lanes can take
+//! the same request, and whether one takes everything that another does. Regexes are tried only on
+//! known values; if nothing is known, the answer is that it is possible.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use crate::{
     domain::request::under,
 };
 
-/// What is known of one key's value.
+/// What is known about the value of one key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fact {
-    /// It is one of these.
+    /// The only possible values, if they are known.
     one_of: Option<Vec<String>>,
     tests: Vec<(Condition, Test)>,
 }
 
 type Key = (&'static str, String);
 
-/// One way to fulfil a lane: all of `all`, and one of `any`.
+/// One way to fulfil a lane's rule: all of `all`, and one of `any`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Branch {
     facts: BTreeMap<Key, Fact>,
 }
 
 impl Branch {
-    /// Adds a condition; a broken one is left out and false.
+    /// Adds a condition; false if it is invalid, in which case it is left out.
     pub(super) fn add(&mut self, condition: &Condition) -> bool {
         let Ok(test) = condition::compile(condition) else {
             return false;
@@ -39,7 +39,8 @@ impl Branch {
         true
     }
 
-    /// The first earlier condition that cannot hold together with this one; itself if it can never hold.
+    /// First earlier condition that cannot hold together with this one; the condition itself if it
+    /// can never hold.
     pub(super) fn clash(&self, condition: &Condition) -> Option<Condition> {
         let test = condition::compile(condition).ok()?;
         let mut alone = Fact::default();
@@ -79,7 +80,7 @@ impl Branch {
         })
     }
 
-    /// Whether every request of this branch fulfils the other one.
+    /// Whether every request of this branch also fulfils the other one.
     fn implies(&self, other: &Self) -> bool {
         other.facts.iter().all(|(key, theirs)| {
             let mine = self.facts.get(key);
@@ -178,14 +179,14 @@ fn key(condition: &Condition) -> Key {
     (condition.on.word(), key)
 }
 
-/// All a lane asks for.
+/// Everything that a lane asks for.
 pub(super) struct Facts<'a> {
     pub(super) lane: &'a Lane,
     branches: Vec<Branch>,
 }
 
 impl<'a> Facts<'a> {
-    /// Without the ways that can never be.
+    /// Collects what a lane asks for, without the branches that are impossible.
     pub(super) fn of(lane: &'a Lane) -> Self {
         let rule = &lane.spec.rule;
         let mut all = Branch::default();
@@ -205,10 +206,10 @@ impl<'a> Facts<'a> {
         Self { lane, branches }
     }
 
-    /// Whether some request fulfils both.
+    /// Whether some request fulfils both lanes.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let (mine, theirs) = (&self.lane.spec, &other.lane.spec);
-        // Shares lie side by side.
+        // Shares of different lanes do not overlap.
         let shares = mine.share.is_some() && theirs.share.is_some();
         let none = |share: Option<f64>| share.is_some_and(|s| s <= 0.0);
         let paths = mine.rule.paths.is_empty()
@@ -228,7 +229,7 @@ impl<'a> Facts<'a> {
                 .any(|a| other.branches.iter().any(|b| a.possible_with(b)))
     }
 
-    /// Whether every request that fulfils this also fulfils the other.
+    /// Whether every request that fulfils this lane also fulfils the other.
     pub(super) fn within(&self, other: &Self) -> bool {
         let (mine, theirs) = (&self.lane.spec, &other.lane.spec);
         let paths = theirs.rule.paths.is_empty()

@@ -1,26 +1,26 @@
-//! What a gateway that is not ours can be asked: by what its GatewayClass says it supports.
+//! What a gateway other than graylane's own supports, according to its GatewayClass.
 //!
-//! Paths, exact headers and header changes are the core of Gateway API; methods, parameters and path rewrites are
-//! features that a class names or does not have. Whether a class takes regular expressions no feature says: that is
-//! known of a few controllers, and of the others it is not guessed.
+//! Paths, exact headers and header changes are the core of Gateway API. Methods, parameters and
+//! path rewrites are features that a class may report. No feature says whether a class supports
+//! regular expressions: this is known for a few controllers and not assumed for others.
 
 use crate::api::{GatewaySeen, LaneGroup, gateway_api::LANE_GATEWAY};
 
-/// Matching a query parameter.
+/// Feature: match a query parameter.
 pub const PARAMETERS: &str = "HTTPRouteQueryParamMatching";
-/// Matching the method.
+/// Feature: match the method.
 pub const METHODS: &str = "HTTPRouteMethodMatching";
-/// Replacing a path's prefix.
+/// Feature: replace the prefix of a path.
 pub const REWRITES: &str = "HTTPRoutePathRewrite";
 
-/// Controllers whose documents promise `RegularExpression` for headers and parameters.
+/// Controllers whose documentation promises `RegularExpression` for headers and parameters.
 const TAKE_REGEX: [&str; 3] = [
     "traefik.io/gateway-controller",
     "gateway.envoyproxy.io/gatewayclass-controller",
     "istio.io/gateway-controller",
 ];
 
-/// The means of a gateway of somebody else.
+/// Features of a gateway other than graylane's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Means<'a> {
     seen: &'a GatewaySeen,
@@ -28,19 +28,19 @@ pub struct Means<'a> {
 }
 
 impl<'a> Means<'a> {
-    /// None when the group's entry is served by graylane's own gateway, or nobody knows by whom.
+    /// `None` if graylane's own gateway serves the group's entry, or if the controller is unknown.
     pub fn of(group: &'a LaneGroup) -> Option<Self> {
         let seen = group.status.as_ref()?.gateway.as_ref()?;
         let controller = seen.controller.as_deref()?;
         (controller != LANE_GATEWAY).then_some(Self { seen, controller })
     }
 
-    /// The class's controller.
+    /// Controller of the class.
     pub const fn controller(&self) -> &'a str {
         self.controller
     }
 
-    /// `the gateway class traefik (traefik.io/gateway-controller)`.
+    /// Name for messages: `the gateway class traefik (traefik.io/gateway-controller)`.
     pub fn who(&self) -> String {
         format!(
             "the gateway class {} ({})",
@@ -48,14 +48,15 @@ impl<'a> Means<'a> {
         )
     }
 
-    /// In words, why a feature cannot be had. A class that names no features at all is believed to have it.
+    /// Describes that a feature is missing; `None` if it is supported. A class that reports no
+    /// features at all is assumed to support it.
     pub fn lacks(&self, feature: &str) -> Option<String> {
         let named = self.seen.features.as_ref()?;
         let there = named.iter().any(|f| f == feature);
         (!there).then(|| format!("{} does not support {feature}", self.who()))
     }
 
-    /// Whether it is known to take regular expressions.
+    /// Whether it is known to support regular expressions.
     pub fn takes_regex(&self) -> bool {
         TAKE_REGEX.contains(&self.controller)
     }

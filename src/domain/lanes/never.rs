@@ -1,5 +1,6 @@
-//! Conditions and paths that no request ever fulfils, by what a request can hold where they look, and those that are
-//! hardly meant as they stand. What contradicts itself or other conditions is found elsewhere (`facts`).
+//! Finds conditions and paths that no request can fulfil, given what a request can contain there,
+//! and those that are probably not meant as written. Contradictions between conditions are found
+//! elsewhere.
 
 use http::{HeaderName, Method, uri::PathAndQuery};
 
@@ -19,10 +20,10 @@ fn warning(text: impl Into<String>) -> Found {
     Some((Severity::Warning, text.into()))
 }
 
-/// What is wrong with a path of a lane.
+/// Problem with a path of a lane.
 pub(super) fn path(path: &str) -> Found {
     if !path.starts_with('/') {
-        // Told where it is compiled.
+        // Reported when the lane is compiled.
         return None;
     }
     if path.contains('?') {
@@ -66,7 +67,7 @@ pub(super) fn path(path: &str) -> Found {
     None
 }
 
-/// What is wrong with a condition.
+/// Problem with a condition.
 pub(super) fn condition(condition: &Condition) -> Found {
     let key = condition.key.as_deref().unwrap_or_default();
     key_of(condition.on, key).or_else(|| values(condition, key))
@@ -113,7 +114,7 @@ fn key_of(on: ConditionOn, key: &str) -> Found {
     }
 }
 
-/// A value of these is wanted, and what of them can never be there.
+/// Problem with wanted values that can never occur.
 fn values(condition: &Condition, key: &str) -> Found {
     if let (Operator::Regex, [pattern]) = (condition.op, &condition.values[..]) {
         return regex(condition.on, pattern);
@@ -152,7 +153,7 @@ fn values(condition: &Condition, key: &str) -> Found {
     })
 }
 
-/// A regex that no value can match.
+/// Problem with a regex that no value can match.
 fn regex(on: ConditionOn, pattern: &str) -> Found {
     if matches_nothing(pattern, |_| true, false) {
         return error(format!(
@@ -208,7 +209,7 @@ fn why_never(on: ConditionOn, key: &str, value: &str, whole: bool) -> Option<Str
     }
 }
 
-/// A tab may stand within a field.
+/// Whether a header field cannot contain this character; it can contain a tab.
 fn is_never_in_a_field(c: char) -> bool {
     c != '\t' && (c.is_ascii_control())
 }
@@ -364,7 +365,7 @@ mod tests {
     }
 
     proptest! {
-        /// Errors are true of every request that a gateway takes.
+        /// Errors are true for every request that a gateway admits.
         #[test]
         fn what_is_said_never_to_hold_holds_for_no_request(
             condition in any_condition(), header in "[ab=;\" \t%/:]{0,4}", cookie in "[ab=;\" \t%]{0,6}",
@@ -385,7 +386,7 @@ mod tests {
                     }
                 }
             }
-            // A request's path is one that `admit` lets through.
+            // A request's path is one that admission accepts.
             if super::path(&base).is_some_and(|f| f.0 == Severity::Error) && !base.contains('*')
                 && let Ok(plain) = without_dot_segments(base.split(['?', '#']).next().unwrap())
             {

@@ -1,4 +1,5 @@
-//! Routes of other owners at the same entry: which of them would take a request before the lanes do.
+//! Routes of other owners at the same entry: finds those that would take a request before the lanes
+//! do.
 
 use super::{
     Means,
@@ -14,11 +15,11 @@ use crate::{
     domain::{request::under, text::Clean},
 };
 
-/// A group with more neighbours than this has other worries.
+/// Maximum number of reported routes.
 const MOST: usize = 16;
 const MOST_OF_ONE: usize = 8;
 
-/// The HTTPRoutes of others on the entry's Gateway that meet its host and one of its paths.
+/// HTTPRoutes of other owners on the entry's Gateway that overlap its host and one of its paths.
 pub fn others<'a>(
     group: &LaneGroup,
     routes: impl IntoIterator<Item = &'a HttpRoute>,
@@ -84,7 +85,7 @@ pub fn others<'a>(
     found
 }
 
-/// In words, who takes requests of the group (or of one of its lanes) before it does.
+/// Describes which routes take requests of the group (or of one of its lanes) before it does.
 pub fn taken_before(group: &LaneGroup, lane: Option<&Lane>) -> Vec<String> {
     let status = group.status.as_ref();
     let others = status.map(|s| s.others.as_slice()).unwrap_or_default();
@@ -98,7 +99,8 @@ pub fn taken_before(group: &LaneGroup, lane: Option<&Lane>) -> Vec<String> {
             path: trimmed(&route.path),
             ..Asked::default()
         };
-        // Our own gateway looks at lanes only when the entry's plain match has taken the request.
+        // Graylane's own gateway evaluates lanes only after the entry's plain match has taken the
+        // request.
         let mine: Vec<(Asked, Asked)> = match (lane, &means) {
             (None, _) => vec![(plain.clone(), plain.clone())],
             (Some(lane), Some(means)) => {
@@ -162,7 +164,7 @@ pub fn taken_before(group: &LaneGroup, lane: Option<&Lane>) -> Vec<String> {
         .collect()
 }
 
-/// Whether `wide` (`*.a.b`, `a.b`) takes requests for `host`.
+/// Whether the host pattern `wide` (`*.a.b`, `a.b`) covers `host`.
 fn covers(wide: &str, host: &str) -> bool {
     wide.eq_ignore_ascii_case(host)
         || wide
@@ -170,7 +172,8 @@ fn covers(wide: &str, host: &str) -> bool {
             .is_some_and(|end| host.ends_with(end))
 }
 
-/// Whether the other's host is more than ours (asked first whatever its match); none: ours is more.
+/// Whether the other route's host is more specific than ours and so comes first, whatever its
+/// match; `None` if ours is more specific.
 fn hosts(group: &LaneGroup, other: &OtherRoute) -> Option<bool> {
     match (&group.spec.entry.host, other.hosts.is_empty()) {
         (None, true) => Some(false),
@@ -197,12 +200,13 @@ fn near(m: &RouteMatch, path: &str) -> bool {
     match kind(m) {
         ("PathPrefix", own) => under(&own, path) || under(path, &own),
         ("Exact", own) => under(&own, path),
-        // What a pattern takes nobody can tell.
+        // What a pattern matches is unknown.
         _ => true,
     }
 }
 
-/// Whether a request of `asked` may be taken by the other's match, which comes before (or with) ours of that rank.
+/// Whether the other route's match may take a request of `asked`, and comes before or together with
+/// our match, which ranks as `ours`.
 fn first(m: &RouteMatch, asked: &Asked, ours: &Asked, more: bool) -> bool {
     if !near(m, &asked.path) {
         return false;
@@ -216,7 +220,7 @@ fn first(m: &RouteMatch, asked: &Asked, ours: &Asked, more: bool) -> bool {
             } else {
                 v.name.clone()
             };
-            // What a pattern of somebody else takes is not tried.
+            // Patterns of other owners are not evaluated.
             (
                 name,
                 if v.kind == "Exact" {

@@ -1,8 +1,9 @@
-//! A request that a lane takes, made up from its rule.
+//! Builds a request that a lane takes from the lane's rule.
 
 use crate::api::{Condition, ConditionOn, LaneSpec, Operator, ProbeSpec};
 
-/// `plain` with what the lane's conditions ask for; none where that cannot be told (regex, percent, a method but GET).
+/// Adds what the lane's conditions ask for to `plain`; `None` if it cannot be derived (regex,
+/// percent, a method other than GET).
 pub fn request_of(lane: &LaneSpec, plain: ProbeSpec) -> Option<ProbeSpec> {
     let mut spec = plain;
     for condition in lane.rule.all.iter().chain(lane.rule.any.first()) {
@@ -11,7 +12,7 @@ pub fn request_of(lane: &LaneSpec, plain: ProbeSpec) -> Option<ProbeSpec> {
     Some(spec)
 }
 
-/// Makes a request fulfil a condition.
+/// Changes a request so that it fulfils a condition.
 fn fulfil(spec: &mut ProbeSpec, condition: &Condition) -> Option<()> {
     let key = condition.key.clone().unwrap_or_default();
     let value = match condition.op {

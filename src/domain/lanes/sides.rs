@@ -1,4 +1,4 @@
-//! The same request twice: as a lane takes it, and as no lane does.
+//! The same request twice: one that a lane takes, and one that no lane takes.
 
 use super::{Rules, compile, request_of};
 use crate::{
@@ -9,58 +9,58 @@ use crate::{
     },
 };
 
-/// Both requests.
+/// Both requests, and the lane that takes the gray one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BothSides {
-    /// The lane that takes gray's.
+    /// Lane that takes the gray request.
     pub lane: String,
-    /// The tag that it gives.
+    /// Tag that the lane sets.
     pub tag: String,
-    /// The requests.
+    /// Base request and gray request.
     pub requests: Sides<ProbeSpec>,
 }
 
-/// Why there are no two such requests.
+/// Why there is no such pair of requests.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoSides {
-    /// None is enabled.
+    /// No lane is enabled.
     #[error("lane group {0} has no enabled lane: nothing is gray there")]
     NoLane(String),
-    /// None of that name.
+    /// No enabled lane has that name.
     #[error("lane group {group} has no enabled lane {lane}")]
     Unknown {
-        /// The group.
+        /// Name of the lane group.
         group: String,
-        /// The name.
+        /// Name that was given.
         lane: String,
     },
-    /// Its rule does not say which.
+    /// The lane's rule does not determine a request.
     #[error(
         "no request can be made up that lane {0} takes: it asks for a regex, a share or a method other than GET"
     )]
     Unclear(String),
-    /// Others take it, or it is under no path of the lane.
+    /// Another lane takes the request, or its path is not one of the lane's.
     #[error("lane {lane} does not take {path}: `graylane lane explain` says why")]
     NotTaken {
-        /// The lane.
+        /// Name of the lane.
         lane: String,
-        /// The request that was made up.
+        /// Path of the derived request.
         path: String,
     },
-    /// It is gray by itself.
+    /// A lane takes the plain request as it is.
     #[error("{path} is taken by lane {lane} as it is: leave out what that lane looks at")]
     Taken {
-        /// The lane.
+        /// Name of that lane.
         lane: String,
-        /// The plain path.
+        /// Path of the plain request.
         path: String,
     },
-    /// Not a request.
+    /// The text is not a request.
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
-/// Makes both of a plain request: for that lane, or the group's first enabled one.
+/// Builds both requests from a plain one, for the named lane or the group's first enabled lane.
 pub fn both_sides(
     group: &str,
     lanes: &[Lane],

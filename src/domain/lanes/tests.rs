@@ -37,7 +37,7 @@ fn taken(lanes: &[Lane], line: &str, headers: &[&str]) -> Option<String> {
 
 #[test]
 fn hashes_are_pinned() {
-    // A key must stay in its lane across releases of graylane: these values never change.
+    // A key must stay in its lane across releases of graylane: these values must never change.
     assert_eq!(xxhash_rust::xxh3::xxh3_64(b""), 0x2d06_8005_38d3_94c2);
     assert_eq!(
         ["", "user-1", "user-2", "灰度用户"].map(basis_points),
@@ -113,7 +113,7 @@ fn shares_lie_side_by_side() {
             None => 2,
         }] += 1;
     }
-    // The hash is fixed, so are the counts: 2000 and 4100 are the ideal.
+    // The hash is fixed, so the counts are too; 2000 and 4100 would be ideal.
     assert!(
         counts[0].abs_diff(2000) < 150 && counts[1].abs_diff(4100) < 200,
         "{counts:?}"
@@ -379,7 +379,7 @@ fn an_explanation_says_what_the_entry_answers() {
         matches!(other.outcome, Outcome::Refused(_)) && other.assumed.is_empty(),
         "{other:?}"
     );
-    // Fields of the connection are gone before lanes are asked.
+    // Hop-by-hop headers are removed before lanes are evaluated.
     let hop = [lane("l", &["header x-hop exists"])];
     let words = |headers: &[&str]| explained(&entry, &hop, "/A", headers).outcome.words("g");
     assert_eq!(words(&["x-hop: 1"]), "takes lane l of g: tag l");
@@ -387,7 +387,7 @@ fn an_explanation_says_what_the_entry_answers() {
         words(&["x-hop: 1", "connection: close, X-Hop"]),
         "takes no lane of g: the baseline"
     );
-    // The host is a header over HTTP/2 too, and one is always there.
+    // The host is a header with HTTP/2 too, and there is always one.
     let hosts = [lane("l", &["header host == shop.example"])];
     assert_eq!(
         explained(&hosted, &hosts, "/A", &[]).outcome.words("g"),
@@ -431,7 +431,7 @@ fn a_share_goes_by_the_trace_and_without_one_by_chance() {
             "{told:?}"
         );
     }
-    // What comes before every share is certain.
+    // A lane that comes before every share is certain.
     let mut first = lane("a", &["parameter x == 1"]);
     first.spec.priority = -1;
     let told = explained(&entry, &[first, lanes[0].clone()], "/A?x=1", &[]);
@@ -493,7 +493,7 @@ fn a_preview_tells_who_moves() {
     );
 }
 
-/// The plainest reading of the rule.
+/// A plain reference implementation of the rule.
 fn reference(lanes: &[Lane], request: &RequestParts) -> Option<String> {
     let mut lanes: Vec<&Lane> = lanes
         .iter()
@@ -658,7 +658,7 @@ proptest! {
         }
     }
 
-    /// What the check says of a lane is true of every request.
+    /// What the check reports about a lane is true for every request.
     #[test]
     fn checks_tell_the_truth(lanes in lanes(), requests in prop::collection::vec(requests(), 1..16)) {
         let told = check("g", None, &lanes);
@@ -673,7 +673,7 @@ proptest! {
                     prop_assert!(!of(lane, "takes no request: "), "{:?}", told);
                 }
             }
-            // Two lanes that do take the same request are told, unless the list was cut.
+            // Two lanes that take the same request are reported, unless the list was cut.
             if let [a, b, ..] = hits[..] && told.iter().filter(|p| p.place == "match").count() < 100 {
                 prop_assert!(of(a, "lane ") || of(b, "lane "), "{} {} {told:?}", a.spec.tag, b.spec.tag);
             }

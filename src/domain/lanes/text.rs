@@ -1,15 +1,16 @@
-//! Conditions as people write them: `parameter group == gray`, `header x-user in a,b`, `cookie uid percent
-//! 10`, `method == POST`, `header x exists`. A value with a comma, a quote or outer blanks stands in quotes.
+//! Conditions as people write them: `parameter group == gray`, `header x-user in a,b`,
+//! `cookie uid percent 10`, `method == POST`, `header x exists`. A value with a comma, a quote, or
+//! blanks at its ends is written in quotes.
 
 use crate::api::{Condition, ConditionOn, Operator};
 
-/// A text that is no condition.
+/// Error for a text that is not a condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?}: {why}")]
 pub struct ConditionError {
-    /// The text.
+    /// Text that was given.
     pub text: String,
-    /// What is wrong, and what to write.
+    /// What is wrong, and what to write instead.
     pub why: String,
 }
 
@@ -24,7 +25,7 @@ const OPERATORS: [Operator; 8] = [
     Operator::Percent,
 ];
 
-/// Reads a condition.
+/// Parses a condition.
 pub fn parse(text: &str) -> Result<Condition, ConditionError> {
     let wrong = |why: String| ConditionError {
         text: text.to_owned(),
@@ -70,7 +71,7 @@ pub fn parse(text: &str) -> Result<Condition, ConditionError> {
     })
 }
 
-/// Writes a condition so that `parse` reads it back.
+/// Formats a condition so that it can be parsed again.
 pub fn print(condition: &Condition) -> String {
     let mut out = condition.on.word().to_owned();
     if let Some(key) = &condition.key {
@@ -111,7 +112,7 @@ fn quoted(value: &str, in_list: bool) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// One value: as it stands, or in quotes.
+/// Parses one value, plain or in quotes.
 fn unquoted(text: &str) -> Result<String, String> {
     if !text.starts_with('"') {
         return if text.is_empty() {
@@ -151,7 +152,7 @@ fn list(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// A quoted text and what follows it.
+/// Parses a quoted text and returns it with what follows.
 fn string(text: &str) -> Result<(String, &str), String> {
     let mut value = String::new();
     let mut chars = text.char_indices().skip(1);

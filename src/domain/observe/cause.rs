@@ -1,5 +1,5 @@
-//! Why a workload or a pod is not as it is wanted, in the words of whoever knows: one reading of conditions and container
-//! states for the engine's waits, the panes, and tables.
+//! Why a workload or a pod is not as wanted: one reading of conditions and container states for the
+//! engine's messages, the panes and the tables.
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -11,15 +11,15 @@ use crate::{
     domain::{batches::is_on, text::Clean},
 };
 
-/// So much of foreign words is shown.
+/// Longest text shown, in characters.
 const MOST: usize = 300;
 
 /// A reason as Kubernetes names it, and its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// One word: `FailedCreate`, `ImagePullBackOff`.
+    /// One word, such as `FailedCreate` or `ImagePullBackOff`.
     pub reason: Clean,
-    /// More, where there is more.
+    /// Details, if any.
     pub message: Option<Clean>,
 }
 
@@ -35,7 +35,7 @@ impl Cause {
         }
     }
 
-    /// `FailedCreate: pods "web-1" is forbidden: exceeded quota`.
+    /// Reason and message, such as `FailedCreate: pods "web-1" is forbidden: exceeded quota`.
     pub fn words(&self) -> Clean {
         match &self.message {
             Some(message) => Clean::bounded(&format!("{}: {message}", self.reason), MOST),
@@ -44,8 +44,8 @@ impl Cause {
     }
 }
 
-/// Why a Deployment has not the pods that it wants. While the latch is on nothing is ever available and no deadline runs:
-/// those conditions say nothing then.
+/// Why a Deployment lacks pods. While the latch is on, nothing is ever available and no deadline
+/// runs, so those two conditions mean nothing.
 pub fn of_deployment(live: &Deployment) -> Option<Cause> {
     let latched = live
         .metadata
@@ -69,7 +69,7 @@ pub fn of_deployment(live: &Deployment) -> Option<Cause> {
     ))
 }
 
-/// Why its pods cannot be made (or deleted): quota, LimitRange, admission.
+/// Why its pods cannot be created or deleted: quota, LimitRange, admission.
 pub fn of_set(set: &ReplicaSet) -> Option<Cause> {
     let mut all = set
         .status
@@ -83,14 +83,14 @@ pub fn of_set(set: &ReplicaSet) -> Option<Cause> {
     ))
 }
 
-/// Why a pod is not Ready; none when it is, or when nothing is known but that it is on its way.
+/// Why a pod is not Ready; `None` when it is, or when nothing is known except that it is starting.
 pub fn of_pod(pod: &Pod) -> Option<Cause> {
     let status = pod.status.as_ref()?;
     let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
     if condition("Ready").is_some_and(|c| c.status == "True") {
         return None;
     }
-    // Evicted, NodeLost, UnexpectedAdmissionError, Preempting: of the pod as a whole.
+    // Applies to the pod as a whole: Evicted, NodeLost, UnexpectedAdmissionError, Preempting.
     if let Some(reason) = status.reason.as_deref().filter(|r| !r.is_empty()) {
         return Some(Cause::new(Some(reason), "", status.message.as_deref()));
     }
@@ -123,7 +123,7 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
         if matches!(reason, "ContainerCreating" | "PodInitializing") && message.is_none() {
             return None;
         }
-        // What it died of tells more than that it will be started again.
+        // Why it last terminated says more than that it will be restarted.
         let last = container
             .last_state
             .as_ref()
@@ -157,7 +157,7 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
     ))
 }
 
-/// `OOMKilled, exit code 137`.
+/// How a container ended, such as `OOMKilled, exit code 137`.
 fn ended(state: &k8s_openapi::api::core::v1::ContainerStateTerminated) -> String {
     format!(
         "{}, exit code {}",
@@ -170,11 +170,11 @@ fn ended(state: &k8s_openapi::api::core::v1::ContainerStateTerminated) -> String
     )
 }
 
-/// What the pod's own conditions say, when no container says anything.
+/// What the pod's own conditions say, when no container gives a reason.
 fn of_conditions(status: &PodStatus) -> Option<Cause> {
     let not = |c: &&k8s_openapi::api::core::v1::PodCondition| c.status == "False";
     let all = || status.conditions.iter().flatten();
-    // A container that runs and is not ready: its probes do not let it.
+    // A container that runs but is not ready: its probe has not passed.
     let lame = containers(status)
         .find(|c| !c.ready && c.state.as_ref().is_some_and(|s| s.running.is_some()));
     if let Some(lame) = lame {
@@ -198,7 +198,7 @@ fn of_conditions(status: &PodStatus) -> Option<Cause> {
             &told.type_,
             told.message.as_deref(),
         )),
-        // The kubelet says ready, and the cluster does not believe it: its node does not report any more.
+        // The kubelet reported ready, but the cluster disagrees: the node no longer reports.
         None if ready && all().any(|c| c.type_ == "Ready" && not(&c)) => Some(Cause::new(
             Some("NodeNotReady"),
             "",
@@ -208,7 +208,8 @@ fn of_conditions(status: &PodStatus) -> Option<Cause> {
     }
 }
 
-/// What is told in events only: probes that fail, volumes that cannot be mounted, pods that a StatefulSet cannot make.
+/// Causes that only events report: failing probes, volumes that cannot be mounted, pods that a
+/// StatefulSet cannot create.
 pub fn of_events<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Cause> {
     let time = |e: &Event| {
         let series = e
@@ -231,12 +232,12 @@ pub fn of_events<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Caus
     ))
 }
 
-/// That too few are available is what a wait says itself.
+/// Whether it only says that too few pods are available, which every wait says anyway.
 pub fn is_noise(cause: &Cause) -> bool {
     &*cause.reason == "MinimumReplicasUnavailable"
 }
 
-/// Says no more than that somebody waits: an event may know why.
+/// Whether it says no more than that something waits; an event may know why.
 pub fn is_vague(cause: Option<&Cause>) -> bool {
     cause.is_none_or(|c| {
         matches!(
@@ -264,7 +265,7 @@ mod tests {
         json!([c])
     }
 
-    /// Whatever keeps a pod from serving, and what is said of it.
+    /// Every cause that keeps a pod from serving, and its text.
     #[test]
     fn a_pod_says_why_it_is_not_ready() {
         let waiting = |reason: &str, message: &str| {

@@ -1,16 +1,17 @@
-//! For how long pods have been Ready, by the watcher's own clock.
+//! How long pods have been Ready, by the watcher's own clock.
 //!
-//! The condition's `lastTransitionTime` is a stamp of the node's clock, and nobody says how far that one is off ours: read
-//! against ours it lets a pod through too early, or never. Here it only tells one stretch of readiness from the next, and
-//! the stretch is counted from when it was first seen. A watcher that has just begun counts anew: that costs a wait of no
-//! more than `minReadySeconds`, and never lets anything through early.
+//! The condition's `lastTransitionTime` comes from another machine's clock, which may be off by any
+//! amount: compared with the local clock it would let a pod pass too early, or never. Here it only
+//! tells one period of readiness from the next; the period is measured from when it was first seen.
+//! A watcher that has just started counts from zero: that costs at most a wait of
+//! `minReadySeconds`, and never lets anything pass early.
 
 use std::{collections::HashMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
-/// Ready pods by uid, each with the stretch of readiness it is in.
+/// Ready pods by uid, each with its current period of readiness.
 #[derive(Debug, Default)]
 pub struct ReadyWatch {
     seen: HashMap<String, Stretch>,
@@ -18,14 +19,14 @@ pub struct ReadyWatch {
 
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
-    /// The node's own stamp of its beginning.
+    /// Timestamp of its beginning in the pod's condition.
     stamp: Option<Timestamp>,
     /// When it was first seen, by the watcher's clock.
     from: Duration,
 }
 
 impl ReadyWatch {
-    /// For how long a pod has been Ready at `now`, a time on a clock that only ever goes forward.
+    /// How long a pod has been Ready at `now`, a time on a monotonic clock.
     pub fn lasted(&mut self, pod: &Pod, now: Duration) -> SignedDuration {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let Some(ready) = condition(pod) else {
@@ -41,23 +42,23 @@ impl ReadyWatch {
         SignedDuration::try_from(now.saturating_sub(stretch.from)).unwrap_or(SignedDuration::MAX)
     }
 
-    /// Forgets the pods that are no more.
+    /// Forgets pods that no longer exist.
     pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
         self.seen.retain(|uid, _| is_there(uid));
     }
 
-    /// How many it knows.
+    /// Number of Ready pods that it knows.
     pub fn len(&self) -> usize {
         self.seen.len()
     }
 
-    /// It knows none.
+    /// Whether it knows no Ready pod.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
 }
 
-/// The condition Ready, while it holds.
+/// The condition Ready, if it is true.
 pub(super) fn condition(pod: &Pod) -> Option<&PodCondition> {
     let mut all = pod
         .status
@@ -96,7 +97,7 @@ mod tests {
                 (0, 7),
                 "{first}"
             );
-            // It was away between two looks.
+            // It stopped being Ready between two observations.
             assert_eq!(
                 (
                     lasted(&pod(true, second), 20),

@@ -1,17 +1,17 @@
-//! Since when things have been as they are, by the watcher's own clock.
+//! How long things have been in their current state, by the watcher's own clock.
 //!
-//! An object's stamps are of other machines' clocks, and nobody says how far these are off ours. Here they only tell one
-//! state of a thing from the next: how long it has lasted is counted from when it was first seen. A watcher that has just
-//! begun counts anew.
+//! Timestamps in objects come from other machines' clocks, which may be off by any amount. Here a
+//! state only has to differ from the next: its age is measured from when it was first seen. A
+//! watcher that has just started counts from zero.
 
 use std::{collections::HashMap, time::Duration};
 
-/// So many are kept whatever becomes of them.
+/// Up to this number of entries, nothing is forgotten.
 const FEW: usize = 256;
-/// What nobody has asked for in so long is forgotten where there are more.
+/// Above that number, an entry is forgotten when nobody has asked for it for this long.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 
-/// Things by a name of their own, each with the state it is in and when that was first seen.
+/// Things by name, each with its state and when that state was first seen.
 #[derive(Debug, Default)]
 pub struct FirstSeen {
     seen: HashMap<String, Seen>,
@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl FirstSeen {
-    /// For how long `name` has been in `state` at `now`, a time on a clock that only ever goes forward.
+    /// How long `name` has been in `state` at `now`, a time on a monotonic clock.
     pub fn lasted(&mut self, name: &str, state: &str, now: Duration) -> Duration {
         if self.seen.len() > FEW {
             self.seen
@@ -77,7 +77,7 @@ mod tests {
             ),
             (0, 1, 4)
         );
-        // What is not asked for any more needs no place.
+        // Entries that nobody asks for are forgotten.
         (0..2 * FEW).for_each(|n| assert_eq!(lasted(&n.to_string(), "", 30), 0));
         assert_eq!(lasted("c", "", 30 + FORGOTTEN.as_secs()), 0);
         assert_eq!(seen.seen.len(), 1);

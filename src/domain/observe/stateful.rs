@@ -1,8 +1,9 @@
-//! StatefulSets as a rollout sees them: which of their places hold a new pod, which an old one, which none.
+//! StatefulSets as a rollout sees them: which positions hold a new pod, which an old one, and which
+//! none.
 //!
-//! Places are counted from 0, as `partition` counts them, wherever the ordinals start. Which version is the new one
-//! only the controller can tell, and only once it has seen the template as it is: until then it is the one that the
-//! rollout knows from before, and in the beginning none.
+//! Positions are counted from 0, as `partition` counts them, wherever the ordinals start. Only the
+//! controller can tell which revision is the new one, and only once it has observed the current
+//! template: until then it is the one that the rollout has recorded, or none at the beginning.
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 
@@ -11,38 +12,38 @@ use jiff::SignedDuration;
 use super::{PodSeen, Side, count, finished, observed, owned_by, pod_seen, replicas};
 use crate::domain::batches::Mark;
 
-/// By which a pod says of which revision it is.
+/// Label of a pod that names its revision.
 pub const REVISION: &str = "controller-revision-hash";
 
-/// A StatefulSet of more is not looked at place by place: no cluster holds so many pods.
+/// Most replicas that are looked at one by one; no cluster holds so many pods.
 pub const MOST: u32 = 100_000;
 
 /// One StatefulSet with its pods.
 #[derive(Clone, Debug, Default)]
 pub struct StatefulSeen {
-    /// As the API server has it.
+    /// The StatefulSet as read from the API server.
     pub live: StatefulSet,
-    /// Of the present template. Pods that are neither finished nor terminating, in places that are wanted.
+    /// Pods of the current template that are neither finished nor terminating, in wanted positions.
     pub new: Side,
-    /// Of every other one.
+    /// Such pods of all other templates.
     pub old: Side,
-    /// Pods that are still there in places that are not wanted any more.
+    /// Pods that still exist in positions that are no longer wanted.
     pub beyond: u32,
 }
 
-/// What is in one place.
+/// Content of one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// Nothing, or what is going.
+    /// No pod, or one that is finished or terminating.
     Empty,
-    /// A pod of an older version.
+    /// Pod of an older version.
     Old(&'a PodSeen),
-    /// A pod of the present one.
+    /// Pod of the current version.
     New(&'a PodSeen),
 }
 
-/// Puts a StatefulSet together with its pods. `pods` may hold others' too; `ready` says for how long a Ready pod has been
-/// so.
+/// Combines a StatefulSet with its pods. `pods` may include pods of other owners; `ready` says how
+/// long a Ready pod has been Ready.
 pub fn stateful<'a>(
     live: &StatefulSet,
     pods: impl IntoIterator<Item = &'a Pod>,
@@ -85,18 +86,18 @@ pub fn stateful<'a>(
     seen
 }
 
-/// The revision that an earlier step of the rollout has seen.
+/// Revision that an earlier step of the rollout has recorded.
 fn known_before(live: &StatefulSet) -> Option<String> {
     Mark::of(&live.metadata).ok().flatten()?.hash
 }
 
 impl StatefulSeen {
-    /// `spec.replicas`.
+    /// `spec.replicas` of the StatefulSet.
     pub fn replicas(&self) -> u32 {
         replicas(self.live.spec.as_ref().and_then(|s| s.replicas))
     }
 
-    /// The place of a pod, by its name.
+    /// Position of a pod, from its name.
     pub fn place_of(&self, pod: &str) -> Option<u32> {
         let name = self.live.metadata.name.as_deref()?;
         let ordinal: u32 = pod.strip_prefix(name)?.strip_prefix('-')?.parse().ok()?;
@@ -106,7 +107,7 @@ impl StatefulSeen {
             .as_ref()
             .and_then(|s| s.ordinals.as_ref()?.start)
             .unwrap_or(0);
-        // Below the start it is as little wanted as above the end.
+        // An ordinal below the start is as unwanted as one above the end.
         Some(
             ordinal
                 .checked_sub(u32::try_from(start).unwrap_or(0))
@@ -114,7 +115,7 @@ impl StatefulSeen {
         )
     }
 
-    /// All places that are wanted, from 0; no more than [`MOST`].
+    /// Content of all wanted positions, from 0; at most [`MOST`].
     pub fn places(&self) -> Vec<Place<'_>> {
         let mut places = vec![Place::Empty; self.replicas().min(MOST) as usize];
         let mut put = |pod: &PodSeen, what| {
@@ -132,7 +133,7 @@ impl StatefulSeen {
         places
     }
 
-    /// The controller has acted on the spec as it is now.
+    /// Whether the controller has observed the current spec.
     pub fn observed(&self) -> bool {
         observed(
             &self.live.metadata,

@@ -1,4 +1,4 @@
-//! What Apps say they will write, before anything is there: two that name one object are told of each other.
+//! Finds objects that several Apps would write, before they are applied.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::{
     domain::{variables::GroupOf, workflow::named_by, world},
 };
 
-/// Group, kind, namespace (with its context, where that is not home), name.
+/// Group, kind, namespace (with its context if not home), name.
 type Name = (String, String, String, String);
 
-/// Objects by name, and whose they are or will be.
+/// Objects by name, with their present and future owners.
 pub struct Taken<'a> {
     is_home: &'a dyn Fn(&str) -> bool,
     group_of: GroupOf<'a>,
@@ -19,8 +19,8 @@ pub struct Taken<'a> {
 }
 
 impl<'a> Taken<'a> {
-    /// Nothing; `is_home` says of a context whether it is the cluster of the Apps, `group_of` which variable group has a
-    /// name: names may hang on what groups say.
+    /// Creates an empty set. `is_home` tells whether a context is the Apps' cluster; `group_of`
+    /// finds a variable group by name, as names of objects may depend on its values.
     pub fn new(is_home: &'a dyn Fn(&str) -> bool, group_of: GroupOf<'a>) -> Self {
         Self {
             is_home,
@@ -29,8 +29,8 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// What an App has applied in the environments that it has: what one that it has no longer left says itself whose it
-    /// was.
+    /// Adds what an App has applied in its current environments. Objects of removed environments
+    /// carry their owner in their labels.
     pub fn add_applied(&mut self, app: &App) {
         let all = app.status.iter().flat_map(|s| &s.environments);
         for (environment, status) in all.filter(|(name, _)| app.spec.environment(name).is_some()) {
@@ -40,7 +40,7 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// What an App will apply, as far as its manifests can be rendered.
+    /// Adds what an App will apply, as far as its manifests can be rendered.
     pub fn add_rendered(&mut self, app: &App) {
         for environment in &app.spec.environments {
             for item in named_by(app, environment, self.group_of) {
@@ -49,7 +49,8 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// Objects that these environments of an App would write and another environment has or will have, in words.
+    /// Describes objects that these environments of an App would write although they belong, or
+    /// will belong, to another environment.
     pub fn clashes(&self, app: &App, environments: impl Fn(&str) -> bool) -> Vec<String> {
         let mut problems = vec![];
         for environment in app

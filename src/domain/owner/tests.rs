@@ -26,7 +26,7 @@ fn marks(labels: Value, annotations: Value, more: Value) -> Marks {
     Marks::of(&serde_json::from_value(meta).unwrap())
 }
 
-/// Everything that an object can say of whose it is, times what inventories say, and the answer.
+/// Every combination of an object's marks and of inventories, with the expected owner.
 #[test]
 fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_touched() {
     let labels =
@@ -225,7 +225,7 @@ fn app(name: &str, template: &str, environments: Value) -> App {
     app
 }
 
-/// Which Apps and environments name one object, whoever writes first.
+/// Which Apps and environments name the same object, in either order.
 #[test]
 fn two_that_name_one_object_are_told_of_each_other() {
     let service =
@@ -325,7 +325,7 @@ fn two_that_name_one_object_are_told_of_each_other() {
             "{case}: {told:?}"
         );
     }
-    // What was applied once and is rendered no more is still the other's.
+    // What was applied and is no longer rendered still belongs to the other one.
     let mut b = app("b", &service("t"), one("demo"));
     let noted = json!({"environments": {"prod": {"inventory": [{"apiVersion": "v1", "kind": "Service", "namespace": "demo", "name": "s", "uid": "u"}]}}});
     b.status = Some(serde_json::from_value(noted).unwrap());

@@ -21,7 +21,7 @@ fn app(history: serde_json::Value, status: serde_json::Value) -> App {
     app
 }
 
-/// `a-N` of a stage, made at minute N and finished a minute later.
+/// Release `a-N` of a stage, created at minute N and finished a minute later.
 fn release(n: u64, stage: &str, phase: &str) -> Release {
     let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let at = |minutes: u64| {
@@ -72,7 +72,7 @@ fn by_default_the_twenty_newest_of_each_stage_stay_and_the_oldest_goes_first() {
     assert!(
         is_full(&all, "a", "s", &app.spec.history) && !is_full(&all, "a", "t", &app.spec.history)
     );
-    // Those of another stage push none of these out.
+    // Releases of another stage do not count.
     all.extend((23..=30).map(|n| release(n, "t", "Aborted")));
     assert_eq!(gone(&all, &app), ["a-1", "a-2"]);
     all.truncate(20);
@@ -103,7 +103,7 @@ fn what_finished_too_long_ago_goes_and_a_clock_that_is_behind_takes_none() {
     );
 }
 
-/// Each is the one thing that keeps `a-1` of five where none is to be kept.
+/// Each case is the only reason to keep `a-1` of five although the limit is 0.
 #[test]
 fn what_is_still_needed_stays_whatever_the_limit_says() {
     let strict = json!({"limit": 0});
@@ -190,7 +190,7 @@ fn what_is_still_needed_stays_whatever_the_limit_says() {
 fn a_name_that_looks_like_another_apps_keeps_that_apps_numbers() {
     let none = app(json!({"limit": 0}), json!({}));
     let mut all: Vec<Release> = (1..=3).map(|n| release(n, "s", "Aborted")).collect();
-    // Made by hand: of App a, under a name that App b counts on from.
+    // Created by hand: of App a, with a name that App b continues from.
     all[0].metadata.name = Some("b-7".into());
     let mut of_b = release(2, "s", "Running");
     (of_b.spec.app, of_b.metadata.name) = ("b".into(), Some("b-2".into()));
@@ -210,7 +210,7 @@ fn a_name_that_looks_like_another_apps_keeps_that_apps_numbers() {
 #[test]
 fn what_the_app_no_longer_has_is_bounded_together_and_of_an_app_that_is_gone_all_stays() {
     let some = app(json!({"limit": 2}), json!({}));
-    // Each of a stage of its own that is not there (any more).
+    // Each of a stage that does not exist (any more).
     let mut all: Vec<Release> = (1..=6)
         .map(|n| release(n, &format!("x{n}"), "Succeeded"))
         .collect();
@@ -270,18 +270,19 @@ proptest! {
         }
         let last = app.status.as_ref().unwrap().environments.get("prod").and_then(|e| e.release.clone());
         prop_assert!(!last.is_some_and(|l| found.contains(&l)));
-        // What stays beyond the limit is needed: a bounded number, by stage, environment, window, name.
+        // Releases beyond the limit are needed: a bounded number, for stages, environments, windows
+        // and names.
         for stage in ["s", "t", "gone"] {
             let of = left.iter().filter(|r| is_final(r) && r.spec.stage == stage && r.spec.window.is_none()).count();
             prop_assert!(of <= usize::try_from(app.spec.history.limit).unwrap() + 6, "{of} of {stage}");
         }
-        // It is one answer: of what is left nothing goes, whatever the order they come in.
+        // The result is stable: nothing more is deleted, in any order of the input.
         let rest: Vec<Release> = left.into_iter().cloned().collect();
         prop_assert_eq!(gone(&rest, &app), Vec::<String>::new());
         let at = usize::try_from(seed % 61).unwrap().min(all.len());
         all.rotate_left(at);
         prop_assert_eq!(gone(&all, &app), found.clone());
-        // Who keeps more loses no more.
+        // A higher limit deletes no more.
         let mut more = app;
         more.spec.history.limit += 1;
         prop_assert!(gone(&all, &more).iter().all(|g| found.contains(g)));

@@ -1,7 +1,9 @@
-//! What the gateway takes of a request before anything is decided, and what it refuses (RFC 9110, 9112, 9113).
+//! Admission of requests before anything is decided, and refusal of invalid ones (RFC 9110, 9112,
+//! 9113).
 //!
-//! `lane explain` and the gateway go through this one function, so that they see the same request: with one valid
-//! host, without the fields of the caller's own connection, and with a path that has one meaning.
+//! `lane explain` and the gateway use this same function, so that they see the same request: with
+//! one valid host, without the headers of the client's own connection, and with an unambiguous
+//! path.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts,
@@ -10,24 +12,24 @@ use http::{
 
 use super::{authority::host_of, hop_by_hop::strip_hop_by_hop, path::without_dot_segments};
 
-/// A request that goes no further; its caller is told all of it.
+/// A refusal; the client gets all of it as the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The answer's status.
+    /// Status of the answer.
     pub status: StatusCode,
-    /// Why, in words.
+    /// Why the request is refused.
     pub words: String,
 }
 
-/// What is kept of a request beside its head.
+/// What is known about an admitted request beside its head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Admitted {
-    /// It asks for a WebSocket.
+    /// Whether it asks for a WebSocket.
     pub websocket: bool,
 }
 
-/// Checks a request and makes its head what routes and lanes look at. `local` stands in for a host that an HTTP/1.0
-/// request may leave out; `tags` are the headers that carry lane tags.
+/// Checks a request and normalizes its head for routes and lanes. `local` is the host for an
+/// HTTP/1.0 request, which may leave it out; `tags` are the headers that carry lane tags.
 pub fn admit(parts: &mut Parts, local: &str, tags: &[HeaderName]) -> Result<Admitted, Refused> {
     let refused = |status, words: &str| {
         Err(Refused {
@@ -45,7 +47,7 @@ pub fn admit(parts: &mut Parts, local: &str, tags: &[HeaderName]) -> Result<Admi
     let host = host(parts, local)?;
     set_target(parts)?;
     parts.headers.insert(header::HOST, host);
-    // RFC 9110 §10.1.1: what is not known may be refused; let through it would be promised and not kept.
+    // RFC 9110 §10.1.1: an unknown expectation may be refused; if forwarded, it would not be met.
     if parts
         .headers
         .get_all(header::EXPECT)
@@ -64,7 +66,8 @@ pub fn admit(parts: &mut Parts, local: &str, tags: &[HeaderName]) -> Result<Admi
     Ok(Admitted { websocket })
 }
 
-/// Chunked once, or nothing: a coding that is not undone would reach the pod as if it were the content (RFC 9112 §6.1).
+/// Accepts chunked once, or nothing: a coding that is not undone would reach the pod as if it were
+/// the content (RFC 9112 §6.1).
 fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Refused> {
     if !headers.contains_key(header::TRANSFER_ENCODING) {
         return Ok(());
@@ -86,7 +89,7 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-/// The transfer codings of a message, in order.
+/// Transfer codings of a message, in order.
 pub fn codings(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(header::TRANSFER_ENCODING).iter();
     let text = |v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
@@ -98,7 +101,8 @@ pub fn codings(headers: &HeaderMap) -> Vec<String> {
     all.filter(|c| !c.is_empty()).collect()
 }
 
-/// The one host that is asked for: an absolute target's or `:authority` before `Host` (RFC 9112 §3.2.2).
+/// Host that is asked for: that of an absolute target or `:authority` comes before `Host` (RFC 9112
+/// §3.2.2).
 fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
     let wrong = |words: &str| Refused {
         status: StatusCode::BAD_REQUEST,
@@ -130,7 +134,7 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
     if parts.version < Version::HTTP_2 {
         match parts.uri.scheme_str() {
             Some("http") => {}
-            // RFC 9110 §7.4: what is meant for a secured connection is not answered on another.
+            // RFC 9110 §7.4: a request for a secured connection is not answered on another one.
             Some("https") => {
                 let words =
                     "an https target was asked for over a connection without TLS".to_owned();
@@ -152,14 +156,15 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
         .map_err(|_| wrong("the target's authority cannot stand in Host"))
 }
 
-/// From here on the target is a path and perhaps a query, and the path means one thing.
+/// Normalizes the target to an unambiguous path and an optional query.
 fn set_target(parts: &mut Parts) -> Result<(), Refused> {
     let wrong = |words: &str| Refused {
         status: StatusCode::BAD_REQUEST,
         words: words.to_owned(),
     };
     let target = parts.uri.path_and_query();
-    // A target is ASCII (RFC 3986 §2): what else it says would be guessed, by each server on the way in its own manner.
+    // A target is ASCII (RFC 3986 §2): anything else would be interpreted differently by each
+    // server on the way.
     if target.is_some_and(|t| !t.as_str().is_ascii()) {
         return Err(wrong(
             "the target has characters that are not ASCII: they are written %XX",
@@ -192,8 +197,8 @@ fn set_target(parts: &mut Parts) -> Result<(), Refused> {
     Ok(())
 }
 
-/// TRACE and OPTIONS go so far and no further: to the last one they are its own (RFC 9110 §7.6.2). For other methods the
-/// field says nothing.
+/// Decrements `Max-Forwards` of TRACE and OPTIONS, and refuses to forward them at 0 (RFC 9110
+/// §7.6.2). The field has no meaning for other methods.
 fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
     const NAME: HeaderName = header::MAX_FORWARDS;
     if !matches!(parts.method, Method::TRACE | Method::OPTIONS) || !parts.headers.contains_key(NAME)
@@ -218,7 +223,7 @@ fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return refused(StatusCode::BAD_REQUEST, "Max-Forwards is no number");
     }
-    // More than that is as good as no limit.
+    // A larger number is as good as no limit.
     let left = std::str::from_utf8(digits)
         .ok()
         .and_then(|t| t.parse().ok())
@@ -228,7 +233,7 @@ fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
             parts.headers.insert(NAME, HeaderValue::from(left));
             Ok(())
         }
-        // Nothing of a request is told back: who asks may not be who wrote all of it.
+        // Do not echo the request: its sender may not have written all of it.
         (None, &Method::TRACE) => refused(
             StatusCode::NOT_IMPLEMENTED,
             "TRACE ends here, and the gateway tells nothing back",
@@ -240,8 +245,9 @@ fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
     }
 }
 
-/// The only protocol that is switched to: any other (h2c, above all) would carry requests past routes and lanes. Those
-/// are answered as if nothing had been asked (RFC 9110 §7.8).
+/// Whether to upgrade to WebSocket, the only supported upgrade: any other (above all h2c) would
+/// carry requests past routes and lanes. Requests for others are answered without an upgrade (RFC
+/// 9110 §7.8).
 fn wants_websocket(parts: &Parts) -> bool {
     let has = |name, token: &str| {
         let lines = parts
@@ -260,7 +266,7 @@ fn wants_websocket(parts: &Parts) -> bool {
         && has(header::UPGRADE, "websocket")
 }
 
-/// HTTP/2 may send a cookie a line; further on they are one (RFC 9113 §8.2.3).
+/// Joins cookies: HTTP/2 may send one header per cookie, HTTP/1.1 has only one (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(header::COOKIE).iter();
     if lines.next().is_none() || lines.next().is_none() {

@@ -1,9 +1,10 @@
-//! What stands in `Host`, `:authority` and an absolute target: a host and perhaps a port (RFC 3986 §3.2).
+//! Parses `Host`, `:authority` and the authority of an absolute target: a host and an optional port
+//! (RFC 3986 §3.2).
 
 use std::net::Ipv6Addr;
 
-/// The host without its port; none when the text is no `host [":" port]`, or the host is empty: `http` has no empty
-/// host (RFC 9110 §4.2.1), and what stands before an `@` is nobody's business here (§4.2.4).
+/// Host without its port; `None` if the text is not `host [":" port]`, if the host is empty, which
+/// `http` does not allow (RFC 9110 §4.2.1), or if there is user information before an `@` (§4.2.4).
 pub fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -24,7 +25,8 @@ pub fn host_of(authority: &str) -> Option<&str> {
     number.then_some(host)
 }
 
-/// `reg-name`: letters, digits, `-._~`, the sub-delimiters, and percent signs with two hex digits.
+/// Whether the text is a `reg-name`: letters, digits, `-._~`, the sub-delimiters, and percent signs
+/// with two hex digits.
 fn is_name(host: &str) -> bool {
     let bytes = host.as_bytes();
     let mut at = 0;

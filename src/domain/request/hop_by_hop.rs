@@ -1,10 +1,10 @@
-//! Fields of one connection: they end at the gateway, before anything is decided or set, so that nothing that the
-//! gateway or a route sets can be taken away by who sent the message.
+//! Hop-by-hop headers. They end at the gateway, before anything is decided or set, so that the
+//! sender of a message cannot remove what the gateway or a route sets.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Fields that mean the connection whether or not `Connection` names them (RFC 9110 §7.6.1; `Proxy-*` is for the next
-/// proxy, §11.7; `Expect` is answered by the gateway, §10.1.1). `Trailer` is none of them any more.
+/// Headers that are hop-by-hop whether or not `Connection` names them (RFC 9110 §7.6.1; `Proxy-*`
+/// is for the next proxy, §11.7; the gateway answers `Expect`, §10.1.1). `Trailer` no longer is.
 const OF_ONE_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -17,14 +17,16 @@ const OF_ONE_HOP: [HeaderName; 9] = [
     header::EXPECT,
 ];
 
-/// Whether a field never goes further than one connection, so that nobody behind the gateway ever sees it.
+/// Whether a header never goes further than one connection, so that nothing behind the gateway sees
+/// it.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     OF_ONE_HOP.contains(name) || *name == header::TRANSFER_ENCODING
 }
 
-/// Whether `Connection` may not name a field: one that is for all recipients of the message (§7.6.1). Those that say
-/// where it goes, what its content is and how long, how it may be kept; the trace; and the lane's tag (`tags`), for
-/// a lane is a property of the whole chain. Taking one away would change what the message means or where it goes.
+/// Whether `Connection` must not name a header because it is for all recipients of the message
+/// (§7.6.1): headers about routing, content and caching, the trace, and the lane tag (`tags`),
+/// which belongs to the whole chain. Without it the message would mean something else or go
+/// elsewhere.
 fn is_for_all(name: &HeaderName, tags: &[HeaderName]) -> bool {
     let text = name.as_str();
     tags.contains(name)
@@ -42,7 +44,7 @@ fn is_for_all(name: &HeaderName, tags: &[HeaderName]) -> bool {
         )
 }
 
-/// The fields that `Connection` names and may name.
+/// Headers that `Connection` names and may name.
 pub fn named_by_connection(headers: &HeaderMap, tags: &[HeaderName]) -> Vec<HeaderName> {
     let lines = headers
         .get_all(header::CONNECTION)
@@ -54,7 +56,7 @@ pub fn named_by_connection(headers: &HeaderMap, tags: &[HeaderName]) -> Vec<Head
     names.filter(|name| !is_for_all(name, tags)).collect()
 }
 
-/// Takes away what is of the connection that a message came by.
+/// Removes the headers of the connection that a message came by.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, tags: &[HeaderName]) {
     if headers.contains_key(header::CONNECTION) {
         for name in named_by_connection(headers, tags) {
@@ -67,9 +69,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, tags: &[HeaderName]) {
     headers.remove(header::TRANSFER_ENCODING);
 }
 
-/// Takes away what only looks unlike a field that the gateway answers for: servers that make variables of fields (CGI,
-/// WSGI, PHP and their kin) read `x_mse_tag` as `x-mse-tag`. `Trailer` goes on without such fields and without what
-/// already stands in the head: it would be said anew behind the gateway's back (RFC 9110 §6.5.1).
+/// Removes look-alikes of headers that the gateway controls: servers that turn headers into
+/// variables (CGI, WSGI, PHP and others) read `x_mse_tag` as `x-mse-tag`. `Trailer` keeps neither
+/// such names nor those of headers that are present, because a trailer would set them again past
+/// the gateway (RFC 9110 §6.5.1).
 pub fn strip_look_alikes(headers: &mut HeaderMap, governed: &dyn Fn(&str) -> bool) {
     let odd = |name: &HeaderName| {
         name.as_str()
@@ -144,7 +147,7 @@ mod tests {
             ("x-a,,  X-B ,close", &["x-a", "x-b", "x-c"], &["x-c"]),
             ("authorization, cookie", &["authorization", "cookie"], &[]),
             ("x hop", &["x-hop"], &["x-hop"]),
-            // These are for all recipients, whoever names them.
+            // These are for all recipients, even if `Connection` names them.
             ("Host", &["host"], &["host"]),
             (
                 "Content-Length, content-type, Content-Encoding",

@@ -1,12 +1,13 @@
-//! Paths without dot segments: what a route is chosen by is what the pod is asked for.
+//! Paths without dot segments: the pod gets the same path that the route was chosen by.
 
 use std::borrow::Cow;
 
-/// The path with its dot segments taken out (RFC 3986 §5.2.4), also where a dot is written `%2e`, which is the same
-/// (§6.2.2.2). Everything else stays as the caller wrote it. In words what cannot be told apart: a way above the root,
-/// and dots that only some servers take for a segment (beside an encoded slash, a backslash, or parameters).
+/// Removes dot segments from a path (RFC 3986 §5.2.4), also if a dot is written as `%2e`, which is
+/// equivalent (§6.2.2.2). Everything else stays as the client wrote it. Ambiguous paths are errors:
+/// those that lead above the root, and those with dots that only some servers take for a segment
+/// (next to an encoded slash, a backslash, or parameters).
 pub fn without_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
-    // Nothing else can hold any: almost every path.
+    // Almost every path returns here: only others can contain dot segments.
     if !path.contains("/.") && !path.contains(['%', '\\']) {
         return Ok(Cow::Borrowed(path));
     }
@@ -37,7 +38,7 @@ pub fn without_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
     })
 }
 
-/// How many dots a dot segment has; 0 is no dot segment.
+/// Number of dots of a dot segment; 0 if it is not a dot segment.
 fn dots(segment: &str) -> Result<usize, &'static str> {
     if !segment.contains(['.', '%']) {
         return Ok(0);

@@ -1,18 +1,18 @@
-//! A request in flight, as routes and lanes look at it.
+//! A request in flight, as routes and lanes see it.
 
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use super::Look;
 
-/// A request with the trace that it is part of.
+/// A request and its trace.
 pub struct Seen<'a> {
-    /// Its head.
+    /// Head of the request.
     pub parts: &'a Parts,
-    /// The trace id, 32 hex digits.
+    /// Trace id, 32 hex digits.
     pub trace: &'a str,
 }
 
-/// The first value of a header, as text.
+/// First value of a header, as text.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers
         .get(name)

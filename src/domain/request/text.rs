@@ -1,25 +1,25 @@
-//! A request as a person writes it: `GET /A/a?group=gray`, headers `k: v`, cookies `k=v`. The target has any form that
-//! a request may have (RFC 9112 §3.2): what is wrong with it is for the gateway to say.
+//! A request as a person writes it: `GET /A/a?group=gray`, headers `k: v`, cookies `k=v`. The
+//! target may have any form that HTTP allows (RFC 9112 §3.2); the gateway validates it.
 
 use super::RequestParts;
 
-/// A text that is no request.
+/// Error for a text that is not a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// No path.
+    /// The line has no valid path.
     #[error(
         "{0:?} is no request: write a path, or a method and a path, as in 'GET /A/a?group=gray'"
     )]
     Line(String),
-    /// No header.
+    /// The text is not a header.
     #[error("{0:?} is no header: write 'name: value'")]
     Header(String),
-    /// No cookie.
+    /// The text is not a cookie.
     #[error("{0:?} is no cookie: write 'name=value'")]
     Cookie(String),
 }
 
-/// Reads a request. A missing method is GET.
+/// Parses a request. The default method is GET.
 pub fn parse(
     line: &str,
     headers: &[String],
@@ -33,7 +33,7 @@ pub fn parse(
     };
     let method = method.to_ascii_uppercase();
     let (origin, rest) = target.split_at(origin_length(target));
-    // What stands behind an asterisk belongs to it: there is no query.
+    // Whatever follows an asterisk belongs to it: there is no query.
     let asterisk = origin.is_empty() && rest.starts_with('*');
     let (path, query) = if asterisk {
         (rest, "")
@@ -87,7 +87,7 @@ fn is_method(word: &str) -> bool {
         && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
 }
 
-/// How much of a target is scheme and authority.
+/// Length of scheme and authority in a target.
 fn origin_length(target: &str) -> usize {
     let Some((scheme, rest)) = target.split_once("://") else {
         return 0;

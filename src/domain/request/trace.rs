@@ -1,6 +1,6 @@
-//! The W3C trace context that a request brings.
+//! W3C trace context of a request.
 
-/// Trace id, parent id and flags of a valid `traceparent` (also of a later version).
+/// Trace id, parent id and flags of a valid `traceparent`, also of later versions.
 pub fn parse_traceparent(header: &str) -> Option<(&str, &str, &str)> {
     let mut parts = header.trim().split('-');
     let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);

@@ -1,4 +1,5 @@
-//! The HTTPRoutes themselves: one for the entry, one for each app; and the Gateway between the services.
+//! Builds the HTTPRoutes, one for the entry and one for each app, and the Gateway between the
+//! services.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +31,8 @@ pub fn internal_gateway(group: &LaneGroup) -> String {
     format!("{}-internal", group.spec.entry.gateway)
 }
 
-/// The Gateway between the services, in `gateway` mode: of the entry's class unless the group says otherwise.
+/// Gateway between the services, in `gateway` mode, with the class of the entry's Gateway unless
+/// the group says otherwise.
 pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
     let seen = group.status.as_ref().and_then(|s| s.gateway.as_ref());
     let internal = group.spec.internal.clone().unwrap_or_default();
@@ -56,9 +58,10 @@ pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
     (group.spec.mode == LaneMode::Gateway).then_some(gateway)
 }
 
-/// The entry's routes for a gateway that is not ours. It colours by matches, and asks itself for the version that
-/// serves a tag now: whether it would go through the routes of a Service, no specification says. `serves` tells
-/// whether an app (by its place) has such a version. Of several routes each holds whole entry paths.
+/// Routes of the entry for a gateway other than graylane's own. It colours by matches, and is
+/// routed directly to the version that serves a tag now, because no specification says whether it
+/// would follow the routes of a Service. `serves` says whether an app (by its index) has such a
+/// version. If there are several routes, each holds whole entry paths.
 pub fn coloured(
     group: &LaneGroup,
     rules: &[Vec<Coloured>],
@@ -148,8 +151,9 @@ fn coloured_rule(
     }
 }
 
-/// The route at our own entry: colours by the group's lanes, rewrites, hands over to the app's Service. None
-/// while the group has no entry path that leads to an app of it.
+/// Route at an entry of graylane's own gateway: it colours by the group's lanes, rewrites, and
+/// forwards to the app's Service. `None` while the group has no entry path that leads to one of its
+/// apps.
 pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
     let name = group.metadata.name.as_deref().unwrap_or_default();
     let (mut rules, mut problems) = (vec![], vec![]);
@@ -203,7 +207,7 @@ pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
     )
 }
 
-/// The route of one app: a rule for each tag, and the baseline last.
+/// Route of one app: a rule for each tag, and the baseline last.
 pub fn app(group: &LaneGroup, app: &LaneApp, tags: &[String]) -> HttpRoute {
     let name = group.metadata.name.as_deref().unwrap_or_default();
     let mut rules: Vec<RouteRule> = tags.iter().map(|tag| lane_rule(group, app, tag)).collect();

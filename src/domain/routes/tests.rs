@@ -119,7 +119,7 @@ fn a_side_keeps_its_time_until_it_changes() {
     carry_since(&before, &mut after, now);
     let times: Vec<_> = after.iter().map(|a| a.since.clone().unwrap()).collect();
     assert_eq!(times, [then, now, then].map(|t| t.to_string()));
-    // The clock was put back.
+    // The clock was set back.
     let mut again = after.clone();
     carry_since(&after, &mut again, then);
     assert!(
@@ -216,7 +216,8 @@ fn policies() -> impl Strategy<Value = OnLoss> {
 }
 
 proptest! {
-    /// Never a rule to an empty backend unless the lane holds; never one before its window; disabled lanes none.
+    /// A rule never has an empty backend unless the lane holds, never exists before its window
+    /// opens, and never exists for a disabled lane.
     #[test]
     fn rules_are_safe(
         seen in prop::collection::vec(versions(), 6), open in prop::collection::vec(any::<bool>(), 6),

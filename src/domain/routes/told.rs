@@ -1,5 +1,5 @@
-//! What controllers write back, in words: who took a Gateway and a route, who did not and why, and that nobody has
-//! answered at all, with since when.
+//! Describes what controllers report: which of them accepted a Gateway or a route, which did not
+//! and why, and since when there is no answer at all.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use crate::{
     domain::text::Clean,
 };
 
-/// A controller that has not answered for so long has not just been asked.
+/// Time that a controller has to answer before its silence is a problem.
 pub const NEWS: Duration = Duration::from_secs(5);
 const MOST_WORDS: usize = 300;
 
-/// By what a Gateway is served.
+/// Class, controller and features of a Gateway.
 pub fn gateway_seen(gateway: &Gateway, class: Option<&GatewayClass>) -> GatewaySeen {
     let clean = |text: &str| Clean::bounded(text, 100).to_string();
     let features = class.and_then(|c| c.status.as_ref()?.supported_features.as_ref());
@@ -39,7 +39,8 @@ pub fn gateway_seen(gateway: &Gateway, class: Option<&GatewayClass>) -> GatewayS
     }
 }
 
-/// What is wrong with a Gateway; empty while it is fine or `is_news`: it has only just been asked for.
+/// Problems of a Gateway. With `is_news`, which means that it was only just requested, a missing
+/// answer is not a problem.
 pub fn gateway_words(
     name: &str,
     gateway: Option<&Gateway>,
@@ -69,7 +70,8 @@ pub fn gateway_words(
         .as_ref()
         .map(|s| s.conditions.as_slice())
         .unwrap_or_default();
-    // What is not written by a controller is told by a definition's default: status Unknown, reason Pending.
+    // Conditions that no controller has written have the defaults of the definition: status
+    // Unknown, reason Pending.
     let answered = |c: &&Condition| c.type_ == "Accepted" && c.status != "Unknown";
     if !of_class.iter().chain(of_gateway).any(|c| answered(&c)) && !is_news {
         let controller = Clean::bounded(&class.spec.controller_name, 100);
@@ -96,8 +98,9 @@ pub fn gateway_words(
     words
 }
 
-/// What a route's controllers say of it: the worst counts. `coming` are Apps of its group of which nothing was ever
-/// deployed: that their Services are missing is no fault of the route. `is_news`: it was written only just now.
+/// Status of a route from what its controllers report; the worst report counts. `coming` are Apps
+/// of the group of which no version was ever deployed: their missing Services are not a fault of
+/// the route. `is_news` says that the route was written only just now.
 pub fn answered(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteStatus {
     let parents = route.status.iter().flat_map(|s| &s.parents);
     let wanted = |p: &&RouteParentStatus| {
@@ -179,7 +182,7 @@ pub fn answered(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteStatu
     }
 }
 
-/// Whether two specs say the same once a server has filled in what a definition gives by default.
+/// Whether two specs are equal once a server has filled in the defaults of the definition.
 pub fn same(a: &HttpRouteSpec, b: &HttpRouteSpec) -> bool {
     normal(a) == normal(b)
 }
@@ -218,7 +221,7 @@ fn said(condition: &Condition) -> String {
     )
 }
 
-/// When its spec was last written by a manager, or else when it was made.
+/// When a field manager last wrote the spec, or else when the object was created.
 pub fn changed(meta: &ObjectMeta) -> Option<Timestamp> {
     let spec = meta
         .managed_fields
@@ -255,7 +258,7 @@ mod tests {
         Timestamp::from_second(second).unwrap().to_string()
     }
 
-    /// Changed at 100 s; what its controller says, if it says something.
+    /// A route changed at 100 s, with the conditions that its controller reports, if any.
     fn route(conditions: &Value) -> HttpRoute {
         let parent = json!({"name": "edge"});
         let told = json!([{"parentRef": parent, "controllerName": "example.com/gw", "conditions": conditions}]);
@@ -322,7 +325,7 @@ mod tests {
             said_of(&missing, &["a", "b"], false),
             (None, "waits for the first version of a, b".into())
         );
-        // What is wrong with the route itself is told at any time.
+        // What is wrong with the route itself is always reported.
         let invalid = json!([taken, condition("ResolvedRefs", "False", "InvalidKind", 2)]);
         assert_eq!(
             said_of(&invalid, &["a"], false),

@@ -1,54 +1,60 @@
-//! Whether a new version is worse than the old one beside it.
+//! Decides whether a new version is worse than the old one beside it.
 //!
-//! Nothing is said from fewer than [`LEAST`] requests of either. The new version *fails more* when so many of the
-//! failures met it as chance alone would send there less than once in 1 / [`CHANCE`] looks: were both versions alike, each
-//! failure would meet the new one as often as any request does (Fisher's exact test, one side). So few requests decide
-//! only what is plain: of 4 failures that all met a new version with a fifth of the requests, yes; of 4 with half, no.
-//! It *is slower* from [`LEAST_FOR_LATENCY`] requests of either, when its 95th percentile is half as long again, and more
-//! of its requests than chance explains took longer than the old version's 95th percentile (one in ten is still taken for
-//! chance: that percentile is itself a guess).
+//! There is no result from fewer than [`LEAST`] requests of either version. The new version *fails
+//! more* if chance alone would give it that many of the failures with a probability below
+//! [`CHANCE`]: if both versions were alike, each failure would hit the new one as often as any
+//! request does (Fisher's exact test, one-sided). Few requests therefore decide only clear cases: 4
+//! failures that all hit a new version with a fifth of the requests are enough, 4 failures with
+//! half of the requests are not.
+//!
+//! It *is slower*, with at least [`LEAST_FOR_LATENCY`] requests of each version, if its 95th
+//! percentile is at least half as long again, and more of its requests than chance explains took
+//! longer than the old version's 95th percentile (up to one in ten counts as chance, because that
+//! percentile is itself an estimate).
 
 use std::time::Duration;
 
 use super::reading::Reading;
 
-/// Requests of each version below which nothing is said.
+/// Minimum number of requests of each version for a result.
 pub const LEAST: u64 = 5;
-/// The same where latencies are compared: below it there are not three beyond a 95th percentile.
+/// The same for latencies: with fewer, there are not three requests above a 95th percentile.
 pub const LEAST_FOR_LATENCY: u64 = 60;
-/// What chance brings about less often than this is not taken for chance. It is looked at again and again: hence so little.
+/// Probability below which chance is ruled out. It is this small because the comparison is repeated
+/// often.
 pub const CHANCE: f64 = 0.002;
 
-/// What comparing a new version with the old one comes to.
+/// Result of comparing a new version with the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Too few requests of one of them.
+    /// One of them has too few requests.
     TooFew,
-    /// No difference that chance does not explain.
+    /// There is no difference that chance does not explain.
     Alike,
-    /// The new one fails more.
+    /// The new version fails more.
     Failing {
-        /// Failures that met the new version.
+        /// Failures of the new version.
         met: u64,
-        /// Failures of both.
+        /// Failures of both versions.
         all: u64,
     },
-    /// The new one is slower.
+    /// The new version is slower.
     Slower {
-        /// 95th percentile of the old one.
+        /// 95th percentile of the old version.
         old: Duration,
-        /// 95th percentile of the new one.
+        /// 95th percentile of the new version.
         new: Duration,
     },
 }
 
 impl Comparison {
-    /// Somebody should stop and look.
+    /// Whether the new version is worse, so that someone should look.
     pub const fn is_worse(self) -> bool {
         matches!(self, Self::Failing { .. } | Self::Slower { .. })
     }
 
-    /// For people; `name` is the new version: `new is worse: 9 of 9 failures met C new`. None where it is not worse.
+    /// Message for people; `name` is the new version: `new is worse: 9 of 9 failures met C new`.
+    /// `None` if it is not worse.
     pub fn words(self, name: &str) -> Option<String> {
         match self {
             Self::TooFew | Self::Alike => None,
@@ -68,7 +74,7 @@ impl Comparison {
     }
 }
 
-/// Holds a new version against the old one.
+/// Compares a new version with the old one.
 pub fn compare(old: &Reading, new: &Reading) -> Comparison {
     if old.requests < LEAST || new.requests < LEAST {
         return Comparison::TooFew;
@@ -96,7 +102,7 @@ pub fn compare(old: &Reading, new: &Reading) -> Comparison {
     Comparison::Alike
 }
 
-/// How likely at least so many of all failures meet the new version by chance.
+/// Probability that chance gives the new version at least that many of all failures.
 fn chance_of_failures(old: &Reading, new: &Reading) -> f64 {
     let (requests, failed) = (old.requests + new.requests, old.failed + new.failed);
     if failed == 0 || new.failed as f64 * requests as f64 <= failed as f64 * new.requests as f64 {
@@ -111,7 +117,8 @@ fn chance_of_failures(old: &Reading, new: &Reading) -> f64 {
     })
 }
 
-/// How likely at least so many of the new version's requests take longer than that, when one in ten does.
+/// Probability that at least that many of the new version's requests take longer than `latency` if
+/// one in ten does.
 fn chance_of_slow(latency: Duration, new: &Reading) -> f64 {
     const SHARE: f64 = 0.1;
     let (all, slow) = (new.requests, new.slower_than(latency).min(new.requests));
@@ -125,7 +132,8 @@ fn chance_of_slow(latency: Duration, new: &Reading) -> f64 {
     })
 }
 
-/// The sum of a falling sequence from its `first` member, number `from`, to number `to`; `ratio(k)` leads from one to the next.
+/// Sums a decreasing sequence from member number `from`, which is `first`, to number `to`;
+/// `ratio(k)` is the quotient of members `k + 1` and `k`.
 fn tail(first: f64, from: u64, to: u64, ratio: impl Fn(u64) -> f64) -> f64 {
     let (mut sum, mut member) = (first, first);
     for k in from..to {
@@ -142,7 +150,7 @@ fn ln_choose(n: u64, k: u64) -> f64 {
     ln_factorial(n) - ln_factorial(k) - ln_factorial(n.saturating_sub(k))
 }
 
-/// Stirling's series where it is exact enough.
+/// Uses Stirling's series where it is exact enough.
 fn ln_factorial(n: u64) -> f64 {
     if n < 16 {
         return (2..=n).map(|i| (i as f64).ln()).sum();
@@ -167,7 +175,7 @@ mod tests {
         }
     }
 
-    /// By counting every way, for small numbers.
+    /// Counts all combinations, for small numbers.
     fn exact(old: &Reading, new: &Reading) -> f64 {
         fn choose(n: u64, k: u64) -> f64 {
             if k > n {
@@ -226,7 +234,7 @@ mod tests {
         ) {
             let (old, new) = (told(old, of_old), told(new, of_new));
             let (fast, slow) = (chance_of_failures(&old, &new), exact(&old, &new));
-            // Where the new one fails no more than the old it is not worked out.
+            // It is not computed if the new version does not fail more than the old one.
             prop_assert!(fast == 1.0 || (fast - slow).abs() < 1e-6, "{} is {}", fast, slow);
         }
 

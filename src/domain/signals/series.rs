@@ -1,38 +1,39 @@
-//! What one version was asked within the last five minutes, in slots of ten seconds.
+//! Requests of one version within the last five minutes, in slots of ten seconds.
 
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
 
 use super::Reading;
 
-/// Seconds of one slot.
+/// Length of one slot in seconds.
 pub const SLOT: i64 = 10;
-/// Slots kept: five minutes, the one under way, and one for a clock that runs ahead.
+/// Number of slots: five minutes, the current one, and one for a clock that runs ahead.
 pub(super) const SLOTS: usize = 32;
-/// Microseconds; whatever took longer counts as this.
+/// Maximum latency in microseconds; longer ones count as this.
 const LONGEST: u64 = 60_000_000;
-/// Of a latency: one digit keeps it within 6 %, and a slot within a kilobyte.
+/// Significant digits of a latency: one digit is exact within 6 % and keeps a slot within a
+/// kilobyte.
 const DIGITS: u8 = 1;
 
 /// One answered request, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// When it came in.
+    /// When it arrived.
     pub time: Timestamp,
-    /// Microseconds until its answer.
+    /// Microseconds until it was answered.
     pub micros: u64,
-    /// It failed.
+    /// Whether it failed.
     pub failed: bool,
-    /// Whoever told it does not tell of every request.
+    /// Whether its source does not report every request.
     pub sampled: bool,
 }
 
-/// How far back is looked.
+/// Time span to look back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// The last minute: how it is.
+    /// The last minute, for the current state.
     Minute,
-    /// The last five: enough to compare by.
+    /// The last five minutes, enough for comparisons.
     FiveMinutes,
 }
 
@@ -44,52 +45,53 @@ impl Window {
         }
     }
 
-    /// Seconds of it that somebody listened in: its slots up to now, or less when that began later.
+    /// Seconds of the window in which hops were received: its slots up to now, or less if that
+    /// began later.
     pub fn seconds(self, since: Option<Timestamp>, now: Timestamp) -> f64 {
         let begun = (slot(now) - self.slots() + 1) * SLOT;
         let looked = now.as_millisecond() - begun * 1000;
         let listened = since.map_or(i64::MAX, |since| {
             now.as_millisecond() - since.as_millisecond()
         });
-        // Of less than a second no rate can be told.
+        // A rate cannot be computed from less than a second.
         looked.min(listened).max(1000) as f64 / 1000.0
     }
 }
 
-/// What came within one slot: one column of a sparkline.
+/// Requests of one slot, which is one column of a sparkline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Column {
-    /// Requests.
+    /// Number of requests.
     pub requests: u64,
-    /// Of these, failed.
+    /// Number of failed requests.
     pub failed: u64,
 }
 
-/// Requests by time: a ring of slots that is never longer than the window.
+/// Requests by time, in a ring of slots that is never longer than the window.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     slots: Vec<Slot>,
-    /// The newest slot that something came in.
+    /// Newest slot with requests.
     newest: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    /// Since 1970, in slots.
+    /// Number of slots since 1970.
     number: i64,
     requests: u32,
     failed: u32,
     sampled: u32,
-    /// None while there is nothing in it.
+    /// `None` while the slot is empty.
     latency: Option<Box<Histogram<u16>>>,
 }
 
-/// The slot of a time.
+/// Slot of a time.
 pub(super) fn slot(time: Timestamp) -> i64 {
     time.as_second().div_euclid(SLOT)
 }
 
-/// Whether a request of that time is still, and already, counted.
+/// Whether a request of that time is counted: neither too old nor too far ahead.
 pub(super) fn is_within(time: Timestamp, now: Timestamp) -> bool {
     is_kept(slot(time), now)
 }
@@ -100,7 +102,8 @@ fn is_kept(number: i64, now: Timestamp) -> bool {
 }
 
 impl Series {
-    /// Counts a request in the slot of its own time. False for one that is older than the window, or more than a slot ahead.
+    /// Counts a request in the slot of its own time. Returns false if it is older than the window,
+    /// or more than one slot ahead.
     pub fn add(&mut self, request: Request, now: Timestamp) -> bool {
         let number = slot(request.time);
         if !is_kept(number, now) {
@@ -133,7 +136,7 @@ impl Series {
         true
     }
 
-    /// Takes a counted request back: more is known of it now.
+    /// Removes a counted request, because more is known about it now.
     pub fn take_back(&mut self, request: Request) {
         let number = slot(request.time);
         let found = place(&mut self.slots, number).filter(|s| s.number == number && s.requests > 0);
@@ -145,12 +148,12 @@ impl Series {
             && let Ok(mut one) = Histogram::<u16>::new_with_bounds(1, LONGEST, DIGITS)
         {
             one.saturating_record(request.micros.clamp(1, LONGEST));
-            // It fails only for a value that is not in there: then nothing is to be taken.
+            // It fails only for a value that is not recorded; then there is nothing to remove.
             let _ = latency.subtract(&one);
         }
     }
 
-    /// Adds what came within the window to a reading.
+    /// Adds the requests within the window to a reading.
     pub fn read(&self, reading: &mut Reading, window: Window, now: Timestamp) {
         let newest = slot(now);
         let within = |s: &&Slot| s.number > newest - window.slots() && s.number <= newest;
@@ -173,7 +176,8 @@ impl Series {
         }
     }
 
-    /// What came in the last complete slots, oldest first: it stays the same until the next one is complete.
+    /// Adds the requests of the last complete slots to `columns`, oldest first. The result stays
+    /// the same until the next slot is complete.
     pub fn columns(&self, columns: &mut [Column], now: Timestamp) {
         let first = slot(now) - i64::try_from(columns.len()).unwrap_or(i64::MAX);
         for slot in &self.slots {
@@ -185,19 +189,19 @@ impl Series {
         }
     }
 
-    /// Whether something came within the window.
+    /// Whether there were requests within the window.
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.slots
             .iter()
             .any(|s| s.requests > 0 && is_kept(s.number, now))
     }
 
-    /// The newest slot that something came in.
+    /// Newest slot with requests.
     pub(super) const fn newest(&self) -> Option<i64> {
         self.newest
     }
 
-    /// Bytes that it holds, about.
+    /// Approximate size in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let histogram = |h: &Histogram<u16>| {

@@ -27,14 +27,14 @@ fn request(second: i64, micros: u64, failed: bool) -> Request {
     }
 }
 
-/// Within the window's slots up to now.
+/// Whether a time is within the window's slots up to now.
 fn is_in(window: Window, second: i64) -> bool {
     let slots = if window == Window::Minute { 6 } else { 30 };
     let age = NOW.div_euclid(SLOT) - second.div_euclid(SLOT);
     (0..slots).contains(&age)
 }
 
-/// The value of which at least that share is no larger.
+/// Smallest value that at least that share of the values does not exceed.
 fn quantile(values: &mut [u64], share: f64) -> u64 {
     values.sort_unstable();
     let at = ((values.len() as f64 * share).ceil() as usize).clamp(1, values.len());
@@ -43,7 +43,7 @@ fn quantile(values: &mut [u64], share: f64) -> u64 {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever the order in which they come, late or early: the same as from all of them at once.
+    /// In any order, late or early, the figures are the same as from all requests at once.
     #[test]
     fn figures_are_those_of_all_requests_in_the_window(
         all in vec((-400i64..60, 1u64..70_000_000, any::<bool>(), 0usize..3), 1..200),
@@ -98,7 +98,7 @@ proptest! {
         prop_assert_eq!(read(&both), read(&only));
     }
 
-    /// Any apps, any versions, any times: it stays small.
+    /// Memory stays small with any apps, versions and times.
     #[test]
     fn memory_is_bounded(names in vec((any::<u16>(), any::<u16>(), -300i64..0), 600)) {
         let mut signals = Signals::default();
@@ -111,7 +111,7 @@ proptest! {
     }
 }
 
-/// Each slot of each version full.
+/// Every slot of every version is full.
 #[test]
 fn the_most_that_it_can_hold() {
     let mut signals = Signals::default();
@@ -157,7 +157,7 @@ fn rates_are_of_the_time_that_somebody_listened() {
     }
     let rate = |now| signals.read("a", |_| true, Window::Minute, at(now)).rate();
     assert!((rate(NOW) - 20.0 / 19.0).abs() < 1e-9, "{}", rate(NOW));
-    // Five complete slots and four seconds of the sixth, in which 16 of them came.
+    // Five complete slots and four seconds of the sixth, with 16 of the requests.
     assert!(
         (rate(NOW + 39) - 16.0 / 54.0).abs() < 1e-9,
         "{}",
@@ -247,7 +247,7 @@ fn hops_are_counted_once_and_by_the_version_of_their_pod() {
         Some(true)
     );
 
-    // An access log tells of every request, spans do not.
+    // An access log reports every request, spans do not.
     let mut more = (*world.hops).clone();
     more.push(hop("p-old", 200, Some(Source::Traefik)).into());
     (world.hops, world.hops_seen) = (more.clone().into(), 6);

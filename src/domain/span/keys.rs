@@ -1,4 +1,5 @@
-//! What of a request is read at all: the lane groups' tags, and the parameters that their lanes ask for.
+//! Parts of a request that are read at all: the lane groups' tags, and the parameters that their
+//! lanes test.
 
 use std::collections::BTreeSet;
 
@@ -6,19 +7,19 @@ use percent_encoding::percent_decode_str;
 
 use crate::api::{ConditionOn, Lane, LaneGroup};
 
-/// Where tags travel, and which parameters may be shown.
+/// Where tags are carried, and which parameters may be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagKeys {
-    /// Headers that hold a tag, as the lane groups write them.
+    /// Headers that carry a tag, as the lane groups write them.
     pub headers: Vec<String>,
-    /// Members of the W3C `baggage` header that hold one.
+    /// Members of the W3C `baggage` header that carry a tag.
     pub members: Vec<String>,
-    /// Parameters that lanes ask for. Others may hold what is nobody's business.
+    /// Parameters that lanes test. Others may contain private data.
     pub parameters: BTreeSet<String>,
 }
 
 impl TagKeys {
-    /// Of these lane groups and lanes.
+    /// Collects the keys of these lane groups and lanes.
     pub fn of<'a>(
         groups: impl IntoIterator<Item = &'a LaneGroup>,
         lanes: impl IntoIterator<Item = &'a Lane>,
@@ -45,7 +46,7 @@ impl TagKeys {
         keys
     }
 
-    /// A path and query without the parameters that no lane asks for.
+    /// Removes the parameters that no lane tests from a path and query.
     pub fn cut_query(&self, path: &str) -> String {
         let Some((path, query)) = path.split_once('?') else {
             return path.to_owned();
@@ -69,7 +70,7 @@ impl TagKeys {
         }
     }
 
-    /// The tag in a `baggage` header; empty where the member is.
+    /// Tag in a `baggage` header; empty if the member is empty.
     pub fn member_of(&self, baggage: &str) -> Option<String> {
         let pairs = baggage
             .split(',')

@@ -1,4 +1,4 @@
-//! What Go takes for a letter, a digit, or a character that can be printed.
+//! Character classes and case conversion as in Go's `unicode` package.
 
 use regex::Regex;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ fn is(class: &LazyLock<Option<Regex>>, c: char) -> bool {
         .is_some_and(|class| class.is_match(c.encode_utf8(&mut [0; 4])))
 }
 
-/// A character of a name.
+/// Whether `c` can be part of a name: a letter, a digit or `_`.
 pub(super) fn is_word(c: char) -> bool {
     if c.is_ascii() {
         c.is_ascii_alphanumeric() || c == '_'
@@ -32,7 +32,7 @@ pub(super) fn is_print(c: char) -> bool {
     }
 }
 
-/// `unicode.ToUpper`, which makes one character of one.
+/// `unicode.ToUpper`, which maps one character to exactly one.
 pub(super) fn upper(c: char) -> char {
     single(c.to_uppercase()).unwrap_or(c)
 }

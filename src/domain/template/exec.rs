@@ -1,5 +1,6 @@
-//! Runs a parsed template, as Go runs it, with two differences: a mistake is noted at its place and what hangs on it stays
-//! unknown, so that one run finds all of them; and a budget ends what no manifest needs.
+//! Executes a parsed template as Go does, with two differences: an error is recorded and whatever
+//! depends on it becomes unknown, so that one run finds all errors; and a budget stops runaway
+//! templates.
 
 mod eval;
 mod read;
@@ -11,16 +12,16 @@ use super::{Context, Problem};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-/// Iterations of all `range` together; a manifest is not a program.
+/// Limit on the iterations of all `range` blocks together.
 const MAX_ITERATIONS: usize = 100_000;
-/// Nodes walked and functions called, large arguments counted by their size.
+/// Limit on nodes executed plus functions called; large arguments count by their size.
 const MAX_STEPS: usize = 500_000;
-/// Larger than all objects of a template that a cluster would take.
+/// Limit on the output in bytes; more than a cluster would accept for all objects of a template.
 const MAX_OUTPUT: usize = 8 << 20;
-/// Lists and pipelines within each other, through all named templates: each goes down the stack.
+/// Limit on nested blocks, pipelines and template calls, since each level uses stack.
 const MAX_DEPTH: usize = 300;
 
-/// How Go prints what is not there, also by `html`, `js` and `urlquery`.
+/// How Go prints a missing value, also after `html`, `js` and `urlquery`.
 const NOTHING: [&str; 5] = [
     "<no value>",
     "<nil>",
@@ -29,7 +30,7 @@ const NOTHING: [&str; 5] = [
     "\\u003Cno value\\u003E",
 ];
 
-/// The rendered text, or every problem.
+/// Renders a parsed template, or returns every problem in it.
 pub(super) fn run(
     source: &str,
     parsed: &Parsed<'_>,
@@ -51,7 +52,7 @@ pub(super) fn run(
     };
     let ended = run.list(&parsed.main, &data);
     if let (Err(Stop(problem)), []) = (ended, &run.problems[..]) {
-        // After another problem it is most often only the consequence.
+        // Reported only when nothing else is wrong, since other problems usually cause it.
         run.problems.push(problem);
     }
     if run.problems.is_empty() {
@@ -64,7 +65,7 @@ pub(super) fn run(
     }
 }
 
-/// The budget is spent: the rendering ends here.
+/// The budget is exceeded: rendering ends with this problem.
 struct Stop(Problem);
 
 /// How a list of nodes ended.
@@ -80,11 +81,11 @@ struct Run<'p, 's> {
     parsed: &'p Parsed<'s>,
     environment: &'p str,
     vars: Vec<(&'s str, Value)>,
-    /// Where the variables of this named template begin.
+    /// Index in `vars` where the variables of the current named template begin.
     base: usize,
     out: Rendered,
     problems: Vec<Problem>,
-    /// Each place is told once.
+    /// Offsets with a recorded problem; each offset is reported once.
     places: BTreeSet<usize>,
     steps: usize,
     iterations: usize,
@@ -186,7 +187,7 @@ impl<'p, 's> Run<'p, 's> {
         Ok(Flow::On)
     }
 
-    /// One of the two lists; neither when it is not known which.
+    /// Executes the body or the `else` list; neither when the condition is unknown.
     fn branch(
         &mut self,
         branch: &'p Branch<'s>,

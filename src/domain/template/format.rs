@@ -1,4 +1,5 @@
-//! Go's `fmt`: how values print, and `printf` with every verb and flag, also its words for what does not fit.
+//! Go's `fmt`: how values print, and `printf` with every verb and flag, including the `%!…` texts
+//! for arguments that do not fit.
 
 mod float;
 mod quote;
@@ -10,12 +11,12 @@ pub(super) use quote::quoted;
 use super::value::Value;
 use verb::{Flags, Printer};
 
-/// A manifest has no use for a longer text.
+/// Longest text in bytes that a function may return.
 pub(super) const MAX_TEXT: usize = 1 << 20;
-/// Go's own limit of widths and precisions.
+/// Go's own limit on widths and precisions.
 const MAX_NUMBER: usize = 1_000_000;
 
-/// `fmt.Sprint`: a space between two values of which neither is a text.
+/// `fmt.Sprint`: puts a space between two values when neither is a text.
 pub(super) fn print(values: &[Value]) -> String {
     let mut printer = Printer::default();
     let mut was_text = true;
@@ -59,9 +60,9 @@ struct Printf<'a> {
     at: usize,
     args: &'a [Value],
     arg: usize,
-    /// An argument was chosen by its number: then none is too many.
+    /// An argument was selected by index (`%[2]d`): then extra arguments are no error.
     reordered: bool,
-    /// The number of an argument was one.
+    /// The argument indexes of the current directive are valid.
     good: bool,
     printer: Printer,
 }
@@ -175,7 +176,7 @@ impl Printf<'_> {
                 if matches!(verb, 'v' | 'w') {
                     let flags = &mut self.printer.flags;
                     flags.sharp_v = std::mem::take(&mut flags.sharp);
-                    // `%+v` tells names of fields, which no value here has.
+                    // `%+v` prints field names, which no value here has.
                     flags.plus = false;
                 }
                 self.printer.argument(arg, verb);
@@ -185,7 +186,8 @@ impl Printf<'_> {
         Ok(())
     }
 
-    /// Digits; nothing, and to the end of the format, when they are too many.
+    /// Reads digits. When the number is too large, skips to the end of the format and returns
+    /// `None`.
     fn number(&mut self) -> Option<usize> {
         let mut number = None;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
@@ -200,14 +202,14 @@ impl Printf<'_> {
         number
     }
 
-    /// `[N]`, if it stands here.
+    /// Reads an argument index `[N]`, if there is one here; whether one was read.
     fn argument_number(&mut self) -> bool {
         if self.peek() != Some(b'[') {
             return false;
         }
         self.reordered = true;
         let rest = &self.format[self.at..];
-        // Shorter ones are no index to Go, and only the bracket is passed over.
+        // Go takes anything shorter for no index and skips only the bracket.
         let inside = if rest.len() < 3 {
             None
         } else {
@@ -237,7 +239,7 @@ impl Printf<'_> {
         }
     }
 
-    /// A whole number for `*`.
+    /// Takes the next argument as the integer for `*`.
     fn number_of_argument(&mut self) -> Option<i64> {
         let arg = self.args.get(self.arg)?;
         self.arg += 1;

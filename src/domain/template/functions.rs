@@ -1,4 +1,5 @@
-//! The functions: Go's own, and those of Sprig that manifests use. All pure: no time, no randomness, no environment.
+//! Template functions: Go's own and the Sprig functions that manifests use. All are pure: no time,
+//! no randomness, no environment variables.
 
 mod builtin;
 mod compare;
@@ -12,18 +13,18 @@ mod yaml;
 
 use super::value::Value;
 
-/// A function: what it takes, and what it does.
+/// A function with its parameters.
 #[derive(Debug)]
 pub(super) struct Function {
-    /// `trunc LENGTH TEXT`: the first word is the name.
+    /// For example `trunc LENGTH TEXT`; the first word is the name.
     usage: &'static str,
     pub params: &'static [Type],
-    /// What may follow, any number of times.
+    /// Type of the arguments that may follow, any number of them.
     pub rest: Option<Type>,
     pub call: Call,
 }
 
-/// What an argument must be.
+/// Type that an argument must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     Any,
@@ -35,10 +36,10 @@ pub(super) enum Type {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Call {
-    /// These two evaluate no more than they must.
+    /// `and` and `or` stop at the first argument that decides the result.
     And,
     Or,
-    /// The arguments are as many and of the types that it takes.
+    /// Called with arguments whose count and types are already checked.
     Plain(fn(&[Value]) -> Result<Value, String>),
 }
 
@@ -80,7 +81,7 @@ impl Function {
     }
 }
 
-/// For these a key that is missing is no error: that is what they are for.
+/// Functions that handle missing keys, so a missing key in their arguments is no error.
 const FORGIVING: [&str; 4] = ["default", "coalesce", "empty", "required"];
 
 pub(super) fn forgives(name: &str) -> bool {
@@ -106,7 +107,7 @@ fn all() -> impl Iterator<Item = &'static Function> {
     families.into_iter().flatten()
 }
 
-/// What to do instead of calling a function that is not there.
+/// What to use instead of a function that does not exist.
 pub(super) fn instead(name: &str) -> String {
     match name {
         "include" => "`include` is Helm's: write `{{ template \"name\" . }}`".into(),
@@ -130,7 +131,7 @@ pub(super) fn instead(name: &str) -> String {
     }
 }
 
-/// The candidate that a slip of the finger would explain.
+/// The closest candidate, if it is close enough to be meant by a typo.
 pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
@@ -148,7 +149,7 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits between two words: a letter more, less or other, or two neighbours swapped.
+/// Edit distance between two words: insertions, deletions, substitutions and swaps of neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
@@ -168,7 +169,7 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// The text of an argument that is declared as one.
+/// Argument `i`, which is declared as a text.
 fn text(args: &[Value], i: usize) -> &str {
     match args.get(i) {
         Some(Value::Text(text)) => text,
@@ -176,12 +177,12 @@ fn text(args: &[Value], i: usize) -> &str {
     }
 }
 
-/// The whole number of an argument that is declared as one.
+/// Argument `i`, which is declared as an integer.
 fn int(args: &[Value], i: usize) -> i64 {
     args.get(i).and_then(Value::as_int).unwrap_or(0)
 }
 
-/// A value as Sprig makes a text of it.
+/// Converts a value to text as Sprig does.
 fn to_text(value: &Value) -> String {
     match value {
         Value::Text(text) => text.to_string(),
@@ -189,7 +190,7 @@ fn to_text(value: &Value) -> String {
     }
 }
 
-/// A text that is no longer than any manifest needs.
+/// Makes a text value; an error when the text is too long.
 fn bounded(text: String) -> Result<Value, String> {
     if text.len() > super::format::MAX_TEXT {
         Err(too_long())

@@ -1,10 +1,11 @@
-//! Words that have run together, as in a template that lost its spaces on the way: `ifeq.AppStack.envName"gray"`.
+//! Suggests a fix for actions whose spaces were lost, for example `ifeq.AppStack.envName"gray"`.
 
 use super::functions;
 use super::lex::KEYWORDS;
 use super::parse::BLOCKS;
 
-/// The keyword that the action starts with ("" for a mere function), and what it should be.
+/// The keyword that the action starts with ("" when it starts with a function), and the corrected
+/// action.
 pub(super) fn intended(action: &str) -> Option<(&'static str, String)> {
     let word = &action[..action
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -12,7 +13,7 @@ pub(super) fn intended(action: &str) -> Option<(&'static str, String)> {
     let rest = &action[word.len()..];
     let known = |w: &str| functions::find(w).is_some();
     let (keyword, function) = if KEYWORDS.contains(&word) || known(word) {
-        // `if.x` is Go; a function needs its space.
+        // `if.x` is valid in Go; a function needs a space after it.
         if KEYWORDS.contains(&word) || !rest.starts_with(['.', '"', '`', '$']) {
             return None;
         }
@@ -43,7 +44,7 @@ pub(super) fn intended(action: &str) -> Option<(&'static str, String)> {
     Some((keyword, meant))
 }
 
-/// Spaces around texts in quotes, as far as they are missing.
+/// Adds missing spaces around quoted texts and before variables.
 fn spaced(rest: &str) -> String {
     let mut out = String::new();
     let mut quote = None;

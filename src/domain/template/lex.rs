@@ -1,7 +1,8 @@
-//! The tokens of a template, by Go's rules: white space is space, tab, carriage return and line feed and nothing else,
-//! words end only where Go lets them end, a comment stands alone in its action.
+//! Splits a template into tokens by Go's rules: only space, tab, carriage return and line feed are
+//! white space, words end only where Go ends them, and a comment is alone in its action.
 //!
-//! What cannot be read ends its action: the token [`Kind::Bad`] says why, and text goes on behind the next `}}`.
+//! A lexical error ends its action: the token [`Kind::Bad`] holds the reason, and text continues
+//! after the next `}}`.
 
 use super::characters::is_word;
 
@@ -25,9 +26,9 @@ pub(super) enum Kind {
     Bool,
     Number,
     Character,
-    /// In double quotes.
+    /// A text in double quotes.
     Text2,
-    /// In back quotes.
+    /// A text in back quotes.
     Raw,
     Declare,
     Assign,
@@ -81,7 +82,7 @@ impl<'s> Lexer<'s> {
         self.rest().chars().next()
     }
 
-    /// A token from `start` to here.
+    /// Adds a token from `start` to the current position.
     fn push(&mut self, kind: Kind, start: usize) {
         self.out.push(Token {
             kind,
@@ -90,7 +91,7 @@ impl<'s> Lexer<'s> {
         });
     }
 
-    /// Text up to the next action, and that action; false at the end.
+    /// Reads text up to the next action, and that action; false at the end of the source.
     fn text(&mut self) -> bool {
         let rest = self.rest();
         let Some(length) = rest.find("{{") else {
@@ -145,7 +146,7 @@ impl<'s> Lexer<'s> {
         true
     }
 
-    /// Over `}}`, or ` -}}` and the white space behind it, if that is what comes.
+    /// Skips `}}`, or ` -}}` and the white space after it; whether either was there.
     fn close(&mut self) -> bool {
         let rest = self.rest();
         if let Some(behind) = trimmed_close(rest) {
@@ -159,7 +160,8 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// Notes what is wrong, and goes behind the action that began at `open`; an action without end is told as such.
+    /// Adds an error token at `from` and skips the rest of the action that began at `open`. If the
+    /// action never ends, or `why` is empty, reports it as not closed and returns false.
     fn bad(&mut self, open: usize, from: usize, why: &'static str) -> bool {
         match end_of_action(&self.source[from..]).filter(|_| !why.is_empty()) {
             Some(length) => {
@@ -179,7 +181,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The tokens of one action; false when it does not end.
+    /// Reads the tokens of one action; false when it is never closed.
     fn action(&mut self, open: usize) -> bool {
         loop {
             let start = self.at;
@@ -250,11 +252,11 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// White space, but the one that belongs to ` -}}`.
+    /// Reads white space, except a space that belongs to ` -}}`.
     fn space(&mut self) -> Result<Kind, &'static str> {
         let rest = self.rest();
         self.at += rest.len() - rest.trim_start_matches(SPACE).len();
-        // The space before the marker is one byte.
+        // The white space before the marker is one byte.
         if trimmed_close(&self.source[self.at - 1..]).is_some() {
             self.at -= 1;
         }
@@ -277,7 +279,7 @@ impl<'s> Lexer<'s> {
         Err(why)
     }
 
-    /// What follows `.` or `$`: nothing, or a name.
+    /// Reads what follows `.` or `$`: nothing, or a name.
     fn name(&mut self, alone: Kind, named: Kind) -> Result<Kind, &'static str> {
         if self.at_terminator() {
             return Ok(alone);
@@ -369,12 +371,12 @@ fn has_left_marker(action: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(SPACE))
 }
 
-/// What stands behind a ` -}}` that comes first.
+/// What follows ` -}}` when `rest` starts with it.
 fn trimmed_close(rest: &str) -> Option<&str> {
     rest.strip_prefix(SPACE)?.strip_prefix("-}}")
 }
 
-/// Where `}}` is, outside quotes.
+/// The offset of the first `}}` outside quotes.
 pub(super) fn end_of_action(body: &str) -> Option<usize> {
     let mut quote = None;
     let mut chars = body.char_indices();
@@ -382,7 +384,7 @@ pub(super) fn end_of_action(body: &str) -> Option<usize> {
         match (quote, c) {
             (None, '}') if body[at..].starts_with("}}") => return Some(at),
             (None, '"' | '\'' | '`') => quote = Some(c),
-            // A quote that its line does not close ends there.
+            // A quote that is not closed on its line ends with the line.
             (Some('"' | '\''), '\n') => quote = None,
             (Some('"' | '\''), '\\') => {
                 chars.next();

@@ -1,21 +1,21 @@
-//! Go's literals: numbers, characters and texts in quotes.
+//! Go's literals: numbers, characters and quoted texts.
 
 use crate::domain::numbers::{parse_float, parse_signed, parse_unsigned};
 
-/// A number as written: which kinds of number it can be.
+/// A number literal with the types that it can have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Number {
-    /// Where a whole number is wanted.
+    /// Value where an integer is required.
     pub int: Option<i64>,
     pub ideal: Ideal,
 }
 
-/// What it is where any value is taken.
+/// Value where any type is accepted (Go's "ideal constant").
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Ideal {
     Int(i64),
     Float(f64),
-    /// A whole number above the signed ones.
+    /// An integer above `i64::MAX`.
     TooLarge,
 }
 
@@ -58,7 +58,7 @@ fn written_as_float(text: &str, hex: bool) -> bool {
     !hex && text.contains(['.', 'e', 'E', 'p', 'P'])
 }
 
-/// `'a'`: a number to Go.
+/// A character literal such as `'a'`, which is a number in Go.
 pub(super) fn character(text: &str) -> Result<Number, &'static str> {
     const WRONG: &str = "no character in quotes";
     let inside = text.strip_prefix('\'').ok_or(WRONG)?;
@@ -95,7 +95,7 @@ pub(super) fn unquote(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "bytes that are no UTF-8 text: YAML allows none")
 }
 
-/// One character or escape: its code, and what stands behind it. Its bytes are added.
+/// Reads one character or escape and appends its bytes; returns its code and the remaining text.
 fn unescape<'t>(text: &'t str, quote: char, bytes: &mut Vec<u8>) -> Option<(u32, &'t str)> {
     let mut chars = text.chars();
     let c = chars.next()?;

@@ -1,22 +1,22 @@
-//! What was rendered, and which part of the template wrote what.
+//! Rendered text, with the part of the template that wrote each piece of it.
 
 use super::Problem;
 
-/// Rendered text and where each part comes from.
+/// Rendered text and the source of each part.
 #[derive(Debug, Default)]
 pub(super) struct Rendered {
     pub text: String,
-    /// In order.
+    /// In the order of the text.
     segments: Vec<Segment>,
 }
 
 #[derive(Debug)]
 struct Segment {
-    /// Byte of the text.
+    /// Byte offset in the text.
     start: usize,
-    /// Byte of the source.
+    /// Byte offset in the source.
     source: usize,
-    /// Byte by byte from the source.
+    /// Copied verbatim, so offsets within the segment map to offsets in the source.
     copied: bool,
 }
 
@@ -32,7 +32,7 @@ impl Rendered {
         }
     }
 
-    /// The byte of the source that wrote this byte of the text.
+    /// The source offset that wrote the text at offset `at`.
     fn source_at(&self, at: usize) -> usize {
         let after = self.segments.partition_point(|s| s.start <= at);
         let Some(segment) = after.checked_sub(1).and_then(|i| self.segments.get(i)) else {
@@ -46,7 +46,8 @@ impl Rendered {
             }
     }
 
-    /// The byte of the source that wrote this place of the text; column 0 is the line's first word.
+    /// The source offset that wrote this line and column (from 1) of the text; column 0 means the
+    /// first word of the line.
     pub fn source_of(&self, line: usize, column: usize) -> usize {
         let start: usize = self
             .text
@@ -65,7 +66,7 @@ impl Rendered {
         self.source_at(start + skip)
     }
 
-    /// Go's words for "nothing here" must never reach a cluster, however they came about.
+    /// Finds every `<no value>`, Go's text for a missing value, which must never reach a cluster.
     pub fn nothing(&self) -> Vec<Problem> {
         let found = self.text.match_indices("<no value>");
         found

@@ -1,5 +1,6 @@
-//! Tokens to a tree, by Go's grammar. A mistake ends its action, not the parsing: all are told at once. Variables, functions
-//! and named templates that are not there are mistakes also in branches that would not run.
+//! Parses tokens to a tree by Go's grammar. An error ends its action, not the parsing, so all
+//! errors are reported at once. Unknown variables, functions and named templates are errors even in
+//! branches that would not run.
 
 mod pipeline;
 
@@ -13,9 +14,10 @@ use std::rc::Rc;
 
 pub(super) const BLOCKS: [&str; 5] = ["if", "with", "range", "define", "block"];
 
-/// Blocks within blocks, an `else if` counted as one, and parentheses within parentheses: each goes down the stack.
+/// Limit on nested blocks (an `else if` counts as one) and on nested parentheses, since each level
+/// uses stack.
 const MAX_DEPTH: usize = 40;
-/// A template larger than any object a cluster would take.
+/// Limit on the source in bytes; larger than any object a cluster would accept.
 const MAX_SOURCE: usize = 2 << 20;
 
 pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
@@ -53,13 +55,13 @@ pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
     }
 }
 
-/// The parsing ends here.
+/// Nesting exceeds the limit at this byte; parsing ends.
 struct TooDeep(usize);
 
-/// What ended a list of nodes.
+/// Why a list of nodes ended.
 enum Ending {
     End,
-    /// At this byte; `else if` and `else with` have their second word still to come.
+    /// At this byte; the second word of `else if` and `else with` is not read yet.
     Else(usize),
     Source,
 }
@@ -73,9 +75,9 @@ struct Parser<'s> {
     depth: usize,
     depth_of_parens: usize,
     named: BTreeMap<Rc<str>, List<'s>>,
-    /// What is no template.
+    /// Syntax errors.
     problems: Vec<Problem>,
-    /// Names that nobody knows.
+    /// Unknown names.
     unknown: Vec<Problem>,
 }
 
@@ -126,7 +128,7 @@ impl<'s> Parser<'s> {
         self.problems.push(problem);
     }
 
-    /// To the end of the action.
+    /// Skips to the end of the action.
     fn skip_action(&mut self) {
         while !matches!(
             self.peek().kind,
@@ -157,7 +159,8 @@ impl<'s> Parser<'s> {
         Ok(main)
     }
 
-    /// Nodes up to an `end`, an `else` or the end of the source. At the top there is nothing to end.
+    /// Parses nodes up to an `end`, an `else` or the end of the source. At the `top` level there is
+    /// no block that `end` or `else` could belong to.
     fn list(&mut self, out: &mut List<'s>, top: bool) -> Result<Ending, TooDeep> {
         loop {
             let token = self.take();
@@ -173,7 +176,7 @@ impl<'s> Parser<'s> {
                 }
                 Kind::Bad(why) => self.note(bad(token.at, why)),
                 Kind::End => return Ok(Ending::Source),
-                // An action is always read to its end.
+                // Not reached: an action is always read to its end.
                 _ => {}
             }
         }
@@ -319,7 +322,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// What follows the opening action of `if`, `with` or `range`.
+    /// Parses what follows the opening action of `if`, `with` or `range`.
     fn branch(
         &mut self,
         keyword: &str,
@@ -372,7 +375,7 @@ impl<'s> Parser<'s> {
         Ok(branch)
     }
 
-    /// What follows the opening action of `define` or `block`.
+    /// Parses what follows the opening action of `define` or `block`.
     fn definition(&mut self, name: Rc<str>, at: usize, keyword: &str) -> Result<(), TooDeep> {
         self.enter(at)?;
         let outer = (
@@ -397,7 +400,7 @@ impl<'s> Parser<'s> {
         }
         (self.vars, self.ranges) = outer;
         self.depth -= 1;
-        // Of two definitions the empty one gives way.
+        // Of two definitions, one that is empty is ignored.
         match self.named.get(&name) {
             Some(before) if !is_empty(before) => {
                 if !is_empty(&body) && !name.is_empty() {
@@ -421,7 +424,7 @@ impl<'s> Parser<'s> {
         ));
     }
 
-    /// The end of an action that has nothing more to say.
+    /// Expects the end of an action that takes no more arguments.
     fn close(&mut self, open: usize, what: &str) {
         let token = self.take_word();
         match token.kind {
@@ -464,7 +467,8 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// A pipeline up to the action's end; nothing where it is wrong, which is noted.
+    /// Parses a pipeline up to the end of the action. On a syntax error, records it and returns
+    /// `None`.
     fn whole_pipeline(&mut self, open: usize, context: &str) -> Result<Option<Pipe<'s>>, TooDeep> {
         match self.pipeline(context, Kind::Close) {
             Ok(pipe) => Ok(Some(pipe)),
@@ -479,7 +483,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// What an action should be whose words have run together.
+    /// The problem and its suggested fix for an action whose spaces are missing.
     fn glued(&self, open: usize) -> Option<(&'static str, Problem)> {
         let body = self.source[open..].strip_prefix("{{")?;
         let inside = &body[..lex::end_of_action(body)?];
@@ -498,7 +502,7 @@ fn bad(at: usize, why: &str) -> Problem {
     }
 }
 
-/// Go's idea of a template that says nothing.
+/// Whether Go regards a template as empty.
 fn is_empty(list: &List<'_>) -> bool {
     list.iter()
         .all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))

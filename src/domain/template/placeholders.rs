@@ -1,29 +1,31 @@
-//! What a template asks for, found without rendering: the keys it may read, each with its places.
+//! Finds the keys that a template may read, with their positions, without rendering it.
 
 use super::tree::{Branch, Command, Kind, List, Node, Operand, Parsed, Pipe};
 use super::{TemplateError, errors, line_column, parse};
 use std::collections::BTreeSet;
 
-/// A key that a template reads, at one place.
+/// A key that a template reads, at one position.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Placeholder {
-    /// From 1.
+    /// Line in the template's source, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// `.AppStack.image.backend`; below a list's items `.Values.hosts[].name`.
+    /// For example `.AppStack.image.backend`, or `.Values.hosts[].name` for a key of a list's
+    /// items.
     pub path: String,
 }
 
-/// All places where the template reads a key of its context, in order. Inside `with`, `range`, variables and named templates
-/// keys are followed back to the context as far as the text alone tells.
+/// Finds every position where the template reads a key of its context, in order. Inside `with`,
+/// `range`, variables and named templates, keys are traced back to the context as far as possible
+/// without rendering.
 pub fn placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, TemplateError> {
     let parsed = parse::parse(source).and_then(|parsed| match &parsed.problems[..] {
         [] => Ok(parsed),
         unknown => Err(unknown.to_vec()),
     });
     let parsed = parsed.map_err(|problems| {
-        // There is at least one; the first in order is the one to mend first.
+        // There is at least one; the first is the one to fix first.
         let mut all = errors(name, source, problems);
         all.swap_remove(0)
     })?;
@@ -42,15 +44,15 @@ pub fn placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, Templa
     Ok(walk.found.into_iter().map(place).collect())
 }
 
-/// Keys from the context down; `None` when it is not known which value this is.
+/// Keys from the root of the context; `None` when the value is unknown.
 type Path = Option<Vec<String>>;
 
 struct Walk<'p, 's> {
     parsed: &'p Parsed<'s>,
     found: BTreeSet<(usize, String)>,
-    /// Named templates already walked, with what they were called with.
+    /// Named templates already walked, with the path of the data they were called with.
     entered: BTreeSet<(String, Path)>,
-    /// What `$` is.
+    /// Path of `$`.
     root: Path,
     vars: Vec<(&'s str, Path)>,
 }
@@ -113,13 +115,13 @@ impl<'p, 's> Walk<'p, 's> {
 
     fn declare(&mut self, pipe: &Pipe<'s>, paths: &[Path]) {
         for (name, path) in pipe.vars.iter().zip(paths) {
-            // After an assignment a variable may be either value.
+            // After an assignment, the variable may hold either value.
             let path = if pipe.assigns { None } else { path.clone() };
             self.vars.push((name, path));
         }
     }
 
-    /// Notes what a pipeline reads; the path of its value when it is a mere key.
+    /// Records the keys that a pipeline reads; returns the path of its value when it is just a key.
     fn pipe(&mut self, pipe: &'p Pipe<'s>, dot: &Path) -> Path {
         let mut value = None;
         for command in &pipe.commands {

@@ -1,4 +1,5 @@
-//! The article's manifest, Go's own answers, where ours differ on purpose, what is too much, and laws for any text.
+//! Tests with the article's manifest, Go's own results, deliberate differences, budgets, and
+//! properties of any text.
 
 mod article;
 mod budget;
@@ -45,7 +46,7 @@ pub(super) fn wrong(source: &str) -> Vec<TemplateError> {
     render("t", source, &context()).expect_err(source)
 }
 
-/// The only error, as shown.
+/// The only error, as displayed.
 pub(super) fn shown(source: &str) -> String {
     let all = wrong(source);
     assert_eq!(all.len(), 1, "{source}: {all:#?}");

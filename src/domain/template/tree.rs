@@ -1,4 +1,4 @@
-//! A parsed template.
+//! The syntax tree of a parsed template.
 
 use super::Problem;
 use super::functions::Function;
@@ -13,11 +13,11 @@ pub(super) type List<'s> = Vec<Node<'s>>;
 pub(super) struct Parsed<'s> {
     pub main: List<'s>,
     pub named: BTreeMap<Rc<str>, List<'s>>,
-    /// Names that nobody knows: all else can be read, and run to find more.
+    /// Unknown names. The rest of the template is valid and is executed to find more problems.
     pub problems: Vec<Problem>,
 }
 
-/// `at` is always a byte of the source.
+/// A node of the tree. `at` is always a byte offset of the source.
 #[derive(Debug)]
 pub(super) enum Node<'s> {
     Text {
@@ -50,14 +50,14 @@ pub(super) struct Branch<'s> {
 pub(super) struct Pipe<'s> {
     pub at: usize,
     pub vars: Vec<&'s str>,
-    /// `=` where the other is `:=`.
+    /// Assigns with `=` instead of declaring with `:=`.
     pub assigns: bool,
     pub commands: Vec<Command<'s>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Command<'s> {
-    /// What is called or read, and its arguments.
+    /// The function that is called, or the value that is read.
     pub head: Operand<'s>,
     pub args: Vec<Operand<'s>>,
 }
@@ -83,7 +83,7 @@ pub(super) enum Kind<'s> {
     Pipe(Pipe<'s>),
     /// `(…).a.b`
     Chain(Box<Operand<'s>>, Vec<&'s str>),
-    /// A function that nobody knows: noted, and then unknown.
+    /// An unknown function, already recorded as a problem; its value is unknown.
     Unknown,
 }
 

@@ -1,28 +1,30 @@
-//! The values of a template, with the types that Go would give them: what JSON and YAML hold, and what functions make.
-//! A list or map knows how large and how deep it is, so that nothing built in a loop can eat the stack or the memory.
+//! Template values with the types that Go would give them: values from JSON and YAML, and results
+//! of functions. A list or map knows its size and depth, so that values built in a loop cannot
+//! exhaust the stack or the memory.
 
 use serde_json::{Map, Number, Value as Json};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Lists and maps within each other.
+/// Limit on nested lists and maps.
 const MAX_DEPTH: u32 = 150;
-/// Values in a list or map, those inside counted.
+/// Limit on the values in a list or map, including nested ones.
 const MAX_SIZE: usize = 1_000_000;
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Nil,
-    /// What follows from a problem that is noted already: whatever is done with it stays unknown, and is no problem more.
+    /// Result of a problem that is already recorded. Anything computed from it is unknown too,
+    /// without another problem.
     Unknown,
     Bool(bool),
-    /// Go's `int`: literals, and the whole numbers of an environment's values.
+    /// Go's `int`: literals, and the integers of an environment's values.
     Int(i64),
-    /// Go's `int64`: what Sprig's arithmetic gives.
+    /// Go's `int64`: results of Sprig's arithmetic.
     Int64(i64),
-    /// Go's `uint8`: a character of a text by `index`.
+    /// Go's `uint8`: a byte of a text, from `index`.
     Byte(u8),
-    /// Go's `uint64`: whole numbers above the signed ones.
+    /// Go's `uint64`: integers above `i64::MAX`.
     Uint(u64),
     Float(f64),
     Text(Rc<str>),
@@ -30,7 +32,7 @@ pub(super) enum Value {
     Map(Rc<Dict>),
 }
 
-/// What Go calls the type of a list.
+/// Go's element type of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Items {
     Any,
@@ -81,7 +83,7 @@ impl Value {
         })))
     }
 
-    /// How much work it is to go through it once.
+    /// Cost of walking the value once: the values in it, where 16 bytes of text count as one.
     pub fn size(&self) -> usize {
         match self {
             Value::Text(text) => text.len() / 16,
@@ -99,7 +101,7 @@ impl Value {
         }
     }
 
-    /// Go's `if`: nothing, zero and what is empty do not hold.
+    /// Go's truth for `if`: nil, zero and empty values are false.
     pub fn is_true(&self) -> bool {
         match self {
             Value::Nil | Value::Unknown => false,
@@ -118,7 +120,7 @@ impl Value {
         matches!(self, Value::Unknown)
     }
 
-    /// As a signed number, if it is a whole one that fits.
+    /// The value as `i64`, if it is an integer that fits.
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Value::Int(i) | Value::Int64(i) => Some(*i),
@@ -128,7 +130,7 @@ impl Value {
         }
     }
 
-    /// As Go's `%T` names it.
+    /// Name of the type as printed by Go's `%T`.
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::Nil | Value::Unknown => "<nil>",
@@ -148,7 +150,7 @@ impl Value {
         }
     }
 
-    /// In the words of a message.
+    /// The type with its article, for error messages.
     pub fn article(&self) -> &'static str {
         match self {
             Value::Nil | Value::Unknown => "nothing",
@@ -206,7 +208,7 @@ impl Value {
     }
 }
 
-/// Same kind and same content, all the way down; whole numbers are one kind.
+/// Deep equality; integers of different types are equal when their values are.
 impl PartialEq for Value {
     fn eq(&self, other: &Value) -> bool {
         match (self, other) {

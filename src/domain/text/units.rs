@@ -1,10 +1,10 @@
-//! Numbers for people: short, no more precise than they need.
+//! Formats numbers for display: short and only as precise as needed.
 
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// How long ago `then` was, as kubectl shows it (`45s`, `3m12s`, `2h5m`, `4d`). A future instant reads `in 45s`, but clocks
-/// of two machines that differ a little do not.
+/// Formats the time since `then` as kubectl does (`45s`, `3m12s`, `2h5m`, `4d`). A future instant
+/// becomes `in 45s`, except within a few seconds of clock skew, which becomes `0s`.
 pub fn age(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(then.as_second());
     match seconds {
@@ -13,7 +13,7 @@ pub fn age(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
-/// A length of time: `0`, `850µs`, `12ms`, `1.2s`, then as [`age`].
+/// Formats a duration: `0`, `850µs`, `12ms`, `1.2s`, and longer ones like [`age`].
 pub fn duration(length: Duration) -> String {
     let micros = length.as_micros();
     match micros {
@@ -28,7 +28,7 @@ pub fn duration(length: Duration) -> String {
     }
 }
 
-/// Two units at most, one when the second tells nothing.
+/// Formats seconds with at most two units; omits the second unit when it is zero.
 fn long(seconds: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -54,7 +54,7 @@ fn long(seconds: u64) -> String {
     }
 }
 
-/// `512B`, `1.5KiB`, `12MiB`.
+/// Formats a size in bytes: `512B`, `1.5KiB`, `12MiB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
@@ -62,7 +62,7 @@ pub fn bytes(count: u64) -> String {
     }
     let mut value = count as f64 / 1024.0;
     let mut unit = 0;
-    // What would round to 1024 is one of the next unit.
+    // A value that would round to 1024 uses the next unit.
     while value >= 1023.5 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -70,7 +70,7 @@ pub fn bytes(count: u64) -> String {
     format!("{}{}", short(value), UNITS[unit])
 }
 
-/// Events a second: `0/s`, `0.3/s`, `12/s`, `1.2k/s`.
+/// Formats events per second: `0/s`, `0.3/s`, `12/s`, `1.2k/s`.
 pub fn rate(per_second: f64) -> String {
     if !per_second.is_finite() || per_second < 0.0 {
         return "?/s".into();
@@ -87,7 +87,7 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// One decimal below ten, when it tells something.
+/// Formats with one decimal below ten, unless the decimal is zero.
 fn short(value: f64) -> String {
     let tenths = (value * 10.0).round();
     if tenths < 100.0 && tenths % 10.0 != 0.0 {

@@ -1,4 +1,4 @@
-//! Terminal columns: measured, cut and filled by grapheme, as a terminal draws them.
+//! Measures, truncates and pads text in terminal columns, by grapheme.
 
 use std::borrow::Cow;
 use unicode_segmentation::UnicodeSegmentation;
@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 const ELLIPSIS: &str = "…";
 
-/// Columns that clean one-line text takes.
+/// Number of columns that sanitised one-line text takes.
 pub fn width(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
@@ -15,7 +15,7 @@ pub fn width(text: &str) -> usize {
     }
 }
 
-/// At most `cols` columns, `…` at the end when cut.
+/// Truncates to `cols` columns, with `…` at the end.
 pub fn truncate(text: &str, cols: usize) -> Cow<'_, str> {
     if width(text) <= cols {
         return Cow::Borrowed(text);
@@ -26,7 +26,8 @@ pub fn truncate(text: &str, cols: usize) -> Cow<'_, str> {
     }
 }
 
-/// At most `cols` columns, `…` in the middle when cut: for names whose ends tell them apart (pods, images, paths).
+/// Truncates to `cols` columns, with `…` in the middle: for names that differ at their ends (pods,
+/// images, paths).
 pub fn middle_ellipsis(text: &str, cols: usize) -> Cow<'_, str> {
     if width(text) <= cols {
         return Cow::Borrowed(text);
@@ -41,14 +42,14 @@ pub fn middle_ellipsis(text: &str, cols: usize) -> Cow<'_, str> {
     ))
 }
 
-/// Exactly `cols` columns: cut, or filled with spaces on the right.
+/// Makes text exactly `cols` columns wide: truncates it, or adds spaces on the right.
 pub fn pad(text: &str, cols: usize) -> String {
     let text = truncate(text, cols);
     let fill = cols - width(&text);
     format!("{text}{:fill$}", "")
 }
 
-/// Exactly `cols` columns: cut, or filled with spaces on the left.
+/// Makes text exactly `cols` columns wide: truncates it, or adds spaces on the left.
 pub fn pad_left(text: &str, cols: usize) -> String {
     let text = truncate(text, cols);
     let fill = cols - width(&text);

@@ -36,7 +36,7 @@ fn the_environment_wins_over_the_apps_group_over_the_namespaces_and_the_later_am
         group("more", None, json!({"b": 2, "c": 2, "d": 2})),
         group("own", Some("a"), json!({"c": 3, "d": 3})),
     ];
-    // Wherever the App's group is named.
+    // The position of the App's group among the names does not matter.
     for named in [
         json!(["own", "shared", "more"]),
         json!(["shared", "own", "more"]),
@@ -149,8 +149,8 @@ fn a_group_reaches_who_names_it_and_what_is_hidden_there_is_told() {
 }
 
 proptest! {
-    /// Whatever groups there are: each key has the value of its strongest source, and `shared` with the environment's own
-    /// over it is what manifests read.
+    /// For any groups, each key has the value of its source with the highest precedence, and
+    /// `shared` overridden by the environment's own values is what manifests read.
     #[test]
     fn the_strongest_source_of_each_key_wins(
         groups in prop::collection::vec((any::<bool>(), prop::collection::btree_map("[a-e]", 0..9i64, 0..5)), 0..6),

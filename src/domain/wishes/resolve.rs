@@ -1,5 +1,5 @@
-//! What a verb means for a release as it stands. Without a task the one that waits (or failed) is meant; when several do,
-//! they are named and nothing is done.
+//! Resolves a verb for the current state of a release. If no task is named, the waiting (or failed)
+//! task is used; if several match, they are listed and nothing is done.
 
 use super::{as_wished, by};
 use crate::{
@@ -7,28 +7,28 @@ use crate::{
     domain::intent::ReleaseWish,
 };
 
-/// What can be said of a release.
+/// Command for a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Yes to an approval task.
+    /// Approve an approval task.
     Approve,
-    /// No to one.
+    /// Refuse an approval task.
     Refuse,
-    /// Let a batch (none: the next), or a task that waits, go on.
+    /// Let a batch (`None`: the next one) or a waiting task through.
     Proceed(Option<u32>),
-    /// Hold.
+    /// Pause the release.
     Pause,
-    /// Go on.
+    /// Resume the release.
     Resume,
-    /// Roll back and end.
+    /// Roll back and end the release.
     Abort,
-    /// Try a failed task again; take fields that another manager has.
+    /// Retry a failed task; if true, take over fields from other field managers.
     Retry(bool),
-    /// Go past a task that failed or waits.
+    /// Skip a failed or waiting task.
     Skip,
 }
 
-/// What a verb means for a release as it stands and as is wished of it; `task` is the one that was named.
+/// Resolves a verb for the expected state of a release. `task` is the task that the user named.
 pub fn resolve(
     release: &Release,
     verb: Verb,
@@ -53,7 +53,7 @@ pub fn resolve(
             )),
         }
     };
-    // Pause, resume and abort are about the whole release; a task that is named must at least be one of its tasks.
+    // Pause, resume and abort affect the whole release, but a named task must exist.
     let named = || match task {
         Some(name) if tasks.iter().all(|t| t.name != *name) => {
             Err(none(release, &status, format!("{name:?}")))
@@ -123,7 +123,7 @@ fn none(release: &Release, status: &ReleaseStatus, wanted: String) -> Unresolved
             .iter()
             .map(|t| format!("{} {:?}", t.name, t.phase))
             .collect();
-        // Where the engine has not followed yet: by whose wish it stands so.
+        // If the engine has not followed yet, say whose request caused this state.
         let told = release.status.as_ref();
         let news = told
             .filter(|told| *told != status)
@@ -138,20 +138,20 @@ fn none(release: &Release, status: &ReleaseStatus, wanted: String) -> Unresolved
     }
 }
 
-/// Why a verb means nothing, or too much.
+/// Why a verb cannot be resolved.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
-    /// Nothing fits.
+    /// No task matches.
     #[error("release {release} has no task {wanted}; {stands}")]
     None {
-        /// Its name.
+        /// Name of the release.
         release: String,
-        /// What was looked for.
+        /// Task that was looked for.
         wanted: String,
-        /// How it stands.
+        /// Current state of the release.
         stands: String,
     },
-    /// Too much fits.
+    /// Several tasks match.
     #[error("several tasks are meant: {}; name one with --task", .0.join(", "))]
     Several(Vec<String>),
 }

@@ -1,7 +1,7 @@
-//! The way back. First it is written down that the release is being aborted: from then on its lanes are
-//! closed. Then every deploy it began is undone, the last one first: a baseline workload goes back by one
-//! patch; of a gray environment goes, once its routes are closed and drained, what this release made, and what
-//! was there before comes back.
+//! The way back. First the status records that the release is being aborted: from then on its lanes
+//! are closed. Then every deploy that it began is undone, the last one first. A baseline workload
+//! goes back by one patch. In a gray environment, once its routes are closed and drained, the
+//! objects that this release created are deleted, and what was there before is restored.
 
 use jiff::SignedDuration;
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// So many seconds is waited for what the server refuses to show; then the rest is enough.
+/// Seconds to wait for objects that the server refuses to show; after that, the rest is enough.
 const PATIENCE: i64 = 20;
 
 pub(super) fn decide(run: &mut Run) {
@@ -68,7 +68,7 @@ pub(super) fn decide(run: &mut Run) {
     }
 }
 
-/// Why it was rolled back: who wished it, what had failed, and what the way back had to leave.
+/// Why it was rolled back: who asked for it, what had failed, and what was left behind.
 fn reason(run: &Run) -> String {
     let clean = |text: &str| Clean::from_untrusted(text).to_string();
     let wish = run
@@ -82,7 +82,7 @@ fn reason(run: &Run) -> String {
         .map(|c| format!(": {}", clean(c)));
     let by = wish.map(|w| format!("aborted by {}{}", clean(&w.by), comment.unwrap_or_default()));
     let mut told = vec![by.unwrap_or_else(|| "aborted".into())];
-    // The last turn that a task took before.
+    // The last phase change of a task before the abort.
     let history = &run.status.history;
     let begun = history
         .iter()
@@ -119,7 +119,7 @@ fn reason(run: &Run) -> String {
     told.join("; ")
 }
 
-/// Only writes down that it is so; the lanes close by it.
+/// Only records that the release is being aborted; this closes the lanes.
 fn enter(run: &mut Run) {
     run.status.phase = ReleasePhase::Aborting;
     run.status.message = Some("rolls back".into());
@@ -133,7 +133,7 @@ fn enter(run: &mut Run) {
             task.drain_since = None;
             task.message = Some("rolls back".into());
         }
-        // A clean-up that had ended has nothing left to undo, one under way stops.
+        // A finished clean-up has nothing to undo; one in progress stops.
     }
     for index in 0..run.status.tasks.len() {
         if let Some(job) = running_job(run, index) {
@@ -151,7 +151,7 @@ fn running_job(run: &Run, index: usize) -> Option<InventoryItem> {
         .then(|| seen.item.clone())
 }
 
-/// `Err` says what is still to come; `Ok` what is to be said of it.
+/// `Err` says what is still to do; `Ok` carries the final message.
 fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     let task = run.status.tasks[index].clone();
     let name = task.environment.clone().unwrap_or_default();
@@ -162,7 +162,7 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         return Ok(None);
     };
     if let Some(why) = away(run, app, &name) {
-        // Nobody is late by what could not be looked at.
+        // Time in which the context could not be reached does not count.
         run.status.tasks[index].started_at = Some(run.at());
         return Err(why);
     }
@@ -227,7 +227,7 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
                 }
             }
             if gray && !(made.is_empty() && kept.is_empty()) {
-                // Pods of what was there before stay.
+                // Pods that were there before stay.
                 let left = delete(run, &name, &made);
                 waits.extend(left.filter(|_| kept.is_empty() || !made.is_empty()));
             } else if gray {
@@ -308,7 +308,7 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
             ..before
         }
     };
-    // Once it is written down, nothing tells any more what stood in the inventory.
+    // After the status is written, the old inventory is no longer known.
     let noted = task.message.filter(|m| m.starts_with(LEFT));
     let left = left_alone(run, &name, &before.inventory).or(noted);
     let message = status
@@ -324,10 +324,10 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     Ok(Some(message).filter(|m| !m.is_empty()))
 }
 
-/// What a restored workload is called now.
+/// Updates the uids of restored workloads.
 fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> EnvironmentStatus {
     let task = &run.status.tasks[index];
-    // One that has its uid still was patched back.
+    // A record that still has the uid was patched back, not recreated.
     let made = |r: &&RolloutRecord| r.state == RolloutState::Restores && r.workload.uid.is_empty();
     for record in task.rollouts.iter().filter(made) {
         let named = |i: &&mut InventoryItem| is_same(i, &record.workload);
@@ -341,7 +341,8 @@ fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> Environm
     told
 }
 
-/// What this task may have in hand: what was there before, and what it has a record of; but for what goes.
+/// Workloads that this task may have in progress: what was there before and what it has records of,
+/// except what is being deleted.
 fn in_hand(
     run: &Run,
     index: usize,
@@ -356,7 +357,7 @@ fn in_hand(
         .collect()
 }
 
-/// A workload that is gone comes back with its old version; in words, what is done about it.
+/// Recreates missing workloads with their old version; returns what is being done about it.
 fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environment) -> Vec<String> {
     let gone = |r: &&RolloutRecord| {
         run.workload(&r.workload).is_none() && unseen(run, [&r.workload]).is_none()
@@ -423,7 +424,7 @@ fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environme
     waits
 }
 
-/// What another hand made in the place of what was in hand is left so; in words.
+/// Describes a workload that somebody else recreated while it was in progress: it is left alone.
 fn of_another(run: &Run, index: usize) -> Option<String> {
     let another = |r: &&RolloutRecord| {
         let uid = run
@@ -438,7 +439,7 @@ fn of_another(run: &Run, index: usize) -> Option<String> {
     ))
 }
 
-/// What stands half-way in another release is left so; in words.
+/// Describes a workload that is half-way in another release: it is left alone.
 fn elsewhere(run: &Run, item: &InventoryItem) -> Option<String> {
     let mark = run
         .workload(item)?
@@ -450,7 +451,7 @@ fn elsewhere(run: &Run, item: &InventoryItem) -> Option<String> {
     ))
 }
 
-/// A clean-up that is stopped leaves what it left.
+/// A stopped clean-up leaves what it has not deleted yet.
 fn clean_up(run: &mut Run, index: usize) -> Result<(), String> {
     let task = run.status.tasks[index].clone();
     let name = task.environment.unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Waits for people's yes, bound to this release, this attempt, these images, and the very objects that it lets through.
+//! Waits for people's approval, bound to this release, this attempt, these images, and the exact
+//! objects that it lets through.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
     });
     let digest = match digest {
         Ok(digest) => digest,
-        // Nobody says yes to what cannot be applied.
+        // What cannot be applied cannot be approved.
         Err(all) => {
             run.fail(index, all.join("\n"));
             return Flow::Stay;
@@ -97,7 +98,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
     Flow::Stay
 }
 
-/// The decisions on a task's attempt that count, by who took them; and why others do not, in words.
+/// Decisions on a task's attempt that count, by approver; and why others do not count.
 fn weigh<'a>(
     approvals: &[&'a Approval],
     release: &Release,
@@ -144,14 +145,15 @@ fn weigh<'a>(
             .get(by)
             .is_none_or(|a| a.spec.decision == Decision::Pass)
         {
-            // One person's no outweighs the same person's yes.
+            // A refusal outweighs an approval by the same person.
             said.insert(by, approval);
         }
     }
     (said, passed_over)
 }
 
-/// How many have approved a task that waits (none where somebody has refused), and whose decisions do not count, and why.
+/// How many people have approved a waiting task (0 if somebody has refused), and whose decisions do
+/// not count and why.
 pub(super) fn given(
     approvals: &[&Approval],
     release: &Release,
@@ -164,7 +166,7 @@ pub(super) fn given(
     (if refused { 0 } else { said.len() }, passed_over)
 }
 
-/// A person's decision on a task (its name and attempt), bound to what the release is about to apply.
+/// A person's decision on a task (name and attempt), bound to what the release is about to apply.
 pub fn decision(
     release: &Release,
     (task, attempt): (&str, u32),
@@ -204,7 +206,8 @@ pub(super) fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, Stri
     Ok(needed)
 }
 
-/// Who decided and what, as the history says it, and whether it does already.
+/// Approver and action of a decision as the history has them, and whether the history has it
+/// already.
 fn in_history(approval: &Approval, status: &ReleaseStatus) -> (String, String, bool) {
     let word = if approval.spec.decision == Decision::Pass {
         "approved"
@@ -226,7 +229,8 @@ fn in_history(approval: &Approval, status: &ReleaseStatus) -> (String, String, b
     (by, action, known)
 }
 
-/// Whether some decision stands beside a release that no engine has counted yet: one of a task's attempt that still waits.
+/// Whether an Approval exists that no engine has counted yet, on the current attempt of a task that
+/// still waits.
 pub fn is_undecided(release: &Release, approvals: &[Approval]) -> bool {
     let Some(status) = &release.status else {
         return false;

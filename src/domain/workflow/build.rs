@@ -1,4 +1,4 @@
-//! Makes an image by a Job, unless the release names an existing one.
+//! Builds an image with a Job, unless the release names an existing one.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
     run.status.tasks[index].job = Some(job.clone());
     if let Some(seen) = run.o.jobs.get(&job) {
         if seen.succeeded {
-            // What was built is deployed, whatever its tag comes to mean.
+            // The release deploys exactly what was built, even if the tag moves later.
             let pinned = seen
                 .digest
                 .as_ref()
@@ -118,7 +118,7 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
     Ok(Flow::Stay)
 }
 
-/// The Job, under a name that the same attempt always gives it.
+/// Renders the Job, whose name is always the same for one attempt.
 fn rendered(
     run: &Run,
     task: &BuildTask,
@@ -160,7 +160,8 @@ fn rendered(
     object["metadata"]["labels"][label::APP] = run.spec().app.as_str().into();
     object["metadata"]["annotations"][label::RELEASE] = run.name().into();
     object["metadata"]["annotations"][label::CREATED_BY] = run.uid().into();
-    // It goes with its release. Nobody waits for it: that would ask for a right on the release's finalizers.
+    // The Job is garbage-collected with its release. `blockOwnerDeletion` stays off: it would
+    // require a right on the release's finalizers.
     let owner = json!(run.o.release.owner_ref(&()));
     match object["metadata"]["ownerReferences"].as_array_mut() {
         Some(owners) => owners.push(owner),
@@ -169,7 +170,7 @@ fn rendered(
     Ok(object)
 }
 
-/// `yyyyMMddHHmmss`, in UTC.
+/// Timestamp as `yyyyMMddHHmmss`, in UTC.
 pub(super) fn datetime(at: Option<&str>) -> String {
     let at: Timestamp = at.and_then(|t| t.parse().ok()).unwrap_or_default();
     at.strftime("%Y%m%d%H%M%S").to_string()

@@ -1,4 +1,4 @@
-//! Takes an environment's resources down: routes first, then the drain, then exactly the inventory.
+//! Tears down an environment: routes first, then the drain, then exactly the inventory.
 
 use super::{
     environment::{
@@ -27,7 +27,7 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
     let left;
     let environment = match app.spec.environment(name) {
         Some(environment) => environment,
-        // Frozen only after it had removed it.
+        // The App was frozen only after this task had removed the environment.
         None if begun && task.remove_environment => {
             run.set_phase(index, TaskPhase::Succeeded, None);
             return Ok(Flow::Next);
@@ -90,7 +90,7 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
                 set(run, app, name, working);
                 Some(why)
             }
-            // Gone is what is known to be gone.
+            // Only what is known to be gone counts as gone.
             Ok(()) => delete(run, name, &inventory).or_else(|| unseen(run, &inventory)),
         };
         if let Some(trouble) = run.o.trouble.filter(|_| left.is_some()) {

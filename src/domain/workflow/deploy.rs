@@ -1,5 +1,5 @@
-//! Brings the images to an environment: the objects in their order, Deployments and StatefulSets batch by batch, a
-//! lane's Service only when its pods are ready.
+//! Deploys the images to an environment: objects in their order, Deployments and StatefulSets batch
+//! by batch, a lane's Service only when its pods are ready.
 
 mod gone;
 mod tell;
@@ -28,7 +28,8 @@ use crate::{
     },
 };
 
-/// `held`: somebody paused the release, or the task has failed: nothing goes on, but what stands open is closed.
+/// One pass of a deploy task. `held` means that somebody paused the release, or that the task has
+/// failed: nothing goes on, but an open latch is closed.
 pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
     let before = run.steps.len();
     let looked = Deploy::new(run, index).and_then(|deploy| match deploy {
@@ -38,14 +39,14 @@ pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
     match looked {
         Ok(flow) => flow,
         Err(why) if held => {
-            // What somebody has done since it failed may have made its words wrong.
+            // What somebody has done since the failure may have made its message wrong.
             if run.status.tasks[index].phase == TaskPhase::Failed {
                 failed(run, index, &why);
             }
             Flow::Stay
         }
         Err(why) => {
-            // Nothing is made of a look that fails: what it would make stands in no inventory.
+            // A failing pass takes no steps: what they would create is in no inventory yet.
             run.steps.truncate(before);
             failed(run, index, &why);
             Flow::Stay
@@ -53,7 +54,7 @@ pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
     }
 }
 
-/// Some workload has left its old version by this task.
+/// Whether this task has moved some workload away from its old version.
 pub(super) fn is_half_way(run: &Run, index: usize) -> bool {
     let task = &run.status.tasks[index].name;
     let begun = run.status.tasks[index].started_at.is_some();
@@ -147,7 +148,7 @@ impl<'a> Deploy<'a> {
             }
             return Ok(Flow::Stay);
         }
-        // What is not seen cannot be applied as it ought to be; what stands open is still closed.
+        // An object that cannot be read cannot be applied correctly; an open latch is still closed.
         let items: Vec<_> = self.objects.iter().map(key).collect();
         if let Some(why) = unseen(run, &items).filter(|_| !held) {
             let begun = run.status.tasks[index].started_at.is_some();
@@ -168,7 +169,7 @@ impl<'a> Deploy<'a> {
         if run.status.tasks[index].started_at.is_none() && !self.begin(run, held, lock.clone())? {
             return Ok(Flow::Stay);
         }
-        // Somebody may have taken one of them since.
+        // Somebody may have taken over one of them since.
         self.owned(run)?;
         if let Some(trouble) = run.o.trouble.filter(|t| t.permanent && !held) {
             return Err(run.refused(trouble));
@@ -225,7 +226,7 @@ impl<'a> Deploy<'a> {
         tell::tell(self, run, waits, looked.acting)
     }
 
-    /// False: it may not begin yet.
+    /// Begins the task; false when it may not begin yet.
     fn begin(&self, run: &mut Run, held: bool, lock: Option<String>) -> Result<bool, String> {
         let index = self.index;
         if held {
@@ -269,13 +270,14 @@ impl<'a> Deploy<'a> {
         Ok(true)
     }
 
-    /// All that would be written is this environment's, or not there; `Err` names what is not.
+    /// Checks that every object to be written belongs to this environment or does not exist yet;
+    /// `Err` names those that do not.
     fn owned(&self, run: &Run) -> Result<(), String> {
         let environment = &self.environment.name;
         let me = run.owner(environment);
         let told = |object: &Value| {
             let item = key(object);
-            // What is going is waited for.
+            // A terminating object is waited for.
             let seen = run.o.objects.get(&item).filter(|s| !s.terminating)?;
             refusal(
                 &item,
@@ -292,7 +294,7 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    /// What others will see, said beforehand.
+    /// Warnings that are shown before the rollout.
     fn warning(&self, run: &Run) -> Option<String> {
         let mut told = vec![];
         for (object, seen) in self
@@ -327,7 +329,8 @@ impl<'a> Deploy<'a> {
         (!told.is_empty()).then(|| told.join("; "))
     }
 
-    /// Applies an object that is not there as it should be; true when it is.
+    /// Applies an object that differs from its manifest or does not exist; true when it is as it
+    /// should be.
     fn applied(&self, run: &mut Run, object: &Value, hold: bool, waits: &mut Vec<String>) -> bool {
         let item = key(object);
         let seen = run.o.objects.get(&item);
@@ -355,11 +358,13 @@ impl<'a> Deploy<'a> {
     }
 }
 
-/// With the release's marks; who made it stays said.
+/// The object with the release's marks; an existing object keeps the annotation that says who
+/// created it.
 fn marked(run: &Run, object: &Value, seen: Option<&ObjectSeen>) -> Value {
     let mut object = object.clone();
     annotate(&mut object, label::RELEASE, run.name());
-    // Not part of the digest: what was applied before this was written needs no new apply for it.
+    // Not part of the digest: objects applied by older versions of graylane need no new apply for
+    // it.
     let home = run.o.release.metadata.namespace.as_deref();
     home.into_iter()
         .for_each(|home| annotate(&mut object, label::HOME, home));

@@ -1,4 +1,4 @@
-//! What the App's status says of an environment, and taking down what stands there.
+//! Status of an environment in the App, and deleting what an environment holds.
 
 use jiff::SignedDuration;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// As the App's status has it.
+/// Status of an environment as the App has it.
 pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
     app.status
         .as_ref()
@@ -21,7 +21,8 @@ pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
         .unwrap_or_default()
 }
 
-/// An environment that the App no longer has, though something of it still stands by its status: that goes like any other.
+/// An environment that the App no longer has, although its status still lists objects: it is torn
+/// down like any other.
 pub(super) fn left_behind(run: &Run, app: &App, name: &str) -> Environment {
     let tag = |item: &InventoryItem| {
         run.workload(item)?
@@ -37,10 +38,11 @@ pub(super) fn left_behind(run: &Run, app: &App, name: &str) -> Environment {
     }
 }
 
-/// What cannot be reached is looked at again in.
+/// Time until something that could not be reached is tried again.
 pub(super) const AWAY: SignedDuration = SignedDuration::from_secs(5);
 
-/// Why nothing is known of the environment now: its context, or one that it still has something in, is away.
+/// Why nothing is known of the environment now: its context, or one where it still has objects, is
+/// unreachable.
 pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
     let own = app
         .spec
@@ -60,7 +62,7 @@ pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
     ))
 }
 
-/// What of these the server refuses to show, in words. Whether it is there is not known.
+/// Which of these objects the server refuses to show, and why. Whether it exists is not known.
 pub(super) fn unseen<'i>(
     run: &Run,
     items: impl IntoIterator<Item = &'i InventoryItem>,
@@ -80,7 +82,7 @@ pub(super) fn unseen<'i>(
     ))
 }
 
-/// Makes the App's status say so; true when it does already.
+/// Sets the environment's status in the App; true when it is set already.
 pub(super) fn set(
     run: &mut Run,
     app: &App,
@@ -103,7 +105,7 @@ pub(super) fn set(
     false
 }
 
-/// In words, who locked it.
+/// Says who locked the environment, if it is locked.
 pub(super) fn locked(environment: &Environment) -> Option<String> {
     let lock = environment.lock.as_ref()?;
     let (by, reason) = (
@@ -118,7 +120,8 @@ pub(super) fn locked(environment: &Environment) -> Option<String> {
     Some(format!("{} is locked by {by}{reason}", environment.name))
 }
 
-/// The object behind an inventory item, if it is still that one: a namesake made by somebody else is not ours.
+/// The object behind an inventory item, if it is still the same one: an object of the same name
+/// that somebody else created does not count.
 pub(super) fn seen<'a>(
     run: &Run<'a>,
     environment: &str,
@@ -128,15 +131,15 @@ pub(super) fn seen<'a>(
         uid: String::new(),
         ..item.clone()
     })?;
-    // Without a uid it was applied, but the look that would have noted it never came.
+    // Without a uid, the object was applied but its uid was never recorded.
     let same = item.uid.is_empty() || item.uid == seen.uid;
     (same && run.whose(environment, item, seen) == Whose::Ours).then_some(seen)
 }
 
-/// How [`left_alone`] begins.
+/// First words of the message of [`left_alone`].
 pub(super) const LEFT: &str = "left alone";
 
-/// What of these items is there and has become somebody else's: it is left alone, and told.
+/// Names the existing objects among these that now belong to somebody else; they are left alone.
 pub(super) fn left_alone(run: &Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
     let told = |item: &InventoryItem| {
         let seen = run.o.objects.get(&InventoryItem {
@@ -163,8 +166,8 @@ pub(super) fn left_alone(run: &Run, environment: &str, items: &[InventoryItem]) 
     (!told.is_empty()).then(|| format!("{LEFT}: {}", told.join("; ")))
 }
 
-/// Whether no route sends anything there any more, and has not for as long as the plan asks; `Err` says what is
-/// waited for. Baselines are not in a lane's hands.
+/// Whether the routes to these Services have been closed for as long as the drain requires; `Err`
+/// says what is waited for. A baseline has no lane routes to close.
 pub(super) fn drained(
     run: &mut Run,
     index: usize,
@@ -183,7 +186,7 @@ pub(super) fn drained(
     });
     if let Some(service) = routed {
         run.status.tasks[index].drain_since = None;
-        // What becomes of a route that is not taken away is told a little later.
+        // The reason why a route stays is known a little later.
         run.look_in(AWAY);
         let why = run
             .o
@@ -212,7 +215,7 @@ pub(super) fn drained(
     Ok(())
 }
 
-/// Deletes what is still there of these items; what remains, in words.
+/// Deletes what still exists of these items; says what remains.
 pub(super) fn delete(run: &mut Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
     let mut left = vec![];
     for item in items.iter().rev() {

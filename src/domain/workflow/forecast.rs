@@ -1,7 +1,9 @@
-//! What a release does next, all of it, until somebody is asked again: what a question shows before a person answers.
+//! Everything a release does next until it asks somebody again: what a confirmation dialog shows
+//! before a person answers.
 //!
-//! It goes by the same rules as the engine ([`super::deploy`], [`super::approval`]): the tasks of the same stage, the
-//! same batches of the same sizes, the same plan of pauses. `tests/forecast.rs` plays both beside each other.
+//! It follows the same rules as the engine ([`super::deploy`], [`super::approval`]): the tasks of
+//! the same stage, the same batches of the same sizes, the same pause policy. `tests/forecast.rs`
+//! compares both step by step.
 
 use std::collections::BTreeMap;
 
@@ -23,31 +25,31 @@ use crate::{
     },
 };
 
-/// What is known when it is asked.
+/// What is known at the time of the question.
 pub struct ForecastInput<'a> {
     /// The App as the release has it.
     pub app: &'a App,
-    /// The release as it would be wished.
+    /// The release as it would be after the intent.
     pub release: &'a Release,
-    /// Every release of its namespace.
+    /// All releases of its namespace.
     pub others: &'a [&'a Release],
-    /// The decisions about it, with the one that is about to be taken.
+    /// Approvals of the release, including the one that is about to be given.
     pub approvals: &'a [&'a Approval],
-    /// The workloads that are there.
+    /// Looks up an existing workload.
     pub workload_of: &'a dyn Fn(&InventoryItem) -> Option<&'a Workload>,
 }
 
 /// One step of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForecastStep {
-    /// Makes an image.
+    /// Builds an image.
     Build {
         /// Name of the task.
         task: String,
         /// Name of the image.
         image: String,
     },
-    /// Takes an image that is there, instead of building it.
+    /// Uses an existing image instead of building it.
     Take {
         /// Name of the task.
         task: String,
@@ -63,57 +65,58 @@ pub enum ForecastStep {
         /// Name of that release.
         holder: String,
     },
-    /// Moves pods.
+    /// Moves pods of one or several batches.
     Batch {
         /// Name of the task.
         task: String,
         /// Name of the environment.
         environment: String,
-        /// Which batches, from 1: one, or all that are left where the strategy knows no batches.
+        /// First and last batch, from 1: one batch, or all that are left when the strategy has no
+        /// batches.
         numbers: (u32, u32),
         /// Number of batches.
         of: u32,
-        /// New pods before, and after.
+        /// New pods before and after.
         pods: (u32, u32),
-        /// Pods in all.
+        /// Number of all pods.
         size: u32,
     },
-    /// Deploys what runs there already: no pod moves.
+    /// Deploys what already runs there: no pod moves.
     Same {
         /// Name of the task.
         task: String,
         /// Name of the environment.
         environment: String,
     },
-    /// Sends probes until all agree.
+    /// Sends probes until all pass.
     Verify {
         /// Name of the task.
         task: String,
-        /// Through which lane group.
+        /// Lane group whose entry receives them.
         group: String,
         /// Number of probes.
         probes: usize,
     },
-    /// Takes down what an environment runs.
+    /// Tears down an environment.
     TakeDown {
         /// Name of the task.
         task: String,
         /// Name of the environment.
         environment: String,
-        /// The environment leaves the App, too.
+        /// Also removes the environment from the App.
         removes: bool,
     },
-    /// Goes past a task.
+    /// Skips a task.
     Skip {
         /// Name of the task.
         task: String,
     },
 }
 
-/// Where it stops.
+/// Where the release stops next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// For approvals: so many of so many are there.
+    /// Waits for approvals.
     Approval {
         /// Name of the task.
         task: String,
@@ -121,58 +124,58 @@ pub enum Stop {
         given: usize,
         /// Approvals needed.
         needed: usize,
-        /// Whose decisions do not count, and why, in words.
+        /// Whose decisions do not count, and why.
         passed_over: Vec<String>,
     },
-    /// For somebody to say that it may go on.
+    /// Waits for somebody to say that it may go on.
     Proceed {
         /// Name of the task.
         task: String,
-        /// What to look at before.
+        /// What to check first.
         prompt: Option<String>,
     },
-    /// For a batch to be let through.
+    /// Waits for the next batch to be allowed.
     Batch {
         /// Name of the task.
         task: String,
         /// Name of the environment.
         environment: String,
-        /// Which, from 1.
+        /// Number of the batch, from 1.
         number: u32,
         /// Number of batches.
         of: u32,
     },
-    /// At a lock.
+    /// The environment is locked.
     Locked {
         /// Name of the task.
         task: String,
         /// Name of the environment.
         environment: String,
     },
-    /// At a task that has failed, or will: in words.
+    /// A task has failed, or will fail.
     Failed {
         /// Name of the task.
         task: String,
-        /// Why, where that is known.
+        /// Reason, where it is known.
         why: String,
     },
-    /// Because it is held.
+    /// Somebody paused the release.
     Held,
-    /// At its end.
+    /// It has finished.
     End,
 }
 
-/// All that it does, and where it stops.
+/// Next steps of a release, and where it stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// The steps until then, in their order.
+    /// Steps until then, in order.
     pub steps: Vec<ForecastStep>,
-    /// What it stops at.
+    /// Where it stops.
     pub stop: Stop,
 }
 
 impl ForecastStep {
-    /// The environment whose pods it moves.
+    /// Environment whose pods the step moves or removes.
     pub fn environment(&self) -> Option<&str> {
         match self {
             Self::Batch { environment, .. } | Self::TakeDown { environment, .. } => {
@@ -184,14 +187,14 @@ impl ForecastStep {
 }
 
 impl Forecast {
-    /// Whether pods of an environment move or go.
+    /// Whether pods of an environment move or are removed.
     pub fn moves(&self, environment: &str) -> bool {
         self.steps
             .iter()
             .any(|d| d.environment() == Some(environment))
     }
 
-    /// The environments that get new pods, in order.
+    /// Environments that get new pods, in order.
     pub fn deploys(&self) -> Vec<&str> {
         let mut all: Vec<&str> = vec![];
         for step in &self.steps {
@@ -205,7 +208,7 @@ impl Forecast {
     }
 }
 
-/// What a release does, if nothing fails, until somebody is asked again.
+/// What a release does until it asks somebody again, if nothing fails.
 pub fn forecast_release(known: &ForecastInput) -> Forecast {
     let status = known.release.status.clone().unwrap_or_default();
     let mut steps = vec![];
@@ -264,7 +267,7 @@ fn walk(
                 None
             }
             Some(TaskKind::Approval(t)) => {
-                // Nobody can have decided on what nobody was asked.
+                // Only the current task can have decisions already.
                 let given =
                     current.then(|| approval::given(known.approvals, known.release, told, t));
                 let (given, passed_over) = given.unwrap_or_default();
@@ -318,7 +321,7 @@ fn walk(
     None
 }
 
-/// Whoever changes an environment waits until nobody else does, and while it is locked.
+/// A task that changes an environment waits for other releases there, and stops at a lock.
 fn enter(
     known: &ForecastInput,
     told: &TaskStatus,
@@ -412,7 +415,7 @@ fn deploy(
             .copied()
             .unwrap_or(0)
     };
-    // Without batches the first one takes all pods.
+    // Without batches, the first one takes all pods.
     if there().next().is_some() && there().all(|w| w.at_once) && done < targets.len() {
         let pods = (reached(done), size);
         steps.push(ForecastStep::Batch {
@@ -451,11 +454,11 @@ fn deploy(
 /// A workload of an environment as it will be rolled out.
 struct Rolled<'a> {
     live: Option<&'a Workload>,
-    /// Pods that the rollout is about.
+    /// Pods that the rollout covers.
     size: u32,
-    /// It knows no batches.
+    /// All pods are replaced at once.
     at_once: bool,
-    /// It is what is to be.
+    /// It already runs what is to be deployed.
     same: bool,
 }
 
@@ -493,7 +496,7 @@ fn workloads<'a>(
         .collect()
 }
 
-/// New pods of all of them after each batch.
+/// New pods of all workloads after each batch.
 fn sum(amounts: &[Amount], all: &[Rolled]) -> Vec<u32> {
     let each: Vec<Vec<u32>> = all
         .iter()

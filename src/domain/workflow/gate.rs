@@ -1,9 +1,9 @@
-//! Who holds an environment, and when a lane may take requests: what releases mean to each other.
+//! How releases exclude each other: who holds an environment, and when a lane may take requests.
 
 use crate::api::{App, Release, ReleasePhase, TaskPhase, TaskStatus};
 
-/// The other release that has begun work in an App's environment and is not over: it may still go back, so
-/// nobody else changes anything there.
+/// Name of another release that has begun to change an App's environment and is not over: it may
+/// still roll back, so no other release changes anything there.
 pub fn holder<'a>(
     app: &str,
     environment: &str,
@@ -22,10 +22,10 @@ pub fn holder<'a>(
         .and_then(|r| r.metadata.name.as_deref())
 }
 
-/// Whether a lane's version of an App may take requests as far as releases go; `Err` says why not.
+/// Whether other releases let a lane's version of an App take requests; `Err` says why not.
 ///
-/// Not while its environment is changed; and in a window only when every release that brings something to
-/// this lane has done so.
+/// A lane is closed while its environment is being changed. In a window, it opens only when every
+/// release that deploys something to this lane has done so.
 pub fn lane_open<'a>(
     app: &str,
     tag: &str,
@@ -40,7 +40,8 @@ pub fn lane_open<'a>(
     };
     let under_way = || releases.iter().filter(|r| is_under_way(r));
     let Some(own) = environment(app) else {
-        // What serves it was left behind by an environment that the App no longer has, and may be on its way out.
+        // What serves the lane was left behind by an environment that the App no longer has, and
+        // may be about to be removed.
         let lost = |e: &str| app_of(app).is_some_and(|a| a.spec.environment(e).is_none());
         let goes = |t: &&TaskStatus| {
             t.environment.as_deref().is_some_and(lost) && has_begun(t) && !t.phase.is_passed()
@@ -79,7 +80,7 @@ pub fn lane_open<'a>(
         let late = tasks(release)
             .iter()
             .any(|t| t.kind == "deploy" && is_in(t, &theirs) && !t.phase.is_passed());
-        // Not looked at yet: what it will bring is not known.
+        // A release without tasks has not begun: what it will deploy is not known yet.
         if late || tasks(release).is_empty() || is_aborting(release) {
             let app = &release.spec.app;
             return Err(if is_aborting(release) {
@@ -95,7 +96,7 @@ pub fn lane_open<'a>(
     Ok(())
 }
 
-/// Whether a release changes an environment at this moment.
+/// Whether a release is changing an environment right now.
 pub fn is_at_work(release: &Release, environment: &str) -> bool {
     is_under_way(release) && at_work(release, environment).is_some()
 }
@@ -117,7 +118,7 @@ fn at_work(release: &Release, environment: &str) -> Option<&'static str> {
     })
 }
 
-/// It has, or has had, its hands on the cluster.
+/// Whether the task has made changes in the cluster, or may have.
 pub(super) fn has_begun(task: &TaskStatus) -> bool {
     task.started_at.is_some() && !matches!(task.phase, TaskPhase::Skipped)
 }

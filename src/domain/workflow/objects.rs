@@ -1,4 +1,4 @@
-//! The objects of an App in an environment: rendered, labelled, in the order to apply them.
+//! Objects of an App in an environment: rendered, labelled, and in the order of applying.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Kinds that no namespace holds, of those that manifests commonly name.
+/// Common kinds that are cluster-scoped.
 const CLUSTER_SCOPED: [&str; 12] = [
     "Namespace",
     "Node",
@@ -32,9 +32,10 @@ const CLUSTER_SCOPED: [&str; 12] = [
     "ValidatingAdmissionPolicyBinding",
 ];
 
-/// The objects of an App in one environment, low priority first: labelled as ours, in the environment's namespace
-/// unless they name one, with the digest they are known by; `shared` is what the environment's variable groups give it.
-/// All errors at once, each with its place.
+/// Renders the objects of an App in one environment, in ascending priority: with graylane's labels
+/// and the digest of the manifest, and in the environment's namespace unless they name one.
+/// `shared` are the values of the environment's variable groups. All errors are returned at once,
+/// each with its place.
 pub fn rendered(
     app: &App,
     environment: &Environment,
@@ -53,7 +54,7 @@ pub fn rendered(
                 for object in all {
                     let done = ours(object, &name, environment).and_then(|object| {
                         let key = key(&object);
-                        // Also by another version of its API it is the same.
+                        // The same object in another API version counts as the same.
                         if known.iter().any(|k| is_same(k, &key)) {
                             return Err(format!(
                                 "{} {} stands twice in the manifests",
@@ -81,8 +82,8 @@ pub fn rendered(
     }
 }
 
-/// As [`rendered`], where they are to be: in another context's namespace `CONTEXT/NAMESPACE` (of what no namespace holds
-/// `CONTEXT/`). The digest that they are known by does not hang on it.
+/// Like [`rendered`], but for an environment in another context the namespace becomes
+/// `CONTEXT/NAMESPACE` (`CONTEXT/` for cluster-scoped objects). The digest does not depend on it.
 pub fn placed(
     app: &App,
     environment: &Environment,
@@ -176,7 +177,7 @@ pub(super) fn annotate(object: &mut Value, key: &str, value: &str) {
     object["metadata"]["annotations"][key] = value.into();
 }
 
-/// What names an object: an inventory item without a uid.
+/// Identifies an object: an inventory item without a uid.
 pub fn key(object: &Value) -> InventoryItem {
     let text = |path: &str| {
         object
@@ -194,8 +195,8 @@ pub fn key(object: &Value) -> InventoryItem {
     }
 }
 
-/// Every object that [`super::decide`] asks about for a release, and as whom it is asked for: what its environments hold,
-/// and what they will.
+/// All objects that [`super::decide`] needs for a release, and the account to read each with: what
+/// its environments hold, and what they will hold.
 pub fn looked_at(
     release: &Release,
     app: &App,
@@ -209,7 +210,7 @@ pub fn looked_at(
         .filter_map(|t| t.environment.as_deref())
         .collect();
     environments.extend(release.spec.teardown.iter().map(|t| t.environment.as_str()));
-    // Before the first look its tasks are not written down yet.
+    // Before the first pass its tasks are not in the status yet.
     for task in app
         .spec
         .stage(&release.spec.stage)
@@ -249,7 +250,8 @@ pub fn looked_at(
     all
 }
 
-/// What names the objects of an App in an environment, whatever its images; nothing where its manifests are wrong.
+/// Names of an App's objects in an environment, whatever its images; empty when its manifests are
+/// wrong.
 pub fn named_by<'g>(
     app: &App,
     environment: &Environment,
@@ -266,7 +268,7 @@ fn names(
     shared: &Values,
     images: &BTreeMap<String, String>,
 ) -> Vec<InventoryItem> {
-    // The names do not hang on the images in any sane manifest; where they do, the next look has them.
+    // Names should not depend on images; where they do, the next pass has the right ones.
     let mut images = images.clone();
     for image in app.spec.images.keys() {
         images
@@ -280,7 +282,7 @@ fn names(
         .collect()
 }
 
-/// A name of at most `most` characters; a long one is cut and told apart by its digest.
+/// A name of at most `most` characters; a longer one is cut and ends with its digest.
 pub(super) fn short_name(name: &str, most: usize) -> String {
     let plain: String = name
         .to_lowercase()

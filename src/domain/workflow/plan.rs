@@ -1,5 +1,5 @@
-//! What a release is to do: the tasks of its stage, its images, and the values of its variable groups, as they are when it
-//! begins.
+//! Plan of a release when it begins: the tasks of its stage, its images, and the values of its
+//! variable groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,22 +17,23 @@ use crate::{
     },
 };
 
-/// The name of a teardown's only task.
+/// Name of the only task of a teardown.
 const TEARDOWN: &str = "teardown";
 
-/// What a release has from its beginning on.
+/// What is fixed when a release begins.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// In order.
+    /// Tasks in order.
     pub tasks: Vec<TaskStatus>,
-    /// Image name to reference: chosen, or the default of one that no task builds.
+    /// Image name to reference: chosen by the release, or the default of an image that no task
+    /// builds.
     pub images: BTreeMap<String, String>,
-    /// Environment that is deployed to, to what its variable groups give it.
+    /// Values of the variable groups, by environment that is deployed to.
     pub variables: BTreeMap<String, Values>,
 }
 
-/// Plans a release of an App that begins `at`. What would keep one of its deploys from being rendered (a group or a key
-/// that is missing, a mistake in a manifest) keeps the release from beginning.
+/// Plans a release of an App that begins `at`. Whatever would keep one of its deploys from being
+/// rendered (a missing group or key, a mistake in a manifest) keeps the release from beginning.
 pub fn plan<'g>(
     app: &App,
     spec: &ReleaseSpec,
@@ -89,8 +90,8 @@ pub fn plan<'g>(
     })
 }
 
-/// What the deploys of a release that begins `at` take of variable groups, by environment; or what would keep one of them
-/// from being rendered: all errors at once, each with its place.
+/// Values of the variable groups for the deploys of a release that begins `at`, by environment; or
+/// all errors that would keep a deploy from being rendered, each with its place.
 pub fn values<'g>(
     app: &App,
     spec: &ReleaseSpec,
@@ -126,7 +127,7 @@ pub fn values<'g>(
             Err(all) => problems.extend(all.iter().map(ToString::to_string)),
         }
     }
-    // An environment that no group gives anything is not worth a line.
+    // Environments without any values are left out.
     variables.retain(|_, values| !values.is_empty());
     if problems.is_empty() {
         Ok(variables)
@@ -135,7 +136,7 @@ pub fn values<'g>(
     }
 }
 
-/// The variable groups that a release of an App takes values of when it begins.
+/// Names of the variable groups that a release of an App reads when it begins.
 pub fn group_names(app: &App, spec: &ReleaseSpec) -> BTreeSet<String> {
     let specs = specs(app, spec).unwrap_or_default();
     deployed_to(app, &specs)
@@ -143,7 +144,7 @@ pub fn group_names(app: &App, spec: &ReleaseSpec) -> BTreeSet<String> {
         .collect()
 }
 
-/// The environments that these tasks deploy to.
+/// Environments that these tasks deploy to.
 fn deployed_to<'a>(app: &'a App, specs: &[Task]) -> impl Iterator<Item = &'a Environment> {
     let named: BTreeSet<String> = specs
         .iter()
@@ -156,7 +157,7 @@ fn deployed_to<'a>(app: &'a App, specs: &[Task]) -> impl Iterator<Item = &'a Env
         .filter(move |e| named.contains(&e.name))
 }
 
-/// What is chosen: named by the release, else the default of an image that no task of it builds.
+/// Images of a release: named by it, or the default of an image that none of its tasks builds.
 fn chosen(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, String> {
     let mut images = spec.images.clone();
     let built = |name: &String| {
@@ -176,7 +177,7 @@ fn chosen(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, Str
 }
 
 impl Plan {
-    /// The status of a release that begins so.
+    /// Status of a release that begins with this plan.
     pub fn status(self) -> ReleaseStatus {
         let (tasks, images, variables) = (self.tasks, self.images, self.variables);
         ReleaseStatus {
@@ -190,7 +191,7 @@ impl Plan {
 }
 
 impl Run<'_> {
-    /// The tasks as they are now; false when there is nothing to run.
+    /// Begins the release with its tasks as they are now; false when there is nothing to run.
     pub fn begin(&mut self) -> bool {
         let at = self.at();
         let planned = self
@@ -209,7 +210,7 @@ impl Run<'_> {
                 self.history("engine", "begin", None, None);
                 true
             }
-            // Aborted before there was anything to run.
+            // Aborted before it had anything to run.
             Err(why) if self.spec().control.abort => {
                 self.finish(ReleasePhase::Aborted, Some(why));
                 false
@@ -223,8 +224,9 @@ impl Run<'_> {
         }
     }
 
-    /// A release that was begun before there were revisions is of the App as this look finds it. What was approved was
-    /// bound to no objects then: it is asked for again, unless a deploy stands half-way.
+    /// Freezes the App for a release that began before revisions existed, as the App is now. Its
+    /// approvals were not bound to objects, so they are asked for again, unless a deploy is
+    /// half-way.
     pub fn bind_late(&mut self) {
         let Ok(app) = self.app() else { return };
         self.status.revision = Some(app.revision().name().to_owned());
@@ -253,7 +255,8 @@ impl Run<'_> {
         }
     }
 
-    /// What a task of this release is to do. One that was begun before it was frozen may find another App.
+    /// Spec of one of the release's tasks. For a release that began before it was frozen, the App
+    /// may have changed.
     pub fn task(&self, index: usize) -> Result<Task, String> {
         let told = &self.status.tasks[index];
         let found = specs(self.app()?, self.spec())?
@@ -275,7 +278,7 @@ impl Run<'_> {
 pub(super) fn specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, String> {
     if let Some(CleanUpTask { environment, .. }) = &spec.teardown {
         let clean_up = spec.teardown.clone();
-        // Removed by this very task: it is done then.
+        // The task itself may have removed it: then it is done.
         let known = app.spec.environment(environment).is_some() || app.status.is_some();
         let task = Task {
             name: TEARDOWN.into(),

@@ -1,5 +1,5 @@
-//! What an approval lets through: the objects of the deploys after it, rendered as they would be applied, and one digest
-//! of all of them.
+//! What an approval lets through: the objects of the deploys after it, rendered as they would be
+//! applied, with one digest of all of them.
 
 use std::{
     collections::BTreeMap,
@@ -29,15 +29,15 @@ use crate::{
 pub struct Proposal {
     /// Environments in the order of their deploys, each with its objects in the order of applying.
     pub environments: Vec<(String, Vec<Value>)>,
-    /// `sha256:…` of all of that.
+    /// Digest of all of them (`sha256:…`).
     pub digest: String,
 }
 
-/// What a release lets through after a task (none: all that it deploys).
+/// What a release applies after the given task (`None`: everything it deploys).
 ///
 /// # Errors
 ///
-/// Whatever keeps one of its deploys from being rendered, each with its place.
+/// All reasons why one of its deploys cannot be rendered, each with its place.
 pub fn proposal(
     app: &FrozenApp,
     spec: &ReleaseSpec,
@@ -47,10 +47,10 @@ pub fn proposal(
     Inputs::of(app, spec, status, after).render(app)
 }
 
-/// All that a proposal is made of.
+/// Everything that a proposal depends on.
 #[derive(Clone, Debug, PartialEq)]
 struct Inputs {
-    /// Its name tells what the revision says.
+    /// The name stands for the content of the revision.
     revision: String,
     app: String,
     /// In the order of their deploys.
@@ -117,11 +117,11 @@ impl Inputs {
     }
 }
 
-/// Or what keeps it from being rendered.
+/// Digest, or the reasons why nothing could be rendered.
 type Digest = Result<String, Vec<String>>;
 
-/// The digest of what one release lets through, as it was last rendered. It is asked for at each look while people think,
-/// and rendered anew only when something that it is made of has changed.
+/// Caches the digest of what a release lets through. It is needed in every pass while people
+/// decide, and rendered again only when one of its inputs has changed.
 #[derive(Debug, Default)]
 pub struct Rendered {
     last: Mutex<Option<(Inputs, Digest)>>,
@@ -147,13 +147,13 @@ impl Rendered {
         digest
     }
 
-    /// How often that was.
+    /// How often the proposal was rendered.
     pub fn times(&self) -> usize {
         self.times.load(Relaxed)
     }
 }
 
-/// The images of a release; of one that is still to be built what is known of its name.
+/// Images of a release; for one that is not built yet, the reference as far as it is known.
 pub(super) fn to_be(
     app: &App,
     spec: &ReleaseSpec,
@@ -175,7 +175,8 @@ pub(super) fn to_be(
     images
 }
 
-/// Images that are built after a task: an approval of it knows nothing of them but the name they will have.
+/// Images that are built after a task: an approval of that task knows only the name that they will
+/// have.
 pub fn built_after<'a>(
     app: &'a FrozenApp,
     spec: &ReleaseSpec,
@@ -196,7 +197,7 @@ pub fn built_after<'a>(
         .collect()
 }
 
-/// The images that an approval is bound to: digests where they are known, else references.
+/// Images that an approval is bound to: digests where they are known, else references.
 pub fn bound_images(status: &ReleaseStatus) -> BTreeMap<String, String> {
     if status.digests.is_empty() {
         status.images.clone()
@@ -208,16 +209,16 @@ pub fn bound_images(status: &ReleaseStatus) -> BTreeMap<String, String> {
 /// What a proposal changes in one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The environment.
+    /// Name of the environment.
     pub environment: String,
-    /// The objects of the release that what runs there is of, as YAML; none where that is not known.
+    /// Objects of the release that runs there now, as YAML; `None` when they are not known.
     pub before: Option<String>,
-    /// The objects to be applied, as YAML.
+    /// Objects to be applied, as YAML.
     pub after: String,
 }
 
-/// What a proposal changes of what runs: of what the last release that was carried out there has applied. `releases` are
-/// those of the App.
+/// Compares a proposal with what the last release that was not rolled back has applied in each
+/// environment. `releases` are those of the App.
 pub fn changes<'r>(
     app: &App,
     proposal: &Proposal,
@@ -274,7 +275,7 @@ fn running<'r>(
     .ok()
 }
 
-/// Without the digests, which tell people nothing.
+/// YAML without the digests, which mean nothing to people.
 fn yaml(objects: &[Value]) -> String {
     let text = |object: &Value| {
         let mut object = object.clone();

@@ -1,5 +1,6 @@
-//! A release's own record of the workloads that it has in hand: written into its status before a workload is touched,
-//! read where another hand has taken the workload's annotation, or the workload itself.
+//! A release's own records of the workloads that it rolls out: written into its status before a
+//! workload is touched, and read when somebody else has removed the workload's annotation, or the
+//! workload itself.
 
 use super::run::Run;
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     domain::batches::{Records, WorkloadSeen},
 };
 
-/// What is known of one workload, apart from the look under way.
+/// What is recorded about one workload, as an owned copy.
 pub(super) struct Known<'a> {
     pub(super) kept: Option<RolloutRecord>,
     under_way: Vec<&'a str>,
@@ -21,7 +22,7 @@ impl Known<'_> {
         }
     }
 
-    /// What this attempt may do anew: it was asked for after what the record tells.
+    /// Whether this attempt was asked for after the record was written, and so may act anew.
     pub(super) fn is_asked_anew(&self, attempt: u32) -> bool {
         self.kept.as_ref().is_some_and(|r| attempt > r.attempt)
     }
@@ -38,7 +39,8 @@ fn names(record: &RolloutRecord, item: &InventoryItem) -> bool {
 }
 
 impl<'a> Run<'a> {
-    /// What is known of a workload: by this task, by another one of this release, or by an earlier release.
+    /// What is recorded about a workload: by this task, by another task of this release, or by an
+    /// earlier release.
     pub(super) fn known(&self, index: usize, item: &InventoryItem) -> Known<'a> {
         let own = self.status.tasks[index].rollouts.iter();
         let mut all = own.chain(self.status.tasks.iter().flat_map(|t| &t.rollouts));
@@ -67,7 +69,7 @@ impl<'a> Run<'a> {
             .find(|r| names(r, item))
     }
 
-    /// Writes it down.
+    /// Adds or replaces the record of a workload.
     pub(super) fn keep(&mut self, index: usize, record: RolloutRecord) {
         let all = &mut self.status.tasks[index].rollouts;
         match all.iter_mut().find(|r| names(r, &record.workload)) {
@@ -76,7 +78,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes down what a workload says itself of this rollout.
+    /// Records the latch that a workload carries for this rollout.
     pub(super) fn keep_as_seen(&mut self, index: usize, item: &InventoryItem, seen: &WorkloadSeen) {
         let meta = seen.meta();
         let Some(latch) = meta.annotations.as_ref().and_then(|a| a.get(label::LATCH)) else {
@@ -93,7 +95,7 @@ impl<'a> Run<'a> {
         let before = self.record(index, item);
         let another =
             before.is_some_and(|r| r.state == RolloutState::Begun && r.workload.uid != uid);
-        // As an older attempt left it, it is not what the new one wrote.
+        // The annotation is that of an older attempt, not what the new one wrote.
         let older = before.is_some_and(|r| r.state == RolloutState::Takes)
             && attempt_of(latch) != Some(task.attempt);
         if another || older {
@@ -115,7 +117,7 @@ impl<'a> Run<'a> {
         );
     }
 
-    /// Writes down what a patch is to begin, or to take in hand again.
+    /// Records what a patch is about to begin, or to take over.
     pub(super) fn keep_as_written(
         &mut self,
         index: usize,
@@ -137,10 +139,10 @@ impl<'a> Run<'a> {
             Some((RolloutState::Begins, before)) if before < attempt && shows => {
                 RolloutState::Takes
             }
-            // A later step of what is written down already.
+            // A later step of a rollout that is already recorded.
             Some((RolloutState::Begun, _)) => return,
             Some((RolloutState::Takes, _)) => RolloutState::Takes,
-            // Brought back it was not yet: it is not begun anew.
+            // It was not restored yet, so it does not begin anew.
             Some((RolloutState::Restores, _)) if shows => RolloutState::Takes,
             _ => RolloutState::Begins,
         };
@@ -160,7 +162,7 @@ impl<'a> Run<'a> {
         );
     }
 
-    /// Writes down that a workload of which nothing runs is brought back with its old version.
+    /// Records that a workload without running pods is restored with its old version.
     pub(super) fn keep_as_restored(
         &mut self,
         index: usize,

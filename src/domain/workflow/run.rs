@@ -1,4 +1,4 @@
-//! One look under way: the status as it becomes, the steps so far, and what all kinds of tasks share.
+//! One reconcile pass: the new status, the steps so far, and what all kinds of tasks share.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ use crate::{
     },
 };
 
-/// So many entries of history are kept.
+/// Number of history entries that are kept.
 const HISTORY: usize = 200;
-/// Clocks of people and engines differ by no more.
+/// Largest accepted difference between the clocks of people and engines.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 pub(super) struct Run<'a> {
@@ -35,7 +35,7 @@ pub(super) struct Run<'a> {
     pub again: Option<SignedDuration>,
 }
 
-/// Whether the next task may be looked at.
+/// Whether to go on with the next task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Next,
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
         self.o.release.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// What a person may do about the release.
+    /// Command line that a person can run for this release.
     pub fn command(&self, verb: &'static str) -> CommandLine {
         CommandLine::graylane(verb).arg(self.name())
     }
@@ -69,7 +69,7 @@ impl<'a> Run<'a> {
         self.o.release.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// Whose an object is, as an environment of this App sees it.
+    /// Who owns an object, from the point of view of an environment of this App.
     pub fn whose(&self, environment: &str, item: &InventoryItem, seen: &ObjectSeen) -> Whose {
         let me = self.owner(environment);
         let noted = owner::noted(self.o.app.ok().map(|app| &**app), item, &seen.uid);
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// Who this release acts for in an environment.
+    /// Owner that this release acts for in an environment.
     pub fn owner(&self, environment: &str) -> Owner {
         let home = self.o.release.metadata.namespace.clone();
         Owner {
@@ -94,12 +94,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// As whom this release acts on an object of an environment.
+    /// Account that this release uses for an object of an environment.
     pub fn account(&self, environment: &str, item: &InventoryItem) -> Account {
         Account::for_environment(self.o.app.ok().map(|app| &**app), environment, item)
     }
 
-    /// What is rolled out in batches and behind this item, if it is there.
+    /// The workload behind this item, if it exists and is rolled out in batches.
     pub fn workload(&self, item: &InventoryItem) -> Option<&'a WorkloadSeen> {
         self.o.workloads.get(&InventoryItem {
             uid: String::new(),
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Now, to the second, as Kubernetes writes it.
+    /// Current time to the second, as Kubernetes writes it.
     pub fn at(&self) -> String {
         self.o
             .now
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Look again at the latest then.
+    /// Reconciles again after this time at the latest.
     pub fn look_in(&mut self, wait: SignedDuration) {
         let wait = wait.max(SignedDuration::from_millis(100));
         self.again = Some(self.again.map_or(wait, |a| a.min(wait)));
@@ -150,8 +150,8 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// A person's wish goes into the history once. Its time is that of the person's own clock, and says nothing of
-    /// whether it is news.
+    /// Adds a person's last intent to the history once. Its time comes from the person's own clock,
+    /// and does not tell whether it is new.
     pub fn tell_wishes(&mut self) {
         let Some(last) = &self.spec().control.last else {
             return;
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
             return;
         }
         let clean = |text: &str| Clean::from_untrusted(text).to_string();
-        // Whoever writes a wish dates it: no time is taken that cannot be.
+        // The person's client sets the time: one that cannot be right is replaced.
         let (begun, now) = (self.status.started_at.as_deref(), self.o.now);
         let begun = begun
             .and_then(|at| at.parse().ok())
@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
             task: None,
             message: last.comment.as_deref().map(clean),
         };
-        // Told by an engine that did not write down which was the last.
+        // An engine that did not record the last intent may have added it already.
         if !self.status.history.contains(&entry) {
             self.status.history.push(entry);
         }
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
         self.o.app.map_err(str::to_owned)
     }
 
-    /// Every task that is passed lets the next one be looked at, in this same look.
+    /// Runs tasks in order, in this same pass, until one has not passed.
     pub fn tasks(&mut self) {
         for index in 0..self.status.tasks.len() {
             if self.status.tasks[index].phase.is_passed() {
@@ -200,7 +200,7 @@ impl<'a> Run<'a> {
             }
         }
         self.status.task = None;
-        // Every latch is off, by its own last patch.
+        // Every latch is off, removed by its own last patch.
         self.status
             .tasks
             .iter_mut()
@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
         self.status.task = Some(name.clone());
         self.retry(index, control.retry.get(&name).copied().unwrap_or(0));
         let before = self.status.tasks[index].phase;
-        // Holding a deploy still has steps: where the latch stands open it is closed.
+        // A held deploy still has steps: an open latch is closed.
         let held = control.paused || before == TaskPhase::Failed;
         if before == TaskPhase::Paused && !control.paused {
             self.resumed(index);
@@ -270,7 +270,8 @@ impl<'a> Run<'a> {
     fn retry(&mut self, index: usize, retries: u32) {
         let at = self.at();
         let task = &mut self.status.tasks[index];
-        // Each attempt has a higher number than the one before, so that no number begins attempts without an end.
+        // Each attempt has a higher number than the one before, so no retry count starts attempts
+        // without end.
         let attempt = retries.min(MOST_RETRIES) + 1;
         if task.phase != TaskPhase::Failed || retries == 0 || attempt <= task.attempt {
             return;
@@ -282,19 +283,19 @@ impl<'a> Run<'a> {
         task.message = None;
         task.probes.clear();
         task.drain_since = None;
-        // What is done is read off the Deployments again.
+        // Progress is read from the workloads again.
         task.batches.clear();
         let (name, attempt) = (task.name.clone(), task.attempt);
         self.history("engine", format!("attempt {attempt}"), Some(&name), None);
     }
 
-    /// Somebody has asked that this attempt takes fields of other managers.
+    /// Whether somebody has asked this attempt to take fields of other field managers.
     pub(super) fn takes_over(&self, index: usize) -> bool {
         let task = &self.status.tasks[index];
         self.spec().control.take_over.get(&task.name) == Some(&task.attempt)
     }
 
-    /// The time it was held does not count against a batch.
+    /// Time on hold does not count against a batch.
     fn resumed(&mut self, index: usize) {
         let at = self.at();
         let task = &mut self.status.tasks[index];
@@ -346,7 +347,7 @@ impl<'a> Run<'a> {
         Flow::Stay
     }
 
-    /// A task's own time begins.
+    /// Starts the task's own timer.
     pub fn start(&mut self, index: usize) {
         let at = self.at();
         let task = &mut self.status.tasks[index];
@@ -355,7 +356,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Seconds in which the engine was there to act: what a time limit counts.
+    /// Seconds in which the engine was able to act; time limits use this.
     pub fn spent(&self, index: usize, of: Lasting) -> i64 {
         seconds(
             self.o
@@ -364,7 +365,7 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// Seconds for which this engine knows that it has begun.
+    /// Seconds since this engine first saw it.
     pub fn watched(&self, index: usize, of: Lasting) -> i64 {
         seconds(
             self.o
@@ -373,7 +374,7 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// Seconds since it began, whether an engine was there or not.
+    /// Seconds since it began, whether an engine was running or not.
     pub fn lasted(&self, index: usize, of: Lasting) -> i64 {
         seconds(
             self.o
@@ -382,7 +383,7 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// A refusal that stays one until somebody does something about it, with what that may be.
+    /// Message for a permanent failure, with what a person can do about it.
     pub fn refused(&self, trouble: &Trouble) -> String {
         let (why, retry, abort) = (
             &trouble.message,
@@ -396,12 +397,12 @@ impl<'a> Run<'a> {
         self.set_phase(index, TaskPhase::Failed, Some(why.into()));
     }
 
-    /// Writes a task's phase and message; a change of phase goes into the history.
+    /// Sets a task's phase and message; a change of phase goes into the history.
     pub fn set_phase(&mut self, index: usize, phase: TaskPhase, message: Option<String>) {
         let at = self.at();
         let task = &mut self.status.tasks[index];
         let changed = task.phase != phase;
-        // Held is held in the words of what it was doing.
+        // A paused task keeps the message of what it was doing.
         if phase != TaskPhase::Paused || message.is_some() {
             task.message.clone_from(&message);
         }
@@ -431,7 +432,7 @@ impl<'a> Run<'a> {
 }
 
 impl Run<'_> {
-    /// The current batch's time begins anew.
+    /// Restarts the timer of the current batch.
     pub fn restart_batch(&mut self, index: usize) {
         let at = self.at();
         restart_batch(&mut self.status.tasks[index], &at);

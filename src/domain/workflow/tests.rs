@@ -1,6 +1,6 @@
-//! The whole stage of the design's story on a simulated cluster, straight and in any interleaving.
+//! The whole stage of the design's story on a simulated cluster, in order and in any interleaving.
 
-/// What other hands do, each named once.
+/// Foreign changes to a workload, each with a name.
 macro_rules! hands {
     ($($hand:ident),* $(,)?) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
-//! How long tasks, batches and drains last, by the engine's own watch.
+//! How long tasks, batches and drains take, by the engine's own clock.
 //!
-//! A status says when something began, in the time of the wall clock of the engine that wrote it: good for people, and
-//! for telling one beginning from the next. That clock can be set, and another engine's may be wrong, so nothing is
-//! measured against it: what lasts is counted from when this engine first saw the beginning, on a clock that only ever
-//! goes forward. After a change of engines a limit or a drain counts anew, and so never ends early.
+//! A status says when something began, by the wall clock of the engine that wrote it. That is good
+//! for people, and for telling one beginning from the next. But that clock can be set, and another
+//! engine's may be wrong, so nothing is measured by it: durations count from when this engine first
+//! saw the beginning, on a monotonic clock. After a change of engines, limits and drains count from
+//! zero, and so never end early.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,44 +12,44 @@ use jiff::Timestamp;
 
 use crate::api::{ReleaseStatus, TaskStatus};
 
-/// What lasts.
+/// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lasting {
-    /// A task's attempt.
+    /// Attempt of a task.
     Task,
-    /// The batch in this place.
+    /// Batch at this index.
     Batch(usize),
-    /// That the routes are seen closed.
+    /// Drain: time since the routes were closed.
     Drain,
 }
 
-/// One beginning that a status tells.
+/// Identifies one beginning in a status.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Beginning {
     task: String,
     of: Lasting,
-    /// As it is written.
+    /// Timestamp as it is in the status.
     since: String,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     first: Duration,
-    /// Since then somebody has looked without a gap.
+    /// Since this time the engine has observed without a gap.
     awake: Duration,
-    /// From the stamp to the first sight, as far as wall clocks tell.
+    /// Time from the timestamp to the first observation, as far as wall clocks tell.
     before: Duration,
 }
 
-/// The beginnings of one release that this engine has seen.
+/// Timers of one release.
 #[derive(Clone, Debug, Default)]
 pub struct Timers {
     seen: BTreeMap<Beginning, Seen>,
 }
 
 impl Timers {
-    /// Begins to count what a status says has begun, and forgets what it no longer says. `now` is the time on a clock
-    /// that only ever goes forward, `wall` that of the wall.
+    /// Starts timers for what the status says has begun, and drops those that it no longer has.
+    /// `now` is the time on a monotonic clock, `wall` the wall-clock time.
     pub fn follow(&mut self, status: &ReleaseStatus, now: Duration, wall: Timestamp) {
         let told: BTreeMap<Beginning, ()> = status
             .tasks
@@ -71,7 +72,7 @@ impl Timers {
         }
     }
 
-    /// Nobody has looked for a while: that is nobody's delay.
+    /// Nobody has observed for a while: that time does not count against any limit.
     pub fn skip_gap(&mut self, now: Duration) {
         self.seen.values_mut().for_each(|seen| seen.awake = now);
     }
@@ -82,19 +83,20 @@ impl Timers {
             .and_then(|b| self.seen.get(&b))
     }
 
-    /// For how long this engine was there to act on it: what a time limit counts.
+    /// How long this engine was able to act on it; time limits use this.
     pub(super) fn spent(&self, task: &TaskStatus, of: Lasting, now: Duration) -> Duration {
         self.find(task, of)
             .map_or(Duration::ZERO, |seen| now.saturating_sub(seen.awake))
     }
 
-    /// For how long this engine knows of it.
+    /// How long ago this engine first saw it.
     pub(super) fn watched(&self, task: &TaskStatus, of: Lasting, now: Duration) -> Duration {
         self.find(task, of)
             .map_or(Duration::ZERO, |seen| now.saturating_sub(seen.first))
     }
 
-    /// For how long it has lasted, before this engine too: for what people do while no engine is there.
+    /// How long it has lasted, including the time before this engine: for what people do while no
+    /// engine runs.
     pub(super) fn lasted(&self, task: &TaskStatus, of: Lasting, now: Duration) -> Duration {
         self.find(task, of).map_or(Duration::ZERO, |seen| {
             seen.before + now.saturating_sub(seen.first)
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn no_wall_clock_lengthens_or_shortens_what_this_engine_watched() {
         let (noon, at) = ("2026-01-01T12:00:00Z", Duration::from_secs);
-        // The stamp of another clock: an hour ahead, an hour behind, ours.
+        // Timestamp from another clock: an hour ahead, an hour behind, or correct.
         for (wall, before) in [
             ("2026-01-01T11:00:00Z", 0),
             ("2026-01-01T13:00:00Z", 3600),
@@ -152,7 +154,7 @@ mod tests {
             let task = &told.tasks[0];
             assert_eq!(timers.spent(task, Lasting::Task, at(7)), at(0));
             timers.follow(&told, at(10), wall.parse().unwrap());
-            // Then ours is set, either way.
+            // Then the local clock is set, either way.
             for set in ["1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z"] {
                 timers.follow(&told, at(15), set.parse().unwrap());
             }

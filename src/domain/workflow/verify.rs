@@ -1,4 +1,4 @@
-//! Sends probes until every one of them agrees, or the time is up.
+//! Sends probes until all of them pass, or the time is up.
 
 use jiff::SignedDuration;
 
@@ -12,11 +12,12 @@ use crate::{
     domain::text::Clean,
 };
 
-/// Between two rounds of probes, in seconds.
+/// Seconds between two rounds of probes.
 const PAUSE: u64 = 1;
 
 pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
-    // A lane that is not open promises the baseline: probes would agree, and prove nothing of what is new.
+    // Requests for a closed lane go to the baseline: probes would pass without testing the new
+    // version.
     let closed = run.o.routes.closed.get(&task.lane_group);
     if let Some(closed) = closed.filter(|c| c.waits && run.status.tasks[index].started_at.is_none())
     {
@@ -29,7 +30,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
         .o
         .probes
         .filter(|p| p.task == told.name && p.attempt == told.attempt);
-    // A round from before this attempt began (or before the engine did) proves nothing.
+    // Results from before this attempt began, or before the engine started, prove nothing.
     let last = mine.and_then(|p| p.last.as_ref());
     let words = match (closed, last) {
         (Some(closed), _) => closed.why.clone(),

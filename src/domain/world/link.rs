@@ -1,30 +1,31 @@
-//! How current a world is: its links, what is wrong with them, what they cannot show, and what was asked over them.
+//! State of the connections to clusters: whether data is current, what is wrong, what cannot be
+//! watched, and how many requests were made.
 
 use jiff::Timestamp;
 
 use crate::domain::text::Clean;
 
-/// Whether what the world says is current.
+/// Whether the data of a cluster is current.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Link {
-    /// Nothing has come yet.
+    /// Nothing has been received yet.
     #[default]
     Connecting,
-    /// All watches run.
+    /// All watches are running.
     Live,
-    /// Facts are as of `since`.
+    /// The data dates from `since`.
     Stale {
-        /// When the first watch broke.
+        /// When the first watch failed.
         since: Timestamp,
-        /// What kind of trouble it is.
+        /// Kind of problem.
         trouble: Trouble,
-        /// In words.
+        /// Explanation.
         why: Clean,
     },
 }
 
 impl Link {
-    /// Since when the facts are old, and why; none while they are current.
+    /// Since when the data is out of date, and why. `None` while it is current.
     pub const fn stale(&self) -> Option<(Timestamp, Trouble, &Clean)> {
         match self {
             Self::Stale {
@@ -37,29 +38,29 @@ impl Link {
     }
 }
 
-/// What can be wrong between here and a cluster.
+/// Problem with the connection to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trouble {
-    /// Nobody answers.
+    /// The server does not answer.
     Offline,
-    /// This machine slept; nothing has been heard since.
+    /// This machine was suspended, and nothing has been received since.
     Slept,
-    /// Nobody can prove who we are: credentials are gone, expired, or their plugin fails (401).
+    /// Authentication failed: credentials are missing or expired, or their plugin fails (401).
     Unauthorized,
     /// The server asked for fewer requests (429).
     Throttled,
-    /// What was being read is older than what the server remembers (410).
+    /// The resource version is too old for the server (410).
     Expired,
-    /// The server answers, and not what was asked (5xx and others).
+    /// The server fails (5xx and others).
     Failing,
-    /// The right is missing (403).
+    /// A right is missing (403).
     Forbidden,
-    /// The server has no such kind (404).
+    /// The server does not have the kind (404).
     Missing,
 }
 
 impl Trouble {
-    /// In a word or two, for a badge.
+    /// One or two words for a badge.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Offline => "OFFLINE",
@@ -73,7 +74,7 @@ impl Trouble {
         }
     }
 
-    /// In words.
+    /// Explanation in a short sentence.
     pub const fn told(self) -> &'static str {
         match self {
             Self::Offline => "the cluster does not answer",
@@ -87,7 +88,7 @@ impl Trouble {
         }
     }
 
-    /// What a person can do; none where waiting is all.
+    /// What the user can do. `None` if there is nothing to do but wait.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
             Self::Unauthorized => Some("log in outside (kubectl get ns would ask)"),
@@ -102,25 +103,25 @@ impl Trouble {
     }
 }
 
-/// Something that one watch cannot see, while the others live.
+/// Resource that cannot be watched while other watches work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The context; none is the home cluster.
+    /// Context. `None` is the home cluster.
     pub context: Option<String>,
-    /// Plural, with its group as RBAC writes it: `pods`, `deployments.apps`.
+    /// Plural with its group, as in RBAC: `pods`, `deployments.apps`.
     pub resource: &'static str,
-    /// Where.
+    /// Namespace of the watch.
     pub namespace: String,
     /// [`Trouble::Forbidden`] or [`Trouble::Missing`].
     pub trouble: Trouble,
-    /// Since when.
+    /// Since when it cannot be watched.
     pub since: Timestamp,
-    /// The server's words.
+    /// Message of the server.
     pub why: Clean,
 }
 
 impl Gap {
-    /// `not permitted: list pods in demo-test`
+    /// Description for users: `not permitted: list pods in demo-test`
     pub fn words(&self) -> String {
         let place = self
             .context
@@ -136,17 +137,17 @@ impl Gap {
     }
 }
 
-/// Requests to the API since the start of this process, by this use of it.
+/// Number of requests that this process has sent to the API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// All.
+    /// All requests.
     pub total: u64,
-    /// In the last minute.
+    /// Requests in the last minute.
     pub minute: u32,
-    /// Answered with 429.
+    /// Requests answered with 429.
     pub throttled: u64,
-    /// Not before then will the server hear more.
+    /// The server accepts no requests before this time.
     pub until: Option<Timestamp>,
-    /// Watches that are held open.
+    /// Number of open watches.
     pub watches: u32,
 }

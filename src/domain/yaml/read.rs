@@ -1,4 +1,4 @@
-//! One YAML document to the JSON that kubectl would send for it.
+//! Converts one YAML document to the JSON that kubectl would send for it.
 
 use super::scalar::{Scalar, resolve, shortest};
 use base64::Engine;
@@ -8,14 +8,14 @@ use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-/// Lists and maps within each other, fewer than what reads JSON allows.
+/// Limit on nested lists and maps, lower than the limit of the JSON parser.
 const MAX_DEPTH: usize = 100;
-/// Values in a document, those that aliases repeat counted each time.
+/// Limit on the values in a document; values repeated by aliases count each time.
 const MAX_NODES: usize = 500_000;
 /// The prefix of YAML's own tags.
 const CORE: &str = "tag:yaml.org,2002:";
 
-/// What is wrong, and where: line and column from 1.
+/// An error with its position: line and column from 1.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub line: usize,
@@ -33,10 +33,10 @@ impl Wrong {
     }
 }
 
-/// A document as it is written: with every key that stands there twice.
+/// A document as written, including duplicate keys.
 #[derive(Clone, Debug, PartialEq)]
 enum Node {
-    /// Text, number, truth or nothing.
+    /// A text, number, boolean or null.
     Leaf(Value),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -49,12 +49,12 @@ struct Entry {
     value: Node,
     /// Line and column of the key, from 1.
     at: (usize, usize),
-    /// Only `<<` brought it.
+    /// Comes from a merge (`<<`).
     merged: bool,
 }
 
 impl Node {
-    /// How many values it is, with all in it.
+    /// Number of values in the node, including itself.
     fn size(&self) -> usize {
         match self {
             Node::Leaf(_) => 1,
@@ -63,7 +63,7 @@ impl Node {
         }
     }
 
-    /// Of what stands there twice the last one counts; `twice` gets the places of the others.
+    /// Converts to JSON. The last of duplicate keys wins; every repetition is added to `twice`.
     fn value(self, twice: &mut Vec<Doubled>) -> Value {
         match self {
             Node::Leaf(value) => value,
@@ -93,7 +93,7 @@ impl Node {
     }
 }
 
-/// A key that a map has already, and where it stands: line and column from 1.
+/// A repeated key in a map, with its position: line and column from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubled {
     pub line: usize,
@@ -101,7 +101,7 @@ pub struct Doubled {
     pub key: String,
 }
 
-/// A document, and the keys that stand twice in one map.
+/// Reads a document; also returns the keys that occur twice in one map.
 pub(super) fn read(text: &str) -> Result<(Value, Vec<Doubled>), Wrong> {
     let mut twice = Vec::new();
     let value = node(text)?.value(&mut twice);
@@ -246,7 +246,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// JSON's keys are texts: numbers and booleans become what they would be written as.
+    /// Reads a map key. JSON keys are texts, so numbers and booleans are converted to text.
     fn key(&mut self, event: Event<'t>, span: Span) -> Result<String, Wrong> {
         if let Event::Scalar(text, ScalarStyle::Plain, 0, None) = &event
             && let Scalar::Float(number) = resolve(text)
@@ -266,7 +266,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// With the digits of 32 bits, as kubectl has it.
+/// Formats a float key with 32-bit precision, as kubectl does.
 fn float_key(number: f32) -> String {
     match number {
         n if n.is_nan() => ".nan".into(),
@@ -276,16 +276,17 @@ fn float_key(number: f32) -> String {
     }
 }
 
-/// The entries of a map in the making.
+/// The entries of a map while it is read.
 #[derive(Default)]
 struct Entries {
     all: Vec<Entry>,
-    /// Where a key stands last.
+    /// Index of the last entry for each key.
     places: HashMap<String, usize>,
 }
 
 impl Entries {
-    /// What `<<` brings gives way to what is written, and takes its place; what is written twice stands twice.
+    /// Adds an entry. It replaces an entry of the same key if either of them is merged; two written
+    /// entries of the same key are both kept.
     fn add(&mut self, entry: Entry) {
         match self.places.get(&entry.key).map(|at| &mut self.all[*at]) {
             Some(there) if there.merged || entry.merged => {
@@ -299,7 +300,7 @@ impl Entries {
         }
     }
 
-    /// The keys of a map, or of several: the first one wins among them.
+    /// Merges the keys of a map, or of a list of maps, where the first map wins.
     fn merge(&mut self, node: Node, span: Span) -> Result<(), Wrong> {
         match node {
             Node::Map(entries) => {
@@ -362,7 +363,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Tagged<'_>, span: Span) -> Result
     })
 }
 
-/// A whole number is one however it is written: 1e3 arrives as 1000.
+/// Converts a float to JSON; integers become integers however they are written: 1e3 becomes 1000.
 fn float(number: f64) -> Option<Value> {
     if number.fract() == 0.0 && number.abs() < 9.2e18 {
         return Some(Value::from(number as i64));

@@ -1,5 +1,5 @@
-//! What a plain scalar is: the rules of go-yaml 2, by which kubectl reads manifests. Those are YAML 1.1's, less the numbers in
-//! base 60 and with what Go's number parser knows beside.
+//! Types of plain scalars by the rules of go-yaml 2, which kubectl uses to read manifests: those of
+//! YAML 1.1, without base 60 numbers, plus the notations that Go's number parser accepts.
 
 use crate::domain::numbers::{parse_float, parse_signed, parse_unsigned};
 
@@ -10,7 +10,7 @@ pub(super) enum Scalar {
     Int(i64),
     Uint(u64),
     Float(f64),
-    /// Read as text, and to be written in quotes.
+    /// Read as text, but written in quotes.
     Timestamp,
     Text,
 }
@@ -51,10 +51,10 @@ fn number(text: &str) -> Scalar {
         .filter(|p| is_decimal(p))
         .and_then(|p| parse_float(p))
     {
-        // One that is too large for a float stays text: a digest like 123e4567 is no number.
+        // A number too large for a float stays text: a digest such as 123e4567 is not a number.
         Scalar::Float(number)
     } else {
-        // Behind this prefix go-yaml takes a sign, too.
+        // After this prefix, go-yaml also accepts a sign.
         plain
             .strip_prefix("0b")
             .and_then(|bits| i64::from_str_radix(bits, 2).ok())
@@ -78,7 +78,7 @@ fn is_decimal(text: &str) -> bool {
     some && digits(whole) && digits(fraction) && !exponent.is_empty() && digits(exponent)
 }
 
-/// A date, or a date and a time, of YAML 1.1.
+/// Whether a text is a YAML 1.1 date, with or without time.
 pub(super) fn is_timestamp(text: &str) -> bool {
     let (date, time) = match text.find(['T', 't', ' ']) {
         Some(at) => (&text[..at], Some((&text[at..at + 1], &text[at + 1..]))),
@@ -131,14 +131,14 @@ fn is_time(text: &str) -> bool {
         && fraction.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A number of at most so many digits.
+/// Parses a number of up to `digits` digits that is at most `most`.
 fn part(text: &str, digits: usize, most: u32) -> Option<u32> {
     let plain =
         !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|n| plain && *n <= most)
 }
 
-/// A number in base 60, which other parsers would take for one.
+/// Whether a text is a base 60 number, which other YAML parsers would read as a number.
 pub(super) fn is_base_60(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let mut parts = text.split(':');
@@ -155,7 +155,8 @@ pub(super) fn is_base_60(text: &str) -> bool {
         && digits(fraction)
 }
 
-/// Of a number's two forms the one that Go prints: the one with an exponent where it is very large or small.
+/// Chooses between two notations of a number as Go does: with an exponent when it is very large or
+/// very small.
 pub(super) fn shortest(scientific: &str, plain: String) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

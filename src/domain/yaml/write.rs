@@ -1,11 +1,12 @@
-//! YAML as go-yaml 2 writes it, and so Helm's `toYaml` and kubectl's `-o yaml`: what would be read as something else stands
-//! in quotes, several lines as a block that keeps its end.
+//! Writes YAML as go-yaml 2 does, and so Helm's `toYaml` and kubectl's `-o yaml`: text that would
+//! be read as another type is quoted, and multi-line text is a block that keeps its trailing
+//! newlines.
 
 use super::scalar::{Scalar, is_base_60, resolve, shortest};
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// With a line break at its end.
+/// Writes a value as YAML, ending with a newline.
 pub fn text(value: &Value) -> String {
     let mut writer = Writer { out: String::new() };
     writer.root(value);
@@ -32,7 +33,7 @@ impl Writer {
         self.out.extend(std::iter::repeat_n(' ', columns));
     }
 
-    /// Each item on a line; the first one where we are.
+    /// Writes each item on its own line, the first one on the current line.
     fn list(&mut self, items: &[Value], columns: usize) {
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
@@ -57,7 +58,7 @@ impl Writer {
             self.key(key);
             self.out.push(':');
             match value {
-                // A list stands as deep as its key.
+                // A list is indented like its key.
                 Value::Array(items) if !items.is_empty() => {
                     self.indent(columns);
                     self.list(items, columns);
@@ -82,7 +83,7 @@ impl Writer {
     }
 
     fn key(&mut self, key: &str) {
-        // Elsewhere it merges a map.
+        // Unquoted, this key would merge a map.
         let style = if key == "<<" {
             Style::Double
         } else {
@@ -137,7 +138,8 @@ impl Writer {
     }
 }
 
-/// As few digits as tell it apart: with an exponent where it is broken or beyond whole numbers, and very large or small.
+/// Formats a float with the fewest digits that read back as the same number. Integers up to the
+/// 64-bit range have no exponent.
 fn number(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 1.8e19 {
         return (number + 0.0).to_string();
@@ -188,19 +190,19 @@ fn style(text: &str) -> Style {
     }
 }
 
-/// go-yaml's idea of what can stand as it is.
+/// Whether go-yaml writes a character unescaped.
 fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && !matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
 }
 
-/// A space behind this column may become a line break.
+/// A space after this column may become a line break.
 const WIDTH: usize = 80;
 
-/// A scalar in one of the flow styles.
+/// Writes a scalar in one of the flow styles.
 struct Flow<'a> {
     out: &'a mut String,
-    /// How deep the lines after the first stand; a key has only one line.
+    /// Indentation of the lines after the first; `None` for a key, which is never wrapped.
     columns: Option<usize>,
 }
 
@@ -237,7 +239,7 @@ impl Flow<'_> {
         self.out.push_str(quote);
     }
 
-    /// Begins a new line, if this one is long.
+    /// Starts a new line if the current one is long; whether it did.
     fn wraps(&mut self) -> bool {
         let start = self.out.rfind('\n').map_or(0, |at| at + 1);
         match self.columns {
@@ -280,7 +282,7 @@ fn escape(out: &mut String, c: char) {
     out.push(short);
 }
 
-/// Keys in the order that people expect: letters after all else, numbers in them by their value.
+/// Natural order of keys, as in go-yaml: letters after all other characters, numbers by value.
 fn natural(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let Some(i) = (0..a.len().min(b.len())).find(|i| a[*i] != b[*i]) else {
@@ -294,7 +296,7 @@ fn natural(a: &str, b: &str) -> Ordering {
     }
     let mut start = 0;
     if a[i] == '0' || b[i] == '0' {
-        // Within a number that has begun, a zero is a digit like any other.
+        // Inside a number, a zero is a digit like any other.
         let digits = a[..i].iter().rev().take_while(|c| c.is_ascii_digit());
         start = u64::from(digits.into_iter().any(|c| *c != '0'));
     }

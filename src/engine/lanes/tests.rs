@@ -7,7 +7,7 @@ use crate::{
     engine::tests::{HOME, Rig},
 };
 
-/// The port that each route leads to first.
+/// Port of the first backend of each route.
 fn ports(cache: &Cache) -> BTreeMap<String, Option<i32>> {
     let first = |r: &HttpRoute| {
         r.spec
@@ -52,7 +52,7 @@ async fn a_foreign_hand_at_one_route_holds_up_no_other_and_is_named() {
     rig.shown("three routes", |c| ports(c).len() == 3).await;
     let theirs = crate::domain::routes::app_route("g", "a");
 
-    // Somebody edits the route of a; then everything is to change.
+    // Somebody edits the route of a; then all routes have to change.
     let route = rig.api::<HttpRoute>().get(&theirs).await.unwrap();
     let mut rules = serde_json::to_value(&route.spec.rules).unwrap();
     rules[0]["backendRefs"][0]["port"] = 9.into();
@@ -95,7 +95,7 @@ async fn a_foreign_hand_at_one_route_holds_up_no_other_and_is_named() {
         .problems;
     assert!(of_lane.iter().any(|p| p.contains(message)), "{of_lane:?}");
 
-    // What it says is true.
+    // The suggested command works.
     rig.api::<HttpRoute>()
         .delete(&theirs, &DeleteParams::default())
         .await

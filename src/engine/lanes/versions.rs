@@ -1,4 +1,4 @@
-//! Which version of an App stands behind which Service, by what the endpoints say.
+//! Determines which versions of an App are behind which Services, by their endpoints.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
     engine::cache::{Cache, SERVICE},
 };
 
-/// How long a gateway of somebody else has to hear of new pods before it hears of their route: counted from when this
-/// engine has heard of them, whatever their stamps say.
+/// How long a foreign gateway gets to learn of new pods before it gets their route. Counted from
+/// when this engine has observed them, regardless of their timestamps.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
-/// The Apps of a group of which no baseline was ever deployed.
+/// Apps of a group whose baseline was never deployed.
 pub(super) fn coming<'a>(group: &'a LaneGroup, apps: &[Arc<App>]) -> Vec<&'a str> {
     let is_coming = |name: &str| {
         let app = apps.iter().find(|a| a.name_any() == name);
@@ -38,7 +38,7 @@ pub(super) fn coming<'a>(group: &'a LaneGroup, apps: &[Arc<App>]) -> Vec<&'a str
         .collect()
 }
 
-/// A baseline that also takes in gray pods: whoever asks for it may meet them.
+/// Reports Services of baselines that also select gray pods, which untagged requests may reach.
 pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
     let home = group.namespace().unwrap_or_default();
     let slices = cache.slices.state();
@@ -70,10 +70,10 @@ pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
     group.spec.apps.iter().filter_map(of_baseline).collect()
 }
 
-/// What is seen of an App's version with a lane's tag. A pod counts when the Service's endpoints say that it
-/// serves: what they do not know, no gateway can reach.
-/// A gateway that is not ours learns of pods by a watch of its own: for it they count a moment later, so that no
-/// route comes to it before its endpoints. The answer's other half: some are in that moment.
+/// Observes the version of an App with a lane's tag. A pod counts when the endpoints of the Service
+/// say it is ready, because gateways only reach these. A foreign gateway learns of pods through its
+/// own watch, so for such a gateway pods count a moment later, and no route is older than its
+/// endpoints. Also returns whether some pods do not count yet.
 pub(super) fn version(
     cache: &Cache,
     group: &LaneGroup,
@@ -113,7 +113,7 @@ pub(super) fn version(
             .as_ref()
             .and_then(|p| p.status.as_ref()?.conditions.as_deref())
             .unwrap_or_default();
-        // Ready again is as new to a gateway as Ready for the first time.
+        // Ready again is as new to a gateway as ready for the first time.
         let ready = conditions
             .iter()
             .find(|c| c.type_ == "Ready")

@@ -1,5 +1,5 @@
-//! Writes what is planned for a lane group. Each object stands for itself: what the server refuses of one becomes
-//! words, and the others are written all the same. Another hand's fields are never taken.
+//! Writes the planned objects of a lane group. Each object is independent: a refusal is reported,
+//! and the others are still written. Fields of other managers are never taken over.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -28,7 +28,7 @@ use crate::{
 
 const MOST_WORDS: usize = 400;
 
-/// Makes `live` what is wanted; the names of those that it could not, and why.
+/// Changes `live` into what is wanted. Returns the names of the routes that failed, and why.
 pub(super) async fn routes(
     options: &Options,
     cache: &Cache,
@@ -72,7 +72,8 @@ pub(super) async fn routes(
     Ok(refused)
 }
 
-/// Applies it, unless another hand has undone the same too often; in words, why not.
+/// Applies an object unless another manager reverted the same write too often. Returns why it
+/// failed.
 async fn put(
     options: &Options,
     cache: &Cache,
@@ -93,7 +94,7 @@ async fn put(
     words(applied.map(drop), &item)
 }
 
-/// Whose a namesake is.
+/// Describes the owner of another object with the same name.
 fn whose(route: &HttpRoute) -> String {
     let marks = Marks::of(route.meta());
     let group = marks
@@ -113,7 +114,7 @@ fn whose(route: &HttpRoute) -> String {
         })
 }
 
-/// Notes at the routes why they are not as they ought to be.
+/// Records in the route statuses why writes failed.
 pub(super) fn tell(
     routes: &mut Vec<RouteStatus>,
     refused: BTreeMap<String, String>,
@@ -152,7 +153,7 @@ pub(super) fn tell(
     routes.sort_by(|a, b| a.name.cmp(&b.name));
 }
 
-/// Keeps the Gateway between the services; in words, why not.
+/// Applies the Gateway between the services. Returns why it failed.
 pub(super) async fn gateway(
     options: &Options,
     cache: &Cache,
@@ -193,7 +194,7 @@ pub(super) async fn gateway(
     Ok(why.map(|why| format!("Gateway {name}: not as it ought to be: {why}")))
 }
 
-/// Deletes a Gateway between services that are routed otherwise now; in words, why not.
+/// Deletes a Gateway between services that is no longer needed. Returns why it failed.
 pub(super) async fn no_gateway(options: &Options, name: &str) -> kube::Result<Option<String>> {
     let why = delete::<Gateway>(options, name).await?;
     Ok(why.map(|why| format!("Gateway {name}: cannot be deleted: {why}")))
@@ -216,7 +217,7 @@ where
     }
 }
 
-/// What the server said against it; an error when it said nothing.
+/// Message of the server if it refused a request. An error if it did not answer.
 fn words(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Option<String>> {
     let Err(why) = done else { return Ok(None) };
     let kube::Error::Api(status) = &why else {

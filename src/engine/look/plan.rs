@@ -1,4 +1,4 @@
-//! Whom a change concerns, and whose time has come.
+//! Decides what a change affects, and what is due.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -15,10 +15,10 @@ use crate::{
     engine::wake::Key,
 };
 
-/// Whom a look concerns.
+/// Changes that trigger reconciliation.
 struct Concerned {
     changed: BTreeSet<Key>,
-    /// Apps of which something changed, and those that share a window with them.
+    /// Apps with changes, and Apps that share a window with them.
     apps: HashSet<String>,
     mates: HashSet<String>,
     now: Instant,
@@ -66,7 +66,7 @@ impl Concerned {
 }
 
 impl Concerned {
-    /// `windows` are the Apps and windows of the releases that are not over, `rolled` the Apps that roll workloads.
+    /// `releases` provide the windows of Apps; `rolled` finds the App that rolls out a workload.
     fn of<'a>(
         changed: BTreeSet<Key>,
         releases: impl Iterator<Item = &'a Release> + Clone,
@@ -110,7 +110,8 @@ impl Concerned {
 }
 
 impl Looker {
-    /// Queues all that has changed or is due; answers when to look again though nothing has changed.
+    /// Queues everything that has changed or is due. Returns when the next pass is due although
+    /// nothing changes.
     pub(super) fn plan(&self, queue: &mut Queue) -> Instant {
         let now = Instant::now();
         let changed = self.wake.take();
@@ -119,7 +120,7 @@ impl Looker {
         let active = self.active();
         let mut memory = self.memory();
         if now.duration_since(memory.last) > 2 * IDLE {
-            // This process was stopped.
+            // This process was suspended.
             let clock = now.duration_since(memory.began);
             memory
                 .timers
@@ -147,7 +148,7 @@ impl Looker {
         }
         let rolled = |name: &Name| memory.rolled.get(name).cloned();
         let concerned = Concerned::of(changed, all.iter().map(|r| &**r), &groups, rolled);
-        // Until that look is over: it says when the next one is.
+        // Until that pass is over, which sets the next due time.
         let later = Instant::now() + IDLE;
         for group in &groups {
             let name = group.name_any();
@@ -157,7 +158,7 @@ impl Looker {
             }
         }
         let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        // In the order in which they came, as far as that is free.
+        // In order of creation, as far as possible.
         let mut order = vec![];
         for release in &active {
             let uid = release.uid().unwrap_or_default();

@@ -1,29 +1,29 @@
-//! What waits to be looked at. One thing is never looked at twice at the same time: what comes meanwhile is a look more,
-//! after that one. Who waits longest comes first.
+//! The work queue. A job never runs twice at the same time: if it is added while it runs, it runs
+//! once more afterwards. The job that waits longest runs first.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::engine::wake::Key;
 
-/// What is looked at by itself.
+/// A unit of reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Job {
-    /// Pods that ran before their App.
+    /// Label pods that are older than their App.
     Adopted,
-    /// A lane group.
+    /// Reconcile a lane group.
     Group(String),
-    /// The releases of an App, one after the other: they share environments.
+    /// Reconcile the releases of an App, one after the other, because they share environments.
     App(String),
-    /// Finished releases that no App keeps any more.
+    /// Delete finished releases that no App keeps any more.
     Prune,
 }
 
-/// What a job is about.
+/// What a job has to cover.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
-    /// Of an App: the uids of its releases.
+    /// For an App: UIDs of the releases.
     pub(super) releases: BTreeSet<String>,
-    /// Of pods: what has changed.
+    /// For pods: what has changed.
     pub(super) changed: BTreeSet<Key>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Also this, soon.
+    /// Adds a job, or extends a waiting one.
     pub(super) fn add(&mut self, job: Job, load: Load) {
         if !self.waiting.contains_key(&job) {
             self.order.push_back(job.clone());
@@ -45,7 +45,7 @@ impl Queue {
         all.changed.extend(load.changed);
     }
 
-    /// The next one that is not under way.
+    /// Takes the next job that is not running.
     pub(super) fn take(&mut self) -> Option<(Job, Load)> {
         let at = self.order.iter().position(|job| !self.busy.contains(job))?;
         let job = self.order.remove(at)?;
@@ -54,7 +54,7 @@ impl Queue {
         Some((job, load))
     }
 
-    /// It is not under way any more.
+    /// Marks a job as no longer running.
     pub(super) fn done(&mut self, job: &Job) {
         self.busy.remove(job);
     }
@@ -75,7 +75,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and ends in whatever order: nothing is under way twice, and nothing is lost or waits for ever.
+        /// For any order of adding and finishing: no job runs twice at the same time, and none is
+        /// lost or waits for ever.
         #[test]
         fn every_change_is_looked_at_after_it_came(script in prop::collection::vec((0u8..3, 0u8..5, 0u32..50), 0..200)) {
             let mut queue = Queue::default();

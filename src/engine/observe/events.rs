@@ -1,4 +1,5 @@
-//! What only events tell of a wait: asked for when nothing else says why, and not again for a while.
+//! Reads events that explain a wait. Only queried when nothing else explains it, and cached for a
+//! while.
 
 use std::{
     collections::HashMap,
@@ -16,19 +17,20 @@ use crate::domain::{
     text::Clean,
 };
 
-/// How long an answer holds.
+/// How long an answer is cached.
 const HOLDS: Duration = Duration::from_secs(10);
-/// So many pods of a side are asked about: one that lags tells for all.
+/// How many pods of a side are queried; one that lags is typical of all.
 const PODS: usize = 1;
-/// No answer is waited for longer than this: the wait goes on without.
+/// Timeout of a query. After that there is no explanation.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// By uid: what events last said, and when.
+/// By UID: time and content of the last answer.
 #[derive(Default)]
 pub(in crate::engine) struct Events(Mutex<HashMap<String, (Instant, Option<Clean>)>>);
 
 impl Events {
-    /// Adds to a workload what events tell of its lagging pods, or of those that it cannot make.
+    /// Adds explanations from events to the lagging pods of a workload, and to pods that it cannot
+    /// create.
     pub(super) async fn tell(&self, client: &Client, namespace: &str, seen: &mut WorkloadSeen) {
         let uid = seen.meta().uid.clone().unwrap_or_default();
         let (replicas, sides, has_conditions) = match seen {
@@ -39,7 +41,7 @@ impl Events {
         let [new, old] = sides;
         self.pods(client, namespace, new).await;
         self.pods(client, namespace, old).await;
-        // A StatefulSet has no conditions: that it cannot make a pod is said by events only.
+        // A StatefulSet has no conditions; only events report that it cannot create a pod.
         if !has_conditions && there < replicas && new.trouble.is_none() {
             new.trouble = self.of(client, namespace, &uid).await;
         }
@@ -71,7 +73,7 @@ impl Events {
         let params = ListParams::default()
             .fields(&format!("involvedObject.uid={uid}"))
             .limit(50);
-        // Whoever may not read events waits all the same.
+        // Without the right to read events there is no explanation.
         let found = tokio::time::timeout(ANSWER, api.list(&params))
             .await
             .ok()

@@ -1,4 +1,4 @@
-//! Many releases begun at once: nobody waits for another App, and no object gets two owners.
+//! Many releases that begin at once: no App waits for another, and no object gets two owners.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     pocket::rest::ApiServer,
 };
 
-/// A pocket's API, and an engine on it that is never answered when it asks for what `hangs` names.
+/// A pocket's API, and an engine on it whose requests for what `hangs` names are never answered.
 struct Fleet {
     client: Client,
     _stop: DropGuard,
@@ -68,7 +68,7 @@ impl Fleet {
         Api::namespaced(self.client.clone(), HOME)
     }
 
-    /// An App that makes one ConfigMap of that name, and a release of it.
+    /// Creates an App with one ConfigMap of that name, and a release of it.
     async fn begin(&self, app: &str, map: &str, gated: bool) {
         let template = format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {map}}}\ndata: {{by: {app}}}\n"
@@ -93,7 +93,7 @@ impl Fleet {
             .unwrap();
     }
 
-    /// The releases, when this is so of them.
+    /// Waits until the releases satisfy `fact`, and returns them.
     async fn until(&self, what: &str, fact: impl Fn(&[Release]) -> bool) -> Vec<Release> {
         let found = async {
             loop {
@@ -148,7 +148,7 @@ async fn who_is_not_answered_holds_up_no_other_app() {
             .begin(&format!("a{n}"), &format!("map-{n}"), true)
             .await;
     }
-    // All but the one whose ConfigMap is asked for and never shown stand at their gates, also who comes later.
+    // All but the one whose ConfigMap is never returned reach their gates, later ones too.
     fleet
         .until("all begin", |all| {
             count(all, ReleasePhase::Waiting) == MANY - 1

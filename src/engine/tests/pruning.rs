@@ -1,5 +1,5 @@
-//! Finished releases that no App keeps, on a real API: some at each look, with what is theirs, and whatever somebody else
-//! does meanwhile.
+//! Pruning of finished releases on a real API: some in each pass, with their dependents, despite
+//! concurrent changes.
 
 use futures::{StreamExt, stream};
 use http::Method;
@@ -16,7 +16,8 @@ use crate::{
     engine::prune,
 };
 
-/// An App that keeps so many, and finished releases of it, each with an Approval and a build Job that nobody owns.
+/// An App with a history limit, and finished releases of it, each with an Approval and a build Job
+/// without an owner.
 async fn seed(rig: &Rig, limit: u32, releases: u32) {
     let spec = json!({"manifests": [], "environments": [], "history": {"limit": limit},
         "workflow": {"stages": [{"name": "s", "tasks": []}]}});
@@ -94,7 +95,7 @@ where
         .collect()
 }
 
-/// What the caches show after something was deleted.
+/// Waits until the caches show this many releases after a deletion.
 async fn left(rig: &Rig, releases: usize) {
     rig.shown("what is left", |c| c.releases.state().len() == releases)
         .await;
@@ -105,7 +106,7 @@ async fn many_go_some_at_each_look_with_what_is_theirs_and_the_newest_stay() {
     let rig = Rig::new().await;
     seed(&rig, 2, 40).await;
     let elsewhere = rig.api::<Job>();
-    // A Job of the manifests that the first release has made is an environment's.
+    // A Job from the manifests, created by the first release, belongs to an environment.
     let mut own = job(
         "own",
         "a-1",
@@ -154,7 +155,7 @@ async fn many_go_some_at_each_look_with_what_is_theirs_and_the_newest_stay() {
 async fn who_was_quicker_is_no_trouble_and_what_changed_is_looked_at_again() {
     let rig = Rig::new().await;
     seed(&rig, 0, 4).await;
-    // Nobody has to wait for the watches: what they show is old.
+    // Nothing has to wait for the watches, so the caches are out of date.
     rig.api::<Release>()
         .delete("a-1", &DeleteParams::default())
         .await
@@ -173,7 +174,7 @@ async fn who_was_quicker_is_no_trouble_and_what_changed_is_looked_at_again() {
         c.releases.state().iter().all(|r| r.name_any() != "a-3")
     })
     .await;
-    // Then it goes, and so does what somebody else's deletion left behind.
+    // Then it is deleted, and so is what another person's deletion left behind.
     prune::look(&rig.options, &rig.cache).await.unwrap();
     rig.shown("the end", |c| c.releases.state().len() <= 2)
         .await;

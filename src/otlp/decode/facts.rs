@@ -1,4 +1,4 @@
-//! What the attributes of a span say of its request, whatever system told it.
+//! What the attributes of a span say about its request, whatever system reported it.
 
 use std::borrow::Cow;
 
@@ -22,16 +22,16 @@ pub struct Ids {
     pub trace: String,
     /// 16 hex digits.
     pub span: String,
-    /// The same, of whoever called.
+    /// Id of the caller's span, 16 hex digits.
     pub parent: Option<String>,
 }
 
 impl Ids {
-    /// Of bytes: zeros are put before what is too short.
+    /// Creates ids from bytes; short ones are padded with leading zeros.
     ///
     /// # Errors
     ///
-    /// Where the trace's or the span's is missing, zero or too long.
+    /// When the trace id or the span id is missing, zero or too long.
     pub fn of_bytes(trace: &[u8], span: &[u8], parent: &[u8]) -> Result<Self, Unusable> {
         let trace = hex(trace, 16).ok_or(Unusable::Id)?;
         let span = hex(span, 8).ok_or(Unusable::Id)?;
@@ -43,11 +43,11 @@ impl Ids {
         })
     }
 
-    /// The same of hex digits.
+    /// Creates ids from hex digits.
     ///
     /// # Errors
     ///
-    /// Where the trace's or the span's is missing, zero, too long, or no hex.
+    /// When the trace id or the span id is missing, zero, too long or no hex.
     pub fn of_hex(trace: &str, span: &str, parent: &str) -> Result<Self, Unusable> {
         let bytes = |text: &str| Some(u128::from_str_radix(text, 16).ok()?.to_be_bytes());
         let short = |text: &str| {
@@ -64,21 +64,21 @@ impl Ids {
     }
 }
 
-/// When a request began, and how long it took.
+/// Start and duration of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lasted {
-    /// When it began.
+    /// Start time.
     pub time: Timestamp,
-    /// Microseconds that it took.
+    /// Duration in microseconds.
     pub micros: u64,
 }
 
 impl Lasted {
-    /// From begin and end, in nanoseconds since 1970.
+    /// From start and end, in nanoseconds since 1970.
     ///
     /// # Errors
     ///
-    /// Where it begins at no time that can be.
+    /// When the start time is impossible.
     pub fn between(start: u64, end: u64) -> Result<Self, Unusable> {
         let time = instant(start.into()).ok_or(Unusable::Time)?;
         Ok(Self {
@@ -90,18 +90,19 @@ impl Lasted {
 
 type Text<'a> = Option<Cow<'a, str>>;
 
-/// What the attributes of a span say. Each is taken once, in any order.
+/// What the attributes of a span say. Attributes may come in any order.
 #[derive(Clone, Debug, Default)]
 pub struct Facts<'a> {
-    /// Envoy's, of the pod that it asked.
+    /// Envoy: the address of the pod that it called.
     upstream_address: Text<'a>,
     network_peer: Text<'a>,
-    /// Envoy's: on a span of what it passed on the pod's, on one of what it took the caller's.
+    /// Envoy: the pod's address on spans of outgoing requests, the caller's on spans of incoming
+    /// ones.
     peer_address: Text<'a>,
     server_address: Text<'a>,
     socket_peer: Text<'a>,
     net_peer: Text<'a>,
-    /// Envoy says it of what it took only.
+    /// Set by an attribute that Envoy adds only to spans of incoming requests.
     of_downstream: bool,
     tag: Option<(Way, Tag)>,
     status: Option<u16>,
@@ -120,7 +121,7 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Takes an attribute.
+    /// Reads an attribute.
     pub fn take(&mut self, keys: &AttributeKeys, key: &str, value: Value<'a>) {
         if let Some(way) = keys.way(key)
             && self.tag.as_ref().is_none_or(|(known, _)| way < *known)
@@ -171,12 +172,12 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The span says that it failed.
+    /// Records that the span reports a failure.
     pub fn failed(&mut self, words: Cow<'a, str>) {
         self.failed = Some(words);
     }
 
-    /// Puts it all together.
+    /// Builds the span.
     pub fn into_span(
         self,
         keys: &AttributeKeys,
@@ -210,7 +211,7 @@ impl<'a> Facts<'a> {
             peer,
             caller,
             tag,
-            // A gateway's own span of it tells that.
+            // The gateway's own span tells that.
             tag_came: Tag::Unknown,
             route,
             method,
@@ -220,7 +221,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The pod that was asked, and whoever asked.
+    /// The addresses of the called pod and of the caller.
     fn addresses(&self, side: Side) -> (Option<String>, Option<String>) {
         let first = |all: &[&Text<'_>]| all.iter().find_map(|text| ip(text.as_deref()?));
         let near = if self.of_downstream {
@@ -258,9 +259,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The status, and what went wrong.
+    /// The HTTP status, and the error if the request failed.
     fn ended(&self) -> (Option<u16>, Option<String>) {
-        // gRPC answers 200, whatever came of it.
+        // gRPC answers with HTTP 200, whatever the result.
         let grpc = self.grpc.filter(|(status, _)| *status != 200);
         let status = grpc.or(self.grpc).map(|(status, _)| status);
         let status = match (self.status, status) {
@@ -270,7 +271,8 @@ impl<'a> Facts<'a> {
         if let Some(words) = self.flags.as_deref().and_then(of_flags) {
             return (status, Some(words));
         }
-        // A caller's span of a 404 is an error by the conventions of OpenTelemetry; it is an answer.
+        // By OpenTelemetry's conventions a client span with a 404 is an error; here it is an
+        // answer.
         let answered = status.is_some_and(|status| status < 500);
         if answered || !(self.error_flag || self.failed.is_some()) {
             let words = grpc

@@ -1,6 +1,7 @@
-//! Messages in JSON. By the specification ids are hex, names are in camel case, numbers of 64 bits are text and kinds are
-//! numbers (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>); stores also write ids in base64, kinds by name
-//! and nothing as `null`, and all of it is read.
+//! Messages in JSON. By the specification ids are hex, names are in camel case, 64-bit numbers are
+//! strings and kinds are numbers
+//! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>). Stores also write base64
+//! ids, kinds by name and `null` for absent values; all of these are accepted.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,8 +14,8 @@ use super::{
 };
 use crate::domain::span::Span;
 
-/// Objects in one message: a thousand spans of two dozen attributes have fifty thousand. An object of three bytes may need
-/// a hundred times that in memory.
+/// Objects in one message. A thousand spans with two dozen attributes have fifty thousand; an
+/// object of three bytes may take a hundred times as much memory.
 const MOST_OBJECTS: usize = 100_000;
 
 #[derive(Default, Deserialize)]
@@ -127,14 +128,14 @@ struct ArrayValue {
     values: Vec<AnyValue>,
 }
 
-/// `null` is nothing.
+/// Reads `null` as the default value.
 fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A number of 64 bits, as a number or as text.
+/// A 64-bit number, as a number or as a string.
 #[derive(Clone, Copy, Default)]
 struct Number(i128);
 
@@ -227,7 +228,7 @@ impl<'de> Deserialize<'de> for StatusCode {
     }
 }
 
-/// An id: hex digits, or else base64. What is neither is none.
+/// An id in hex or else base64; anything else becomes an empty id.
 #[derive(Default)]
 struct Id(Vec<u8>);
 
@@ -239,7 +240,7 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 fn id(text: &str) -> Option<Vec<u8>> {
-    // Sixteen bytes in base64 are 24 characters, eight are 12.
+    // Sixteen bytes take 24 characters in base64, eight bytes take 12.
     let is_hex = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_hex {
         return (text.len() <= 24)
@@ -286,7 +287,7 @@ impl KeyValue {
 }
 
 fn read(bytes: &[u8]) -> Result<Request, Malformed> {
-    // Also braces within text: no message of a thousand spans comes near it.
+    // This also counts braces in strings: no message of a thousand spans comes near the limit.
     if bytes.iter().filter(|b| **b == b'{').count() > MOST_OBJECTS {
         return Err(Malformed::TooManyObjects(MOST_OBJECTS));
     }

@@ -1,5 +1,5 @@
-//! Log records that are lines of a gateway's access log: Traefik's, whose body is the line, and Envoy's, whose attributes
-//! are its fields.
+//! Log records that hold access log lines of a gateway: Traefik's, whose body is the line, and
+//! Envoy's, whose attributes are the fields.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use crate::domain::span::Emitter;
 /// One log record.
 #[derive(Debug, Default)]
 pub(super) struct Record<'a> {
-    /// Nanoseconds since 1970; 0 where it is not known.
+    /// Nanoseconds since 1970; 0 when unknown.
     pub(super) time: u64,
-    /// When a collector saw it.
+    /// When a collector observed it, in nanoseconds since 1970.
     pub(super) observed: u64,
     pub(super) trace: Cow<'a, [u8]>,
     pub(super) span: Cow<'a, [u8]>,
@@ -22,7 +22,7 @@ pub(super) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Adds the span that it is.
+    /// Adds the span of this record.
     pub(super) fn add(&self, own: &Own<'_>, line: &ReadLine<'_>, decoded: &mut Decoded) {
         let body = self
             .body
@@ -47,7 +47,7 @@ impl Record<'_> {
         });
     }
 
-    /// Its attributes as a line in JSON, with what only the record knows: time and ids.
+    /// The attributes as a line in JSON, with time and ids from the record.
     fn fields(&self) -> Option<String> {
         if self.attributes.is_empty() {
             return None;

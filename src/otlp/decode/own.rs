@@ -1,11 +1,11 @@
-//! Whose pod tells it: what a resource, or an attribute of the span, says of it.
+//! Which pod reports a span, by the attributes of its resource or of the span itself.
 
 use std::{borrow::Cow, net::IpAddr};
 
 use super::{Value, text::some};
 use crate::domain::span::Emitter;
 
-/// Attributes that say who tells a span.
+/// Attributes that say who reports a span.
 #[derive(Clone, Debug, Default)]
 pub struct Own<'a> {
     service: Option<Cow<'a, str>>,
@@ -25,7 +25,7 @@ impl<'a> Own<'a> {
         none.place(key).is_some()
     }
 
-    /// Takes an attribute if it is one of these.
+    /// Reads an attribute if it is one of these.
     pub fn take(&mut self, key: &str, value: &Value<'a>) {
         if let (Some(place), Value::Text(text)) = (self.place(key), value)
             && !matches!(&**text, "" | "-")
@@ -48,7 +48,7 @@ impl<'a> Own<'a> {
         })
     }
 
-    /// Who it is.
+    /// The emitter that these attributes describe.
     pub fn emitter(&self) -> Emitter {
         let node = self.node.as_deref().map(Node::of).unwrap_or_default();
         let instance = self
@@ -58,7 +58,7 @@ impl<'a> Own<'a> {
             .unwrap_or_default();
         let pick = |all: &[Option<&str>]| all.iter().flatten().find_map(|text| some(text));
         let pod = self.pod.as_deref().or(node.pod).or(instance.pod);
-        // A host may be a node: it is asked for last, and only where no pod is named.
+        // The host may be a node, so it comes last, and only when no pod is named.
         let host = self.host.as_deref().filter(|_| pod.is_none());
         Emitter {
             service: self.service.as_deref().and_then(some).unwrap_or_default(),
@@ -74,7 +74,7 @@ impl<'a> Own<'a> {
     }
 }
 
-/// Istio's name of a proxy: `sidecar~10.0.1.5~POD.NAMESPACE~NAMESPACE.svc.cluster.local`.
+/// Istio's proxy id: `sidecar~10.0.1.5~POD.NAMESPACE~NAMESPACE.svc.cluster.local`.
 #[derive(Default)]
 struct Node<'t> {
     address: Option<&'t str>,
@@ -86,7 +86,7 @@ impl<'t> Node<'t> {
     fn of(text: &'t str) -> Self {
         let mut parts = text.split('~').skip(1);
         let address = parts.next().filter(|part| part.parse::<IpAddr>().is_ok());
-        // A pod's name may have dots, a namespace has none.
+        // A pod's name may contain dots, a namespace's may not.
         let (pod, namespace) = parts.next().and_then(|part| part.rsplit_once('.')).unzip();
         Self {
             address,
@@ -96,8 +96,8 @@ impl<'t> Node<'t> {
     }
 }
 
-/// `service.instance.id`: the OpenTelemetry operator's `NAMESPACE.POD.CONTAINER`, or Istio's uid of the pod. An SDK's own is
-/// any uuid: no pod has it, and then it says nothing.
+/// `service.instance.id`: `NAMESPACE.POD.CONTAINER` from the OpenTelemetry operator, or the pod's
+/// uid from Istio. SDKs set a random uuid, which matches no pod and so says nothing.
 #[derive(Default)]
 struct Instance<'t> {
     uid: Option<&'t str>,

@@ -1,8 +1,8 @@
-//! Addresses: the pod that was asked, and whoever asked.
+//! IP addresses of called pods and of callers.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The IP address of `IP`, `IP:port` or `[IP]:port`, as text; nothing else is one.
+/// The IP address in `IP`, `IP:port` or `[IP]:port`; `None` for anything else.
 pub(super) fn ip(text: &str) -> Option<String> {
     let text = text.trim();
     let address = text

@@ -2,7 +2,7 @@
 
 use super::text::told;
 
-/// The HTTP status of a gRPC status, and its name.
+/// HTTP status and name of each gRPC status.
 /// <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>
 const GRPC: [(u16, &str); 17] = [
     (200, "OK"),
@@ -24,7 +24,8 @@ const GRPC: [(u16, &str); 17] = [
     (401, "UNAUTHENTICATED"),
 ];
 
-/// Why Envoy answered by itself. <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage>
+/// Why Envoy answered itself.
+/// <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage>
 const FLAGS: [(&str, &str); 12] = [
     ("UH", "no healthy upstream"),
     ("UF", "connection to the upstream failed"),
@@ -40,7 +41,7 @@ const FLAGS: [(&str, &str); 12] = [
     ("UAEX", "refused by the authorization service"),
 ];
 
-/// The HTTP status that stands for a gRPC status (a number, or its name), and its name.
+/// The HTTP status for a gRPC status (given as number or name), and the name of the gRPC status.
 pub(super) fn of_grpc(code: &str) -> Option<(u16, &'static str)> {
     let code = code.trim();
     let by_name = || {
@@ -53,7 +54,7 @@ pub(super) fn of_grpc(code: &str) -> Option<(u16, &'static str)> {
         .or_else(by_name)
 }
 
-/// Envoy's response flags in words; none where all went well.
+/// A description of Envoy's response flags; `None` when nothing went wrong.
 pub(super) fn of_flags(flags: &str) -> Option<String> {
     if matches!(flags, "" | "-") {
         return None;

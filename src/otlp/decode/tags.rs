@@ -1,31 +1,31 @@
-//! Where the lane tag stands in what is told, by what the lane groups say of how it travels.
+//! Which attributes hold the lane tag, by the propagation settings of the lane groups.
 
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{Value, text::told};
 use crate::domain::span::{Tag, TagKeys};
 
-/// Captured request headers are attributes of this name and the header's.
+/// Prefix of attributes with captured request headers, before the header's name.
 /// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/http/>
 const HEADER: &str = "http.request.header.";
 const BAGGAGE: &str = "baggage";
 
-/// How an attribute tells the tag; the first that tells it counts.
+/// How an attribute holds the tag; the first in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
-    /// It is named as the header: a custom tag of Envoy's.
+    /// Named as the header: a custom tag of Envoy.
     Custom,
-    /// It is the captured header.
+    /// The captured header.
     Header,
-    /// It is the captured `baggage` header, of which the tag is a member.
+    /// The captured `baggage` header, which has the tag as a member.
     Baggage,
-    /// It is named as the member: a processor made attributes of the baggage.
+    /// Named as the baggage member: a processor turned baggage into attributes.
     Member,
-    /// It holds request headers as lines `NAME=VALUE`, as SkyWalking's does.
+    /// Request headers as lines `NAME=VALUE`, as in SkyWalking.
     Lines,
 }
 
-/// What attributes the lane tag may be in.
+/// The attributes that may hold the lane tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributeKeys {
     ways: HashMap<String, Way>,
@@ -33,7 +33,7 @@ pub struct AttributeKeys {
 }
 
 impl AttributeKeys {
-    /// By how tags travel.
+    /// From the headers and baggage members that carry tags.
     pub fn of(keys: TagKeys) -> Self {
         let mut this = Self {
             ways: HashMap::new(),
@@ -55,19 +55,19 @@ impl AttributeKeys {
         this
     }
 
-    /// Also an attribute of that name, where a store calls it otherwise.
+    /// Adds an attribute, for a store that uses another name.
     #[must_use]
     pub fn and_attribute(mut self, name: &str) -> Self {
         self.ways.insert(name.to_owned(), Way::Custom);
         self
     }
 
-    /// Whether an attribute may hold the tag, and how.
+    /// How an attribute may hold the tag; `None` when it cannot.
     pub(super) fn way(&self, attribute: &str) -> Option<Way> {
         self.ways.get(attribute).copied()
     }
 
-    /// The tag that an attribute holds.
+    /// The tag in an attribute's value.
     pub(super) fn tag(&self, way: Way, value: &Value<'_>) -> Tag {
         let Some(text) = value.text() else {
             return Tag::Unknown;
@@ -79,14 +79,14 @@ impl AttributeKeys {
         }
     }
 
-    /// A baggage without the member says nothing: the tag may be in the header.
+    /// Baggage without the member says nothing: the tag may be in the header.
     fn of_baggage(&self, text: &str) -> Tag {
         self.keys
             .member_of(text)
             .map_or(Tag::Unknown, |value| first(&value))
     }
 
-    /// Lines `NAME=VALUE`. A header that is not among them was not sent: whoever collects names it, or it is no line.
+    /// Lines `NAME=VALUE`. A missing header says nothing: it may not have been collected.
     fn of_lines(&self, text: &str) -> Tag {
         let lines = text.lines().filter_map(|line| line.split_once('='));
         let ours = |name: &str| {
@@ -102,13 +102,13 @@ impl AttributeKeys {
         found.map_or(Tag::Unknown, |value| first(value.trim_matches(['[', ']'])))
     }
 
-    /// Path and query, of which only the parameters stay that lanes look at.
+    /// Path and query, with only the parameters that lanes use.
     pub(super) fn cut_query(&self, path: &str, query: &str) -> String {
         self.keys.cut_query(&format!("{path}?{query}"))
     }
 }
 
-/// The first of values that are separated by commas, or of an array that was made text.
+/// The first of comma-separated values, or of a JSON array in text.
 fn first(text: &str) -> Tag {
     let text = text.trim();
     let text = match text.strip_prefix('[') {

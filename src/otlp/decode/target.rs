@@ -1,10 +1,10 @@
 //! Path and query of a URL.
 
-/// Path and query, the latter empty where there is none. A fragment is never sent.
+/// Path and query; the query is empty when there is none. Fragments are never sent.
 pub(super) fn path_and_query(target: &str) -> (&str, &str) {
     let target = target.split('#').next().unwrap_or_default();
     let rest = match target.find("://") {
-        // A query may hold a URL.
+        // A query may contain a URL.
         Some(at) if !target[..at].contains(['/', '?']) => {
             let after = &target[at + "://".len()..];
             after.find(['/', '?']).map_or("/", |at| &after[at..])

@@ -1,4 +1,5 @@
-//! Decoding held against messages that another hand's encoder made: recorded spans of Traefik and Envoy, tables, anything.
+//! Decoding of messages from another encoder: recorded spans of Traefik and Envoy, tables of cases,
+//! and random input.
 
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -150,7 +151,7 @@ fn lines(text: &str) -> Vec<Json> {
         .collect()
 }
 
-/// The recorded spans, each in a request of its own, as protobuf and as JSON: both give the same.
+/// Decodes the recorded spans, each in its own request, from protobuf and JSON; both must agree.
 fn recorded(text: &str) -> Vec<Span> {
     let keys = keys();
     let decoder = Decoder::new(&keys);
@@ -351,7 +352,7 @@ fn peers_are_asked_for_in_their_order() {
             Some("10.0.0.6"),
             None,
         ),
-        // A sidecar's span of what its own pod asks: the peer is the pod itself.
+        // A sidecar's span of a request from its own pod: the peer is the pod itself.
         (
             json!({"peer.address": "10.0.0.7", "downstream_cluster": "-"}),
             3,
@@ -574,7 +575,7 @@ fn json_of_too_many_objects_is_refused() {
     assert!(matches!(why, Malformed::TooManyObjects(_)), "{why}");
 }
 
-/// A message, spoilt: bytes changed, cut off, put in.
+/// A message with random damage: bytes changed or cut off.
 fn any_message() -> impl Strategy<Value = Vec<u8>> {
     let names = prop::sample::select(
         &[

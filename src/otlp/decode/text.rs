@@ -1,22 +1,24 @@
-//! Text and ids of others, cleaned and bounded where they enter.
+//! Untrusted text and ids, cleaned and bounded where they enter.
 
 use crate::domain::{hop::bounded, text::Clean};
 
-/// At most 1 KiB of it, cleaned.
+/// The text, cleaned and cut to 1 KiB.
 pub(super) fn told(text: &str) -> String {
     if text.len() <= 64 && text.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
         return text.to_owned();
     }
-    // Cleaning reads all of it, and makes a tab into four spaces: bounded before and after.
+    // Cleaning reads all of the text and expands tabs to four spaces, so it is cut before and
+    // after.
     bounded(&Clean::from_untrusted(&bounded(text)))
 }
 
-/// The same; nothing when it is empty.
+/// The same; `None` when it is empty.
 pub(super) fn some(text: &str) -> Option<String> {
     Some(told(text)).filter(|text| !text.is_empty())
 }
 
-/// An id as lower-case hex digits of `2 * bytes`, zeros before a shorter one. None where it is all zeros, or too long.
+/// An id as `2 * bytes` lower-case hex digits, padded with leading zeros; `None` when it is zero or
+/// too long.
 pub(super) fn hex(id: &[u8], bytes: usize) -> Option<String> {
     if id.len() > bytes || id.iter().all(|b| *b == 0) {
         return None;

@@ -1,18 +1,18 @@
-//! Times that can be.
+//! Validation of times.
 
 use jiff::Timestamp;
 
 /// 2100-01-01, in seconds since 1970.
 const END: i64 = 4_102_444_800;
 
-/// A time in nanoseconds since 1970. None before 1970-01-01, which is what a sender that does not know sends, and from
-/// 2100 on.
+/// A time from nanoseconds since 1970. `None` at or before 1970-01-01 (senders use 0 for unknown),
+/// and from 2100 on.
 pub fn instant(nanos: i128) -> Option<Timestamp> {
     let time = Timestamp::from_nanosecond(nanos).ok()?;
     (nanos > 0 && time.as_second() < END).then_some(time)
 }
 
-/// Microseconds from one to the other, both in nanoseconds; none where the end lies before.
+/// Microseconds between two times in nanoseconds; 0 when the end is before the start.
 pub const fn micros_between(start: u64, end: u64) -> u64 {
     end.saturating_sub(start) / 1000
 }

@@ -1,28 +1,28 @@
-//! The value of an attribute, as far as any of ours is read.
+//! The value of an attribute, as far as it is used.
 
 use std::borrow::Cow;
 
 /// The value of an attribute.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value<'a> {
-    /// Text.
+    /// A string.
     Text(Cow<'a, str>),
-    /// A whole number.
+    /// An integer.
     Number(i64),
-    /// True or false.
+    /// A boolean.
     Flag(bool),
-    /// The first texts of an array.
+    /// The first strings of an array.
     List(Vec<Cow<'a, str>>),
-    /// Anything else: bytes, maps, fractions. Nothing of ours is one.
+    /// Anything else: bytes, maps, floating-point numbers. None of them is used.
     #[default]
     Other,
 }
 
-/// Texts read of an array: the first one counts, the others are there for a message.
+/// Strings that are read of an array: the first one counts, the others are for messages.
 pub(super) const MOST_LISTED: usize = 8;
 
 impl Value<'_> {
-    /// As text: of an array the first one.
+    /// As a string; of an array, the first one.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -31,7 +31,7 @@ impl Value<'_> {
         }
     }
 
-    /// As a whole number that is not negative, also where it stands as text.
+    /// As a non-negative integer, also from a string.
     pub fn number(&self) -> Option<u64> {
         match self {
             Self::Number(number) => u64::try_from(*number).ok(),
@@ -39,7 +39,7 @@ impl Value<'_> {
         }
     }
 
-    /// True, also where it stands as text.
+    /// Whether it is true, also as a string.
     pub fn is_true(&self) -> bool {
         *self == Self::Flag(true) || self.text() == Some("true")
     }

@@ -1,4 +1,5 @@
-//! Messages in protobuf, read in place. <https://protobuf.dev/programming-guides/encoding/>, and for the numbers of fields
+//! Messages in protobuf, read in place. Encoding:
+//! <https://protobuf.dev/programming-guides/encoding/>, field numbers:
 //! <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto>.
 
 use std::borrow::Cow;
@@ -9,28 +10,28 @@ use super::{
 };
 use crate::domain::span::{Side, Span};
 
-/// It is not the message that it should be.
+/// Why a message cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// The bytes end within a field, or a field is of no known type.
+    /// The bytes end within a field, or the type of a field is unknown.
     #[error("it is no OTLP message in protobuf: {0}")]
     Protobuf(&'static str),
-    /// With the parser's words.
+    /// The JSON parser's message.
     #[error("it is no OTLP message in JSON: {0}")]
     Json(String),
-    /// More objects than are read.
+    /// The message has more objects than are read.
     #[error("it holds more than {0} JSON objects: send fewer spans at once")]
     TooManyObjects(usize),
 }
 
 const CUT: Malformed = Malformed::Protobuf("it is cut off");
 
-/// What a field holds.
+/// The content of a field.
 #[derive(Clone, Copy, Debug)]
 enum Field<'a> {
     /// A number of any width.
     Number(u64),
-    /// Text, bytes or a message.
+    /// A string, bytes or a message.
     Bytes(&'a [u8]),
 }
 
@@ -93,7 +94,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The messages (or texts) in a field of that number.
+/// The messages (or strings) in the fields of that number.
 fn within(message: &[u8], wanted: u64) -> impl Iterator<Item = Result<&[u8], Malformed>> {
     Fields(message).filter_map(move |field| match field {
         Ok((number, Field::Bytes(bytes))) if number == wanted => Some(Ok(bytes)),
@@ -121,7 +122,7 @@ fn value(message: &[u8]) -> Result<Value<'_>, Malformed> {
     Ok(found)
 }
 
-/// The first texts of an `ArrayValue`.
+/// The first strings of an `ArrayValue`.
 fn list(message: &[u8]) -> Result<Vec<Cow<'_, str>>, Malformed> {
     let mut texts = vec![];
     for item in within(message, 1).take(MOST_LISTED) {
@@ -147,7 +148,7 @@ fn attribute(message: &[u8]) -> Result<(Cow<'_, str>, Value<'_>), Malformed> {
     Ok((key, held))
 }
 
-/// Who tells it, by the resource of a `ResourceSpans` or `ResourceLogs`.
+/// The emitter attributes in the resource of a `ResourceSpans` or `ResourceLogs`.
 fn own<'a>(message: &'a [u8], dropped: &mut Dropped) -> Result<Own<'a>, Malformed> {
     let (mut own, mut count) = (Own::default(), 0);
     for resource in within(message, 1) {
@@ -164,7 +165,7 @@ fn own<'a>(message: &'a [u8], dropped: &mut Dropped) -> Result<Own<'a>, Malforme
     Ok(own)
 }
 
-/// Calls `each` with every span or record, and who tells it.
+/// Calls `each` with every span or record and the attributes of its emitter.
 fn each<'a>(
     bytes: &'a [u8],
     decoded: &mut Decoded,
@@ -245,7 +246,7 @@ fn span(
     }))
 }
 
-/// The words of a `Status` that is an error.
+/// The message of a `Status`; `None` when it is no error.
 fn failure(message: &[u8]) -> Result<Option<Cow<'_, str>>, Malformed> {
     let (mut words, mut failed) = (Cow::Borrowed(""), false);
     for field in Fields(message) {
@@ -258,7 +259,7 @@ fn failure(message: &[u8]) -> Result<Option<Cow<'_, str>>, Malformed> {
     Ok(failed.then_some(words))
 }
 
-/// By `SpanKind`. Producers and consumers of messages are not followed.
+/// The side of a `SpanKind`. Producers and consumers of messages are not followed.
 pub(super) const fn side(kind: u64) -> Side {
     match kind {
         2 => Side::Server,

@@ -1,4 +1,4 @@
-//! What is chosen, case by case, and of anything no more than may be.
+//! Which spans are chosen, case by case, and that limits hold for any input.
 
 use std::time::Duration;
 
@@ -129,7 +129,8 @@ fn what_ties_a_written_one_is_written_whatever_it_is() {
     let (kept, _) = filter.choose(spans, &pods(), now);
     assert_eq!(ids(&kept), ["entry", "client", "inner", "gray"]);
 
-    // Later ones of the trace: one of our pods is wanted, and whoever was named as a parent.
+    // Later spans of a trace: those that concern our pods are wanted, and those that were named as
+    // a parent.
     let (kept, _) = filter.choose(
         vec![span("v", "late", "above", Side::Client, GRAY)],
         &pods(),
@@ -171,7 +172,7 @@ fn the_rate_is_kept_and_lanes_come_first() {
     assert_eq!(filter.choose(spans.clone(), &pods(), now).0.len(), 0);
     let later = now + Duration::from_millis(500);
     assert_eq!(filter.choose(spans.clone(), &pods(), later).0.len(), 5);
-    // Nothing is saved up, and a clock that goes back gives nothing.
+    // Unused tokens do not accumulate, and a clock that goes back adds none.
     let (kept, _) = filter.choose(spans.clone(), &pods(), later + Duration::from_secs(3600));
     assert_eq!(kept.len(), 10);
     assert_eq!(filter.choose(spans, &pods(), now).0.len(), 0);
@@ -188,7 +189,7 @@ fn memory_is_bounded() {
     assert!(!recent.has(0) && recent.has(2 * REMEMBERED as u64 - 1));
 }
 
-/// Few ids, so that they repeat, and parents make loops.
+/// Few ids, so that they repeat and parents form loops.
 fn any_spans() -> impl Strategy<Value = Vec<Span>> {
     let id = prop::sample::select(&["", "a", "b", "c", "d"][..]);
     let side = prop::sample::select(&[Side::Inner, Side::Client, Side::Server, Side::Gateway][..]);

@@ -1,8 +1,8 @@
-//! The messages that are answered, in protobuf and JSON.
+//! The response messages, in protobuf and JSON.
 //!
-//! A request that was taken in part is a success with `partial_success`, and is not sent again
-//! (<https://opentelemetry.io/docs/specs/otlp/#partial-success>); whatever fails is answered with a `google.rpc.Status`, which
-//! holds a `RetryInfo` if it is to be sent again.
+//! A partly accepted request is a success with `partial_success`, and is not sent again
+//! (<https://opentelemetry.io/docs/specs/otlp/#partial-success>). Any failure is answered with a
+//! `google.rpc.Status`, which contains a `RetryInfo` if the request should be sent again.
 
 use prost::Message;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ fn words_of(rejected: u64) -> String {
     )
 }
 
-/// A success, of which so many spans were not taken.
+/// A success; `rejected` spans were left out.
 pub(super) fn success(rejected: u64) -> Vec<u8> {
     let part = |rejected| PartialSuccess {
         rejected: i64::try_from(rejected).unwrap_or(i64::MAX),
@@ -97,7 +97,7 @@ pub(super) fn success_json(rejected: u64, signal: Signal) -> Value {
     json!({"partialSuccess": {name: rejected.to_string(), "errorMessage": words_of(rejected)}})
 }
 
-/// What is wrong.
+/// The status of a refusal.
 pub(super) fn status(refusal: &Refusal) -> Vec<u8> {
     let retry = refusal.retry().map(|delay| {
         let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
@@ -153,7 +153,7 @@ mod tests {
             .unwrap();
         assert_eq!(logs.rejected_log_records, 7);
         assert!(success(0).is_empty());
-        // In JSON numbers of 64 bits are text.
+        // In JSON, 64-bit numbers are strings.
         for (signal, name) in [
             (Signal::Traces, "rejectedSpans"),
             (Signal::Logs, "rejectedLogRecords"),

@@ -1,4 +1,4 @@
-//! Bodies as they come in: each bounded, and all together.
+//! Reads request bodies, bounded individually and in total.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::{MOST_BYTES, Refusal};
 
-/// Bytes of all requests that are being read or decoded: what is over it is refused, and sent again.
+/// Bytes of all requests that are being read or decoded. Requests over it are refused, and senders
+/// retry.
 const MOST_OF_ALL: usize = 32 << 20;
-/// A body comes within this time.
+/// Timeout for a body.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Bytes that requests under way may hold, all together.
+/// The bytes that all current requests may hold together.
 #[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<Semaphore>);
 
@@ -26,11 +27,11 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// So many bytes, until what is returned is dropped.
+    /// Reserves bytes until the result is dropped.
     ///
     /// # Errors
     ///
-    /// When others hold too much.
+    /// When other requests hold too many.
     pub(super) fn hold(&self, bytes: usize) -> Result<Held, Refusal> {
         let bytes = u32::try_from(bytes).map_err(|_| Refusal::TooLarge)?;
         self.0
@@ -40,30 +41,30 @@ impl Budget {
             .map_err(|_| Refusal::Busy)
     }
 
-    /// Bytes that nobody holds.
+    /// Bytes that are not reserved.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.0.available_permits()
     }
 }
 
-/// Bytes of the budget.
+/// Reserved bytes of the budget.
 #[derive(Debug)]
 pub(super) struct Held(OwnedSemaphorePermit);
 
 impl Held {
-    /// Also those.
+    /// Adds another reservation to this one.
     pub(super) fn and(&mut self, more: Held) {
         self.0.merge(more.0);
     }
 }
 
-/// Bytes and time for what is read only to be thrown away.
+/// Limits for reading what is only discarded: bytes, and time.
 const MOST_DRAINED: usize = 64 << 20;
 const DRAINED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Reads on what is refused already: a sender in the middle of its body does not look at an answer, and a connection that is
-/// closed on it takes the answer with it.
+/// Reads on after a refusal: a sender in the middle of its body does not look for an answer, and
+/// closing the connection would lose the answer.
 pub(super) async fn drain(body: &mut Incoming) {
     let reading = async {
         let mut read = 0;
@@ -77,11 +78,11 @@ pub(super) async fn drain(body: &mut Incoming) {
     let _ = tokio::time::timeout(DRAINED_WITHIN, reading).await;
 }
 
-/// A whole body.
+/// Reads a whole body.
 ///
 /// # Errors
 ///
-/// When it is too long, is not sent to its end, or comes too slowly.
+/// When it is too long, incomplete or too slow.
 pub(super) async fn collect(
     headers: &HeaderMap,
     mut body: Incoming,

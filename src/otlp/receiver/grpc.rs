@@ -1,5 +1,5 @@
-//! gRPC over HTTP/2: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>. Calls are unary: one message, in a frame
-//! of five bytes and itself.
+//! gRPC over HTTP/2: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>. Calls are
+//! unary: one message after a prefix of five bytes.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{
 use crate::domain::text::Clean;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-/// What stands in `grpc-message` as it is: all that can be seen, and the blank, but for the sign of an escape.
+/// ASCII characters to escape in `grpc-message`; all others are always escaped.
 const PLAIN: &AsciiSet = &CONTROLS.add(b'%');
 
 pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
@@ -30,7 +30,7 @@ pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> 
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default();
     if !kind.starts_with("application/grpc") {
-        // The one answer of HTTP's own that the protocol asks for.
+        // The only case in which the protocol asks for a plain HTTP answer.
         let mut answer = Response::new(Empty::new().boxed_unsync());
         *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         intake
@@ -99,7 +99,7 @@ async fn take(
         .await
 }
 
-/// The one message of a body, and whether it is compressed.
+/// The only message of a body, and whether it is compressed.
 fn message(mut body: Bytes) -> Result<(bool, Bytes), Refusal> {
     let Some((&[packed, a, b, c, d], _)) = body.split_first_chunk() else {
         return Err(Refusal::BadFrame("the body holds no message"));
@@ -133,7 +133,7 @@ fn succeeded(message: &[u8]) -> Answer {
     answer
 }
 
-/// Trailers only.
+/// An answer that consists of trailers only.
 fn failed(refusal: &Refusal) -> Answer {
     let mut answer = Response::new(Empty::new().boxed_unsync());
     let words = utf8_percent_encode(&refusal.words(), PLAIN).to_string();
@@ -149,7 +149,7 @@ fn failed(refusal: &Refusal) -> Answer {
         ("grpc-message", words),
         ("grpc-status-details-bin", details),
     ] {
-        // Nothing but ASCII that can be seen.
+        // Only visible ASCII can be in them.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }

@@ -1,5 +1,5 @@
-//! OTLP over HTTP: `POST /v1/traces` and `/v1/logs`, protobuf or JSON, the answer in the same form.
-//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
+//! OTLP over HTTP: `POST /v1/traces` and `/v1/logs` in protobuf or JSON; the answer has the same
+//! form. <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
     intake
         .metrics
         .answered("http", signal.map_or("none", Signal::word), code);
-    // Whatever fails is told as a Status; where no form was asked for, in protobuf.
+    // Failures are answered with a Status; in protobuf when the request's form is unknown.
     let form = form.unwrap_or(Form::Protobuf);
     let signal = signal.unwrap_or(Signal::Traces);
     let body = match (&taken, form) {

@@ -1,4 +1,4 @@
-//! gzip, to no more than a request may be.
+//! Decompresses gzip, up to the maximum size of a request.
 
 use std::io::{ErrorKind, Read};
 
@@ -11,11 +11,11 @@ use super::{
 
 const STEP: usize = 64 * 1024;
 
-/// The bytes that were packed, which the budget knows of.
+/// The decompressed bytes, with their reservation in the budget.
 ///
 /// # Errors
 ///
-/// When it is no gzip, is cut off, or holds more than a request may.
+/// When it is no gzip, is cut off, or is larger than a request may be.
 pub(super) fn inflate(packed: &[u8], budget: &Budget) -> Result<(Vec<u8>, Held), Refusal> {
     let mut decoder = MultiGzDecoder::new(packed);
     let (mut bytes, mut held) = (vec![], budget.hold(0)?);

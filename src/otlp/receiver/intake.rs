@@ -1,4 +1,4 @@
-//! What both protocols do with a body: inflate, decode, choose, hand over.
+//! What both protocols do with a body: decompress, decode, choose, hand over.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -24,19 +24,19 @@ use crate::{
     },
 };
 
-/// Requests that are decoded at once: the engine has other work.
+/// Requests that are decoded at once; the engine has other work.
 const WORKERS: usize = 2;
 
-/// What the cluster says that a receiver needs; follows it.
+/// What a receiver needs to know about the cluster; kept up to date.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// What the lane tag may be called.
+    /// The attributes that may hold the lane tag.
     pub keys: ArcSwap<AttributeKeys>,
     /// Pods of Apps.
     pub pods: RwLock<PodIndex>,
 }
 
-/// What a request holds.
+/// What a request contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     Traces,
@@ -52,7 +52,7 @@ impl Signal {
     }
 }
 
-/// In what form.
+/// The encoding of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Protobuf,
@@ -69,7 +69,7 @@ pub(super) struct Payload {
     pub(super) held: Held,
 }
 
-/// Takes what is received over both.
+/// Accepts requests over both protocols.
 pub struct Intake {
     known: Arc<Known>,
     filter: Mutex<Filter>,
@@ -81,7 +81,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Lines of access logs within log records are read by `line`.
+    /// `line` reads the access log lines in log records.
     pub fn new(
         known: Arc<Known>,
         limits: Limits,
@@ -102,7 +102,7 @@ impl Intake {
         }
     }
 
-    /// Takes a request; how many of its spans were not taken.
+    /// Accepts a request; returns how many of its spans were left out.
     pub(super) async fn take(self: &Arc<Self>, payload: Payload) -> Result<u64, Refusal> {
         if self.sink.is_full() {
             return Err(Refusal::Busy);
@@ -111,7 +111,7 @@ impl Intake {
             return Err(Refusal::Fault);
         };
         let this = self.clone();
-        // Inflating four MiB takes tens of milliseconds, in which others wait for this thread.
+        // Decompressing 4 MiB takes tens of milliseconds, which would block this thread for others.
         let taken = tokio::task::spawn_blocking(move || {
             let _worker = worker;
             this.digest(payload)
@@ -137,7 +137,7 @@ impl Intake {
             (Signal::Logs, Form::Protobuf) => decoder.logs(bytes, &*self.line),
             (Signal::Logs, Form::Json) => decoder.logs_json(bytes, &*self.line),
         }?;
-        // Spans hold texts of their own.
+        // The spans own their strings, so the buffers can go.
         drop((inflated, held));
         let Decoded { spans, dropped } = decoded;
         self.metrics.decoded(spans.len(), dropped);

@@ -1,7 +1,8 @@
-//! Why a request is not taken, in both protocols.
+//! Why a request is refused, in both protocols.
 //!
-//! A sender sends again what is refused with 429 or, over gRPC, with `RESOURCE_EXHAUSTED` that holds a `RetryInfo`; it drops
-//! what is refused otherwise (<https://opentelemetry.io/docs/specs/otlp/#failures>,
+//! Senders retry what is refused with 429 or, over gRPC, with `RESOURCE_EXHAUSTED` and a
+//! `RetryInfo`; they drop what is refused otherwise
+//! (<https://opentelemetry.io/docs/specs/otlp/#failures>,
 //! <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-throttling>).
 
 use std::time::Duration;
@@ -10,12 +11,12 @@ use ::http::StatusCode;
 
 use crate::{domain::text::Clean, otlp::decode::Malformed};
 
-/// When there is too much to do, senders are told to come again after this.
+/// How long senders should wait before they retry after an overload.
 pub(super) const LATER: Duration = Duration::from_secs(1);
-/// Bytes of a request, also once it is inflated.
+/// Maximum bytes of a request, before and after decompression.
 pub(super) const MOST_BYTES: usize = 4 << 20;
 
-/// Why a request is not taken.
+/// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("there is too much to do; send it again in {} s", LATER.as_secs())]
@@ -45,7 +46,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The status over HTTP.
+    /// The HTTP status.
     pub(super) const fn http(&self) -> StatusCode {
         match self {
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
@@ -63,7 +64,7 @@ impl Refusal {
         }
     }
 
-    /// The status over gRPC, and its name.
+    /// The gRPC status and its name.
     pub(super) const fn grpc(&self) -> (i32, &'static str) {
         match self {
             Self::Busy | Self::TooLarge | Self::Malformed(Malformed::TooManyObjects(_)) => {
@@ -78,7 +79,7 @@ impl Refusal {
         }
     }
 
-    /// After what time it should be sent again; none: never.
+    /// When to retry; `None` means never.
     pub(super) const fn retry(&self) -> Option<Duration> {
         match self {
             Self::Busy => Some(LATER),
@@ -86,7 +87,7 @@ impl Refusal {
         }
     }
 
-    /// In words, on one line.
+    /// The message on one line.
     pub(super) fn words(&self) -> String {
         Clean::bounded(&self.to_string(), 300).into_string()
     }

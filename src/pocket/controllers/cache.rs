@@ -1,7 +1,7 @@
-//! One shared watch a kind: what the cluster holds, as last heard, with our own writes already in it.
+//! One shared watch per kind: the cluster's objects as last reported, including our own writes.
 //!
-//! A controller that has just created a pod must not create it again because the watch is a moment late: answers to
-//! writes are remembered unless the watch has already gone past them.
+//! A controller that has just created a pod must not create it again because the watch is late. So
+//! the answers to our writes are stored too, unless the watch has already passed their version.
 
 use futures::StreamExt;
 use kube::api::ObjectMeta;
@@ -24,14 +24,14 @@ pub fn key(meta: &ObjectMeta) -> Key {
     )
 }
 
-/// What was, and what is.
+/// Receives the old and the new object of a change.
 type Listener<K> = Box<dyn Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync>;
 
 struct State<K> {
     objects: BTreeMap<Key, Arc<K>>,
-    /// The newest resourceVersion the watch has told of.
+    /// Newest resourceVersion that the watch has reported.
     seen: u64,
-    /// Deleted by us, not yet confirmed by the watch.
+    /// Uids of objects that we deleted and whose deletion the watch has not confirmed yet.
     hidden: HashSet<String>,
 }
 
@@ -81,7 +81,7 @@ where
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called with what was and what is, for every change the watch tells.
+    /// Adds a listener that gets the old and the new object of every change that the watch reports.
     pub fn on_change(
         &self,
         listener: impl Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync + 'static,
@@ -116,7 +116,7 @@ where
         (!hidden).then(|| object.clone())
     }
 
-    /// All of one namespace, or (empty) of all.
+    /// Lists the objects of one namespace, or of all when `namespace` is empty.
     pub fn list(&self, namespace: &str) -> Vec<Arc<K>> {
         let state = self.state();
         let all = state
@@ -134,7 +134,7 @@ where
             .collect()
     }
 
-    /// The answer to our own write.
+    /// Stores the answer to one of our own writes.
     pub fn remember(&self, object: &K) {
         let mut state = self.state();
         if version(object) > state.seen {
@@ -144,7 +144,7 @@ where
         }
     }
 
-    /// We deleted this; until the watch says so it is as if gone.
+    /// Hides an object that we deleted until the watch confirms the deletion.
     pub fn forget(&self, object: &K) {
         if let Some(uid) = object.uid() {
             let mut state = self.state();
@@ -155,18 +155,18 @@ where
         }
     }
 
-    /// Until the first list is in.
+    /// Waits until the first list is complete.
     pub async fn ready(&self) {
         let mut ready = self.0.ready.subscribe();
         let _ = ready.wait_for(|r| *r).await;
     }
 
-    /// Watch until stopped.
+    /// Watches all objects until `stop` is cancelled.
     pub async fn run(self, api: Api<K>, stop: CancellationToken) {
         self.run_with(api, watcher::Config::default(), stop).await;
     }
 
-    /// Watch what a selection holds until stopped.
+    /// Watches the objects that `selection` matches until `stop` is cancelled.
     pub async fn run_with(self, api: Api<K>, selection: watcher::Config, stop: CancellationToken) {
         let strip = |o: &mut K| o.meta_mut().managed_fields = None;
         let events = watcher(api, selection).modify(strip).default_backoff();
@@ -224,7 +224,7 @@ where
             state.seen = state.seen.max(at);
             let newer = |o: &Arc<K>| version(o.as_ref()) > at;
             if state.objects.get(&key(object.meta())).is_some_and(newer) {
-                // Our own later write is in already; its event will come.
+                // A later write of our own is already stored; its event will follow.
                 None
             } else {
                 state.objects.insert(key(object.meta()), object.clone())
@@ -241,7 +241,7 @@ where
                 state.hidden.remove(uid);
             }
             let key = key(object.meta());
-            // A new object of the same name may be in already, by our own write.
+            // One of our own writes may already have stored a new object of the same name.
             let same = state
                 .objects
                 .get(&key)

@@ -1,4 +1,4 @@
-//! Deployments: `plan` decides, this file reads and writes.
+//! The Deployment reconciler: reads the objects, lets the pure plan decide, and writes the result.
 
 use super::Shared;
 use super::cache::{Key, key};
@@ -34,7 +34,7 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
     own::watch(&shared.sets, &shared.deployments, queue.clone(), |d| {
         Some(&d.spec.as_ref()?.selector)
     });
-    // Recreate waits for the last old pod to be gone.
+    // With the Recreate strategy a Deployment waits until its last old pod is gone.
     let (sets, deployments) = (shared.sets.clone(), shared.deployments.clone());
     shared.pods.on_change(move |old, new| {
         let (Some(pod), None) = (old, new) else {
@@ -131,7 +131,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
 
 enum Step {
     Done,
-    /// Another ReplicaSet of that name has another template: the next hash needs more salt.
+    /// Another ReplicaSet of the same name has a different template: the hash needs a new salt.
     Collision(i32),
 }
 

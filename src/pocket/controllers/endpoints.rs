@@ -1,7 +1,7 @@
-//! EndpointSlices: which pods stand behind a Service, and which of them may be asked now.
+//! EndpointSlices: which pods belong to a Service, and which of them are ready.
 //!
-//! Pods that resolve the Service's ports alike share a slice. A pod on its way out stays in, not ready: those
-//! who follow see it go rather than miss it.
+//! Pods that resolve the Service's ports to the same numbers share a slice. A terminating pod stays
+//! in its slice as not ready, so that clients see it leave.
 
 mod legacy;
 
@@ -18,7 +18,7 @@ use kube::{Api, ResourceExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Whose slices these are.
+/// Label that names the manager of a slice.
 pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) const MANAGER: &str = "endpointslice-controller.k8s.io";
 const SERVICE: &str = "kubernetes.io/service-name";
@@ -51,7 +51,7 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
     });
 }
 
-/// Made here.
+/// Whether this controller manages the slice.
 pub(crate) fn is_own(slice: &EndpointSlice) -> bool {
     slice
         .metadata
@@ -69,7 +69,8 @@ fn service_of(slice: &EndpointSlice) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// A Service without a selector has endpoints of somebody else's making.
+/// Whether the Service selects the pod. Endpoints of a Service without a selector are managed by
+/// someone else.
 fn selects(service: &Service, pod: &Pod) -> bool {
     let selector = service
         .spec
@@ -149,7 +150,7 @@ fn same(one: &EndpointSlice, two: &EndpointSlice) -> bool {
         == (&two.endpoints, &two.ports, &two.metadata.labels)
 }
 
-/// The ports of a Service as a pod has them: name, number, protocol.
+/// Ports of a Service as resolved for a pod: name, number, protocol.
 type Ports = Vec<(Option<String>, i32, Option<String>)>;
 
 fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
@@ -163,7 +164,7 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
         }
     }
     if groups.is_empty() {
-        // As Kubernetes: one empty slice says that nobody is there.
+        // As in Kubernetes, one empty slice means that there are no pods.
         groups.insert(vec![], vec![]);
     }
     let uid = service.uid().unwrap_or_default();
@@ -227,7 +228,7 @@ fn ports(service: &Service, pod: &Pod) -> Ports {
         .collect()
 }
 
-/// A container's port by its name.
+/// Finds a container port by its name.
 fn named(pod: &Pod, name: &str) -> Option<i32> {
     let containers = pod
         .spec

@@ -1,4 +1,4 @@
-//! Events, as Kubernetes' recorder makes them: one object for the same thing said again, with a count.
+//! Events, written as by Kubernetes' recorder: a repeated event is one object with a count.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Different things said about all objects that are remembered for counting.
+/// Number of distinct events that are remembered for counting repetitions.
 const REMEMBERED: usize = 4096;
 
 #[derive(Debug, Clone)]
@@ -24,14 +24,14 @@ struct Said {
     at: Timestamp,
 }
 
-/// Cheap to clone; recording never waits.
+/// Records events; cheap to clone, and recording never waits.
 #[derive(Clone)]
 pub struct Recorder {
     tx: mpsc::UnboundedSender<Said>,
     component: &'static str,
 }
 
-/// A reference to `object`, for an event about it.
+/// Returns a reference to `object` for events about it.
 pub fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
     let meta = object.meta();
     ObjectReference {
@@ -46,7 +46,7 @@ pub fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
 }
 
 impl Recorder {
-    /// A recorder and its writing task.
+    /// Starts the task that writes events, and returns its recorder.
     pub fn start(
         client: Client,
         component: &'static str,

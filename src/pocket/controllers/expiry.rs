@@ -1,5 +1,8 @@
-//! Events go an hour after they were last written, as Kubernetes' do, and the oldest of more than [`MOST`] earlier. The
-//! hour is counted here: who says an event stamps it by a clock of its own, and a clock that is set makes nothing old.
+//! Deletes events one hour after their last write, as Kubernetes does, and the oldest ones earlier
+//! if there are too many.
+//!
+//! The hour is measured here with a monotonic clock, because events carry the time of their
+//! reporter's clock and clocks may be set.
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -12,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 const KEPT: Duration = Duration::from_hours(1);
 const EVERY: Duration = Duration::from_secs(60);
-/// A pocket keeps everything in memory, also what nobody will read.
+/// Limit on the number of events, because a pocket keeps all objects in memory.
 const MOST: usize = 2000;
-/// So many are looked at together.
+/// Page size of a list request.
 const PAGE: u32 = 500;
 
 pub(super) async fn run(client: Client, stop: CancellationToken) {
@@ -35,10 +38,10 @@ pub(super) async fn run(client: Client, stop: CancellationToken) {
     }
 }
 
-/// Of each event by uid, the version that was seen last, and since when.
+/// For each event uid: the version that was seen last, and since when.
 type Seen = HashMap<String, (String, Instant)>;
 
-/// Removes what is over; how many there were.
+/// Deletes expired events and returns how many were deleted.
 async fn expire(client: &Client, seen: &mut Seen, now: Instant) -> kube::Result<usize> {
     let mut said = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
@@ -52,7 +55,7 @@ async fn expire(client: &Client, seen: &mut Seen, now: Instant) -> kube::Result<
     }
     let removals = over(said, seen, now).into_iter().map(|event| async move {
         let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace);
-        // Said again meanwhile, it stays.
+        // An event that was written again meanwhile stays.
         let same = Preconditions {
             uid: Some(event.uid),
             resource_version: Some(event.version),
@@ -61,20 +64,20 @@ async fn expire(client: &Client, seen: &mut Seen, now: Instant) -> kube::Result<
             .await
             .is_ok()
     });
-    // Some at once: a commit takes several.
+    // Several at a time: one commit takes several deletions.
     let gone = futures::stream::iter(removals)
         .buffer_unordered(64)
         .filter(|gone| std::future::ready(*gone));
     Ok(gone.count().await)
 }
 
-/// What is looked at of an event.
+/// The parts of an event that expiry needs.
 struct Said {
     namespace: String,
     name: String,
     uid: String,
     version: String,
-    /// By the clock of who says it.
+    /// Time of the last occurrence, by the reporter's clock.
     last: Timestamp,
 }
 
@@ -100,7 +103,7 @@ impl From<Event> for Said {
     }
 }
 
-/// The too old and the too many.
+/// Returns the events that are too old or exceed the limit.
 fn over(events: Vec<Said>, seen: &mut Seen, now: Instant) -> Vec<Said> {
     let mut there = Seen::default();
     let is_old = |event: &Said| {

@@ -1,8 +1,9 @@
-//! Garbage: an object whose owners are all gone goes too; one that is being deleted with its dependents waits for
-//! them, or lets go of them. Of every kind that is served, as Kubernetes' own collector does it.
+//! Garbage collection: an object whose owners are all gone is deleted; an object in foreground
+//! deletion waits for its dependents, and one with the orphan finalizer releases them. Covers every
+//! served kind, as Kubernetes' own garbage collector does.
 //!
-//! Who depends on whom comes from the watches. Whether an owner lives is asked live, never of a picture that may be
-//! late: to delete is not to be taken back.
+//! Dependents are known from the watches. Whether an owner exists is always asked live and never
+//! taken from a cache that may be stale, because a deletion cannot be undone.
 
 use super::cache::Key;
 use super::queue::{self, Outcome, Queue};
@@ -26,14 +27,14 @@ use tokio_util::task::TaskTracker;
 mod graph;
 mod kinds;
 
-/// How soon to look again while some kind is not listed yet.
+/// How soon to retry while some kind has not been listed yet.
 const AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct State {
     graph: Graph,
     served: Option<Arc<Discovery>>,
-    /// Kinds of which not all objects are known yet.
+    /// Kinds whose first list is not complete yet.
     listing: HashSet<kinds::Id>,
 }
 
@@ -43,16 +44,16 @@ struct Garbage {
     queue: Queue,
 }
 
-/// How an owner stands to what it owns.
+/// State of an owner, as seen from a dependent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Lives,
-    /// It is being deleted and waits for what it owns.
+    /// It is in foreground deletion and waits for its dependents.
     Waits,
     Gone,
 }
 
-/// Collects until `stop`.
+/// Runs the garbage collector until `stop` is cancelled.
 pub(super) fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     let (queue, inbox) = queue::queue();
     let garbage = Arc::new(Garbage {
@@ -71,7 +72,7 @@ pub(super) fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationTo
     }));
 }
 
-/// What may be changed: this very object, as it is.
+/// Preconditions that hold only for this very object in this version.
 fn as_seen(meta: &ObjectMeta) -> Preconditions {
     Preconditions {
         uid: meta.uid.clone(),
@@ -113,7 +114,8 @@ impl Garbage {
         }
     }
 
-    /// Deletes what had owners and has none any more; takes the lost ones off what still has one.
+    /// Deletes an object that has lost all owners; removes the missing owners from one that still
+    /// has some.
     async fn collect(&self, node: &Node) -> kube::Result<()> {
         let mut living = vec![];
         let mut waited_for = false;
@@ -134,7 +136,7 @@ impl Garbage {
         let same = latest.uid.as_ref() == Some(&node.uid)
             && latest.owner_references.as_ref() == Some(&node.owners);
         if !same || latest.deletion_timestamp.is_some() {
-            // The watch will tell.
+            // The watch will report the change.
             return Ok(());
         }
         if !living.is_empty() {
@@ -145,7 +147,7 @@ impl Garbage {
         let dependents = self.state().graph.dependents(&node.uid);
         let has = |name: &str| latest.finalizers.iter().flatten().any(|f| f == name);
         let policy = if waited_for && !dependents.is_empty() {
-            // Else a circle of owners would wait for itself.
+            // Without this, a cycle of owners would wait for itself forever.
             if dependents
                 .iter()
                 .any(|d| d.waits == Some(Waits::Foreground))
@@ -196,7 +198,8 @@ impl Garbage {
             .unwrap_or(("", &owner.api_version));
         let found =
             served.and_then(|s| s.resolve_gvk(&GroupVersionKind::gvk(group, version, &owner.kind)));
-        // Of what is not served nobody can say that it is gone; it is asked again when it is.
+        // An owner of a kind that is not served cannot be known to be gone; it is checked again
+        // once the kind is served.
         let Some((resource, can)) = found.filter(|(_, can)| can.supports_operation(verbs::GET))
         else {
             return Ok(Owner::Lives);
@@ -207,7 +210,7 @@ impl Garbage {
             &of.namespace
         };
         if can.scope == Scope::Namespaced && namespace.is_empty() {
-            // Such an owner cannot be, and what names it stays.
+            // A cluster-scoped object cannot have a namespaced owner; the object stays.
             return Ok(Owner::Lives);
         }
         let there = self
@@ -223,7 +226,8 @@ impl Garbage {
         )
     }
 
-    /// What an owner's finalizer waits for: dependents let go of, or gone.
+    /// Removes the finalizer of an owner once its dependents are released (orphan) or gone
+    /// (foreground).
     async fn release(&self, node: &Node, waits: Waits) -> Outcome {
         match waits {
             Waits::Orphaning => self.let_go(node).await?,
@@ -241,7 +245,7 @@ impl Garbage {
                     .peekable();
                 if blocking.peek().is_some() {
                     self.add(blocking.filter(|d| !d.deleting));
-                    // When one goes this is looked at again.
+                    // Reconciled again when a blocking dependent goes.
                     return Ok(None);
                 }
             }
@@ -259,8 +263,9 @@ impl Garbage {
         Ok(None)
     }
 
-    /// Takes an owner off all that names it, as a live look finds them: one that a watch told of too late would be
-    /// deleted instead. It happens only where somebody asks to orphan.
+    /// Removes an owner from all objects that reference it. They are listed live: a dependent that
+    /// a watch reported too late would be deleted instead of orphaned. Runs only for deletions that
+    /// ask to orphan.
     async fn let_go(&self, owner: &Node) -> kube::Result<()> {
         let served = self.state().served.clone();
         let kinds = served.map(|s| kinds::watchable(&s)).unwrap_or_default();
@@ -271,7 +276,7 @@ impl Garbage {
                 self.api(resource, &owner.namespace)
             };
             let all = match api.list_metadata(&ListParams::default()).await {
-                // Another scope, or served no longer.
+                // A different scope, or no longer served.
                 Err(error) if write::is_code(&error, 404) => continue,
                 all => all?,
             };

@@ -1,4 +1,4 @@
-//! Jobs: pods until so many have succeeded, or too many failed.
+//! Jobs: runs pods until enough have succeeded or too many have failed.
 
 use super::cache::{Key, key};
 use super::events::about;
@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// After the first failure the next pod waits this long, then twice that, and so on.
+/// Delay of the next pod after the first failure; doubles with every further failure.
 const BACKOFF: Duration = Duration::from_secs(10);
 const BACKOFF_MOST: Duration = Duration::from_secs(360);
 
@@ -31,18 +31,18 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
     });
 }
 
-/// What is to be done now.
+/// What must be done now.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
     create: usize,
-    /// All that still run.
+    /// Whether to delete all running pods.
     stop: bool,
-    /// Complete or Failed, with reason and message.
+    /// `Complete` or `Failed`, with reason and message.
     end: Option<(&'static str, &'static str, String)>,
     again: Option<Duration>,
 }
 
-/// What there is.
+/// Counts of the Job's pods.
 struct Seen {
     active: usize,
     succeeded: usize,
@@ -54,7 +54,7 @@ fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let number = |n: Option<i32>, default: i32| usize::try_from(n.unwrap_or(default)).unwrap_or(0);
     let parallel = number(spec.parallelism, 1);
-    // Without a number of completions, one success is enough and no pod starts after it.
+    // Without `completions` one success is enough, and no pod starts after it.
     let wanted = spec.completions.map_or(1, |n| number(Some(n), 1));
     let limit = number(spec.backoff_limit, 6);
     let since = job
@@ -170,7 +170,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let mut status = job.status.clone().unwrap_or_default();
     status.start_time.get_or_insert(Time(whole));
     let left = if plan.stop { 0 } else { seen.active + made };
-    // Nothing is written as nought, as in Kubernetes.
+    // As in Kubernetes, zero counts are omitted.
     let some = |n: usize| (n > 0).then(|| number(n));
     (status.active, status.succeeded, status.failed) =
         (some(left), some(seen.succeeded), some(seen.failed));
@@ -210,7 +210,7 @@ fn end(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Tim
         last_probe_time: Some(Time(now)),
         last_transition_time: Some(Time(now)),
     };
-    // What newer clients wait for comes first.
+    // The condition that newer clients wait for comes first.
     let first = if kind == "Complete" {
         "SuccessCriteriaMet"
     } else {
@@ -222,7 +222,7 @@ fn end(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Tim
         .extend([condition(first), condition(kind)]);
 }
 
-/// When it ended, if it did.
+/// When the Job ended; `None` while it runs.
 fn ended(job: &Job) -> Option<Timestamp> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     let end = conditions
@@ -235,7 +235,7 @@ fn ended(job: &Job) -> Option<Timestamp> {
     )
 }
 
-/// An ended Job goes when its time is up.
+/// Deletes an ended Job when its TTL is over.
 async fn expire(shared: &Shared, job: &Job, end: Timestamp, now: Timestamp) -> Outcome {
     let Some(ttl) = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished) else {
         return Ok(None);

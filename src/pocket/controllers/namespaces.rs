@@ -1,5 +1,6 @@
-//! What Kubernetes puts into every namespace: the ServiceAccount `default`, and the ConfigMap `kube-root-ca.crt` with
-//! the authority of the API's certificate. Deleted or changed, they come back.
+//! Default objects of every namespace, as in Kubernetes: the ServiceAccount `default`, and the
+//! ConfigMap `kube-root-ca.crt` with the CA of the API's certificate. They are restored when
+//! deleted or changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::write::is_code;
 
 const ACCOUNT: &str = "default";
 const AUTHORITY: &str = "kube-root-ca.crt";
-/// As the root-ca-certificate-publisher of Kubernetes says it.
+/// Annotation that Kubernetes' root-ca-certificate-publisher sets.
 const DESCRIPTION: (&str, &str) = (
     "kubernetes.io/description",
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the \
@@ -28,14 +29,14 @@ const DESCRIPTION: (&str, &str) = (
 
 struct Shared {
     client: Client,
-    /// PEM
+    /// CA certificates of the API, PEM.
     authority: watch::Receiver<String>,
     namespaces: Cache<Namespace>,
     accounts: Cache<ServiceAccount>,
     maps: Cache<ConfigMap>,
 }
 
-/// Starts the controller; it ends soon after `stop`.
+/// Starts the controller; it ends soon after `stop` is cancelled.
 pub fn spawn(
     client: Client,
     authority: watch::Receiver<String>,
@@ -107,7 +108,7 @@ fn enqueue_changes(shared: &Shared, queue: Queue) {
         .on_change(move |old, new| on_map(new.or(old).and_then(|o| o.namespace())));
 }
 
-/// Whenever the authority is another one.
+/// Enqueues all namespaces whenever the CA changes.
 async fn enqueue_all(
     shared: Arc<Shared>,
     mut authority: watch::Receiver<String>,
@@ -176,7 +177,8 @@ async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
     Ok(None)
 }
 
-/// Another hand was quicker, or the namespace goes: the watch tells what is to be done then.
+/// Ignores a conflict with another writer and a namespace that is being deleted: the watch reports
+/// what remains to be done.
 fn there_is_fine<T>(written: kube::Result<T>) -> kube::Result<()> {
     match written {
         Err(error)

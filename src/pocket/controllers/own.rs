@@ -1,4 +1,5 @@
-//! Who belongs to whom: what matches an owner and belongs to nobody is adopted, what matches no longer is let go.
+//! Ownership by controller references: adopts objects that match and have no controller, releases
+//! those that no longer match.
 
 use super::cache::{Cache, key};
 use super::pods::{controlled_by, controller, selects};
@@ -14,7 +15,7 @@ use serde_json::json;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A kind in a namespace.
+/// A namespaced kind.
 pub trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
@@ -37,7 +38,7 @@ impl<K> Kind for K where
 {
 }
 
-/// As the one owner that manages an object.
+/// Returns `of` as a controller owner reference.
 pub fn owner<O: Resource<DynamicType = ()>>(of: &O) -> OwnerReference {
     OwnerReference {
         api_version: O::api_version(&()).into(),
@@ -49,14 +50,14 @@ pub fn owner<O: Resource<DynamicType = ()>>(of: &O) -> OwnerReference {
     }
 }
 
-/// What it manages.
+/// Lists the objects that `of` controls.
 pub fn own<O: Resource, K: Kind>(of: &O, cache: &Cache<K>) -> Vec<Arc<K>> {
     let mut all = cache.list(of.meta().namespace.as_deref().unwrap_or_default());
     all.retain(|k| controlled_by(k.meta(), of.meta().uid.as_deref()));
     all
 }
 
-/// Lets owners look again when what they have changes, or what they could have.
+/// Enqueues owners when one of their objects changes, or an object that they could adopt.
 pub fn watch<O: Kind, K: Kind>(
     cache: &Cache<K>,
     owners: &Cache<O>,
@@ -82,7 +83,8 @@ pub fn watch<O: Kind, K: Kind>(
     });
 }
 
-/// Adopts what is wanted and belongs to nobody; lets go of what it has and is not wanted. Of `all`.
+/// Adopts the objects of `all` that are wanted and have no controller; releases those that `of`
+/// controls and that are not wanted.
 pub async fn claim<O: Kind, K: Kind>(
     client: &Client,
     of: &O,
@@ -127,8 +129,8 @@ pub async fn claim<O: Kind, K: Kind>(
     Ok(())
 }
 
-/// Whether it is there and not on its way out, as the server says and not as the watch last said: what adopts then would
-/// take its pods along.
+/// Whether the object exists and is not being deleted. Asks the server instead of the cache: an
+/// object in deletion would take the pods it adopts with it.
 async fn stands<O: Kind>(client: &Client, of: &O) -> Result<bool, kube::Error> {
     let api: Api<O> = Api::namespaced(client.clone(), &of.namespace().unwrap_or_default());
     let live = api.get_metadata_opt(&of.name_any()).await?;
@@ -137,7 +139,7 @@ async fn stands<O: Kind>(client: &Client, of: &O) -> Result<bool, kube::Error> {
     }))
 }
 
-/// Deletes this very pod.
+/// Deletes this very pod, checked by its uid.
 pub async fn delete(api: &Api<Pod>, cache: &Cache<Pod>, pod: &Pod) -> Result<(), kube::Error> {
     let uid = Preconditions {
         uid: pod.uid(),
@@ -202,7 +204,7 @@ mod tests {
                 .owner_references
                 .unwrap_or_default()
         };
-        // What the watch last said of is gone, and a namesake stands there.
+        // The object in the cache is gone, and another one of the same name exists.
         let mut old = set.clone();
         old.metadata.uid = Some("another".into());
         assert_eq!(claimed(&old).await, []);

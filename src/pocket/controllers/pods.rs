@@ -1,4 +1,4 @@
-//! What controllers ask of a pod.
+//! Properties of pods that controllers need.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
@@ -7,7 +7,7 @@ use kube::api::ObjectMeta;
 use kube::core::{Selector, SelectorExt};
 use std::time::Duration;
 
-/// The one owner that manages the object.
+/// Returns the owner reference of the object's controller.
 pub fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references
         .iter()
@@ -30,7 +30,7 @@ pub fn finished(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
-/// Neither finished nor being deleted: it counts.
+/// Whether the pod is neither finished nor being deleted.
 pub fn active(pod: &Pod) -> bool {
     !finished(pod) && pod.metadata.deletion_timestamp.is_none()
 }
@@ -44,7 +44,7 @@ pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
         .find(|c| c.type_ == kind)
 }
 
-/// Since when it is Ready, if it is.
+/// Since when the pod is Ready; `None` if it is not.
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let ready = condition(pod, "Ready").filter(|c| c.status == "True")?;
     Some(
@@ -59,9 +59,10 @@ pub fn ready(pod: &Pod) -> bool {
     ready_since(pod).is_some()
 }
 
-/// How long until it is available: zero when it is, none when it is not even ready.
+/// Time until the pod is available: zero if it is, `None` if it is not Ready.
 pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
-    // Ready is a condition: what need not last has no time. And a stamp ahead of us is of another clock: from now on.
+    // Without a minimum, Ready is enough and its time is irrelevant. A timestamp in the future
+    // comes from another clock and counts from now.
     let since = ready_since(pod)?;
     if min_ready_seconds <= 0 {
         return Some(Duration::ZERO);
@@ -72,7 +73,7 @@ pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
-/// Does a selector choose these labels? One that cannot be read, or an empty one, chooses nothing.
+/// Whether a selector matches the labels. An invalid or empty selector matches nothing.
 pub fn selects(selector: &LabelSelector, meta: &ObjectMeta) -> bool {
     let labels = meta.labels.clone().unwrap_or_default();
     Selector::try_from(selector.clone()).is_ok_and(|s| !s.selects_all() && s.matches(&labels))
@@ -89,7 +90,7 @@ mod tests {
         let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T01:00:00Z"});
         let pod: Pod =
             serde_json::from_value(json!({"status": {"conditions": [condition]}})).unwrap();
-        // By the stamp of a clock that is an hour ahead, or behind.
+        // Timestamps of a clock that is one hour ahead or behind.
         for now in ["2026-01-01T00:00:00Z", "2026-01-01T02:00:00Z"] {
             assert_eq!(
                 available_in(&pod, 0, now.parse().unwrap()),

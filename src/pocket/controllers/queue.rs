@@ -1,4 +1,5 @@
-//! Work by key: a change is acted on at once, many changes to one key become one look, failures back off.
+//! Work queue by key: a change is handled at once, several changes of one key become one reconcile,
+//! and failures are retried with back-off.
 
 use super::cache::Key;
 use futures::future::BoxFuture;
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Looks that run at the same time, of different keys.
+/// Number of keys that are reconciled at the same time.
 const AT_ONCE: usize = 16;
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 const LAST_RETRY: Duration = Duration::from_secs(15);
@@ -30,7 +31,7 @@ impl Queue {
     }
 }
 
-/// Look again after this long, or only when something changes.
+/// Requeue after this duration, or with `None` only when something changes.
 pub type Outcome = Result<Option<Duration>, kube::Error>;
 
 #[derive(Default)]
@@ -91,7 +92,7 @@ impl State {
                 let n = self.failures.entry(key.clone()).or_default();
                 let wait = (FIRST_RETRY * 2_u32.saturating_pow((*n).min(16))).min(LAST_RETRY);
                 *n += 1;
-                // Somebody else wrote first: ordinary, and settled by looking again.
+                // Another writer was first: this is normal, and the next reconcile resolves it.
                 let conflict = matches!(&error, kube::Error::Api(s) if s.code == 409);
                 if !conflict {
                     tracing::warn!(controller = name, namespace = key.0, name = key.1, %error, "will retry");
@@ -105,7 +106,7 @@ impl State {
     }
 }
 
-/// Until stopped; what is under way then is finished.
+/// Reconciles keys until `stop` is cancelled; running reconciles are finished.
 pub async fn run<F>(name: &'static str, mut inbox: Inbox, stop: CancellationToken, look: F)
 where
     F: Fn(Key) -> BoxFuture<'static, Outcome>,

@@ -1,4 +1,5 @@
-//! ReplicaSets: as many pods as asked for; the right ones go first; counts that Deployments stand on.
+//! ReplicaSets: keeps the desired number of pods, selects which pods to delete, and maintains the
+//! counts that Deployments rely on.
 
 use super::Shared;
 use super::cache::{Key, key};
@@ -47,7 +48,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     }
 }
 
-/// Ended pods stay whose they are.
+/// Adopts and releases pods. Finished pods keep their owner.
 async fn claim(shared: &Shared, rs: &ReplicaSet) -> Result<(), kube::Error> {
     let Some(spec) = rs.spec.as_ref() else {
         return Ok(());
@@ -82,7 +83,7 @@ fn new_pod(rs: &ReplicaSet) -> Pod {
     }
 }
 
-/// Create what is missing, delete what is too much; the first failure, if any.
+/// Creates missing pods and deletes excess ones; returns an error if one occurred.
 async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube::Error> {
     let mut live = own::own(rs, &shared.pods);
     live.retain(|p| active(p));
@@ -104,7 +105,7 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
                     );
                 }
                 Err(error) => {
-                    // A namespace on its way out takes nothing new, and that is no news.
+                    // A terminating namespace accepts no new objects; this is expected.
                     if !ending(&error) {
                         let text = format!("Error creating: {error}");
                         shared.events("replicaset-controller").warning(
@@ -144,7 +145,7 @@ pub(super) fn ending(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(s) if cause(s))
 }
 
-/// Write counts and conditions; look again when the next pod becomes available.
+/// Writes counts and conditions; requeues for the time when the next pod becomes available.
 async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) -> Outcome {
     let mut pods = own::own(rs, &shared.pods);
     pods.retain(|p| active(p));
@@ -192,7 +193,7 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
     if let Some(rs) = written {
         shared.sets.remember(&rs);
     }
-    // A latch of 68 years needs no alarm.
+    // A rollout latch of 68 years needs no timer.
     Ok(next
         .map(|n| n + Duration::from_millis(1))
         .filter(|n| *n < Duration::from_secs(86_400 * 30)))

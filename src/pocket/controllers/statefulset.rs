@@ -1,5 +1,7 @@
-//! StatefulSets: pods with names that stay, made and replaced one after the other. `history` says which two templates
-//! are in play, `plan` what to do about the pods; this file reads and writes.
+//! StatefulSets: pods with stable names, created and replaced one after the other.
+//!
+//! The history resolves the current and the update revision, the pure plan decides about the pods,
+//! and this file reads and writes.
 
 use super::Shared;
 use super::cache::{Key, key};
@@ -27,7 +29,7 @@ mod simulator;
 mod tests;
 
 const COMPONENT: &str = "statefulset-controller";
-/// Of one look: each collision of names takes one.
+/// Limit per reconcile; each name collision takes one try.
 const TRIES: usize = 10;
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
@@ -92,7 +94,8 @@ fn own_revisions(shared: &Shared, set: &StatefulSet) -> Vec<ControllerRevision> 
     own
 }
 
-/// The two templates in play, written down where they are not yet. None of a set that goes before it had any.
+/// Resolves the current and the update revision, and writes missing ones. `None` if the set is
+/// being deleted and has none.
 async fn revisions(
     shared: &Shared,
     set: &StatefulSet,
@@ -110,12 +113,13 @@ async fn revisions(
                 Ok(made) => shared.revisions.remember(&made),
                 Err(error) if write::is_code(&error, 409) => {
                     match api.get_opt(&new.name_any()).await? {
-                        // Whose it is does not matter, here as in Kubernetes: a set that was made anew at once finds its
-                        // predecessor's, and goes on by that until it has one of its own.
+                        // As in Kubernetes, the owner does not matter: a StatefulSet that was
+                        // re-created at once finds its predecessor's revision and uses it until it
+                        // has its own.
                         Some(other) if history::same(&other, &new) => {
                             return Ok(Some(history::pair(set, &known, &other)));
                         }
-                        // Another template of the same name: the next hash needs more salt.
+                        // Another template with the same name: the hash needs a new salt.
                         Some(_) => *collisions += 1,
                         None => {}
                     }
@@ -139,7 +143,7 @@ async fn revisions(
     last.map_or(Ok(None), Err)
 }
 
-/// Revisions that nothing stands on, beyond the limit; the lowest first.
+/// Deletes unused revisions beyond the history limit, lowest first.
 async fn forget_old(
     shared: &Shared,
     set: &StatefulSet,
@@ -205,7 +209,7 @@ async fn act(
             );
             events.normal(about(set), &format!("Successful{verb}"), text);
         }
-        // A namespace on its way out takes nothing new, and that is no news.
+        // A terminating namespace accepts no new objects; this is expected.
         (Err(error), _) if super::replicaset::ending(error) => return Ok(()),
         (Err(error), Some(verb)) if !write::is_code(error, 409) => {
             let text = format!(

@@ -1,4 +1,4 @@
-//! Writing only what changed.
+//! Writes that send only what changed.
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::fmt::Debug;
 
-/// The merge patch from `old` to `new`, if they differ.
+/// Returns the merge patch from `old` to `new`, or `None` if they are equal.
 pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
@@ -36,9 +36,9 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
     }
 }
 
-/// Bring `status` from what `object` has to `new`; no write when nothing changed.
+/// Updates the status of `object` from `old` to `new`; writes nothing if they are equal.
 ///
-/// The patch names the object's uid, so it can never land on a successor of the same name.
+/// The patch names the object's uid, so it cannot change another object of the same name.
 pub async fn status<K, S>(
     api: &Api<K>,
     object: &K,
@@ -68,7 +68,7 @@ where
         )
         .await
     {
-        // A successor stands there: to whoever writes that is a conflict like any other.
+        // Another object of the same name exists: report it as an ordinary conflict.
         Err(kube::Error::Api(mut status))
             if status.code == 422 && status.message.contains("metadata.uid: ") =>
         {
@@ -83,7 +83,8 @@ pub fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
-/// A write to something that is gone needs no retry: the watch will tell.
+/// Turns "not found" into `None`: a write to an object that is gone needs no retry, because the
+/// watch reports the deletion.
 pub fn gone_is_fine<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

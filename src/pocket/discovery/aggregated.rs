@@ -1,4 +1,4 @@
-//! Aggregated discovery: everything that is served, in one document.
+//! Aggregated discovery: all served resources in one document.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -7,9 +7,10 @@ use super::subresources;
 use crate::pocket::rest::Reply;
 use crate::pocket::rest::registry::{Registry, Resource};
 
-/// The core group alone (`/api`), or all the others (`/apis`).
+/// Answers for the core group alone (`/api`), or for all other groups (`/apis`).
 pub(super) fn answer(registry: &Registry, core: bool, accept: &str) -> Reply {
-    // The client lists what it prefers first; an old one knows only the beta, which reads the same.
+    // Clients list the preferred version first; older ones know only the beta, which has the same
+    // form.
     let (version, content_type) = if accept.contains("v=v2;") || accept.ends_with("v=v2") {
         (
             "v2",

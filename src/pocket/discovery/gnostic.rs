@@ -1,8 +1,9 @@
-//! OpenAPI 2 in gnostic's protobuf, the one form in which kubectl asks for it. Numbers are those of `OpenAPIv2.proto`.
+//! OpenAPI v2 in gnostic's protobuf encoding, the only form in which kubectl requests it. Field
+//! numbers are those of `OpenAPIv2.proto`.
 
 use serde_json::Value;
 
-/// A whole document.
+/// Encodes a whole document.
 pub(super) fn document(document: &Value) -> Vec<u8> {
     let mut out = Writer::default();
     out.text(1, &document["swagger"]);
@@ -10,7 +11,7 @@ pub(super) fn document(document: &Value) -> Vec<u8> {
         info.text(1, &document["info"]["title"]);
         info.text(2, &document["info"]["version"]);
     });
-    // None are told.
+    // No paths are listed.
     out.message(8, |_| {});
     out.message(9, |definitions| {
         named(definitions, &document["definitions"])
@@ -18,7 +19,7 @@ pub(super) fn document(document: &Value) -> Vec<u8> {
     out.0
 }
 
-/// Schemas by name.
+/// Encodes schemas with their names.
 fn named(out: &mut Writer, schemas: &Value) {
     for (name, value) in schemas.as_object().into_iter().flatten() {
         out.message(1, |entry| {
@@ -100,7 +101,7 @@ fn schema(out: &mut Writer, schema: &Value) {
     }
 }
 
-/// Any value, as YAML, of which JSON is a part.
+/// Encodes any value as YAML; JSON is a subset of it.
 fn any(out: &mut Writer, number: u64, value: &Value) {
     if !value.is_null() {
         out.message(number, |any| any.bytes(2, value.to_string().as_bytes()));

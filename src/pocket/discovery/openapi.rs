@@ -1,6 +1,7 @@
-//! OpenAPI, as much as clients need: which parameters are understood, and the schemas of definitions.
+//! OpenAPI, as far as clients need it: the supported query parameters and the schemas of resource
+//! definitions.
 //!
-//! Built-in kinds are told by the names and types of their fields.
+//! Built-in kinds are described by the names and types of their fields only.
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +25,7 @@ pub(super) fn v2(registry: &Registry, accept: &str) -> Reply {
     Reply::json(document)
 }
 
-/// The kinds as version 2 has them, under the names that Kubernetes gives its own.
+/// Builds the definitions of OpenAPI v2, under Kubernetes' names for built-in kinds.
 fn definitions(registry: &Registry) -> Value {
     let mut schemas = Map::new();
     for resource in &registry.resources {
@@ -41,7 +42,7 @@ fn definitions(registry: &Registry) -> Value {
     definitions
 }
 
-/// Points references to where version 2 has what they mean.
+/// Rewrites v3 references to the places that v2 uses.
 fn refer(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -107,7 +108,7 @@ fn kind(resource: &Resource) -> Value {
     json!({"group": resource.group, "version": resource.version, "kind": resource.kind})
 }
 
-/// `dev.graylane.v1alpha1.Lane`
+/// Returns a schema name such as `dev.graylane.v1alpha1.Lane`.
 fn schema_name(resource: &Resource) -> String {
     let group = match resource.group.as_str() {
         "" => "core".to_owned(),
@@ -143,7 +144,8 @@ fn path_item(resource: &Resource) -> (String, Value) {
         })
     };
     let mut patch = operation("patch", &parameters);
-    // Strategic merge is taken, but not told: kubectl would look for merge keys in schemas that are not here.
+    // Strategic merge is accepted but not advertised: kubectl would look for merge keys that these
+    // schemas do not have.
     patch["requestBody"] =
         json!({"content": {"application/merge-patch+json": {"schema": {"type": "object"}}}});
     (

@@ -1,5 +1,5 @@
-//! The fields of the built-in kinds as OpenAPI: names and types, from the table by which their protobuf is read. The
-//! words that Kubernetes has for each of them are not here.
+//! Fields of the built-in kinds as OpenAPI schemas: names and types, from the table that also
+//! drives protobuf decoding. Descriptions are not included.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use crate::pocket::rest::types::{Kind, Many, fields};
 
 pub(super) const SCHEMAS: &str = "#/components/schemas/";
 
-/// `io.k8s.api.core.v1.PodSpec` for `core/v1.PodSpec`.
+/// Returns `io.k8s.api.core.v1.PodSpec` for `core/v1.PodSpec`.
 pub(super) fn name(message: &str) -> String {
     match message.strip_prefix("meta/") {
         Some(own) => format!("io.k8s.apimachinery.pkg.apis.meta.{own}"),
@@ -15,7 +15,8 @@ pub(super) fn name(message: &str) -> String {
     }
 }
 
-/// The properties of a message; what they refer to is added to `schemas`. None for what is in no table.
+/// Returns the properties of a message and adds the schemas they refer to. `None` if the message is
+/// not in the table.
 pub(super) fn properties(message: &str, schemas: &mut Map<String, Value>) -> Option<Value> {
     let mut properties = Map::new();
     for field in fields(message)? {
@@ -49,7 +50,7 @@ pub(super) fn properties(message: &str, schemas: &mut Map<String, Value>) -> Opt
 fn reference(message: &str, schemas: &mut Map<String, Value>) -> Value {
     let name = name(message);
     if !schemas.contains_key(&name) {
-        // Held before it is made: types may refer to each other.
+        // Reserved before it is built, because types may refer to each other.
         schemas.insert(name.clone(), Value::Null);
         let properties = properties(message, schemas).unwrap_or_default();
         schemas.insert(
@@ -81,7 +82,7 @@ mod tests {
             of("core.v1.Container")["args"],
             json!({"type": "array", "items": {"type": "string"}})
         );
-        // What is inline in Go stands among the others.
+        // Fields that are inlined in Go are on the same level as the others.
         assert_eq!(
             of("core.v1.Volume")["emptyDir"]["$ref"],
             "#/components/schemas/io.k8s.api.core.v1.EmptyDirVolumeSource"

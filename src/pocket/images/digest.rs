@@ -1,5 +1,6 @@
-//! Copies a folder and digests it on the way: names, executable bits, link targets and bytes, in the order of
-//! names, so that the same content has the same digest everywhere. A copy is on disk when it is done.
+//! Copies a folder and computes its digest: names, executable bits, link targets and bytes, sorted
+//! by name, so that equal content has the same digest everywhere. The copy is on disk when the
+//! function returns.
 
 use std::{
     fs,
@@ -19,7 +20,7 @@ use crate::pocket::durable;
 
 type Failed = (PathBuf, io::Error);
 
-/// The digest in hex of what is now at `to`, which must not be there before.
+/// Copies `from` to `to`, which must not exist, and returns the digest in hex.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<String, Failed> {
     let mut digest = Sha256::new();
     folder(from, to, &mut digest)?;
@@ -30,7 +31,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<String, Failed> {
         .collect())
 }
 
-/// Whether everything that is in `folder` is, the same, in `dir`; there may be more.
+/// Whether `dir` contains everything in `folder` unchanged; it may contain more.
 pub(super) fn holds(dir: &Path, folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -134,7 +135,7 @@ fn file(from: &Path, to: &Path, runs: bool, digest: &mut Sha256) -> io::Result<(
     }
     target.set_permissions(Permissions::from_mode(if runs { 0o700 } else { 0o600 }))?;
     target.sync_all()?;
-    // The file's own digest has a fixed length: where it ends cannot be mistaken.
+    // A file's own digest has a fixed length, so its end is unambiguous.
     digest.update(of_file.finalize());
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Names that builds have given go when nothing names them any more: no Release, no ReplicaSet that a Deployment could go
-//! back to, no pod, no App. Whatever an object of whatever kind says is taken for a use; only events are not.
+//! Removes image names given by builds of releases when no object uses them: no Release, no
+//! ReplicaSet that a Deployment could roll back to, no pod, no App. Any text in any object counts
+//! as a use; only events are ignored.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -11,10 +12,10 @@ use super::Images;
 use crate::pocket::store::Store;
 
 const EVERY: Duration = Duration::from_secs(60);
-/// They tell of what was.
+/// Events describe the past and do not count as a use.
 const EVENTS: &str = "events";
 
-/// Until `stop`.
+/// Removes unused names periodically until `stop` is cancelled.
 pub(in crate::pocket) async fn run(store: Store, images: Images, stop: CancellationToken) {
     while stop
         .run_until_cancelled(tokio::time::sleep(EVERY))
@@ -48,7 +49,7 @@ pub(in crate::pocket) async fn run(store: Store, images: Images, stop: Cancellat
     }
 }
 
-/// Which of these stand in some text of some object.
+/// Returns which of the names occur in any text of any object.
 fn used(objects: impl IntoIterator<Item = Arc<Value>>, asked: &[String]) -> BTreeSet<String> {
     let mut left: Vec<&String> = asked.iter().collect();
     let mut found = BTreeSet::new();

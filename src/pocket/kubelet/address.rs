@@ -1,4 +1,4 @@
-//! Addresses of pods: one each, out of the node network, never one that a living pod has.
+//! Pod addresses from the node network; no two living pods have the same one.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,15 +13,15 @@ pub struct Addresses {
     state: Mutex<State>,
 }
 
-/// What a pod got.
+/// Result of an assignment.
 pub struct Given {
-    /// None: nothing is left.
+    /// Assigned address; `None` if none is left.
     pub ip: Option<Ipv4Addr>,
     strangers: Vec<String>,
 }
 
 impl Given {
-    /// Who listens at addresses that were passed over for that, in words.
+    /// Describes who listens at the addresses that were skipped.
     pub fn strangers(&self) -> Option<String> {
         let first = self.strangers.first()?;
         Some(match self.strangers.len() {
@@ -33,7 +33,7 @@ impl Given {
 
 #[derive(Default)]
 struct State {
-    /// Who has what, by the pod's uid.
+    /// Uid of the pod that has each address.
     given: HashMap<Ipv4Addr, String>,
     next: u32,
 }
@@ -46,8 +46,9 @@ impl Addresses {
         }
     }
 
-    /// An address for the pod: the one it had, if it is of this network and free; else the next one round the
-    /// network, so that a late packet of a gone pod meets nobody.
+    /// Assigns an address to the pod: its previous one if that belongs to this network and is free,
+    /// otherwise the next one in turn, so that late packets for a deleted pod do not reach a new
+    /// one.
     pub fn give(&self, uid: &str, had: Option<Ipv4Addr>) -> Given {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut strangers = vec![];

@@ -1,4 +1,5 @@
-//! Where the tasks of one pod's containers put what they see; the pod's own task writes it to the API.
+//! Status of one pod, shared by the tasks of its containers; the pod's own task writes it to the
+//! API.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,7 +29,7 @@ fn waiting(reason: &str, message: Option<String>) -> ContainerState {
     }
 }
 
-/// How a run ended.
+/// Builds the state of a container that ended.
 pub fn ended(
     code: i32,
     reason: &str,
@@ -47,8 +48,8 @@ pub fn ended(
 }
 
 impl Board {
-    /// From the pod as it is. What ran when pocket went away is dead: it is restarted in place, as on a node that
-    /// booted again.
+    /// Starts from the pod's current status. Containers that ran when pocket ended are dead and are
+    /// restarted in place, as on a node that was rebooted.
     pub fn of(pod: &Pod) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let mut status = pod.status.clone().unwrap_or_default();
@@ -118,7 +119,7 @@ impl Board {
         self.changed.notify_one();
     }
 
-    /// What was computed from it belongs to it, and is no news.
+    /// Stores computed conditions and phase without signalling a change.
     pub fn settled(&self, conditions: Option<Vec<PodCondition>>, phase: Option<String>) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         (status.conditions, status.phase) = (conditions, phase);
@@ -141,7 +142,7 @@ impl Board {
         });
     }
 
-    /// Not running, and why; how it ended before moves to the last state.
+    /// Sets the container to waiting with a reason; its last termination moves to `lastState`.
     pub fn wait(&self, name: &str, reason: &str, message: Option<String>) {
         self.container(name, |s| {
             if let Some(terminated) = s.state.as_ref().and_then(|s| s.terminated.clone()) {

@@ -1,4 +1,4 @@
-//! One container for as long as its pod lives: start, watch, stop, back off, start again.
+//! One container during the life of its pod: start, watch, stop, back off, restart.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use crate::pocket::controllers::events::about;
 use crate::pocket::images::Image;
 use crate::pocket::shim;
 
-/// A run this long clears the memory of crashes.
+/// A run of this length resets the restart back-off.
 const HEALTHY: Duration = Duration::from_secs(600);
 
-/// The order to stop, with the seconds it may take.
+/// Request to stop, with the grace period in seconds.
 pub type Stop = watch::Receiver<Option<u64>>;
 
 pub struct Runner {
     pub node: Arc<Node>,
     pub pod: Arc<Pod>,
     pub container: Container,
-    /// Init containers run to their end and have no probes.
+    /// Whether it is an init container: it runs to completion and has no probes.
     pub init: bool,
     pub ip: std::net::Ipv4Addr,
     pub board: Board,
     pub stop: Stop,
 }
 
-/// Why a running container was ended by us.
+/// Why a run ended.
 enum Ending {
     Exited(i32),
     Asked(u64),
@@ -64,12 +64,12 @@ impl Runner {
     async fn stopped(stop: &mut Stop) -> u64 {
         match stop.wait_for(Option::is_some).await {
             Ok(grace) => grace.unwrap_or(0),
-            // Whoever could ask is gone, and so is the pod.
+            // The sender is dropped only when the pod is gone.
             Err(_) => 0,
         }
     }
 
-    /// Sleep, unless asked to stop: false.
+    /// Sleeps for `wait`; returns `false` if asked to stop meanwhile.
     async fn pause(&mut self, wait: Duration) -> bool {
         tokio::select! {
             _ = Self::stopped(&mut self.stop) => false,
@@ -77,7 +77,8 @@ impl Runner {
         }
     }
 
-    /// Until it need not run any more: asked to stop, or ended for good by its restart policy.
+    /// Runs until the container must not run any more: asked to stop, or ended for good by its
+    /// restart policy.
     pub async fn run(mut self) {
         let name = self.container.name.clone();
         let uid = self.pod.metadata.uid.clone().unwrap_or_default();
@@ -87,7 +88,7 @@ impl Runner {
             .last_state
             .as_ref()
             .and_then(|s| s.terminated.as_ref());
-        // The next run's number: 0 for the first, one more than the last of before.
+        // Number of the next run: 0 for the first, otherwise one more than the last.
         let mut number = if was.is_some() || last.is_some() {
             before.restart_count + 1
         } else {
@@ -149,7 +150,7 @@ impl Runner {
         self.pause(wait).await
     }
 
-    /// The image and what to run, as soon as both are there; none when asked to stop first.
+    /// Waits for the image and the launch configuration; `None` if asked to stop first.
     async fn prepare(&mut self, uid: &str, number: i32) -> Option<(Image, Launch)> {
         let name = self.container.name.clone();
         let wanted = self.container.image.clone().unwrap_or_default();
@@ -173,7 +174,7 @@ impl Runner {
                     }
                 }
             }
-            // A look at a local folder is cheap: an image that comes is used at once.
+            // Checking a local folder is cheap, so a new image is used at once.
             let mut left = if told { u32::MAX } else { 10 };
             while left > 0 && self.node.images.get(&wanted).is_err() {
                 if !self.pause(Duration::from_millis(200)).await {
@@ -183,7 +184,7 @@ impl Runner {
             }
             told = true;
         };
-        // That an image is there is no news where they always are; that it came at last is.
+        // Images are usually present, so an event is recorded only after a wait.
         if told {
             self.say(
                 "Pulled",
@@ -258,7 +259,7 @@ impl Runner {
         })
     }
 
-    /// One run; its exit code.
+    /// Runs the container once and returns its exit code.
     async fn once(&mut self, image: &Image, launch: &Launch, uid: &str, number: i32) -> i32 {
         let name = self.container.name.clone();
         let missing = !launch.dir.is_dir();
@@ -290,7 +291,7 @@ impl Runner {
             number,
             id,
         );
-        // A container is a process: it is not created before it is started.
+        // There is no separate Created event, because creating a container is starting its process.
         self.say("Started", format!("Started container {name}"));
         let target = Target {
             ip: self.ip,
@@ -310,7 +311,7 @@ impl Runner {
             }
         };
         let (code, message) = match ending {
-            // What it died of may be that it could not have its own port.
+            // The failure may be due to another process that listens on the container's port.
             Ending::Exited(code) => (code, (code != 0).then(|| target.stranger()).flatten()),
             Ending::Asked(grace) => {
                 self.say("Killing", format!("Stopping container {name}"));
@@ -353,7 +354,7 @@ impl Runner {
         code
     }
 
-    /// preStop, TERM, and KILL when the grace is over.
+    /// Runs the preStop hook, sends TERM, and sends KILL after the grace period.
     async fn end(&self, process: &mut Process, target: &Target, grace: u64) -> i32 {
         let deadline = after(grace);
         let hook = self
@@ -370,7 +371,8 @@ impl Runner {
             }
         }
         process.terminate().await;
-        // As a kubelet: after a hook that took it all there are two more seconds. Asked again with less, it is less.
+        // As in a kubelet, two more seconds remain after a hook that used up the whole grace
+        // period. A later request may shorten the time.
         let mut until = deadline.max(after(grace.min(2)));
         let mut stop = self.stop.clone();
         loop {
@@ -386,7 +388,8 @@ impl Runner {
         process.kill().await
     }
 
-    /// Hooks and probes; ends when the container must be.
+    /// Runs hooks and probes; returns the reason and the grace period when the container must be
+    /// restarted.
     async fn watch(&self, target: &Target) -> (String, u64) {
         let name = &self.container.name;
         let own_grace = self
@@ -519,7 +522,7 @@ async fn handle(target: &Target, hook: &LifecycleHandler) -> Result<(), String> 
         Ok(())
     }
 }
-/// So many seconds from now, as an object asks for; a year at the most, for instants have an end.
+/// Returns the instant `seconds` from now; limited to one year, because an `Instant` can overflow.
 fn after(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds.min(31_536_000))
 }

@@ -1,10 +1,11 @@
-//! A container's environment, command and arguments, pure: Services, sources, the downward API, `$(VAR)`.
+//! Environment, command and arguments of a container, without I/O: Services, ConfigMaps, Secrets,
+//! the downward API, and `$(VAR)` references.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, ObjectFieldSelector, Pod, Secret, Service};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// What the values come from.
+/// Objects that the values come from.
 pub struct Sources<'a> {
     pub pod: &'a Pod,
     pub pod_ip: Ipv4Addr,
@@ -14,7 +15,7 @@ pub struct Sources<'a> {
     pub secrets: &'a BTreeMap<String, Secret>,
 }
 
-/// `$(NAME)` is the value of NAME where there is one, `$$` is `$`, everything else stays.
+/// Replaces `$(NAME)` by the value of NAME if there is one, and `$$` by `$`; everything else stays.
 pub fn expand(text: &str, vars: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -43,7 +44,7 @@ pub fn expand(text: &str, vars: &BTreeMap<String, String>) -> String {
     out
 }
 
-/// The value of a downward API path; an error names what it does not know.
+/// Resolves a downward API path; the error names an unsupported path.
 pub fn field(
     selector: &ObjectFieldSelector,
     pod: &Pod,
@@ -83,7 +84,8 @@ pub fn field(
     })
 }
 
-/// `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_<PORT NAME>`, `NAME_PORT` of every Service with an address.
+/// Returns `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_<PORT NAME>` and
+/// `NAME_PORT` of every Service with an address.
 pub fn service_vars(services: &[Service]) -> BTreeMap<String, String> {
     let upper = |s: &str| s.to_uppercase().replace('-', "_");
     let mut vars = BTreeMap::new();
@@ -132,8 +134,8 @@ fn secret_data(secret: &Secret) -> BTreeMap<String, String> {
     out
 }
 
-/// The variables of a container over `base` (its image's and pocket's own); an error is a configuration error
-/// (`CreateContainerConfigError`).
+/// Builds the variables of a container on top of `base` (those of its image and of pocket). An
+/// error is reported as `CreateContainerConfigError`.
 pub fn variables(
     container: &Container,
     base: BTreeMap<String, String>,
@@ -226,7 +228,8 @@ pub fn variables(
     Ok(vars)
 }
 
-/// The command line: `command` replaces the image's entrypoint and its arguments, `args` come after either.
+/// Builds the command line: `command` replaces the image's entrypoint with its arguments; `args`
+/// are appended in both cases.
 pub fn command_line(
     container: &Container,
     entrypoint: Vec<String>,

@@ -1,6 +1,8 @@
-//! Containers' logs: one file a run, in the CRI's format, bounded by rotation, followed without polling.
+//! Container logs: one file per run in the CRI format, limited by rotation, followed without
+//! polling.
 //!
-//! `pods/UID/CONTAINER/N.log` is run N; a full file becomes `N.log.1`. The present run and the one before it are kept.
+//! `pods/UID/CONTAINER/N.log` is run N; a full file becomes `N.log.1`. The current run and the one
+//! before it are kept.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,10 +20,10 @@ use tokio::sync::watch;
 use crate::pocket::clock;
 use crate::pocket::rest::{LogError, LogOptions, LogSource, LogStream};
 
-/// A file of a log is this large at most; two are kept a run.
+/// Maximum size of a log file; two files are kept per run.
 const LIMIT: u64 = 10 * 1024 * 1024;
 
-/// How far a run's log is: bytes ever written, files begun, and whether it has ended.
+/// Progress of a run's log: bytes written, files started, and whether it has ended.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     bytes: u64,
@@ -34,7 +36,7 @@ struct Open {
     size: u64,
 }
 
-/// Where a run's output goes; clones write to the same log.
+/// Writes the output of one run; clones write to the same log.
 #[derive(Clone)]
 pub struct LogWriter {
     path: PathBuf,
@@ -56,7 +58,8 @@ impl LogWriter {
         })
     }
 
-    /// One line (or, when it has no end yet, a part of one) of `stdout` or `stderr`. A full disk loses lines, no pod.
+    /// Writes a line of `stdout` or `stderr`, or a part of one if `whole` is false. If the disk is
+    /// full, lines are lost, but the pod goes on.
     pub fn write(&self, stream: &str, text: &[u8], whole: bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(to) = open.as_mut() else { return };
@@ -86,7 +89,7 @@ impl LogWriter {
         }
     }
 
-    /// The run is over: followers end.
+    /// Marks the run as ended; followers end too.
     pub fn end(&self) {
         self.open
             .lock()
@@ -120,7 +123,7 @@ impl Logs {
         self.dir.join(uid).join(container)
     }
 
-    /// A log for a run; runs before the last one are removed.
+    /// Creates the log of a run and removes runs older than the previous one.
     pub fn start(&self, uid: &str, container: &str, run: i32) -> io::Result<LogWriter> {
         let dir = self.container(uid, container);
         fs::create_dir_all(&dir)?;
@@ -140,7 +143,7 @@ impl Logs {
         Ok(writer)
     }
 
-    /// The pod is gone.
+    /// Forgets the running logs of a deleted pod.
     pub fn remove(&self, uid: &str) {
         self.running
             .lock()
@@ -215,7 +218,7 @@ fn waiting(pod: &Value, container: &str) -> String {
     reason.unwrap_or("ContainerCreating").to_owned()
 }
 
-/// Runs there are logs of, in order.
+/// Lists the runs that have logs, in order.
 fn runs(dir: &Path) -> Vec<(i32, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut all: Vec<(i32, PathBuf)> = entries
@@ -237,12 +240,12 @@ impl LogSource for Logs {
     }
 }
 
-/// From the file's lines to what the client asked for.
+/// Formats the lines of a file as the client requested them.
 struct Shape {
     timestamps: bool,
     since: Option<Timestamp>,
     left: Option<u64>,
-    /// The next line goes on with the one before.
+    /// Whether the next line continues the previous one.
     inside: bool,
 }
 
@@ -267,7 +270,7 @@ impl Shape {
         let mut from = 0;
         if let Some(mut wanted) = tail {
             from = lines.len();
-            // The last line of each wanted one is whole; parts before it belong to it.
+            // Each requested line ends with a whole line; the partial lines before it belong to it.
             while from > 0 {
                 let whole = parse(lines[from - 1]).is_none_or(|(_, whole, _)| whole);
                 if whole {
@@ -312,7 +315,7 @@ impl Shape {
     }
 }
 
-/// `TIME STREAM F|P TEXT\n`.
+/// Parses `TIME STREAM F|P TEXT\n`.
 fn parse(line: &[u8]) -> Option<(&str, bool, &[u8])> {
     let line = line.strip_suffix(b"\n")?;
     let mut parts = line.splitn(4, |b| *b == b' ');
@@ -336,7 +339,7 @@ impl Tail {
             return None;
         }
         let progress = self.progress.as_mut()?;
-        // Marked as seen before reading, so that nothing written meanwhile is slept over.
+        // Marked as seen before reading, so that lines written meanwhile wake the reader.
         let seen = *progress.borrow_and_update();
         if let Err(error) = self.file.read_to_end(&mut self.rest) {
             self.progress = None;

@@ -1,5 +1,6 @@
-//! What a former run left behind: its containers are dead, whatever their pods' status still says. Said before a
-//! controller or the gateway looks, so that nobody counts on a pod that is not there.
+//! Corrects the status that an earlier run of pocket left: its containers are dead, whatever their
+//! pods' status says. Runs before controllers and gateway start, so that nothing relies on pods
+//! that do not run.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +14,7 @@ use super::status::settle;
 use crate::pocket::controllers::pods::active;
 use crate::pocket::controllers::{endpoints, write};
 
-/// Pods that ran are not ready any more, nor are their addresses in EndpointSlices.
+/// Marks pods that ran as not ready, and their addresses in EndpointSlices as well.
 pub async fn lost(client: &Client) -> kube::Result<()> {
     let all = ListParams::default();
     let pods = Api::<Pod>::all(client.clone()).list(&all).await?;

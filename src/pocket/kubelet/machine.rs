@@ -1,4 +1,4 @@
-//! The Node object: one, ready, with what this machine has.
+//! The Node object: one node, always ready, with the capacity of this machine.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{NODE, refuse};
 
-/// Pods that one node takes.
+/// Maximum number of pods on the node.
 const PODS: &str = "1000";
 
 pub(super) async fn show(client: Client, ip: Ipv4Addr, stop: CancellationToken) {

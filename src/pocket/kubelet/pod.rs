@@ -1,4 +1,4 @@
-//! One pod from its placing to its last trace.
+//! Life of one pod, from binding it to the node to removing its files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::pocket::controllers::pods::finished;
 use crate::pocket::controllers::write;
 use crate::pocket::leftovers;
 
-/// When pocket itself ends, processes get this long, whatever their own grace.
+/// Grace period in seconds when pocket itself ends, instead of the pod's own.
 const CLOSING_GRACE: u64 = 5;
 
-/// What is left of a pod and cannot be killed in this time is left to the kernel.
+/// Time limit for killing the orphaned processes of a pod; what survives it hangs in the kernel.
 const LEFT_OVER: Duration = Duration::from_secs(5);
 
 type News = watch::Receiver<Option<Arc<Pod>>>;
 
-/// Until the object is gone, or pocket ends.
+/// Runs a pod until its object is gone or pocket ends.
 pub(super) async fn run(node: Arc<Node>, pod: Arc<Pod>, news: News) {
     let uid = pod.uid().unwrap_or_default();
     let closing = node.closing.clone();
@@ -38,7 +38,7 @@ pub(super) async fn run(node: Arc<Node>, pod: Arc<Pod>, news: News) {
         pod,
         news: news.clone(),
     };
-    // Pods that have finished are kept for long: what they lived by goes with the box.
+    // Finished pods may be kept for a long time; their run-time state is freed with the box.
     if Box::pin(life.live()).await {
         gone(&closing, news).await;
     }
@@ -67,7 +67,7 @@ fn grace(pod: &Pod) -> Option<u64> {
     u64::try_from(pod.metadata.deletion_grace_period_seconds.unwrap_or(own)).ok()
 }
 
-/// Until the object is gone, or pocket ends.
+/// Waits until the object is gone or pocket ends.
 async fn gone(closing: &CancellationToken, mut news: News) {
     tokio::select! {
         () = closing.cancelled() => {}
@@ -76,7 +76,7 @@ async fn gone(closing: &CancellationToken, mut news: News) {
 }
 
 impl Life {
-    /// Whether the object still stands when there is nothing more to do for it.
+    /// Runs the pod. Returns whether the object may still exist once there is nothing left to do.
     async fn live(mut self) -> bool {
         if finished(&self.pod) {
             return true;
@@ -149,7 +149,7 @@ impl Life {
             main,
         );
         let closed = self.follow(work, &board, order).await;
-        // All have ended; what slipped away from them goes before the object does.
+        // All containers have ended; orphaned processes are killed before the object is deleted.
         leftovers::end_async(self.node.marks.pod(&uid), vec![], Duration::ZERO, LEFT_OVER).await;
         if closed {
             return false;
@@ -166,7 +166,8 @@ impl Life {
         true
     }
 
-    /// Write what the containers' work shows, and pass on the order to stop; true when pocket itself ended.
+    /// Writes status changes while the containers run and forwards requests to stop. Returns
+    /// whether pocket itself ended.
     async fn follow(
         &mut self,
         work: impl Future<Output = ()>,
@@ -176,7 +177,7 @@ impl Life {
         tokio::pin!(work);
         let closing = self.node.closing.clone();
         let mut closed = false;
-        // Written beside the work: a slow write holds up no container.
+        // Status is written concurrently, so a slow write does not delay any container.
         loop {
             if let Some(grace) = match self.news.borrow_and_update().as_ref() {
                 None => Some(0),
@@ -198,7 +199,7 @@ impl Life {
                     order.send_modify(|now| *now = Some(now.unwrap_or(CLOSING_GRACE).min(CLOSING_GRACE)));
                 }
                 () = board.changed.notified(), if !closed => {
-                    // Work goes on meanwhile; what it adds is written by the next round.
+                    // Changes made during a write are written in the next round.
                     let writing = self.write(board);
                     tokio::select! {
                         () = writing => {}
@@ -230,7 +231,7 @@ impl Life {
         }
     }
 
-    /// Put it on the node; false when it is gone already.
+    /// Binds the pod to the node; returns `false` if it is already gone.
     async fn place(&mut self) -> bool {
         if self
             .pod
@@ -305,7 +306,7 @@ impl Life {
         board.changed.notify_one();
     }
 
-    /// Everything has ended: the object may go.
+    /// Deletes the object after everything has ended.
     async fn remove(&self) {
         let uid = Preconditions {
             uid: self.pod.uid(),
@@ -327,12 +328,13 @@ impl Life {
     }
 }
 
-/// The times of conditions are part of what was seen.
+/// Stores the computed conditions, so that their transition times are kept.
 fn board_conditions(board: &Board, status: &PodStatus) {
     board.settled(status.conditions.clone(), status.phase.clone());
 }
 
-/// Init containers one after the other, then all others at once; until all have ended for good.
+/// Runs the init containers one after the other, then all others at once, until all have ended for
+/// good.
 async fn containers(
     node: Arc<Node>,
     pod: Arc<Pod>,
@@ -362,7 +364,7 @@ async fn containers(
     while all.join_next().await.is_some() {}
 }
 
-/// Volumes, as soon as what they need is there; false when asked to stop first.
+/// Fills the volumes as soon as their sources exist; returns `false` if asked to stop first.
 async fn fill(
     node: &Node,
     pod: &Pod,

@@ -1,7 +1,8 @@
-//! Probes and hooks: one try of each kind, and the watching over a running container.
+//! Probes and hooks: a single attempt of each kind, and the probing of a running container.
 //!
-//! Kubernetes counts whole periods. While a container has not succeeded once, pocket also looks in between, soon and
-//! then less often: such a look can only say yes, never fail anything, so a pod serves as soon as it can.
+//! Kubernetes probes once per period. Until the first success, pocket also probes in between, at
+//! growing intervals. Such an extra probe can only succeed and never counts as a failure, so a pod
+//! becomes ready as early as possible.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
@@ -17,12 +18,12 @@ use super::strangers;
 
 const EAGER: Duration = Duration::from_millis(20);
 
-/// How to reach one container.
+/// How to reach a container.
 #[derive(Clone)]
 pub struct Target {
     pub ip: Ipv4Addr,
     pub container: Container,
-    /// The container's environment and folder, for commands.
+    /// Environment and working directory of the container, for commands.
     pub launch: Launch,
     pub graylane: PathBuf,
     pub http: reqwest::Client,
@@ -49,7 +50,7 @@ impl Target {
             .ok_or_else(|| format!("no port {port:?}"))
     }
 
-    /// One GET; 200 to 399 is a success.
+    /// Sends a GET request; status 200 to 399 is a success.
     pub async fn get(&self, action: &HTTPGetAction) -> Result<(), String> {
         let port = self.port(&action.port)?;
         let host = action
@@ -82,7 +83,7 @@ impl Target {
             .map_err(|e| format!("dial tcp {}:{port}: {e}", self.ip))
     }
 
-    /// Run a command beside the container, in its environment.
+    /// Runs a command with the container's environment.
     pub async fn run(&self, command: &[String]) -> Result<(), String> {
         let launch = Launch {
             words: command.to_vec(),
@@ -97,7 +98,7 @@ impl Target {
         }
     }
 
-    /// Whether what a probe has reached is the pod's.
+    /// Checks that the probed listener belongs to the pod.
     fn check_listener(&self, probe: &Probe) -> Result<(), String> {
         let http = probe
             .http_get
@@ -111,7 +112,7 @@ impl Target {
         strangers::find(at, &self.launch.mark).map_or(Ok(()), Err)
     }
 
-    /// Who answers at one of the container's own ports in its place.
+    /// Describes another user's process that listens on one of the container's ports.
     pub fn stranger(&self) -> Option<String> {
         let ports = self
             .container
@@ -157,16 +158,18 @@ fn seconds(value: Option<i32>, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// What a watch over one probe tells.
+/// Event of a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
-    /// It changed to yes (enough successes in a row) or no (enough failures), with the last failure's words.
+    /// The state became true (enough successes in a row) or false (enough failures); with the
+    /// message of the last failure.
     Now(bool, String),
-    /// One failure, for an event.
+    /// A single failure, for an event.
     Failed(String),
 }
 
-/// Try `probe` for ever, from now on; `eager` while it has never succeeded.
+/// Probes forever, starting now, with extra probes until the first success. `first` is the initial
+/// state.
 pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl FnMut(Told)) {
     let period = Duration::from_secs(seconds(probe.period_seconds, 10));
     let (yes_after, no_after) = (
@@ -185,7 +188,8 @@ pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl F
         }
         let mut tried = target.try_once(probe).await;
         if tried.is_ok() && !state {
-            // Once the pod has its port, nobody else gets it.
+            // Checked only on the way to success: once the pod has its port, no other process can
+            // take it.
             tried = target.check_listener(probe);
         }
         match tried {
@@ -200,7 +204,8 @@ pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl F
                 (good, bad) = (0, bad + 1);
                 tell(Told::Failed(why.clone()));
                 if bad >= no_after {
-                    // Said again and again: a liveness probe's owner acts on each.
+                    // Repeated after every series of failures, because each one must restart the
+                    // container.
                     state = false;
                     tell(Told::Now(false, why));
                     bad = 0;
@@ -294,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_starter_is_seen_long_before_its_period_is_over() {
-        // Bound, so that nobody else gets it; it listens later.
+        // Bound but not listening, so that no other process takes the port.
         let late = tokio::net::TcpSocket::new_v4().unwrap();
         late.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let free = late.local_addr().unwrap().port();

@@ -1,7 +1,7 @@
-//! One process behind the shim: started, told to stop, waited for, its output written to a log.
+//! One process behind the shim: started, stopped, waited for, and its output written to a log.
 //!
-//! No wait for it is without end once it has been told to stop: a shim that does not obey is killed, what a killed shim
-//! leaves is killed, and output that somebody else holds open is not read any more.
+//! After a request to stop, no wait is unlimited: a shim that does not react is killed, orphans of
+//! a killed shim are killed, and output that another process keeps open is not read further.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -21,13 +21,13 @@ use crate::pocket::inherited::Inherited;
 use crate::pocket::leftovers::{self, Session};
 use crate::pocket::shim;
 
-/// What the shim does is done in this time, or not at all.
+/// Time in which a working shim reacts to a command.
 const OBEYS: Duration = Duration::from_secs(5);
-/// After the end of all processes of a run nobody writes: what is left in the pipes is read in this time.
+/// Time to read the rest of the pipes after all processes of a run have ended.
 const DRAIN: Duration = Duration::from_secs(10);
-/// The exit code of what KILL has ended.
+/// Exit code of a process that was ended by KILL.
 const KILLED: i32 = 137;
-/// A longer line is written in parts.
+/// Longer lines are written in parts.
 const LONGEST: u64 = 16 * 1024;
 
 /// What to run.
@@ -36,19 +36,19 @@ pub struct Launch {
     pub words: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub dir: PathBuf,
-    /// Held while it runs: two runs of one container never overlap.
+    /// Lock file, held during a run so that two runs of one container never overlap.
     pub lock: Option<PathBuf>,
-    /// The value of [`leftovers::VARIABLE`]: by it all processes of this run are found.
+    /// Value of [`leftovers::VARIABLE`], by which all processes of this run are found.
     pub mark: String,
 }
 
-/// Dropped while it runs, it is ended by the shim.
+/// A process behind the shim. If dropped while it runs, the shim ends it.
 pub struct Process {
     child: Child,
-    /// Commands to the shim; its end is ours.
+    /// Pipe for commands to the shim; when it closes, the shim ends the process.
     orders: Option<ChildStdin>,
     output: JoinSet<()>,
-    /// Until when output is waited for; from the shim's end on.
+    /// Deadline for reading the output, set when the shim has ended.
     output_until: Option<Instant>,
     log: Option<LogWriter>,
     mark: String,
@@ -56,7 +56,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Start; with no log the output is dropped.
+    /// Starts the process; without a log its output is discarded.
     pub fn start(graylane: &Path, launch: &Launch, log: Option<LogWriter>) -> io::Result<Self> {
         let mut command = Command::new(graylane);
         command.arg(shim::NAME);
@@ -80,7 +80,8 @@ impl Process {
                 Stdio::null()
             }
         };
-        // A group of its own: what the terminal sends to graylane is not for containers.
+        // A separate process group, so that signals from graylane's terminal do not reach
+        // containers.
         command
             .stdin(Stdio::piped())
             .stdout(out())
@@ -109,12 +110,13 @@ impl Process {
         })
     }
 
-    /// TERM to its group.
+    /// Sends TERM to its process group.
     pub async fn terminate(&mut self) {
         self.order(b"T").await;
     }
 
-    /// KILL to its group, and to a shim that does not obey; its exit code.
+    /// Sends KILL to its process group, and kills a shim that does not react; returns the exit
+    /// code.
     pub async fn kill(&mut self) -> i32 {
         self.order(b"K").await;
         if let Ok(code) = timeout(OBEYS, self.wait()).await {
@@ -145,9 +147,9 @@ impl Process {
         }
     }
 
-    /// A shim that somebody has stopped could not obey.
+    /// Continues the shim, because a stopped one cannot react.
     fn wake(&self) {
-        // Not waited for yet: the number is still its own.
+        // Not waited for yet, so its pid cannot have been reused.
         if let Some(pid) = self
             .child
             .id()
@@ -157,11 +159,12 @@ impl Process {
         }
     }
 
-    /// Its exit code (128 + signal), once it and its output have ended. May be called again after being dropped.
+    /// Waits until the process and its output have ended; returns the exit code (128 + signal).
+    /// Cancel safe: may be called again after being dropped.
     pub async fn wait(&mut self) -> i32 {
         let status = self.child.wait().await.ok();
         if status.is_none_or(|s| s.signal().is_some()) {
-            // Killed, it has left what it watched over.
+            // The shim was killed and left its processes behind.
             let session = self.lock.as_deref().and_then(Session::read);
             leftovers::end_async(
                 self.mark.clone(),
@@ -212,7 +215,7 @@ async fn pump(stream: &'static str, from: impl AsyncRead + Unpin, log: LogWriter
     }
 }
 
-/// Where a program is, as `execvp` would find it.
+/// Finds a program as `execvp` would.
 pub fn find(program: &str, env: &BTreeMap<String, String>, dir: &Path) -> Option<PathBuf> {
     if program.contains('/') {
         let path = dir.join(program);

@@ -1,9 +1,10 @@
-//! What a process on a plain system cannot have: said before the pod is placed, in the scheduler's words.
+//! Checks whether a pod can run here: rejects features that plain processes cannot provide, before
+//! the pod is bound, with the scheduler's wording.
 
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use std::collections::BTreeMap;
 
-/// As Go and Kubernetes name the machine's.
+/// Returns the machine's architecture as Go and Kubernetes name it.
 pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -12,7 +13,7 @@ pub fn architecture() -> &'static str {
     }
 }
 
-/// The labels of the one node.
+/// Returns the labels of the only node.
 pub fn node_labels(node: &str) -> BTreeMap<String, String> {
     [
         ("kubernetes.io/hostname", node),
@@ -24,7 +25,7 @@ pub fn node_labels(node: &str) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// Why the pod cannot run here, if it cannot.
+/// Returns why the pod cannot run here, or `None` if it can.
 pub fn reason(pod: &Pod, node: &str) -> Option<String> {
     let spec = pod.spec.as_ref()?;
     let labels = node_labels(node);

@@ -1,15 +1,16 @@
-//! A pod's status from those of its containers, pure: phase and conditions as a kubelet computes them.
+//! Computes a pod's status from its container statuses, without I/O: phase and conditions as in a
+//! kubelet.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// Kubernetes' times have whole seconds.
+/// Converts to Kubernetes' time, which has whole seconds.
 pub fn time(at: Timestamp) -> Time {
     Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
 }
 
-/// Compute phase and conditions of `status`, whose container statuses are already right.
+/// Computes phase and conditions of `status` from its container statuses.
 pub fn settle(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
     let policy = restart_policy(pod);
     let init = status.init_container_statuses.clone().unwrap_or_default();
@@ -117,7 +118,7 @@ pub fn restart_policy(pod: &Pod) -> &str {
         .unwrap_or("Always")
 }
 
-/// The exit code of a container that is not running.
+/// Exit code of a terminated container; `None` in any other state.
 pub fn exit_code(status: &ContainerStatus) -> Option<i32> {
     status
         .state

@@ -1,17 +1,18 @@
-//! Whether what listens at a pod's address is the pod's. On the loopback anybody can listen at any address that nobody
-//! listens at, and would be asked and trusted in the pod's place.
+//! Detects listeners at a pod's address that do not belong to the pod. On the loopback interface
+//! any user may listen at any free address, and would then be probed and trusted in the pod's
+//! place.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::net::sockets::{self, Socket};
 use crate::pocket::leftovers;
 
-/// Who answers at an address in the pod's place, in words.
+/// Describes another user's listener at an address, if there is one.
 pub fn find(at: SocketAddrV4, mark: &str) -> Option<String> {
     tell(sockets::listeners(at).into_iter(), mark)
 }
 
-/// The same for an address with all its ports, but without what listens at all addresses.
+/// The same for all ports of an address, but without listeners at the wildcard address.
 pub fn find_any(ip: Ipv4Addr, mark: &str) -> Option<String> {
     let all = sockets::listening()
         .into_iter()
@@ -29,7 +30,8 @@ fn tell(mut listeners: impl Iterator<Item = Socket>, mark: &str) -> Option<Strin
     ))
 }
 
-/// Another user's socket, unless a process of the pod has it: one that has given up root's rights.
+/// Whether the socket belongs to another user and not to a process of the pod, which may have
+/// dropped root privileges.
 fn is_strange(socket: &Socket, own: u32, is_held: impl FnOnce() -> bool) -> bool {
     socket.user != own && !is_held()
 }

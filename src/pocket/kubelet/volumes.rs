@@ -1,5 +1,5 @@
-//! Volumes are folders `pods/UID/volumes/NAME`, which the process finds by `$POCKET_VOLUMES`: a mountPath would need
-//! root. Their content is that of the pod's start.
+//! Volumes are folders `pods/UID/volumes/NAME`, which a process finds through `$POCKET_VOLUMES`,
+//! because a mountPath would need root. Their content is written once, when the pod starts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, KeyToPath, Pod, Secret};
 
 use super::env::field;
 
-/// Folder names in here become `$POCKET_VOLUMES/NAME`.
+/// Environment variable with the path of the volumes; a volume is at `$POCKET_VOLUMES/NAME`.
 pub const VARIABLE: &str = "POCKET_VOLUMES";
 
-/// What volumes are filled from.
+/// Objects that volumes are filled from.
 pub struct Content<'a> {
     pub config_maps: &'a BTreeMap<String, ConfigMap>,
     pub secrets: &'a BTreeMap<String, Secret>,
@@ -22,7 +22,7 @@ pub struct Content<'a> {
     pub host_ip: Ipv4Addr,
 }
 
-/// Make and fill all volumes of the pod under `dir`.
+/// Creates and fills all volumes of the pod under `dir`.
 pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
     for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
         let place = dir.join(&volume.name);

@@ -1,5 +1,6 @@
-//! Server-side apply and the bookkeeping of updates: the rules of structured-merge-diff's `merge.Updater` and of the API
-//! server's field manager around it. One API version a kind: owners of other versions are read as they are.
+//! Server-side apply and field ownership of updates: the rules of structured-merge-diff's
+//! `merge.Updater` and of the API server's field manager around it. Each kind has one API version
+//! here; owners recorded for other versions are read as they are.
 
 use super::fieldset::{Element, Set, path_text};
 use super::managed::{self, ApplyError, Conflict, Operation, Owner};
@@ -7,10 +8,10 @@ use super::schema::{ListKeys, Shape};
 use super::walk::{self, Comparison};
 use serde_json::{Map, Value, json};
 
-/// Owns what an object had before anybody's fields were tracked.
+/// Owner of the fields that an object had before field ownership was tracked.
 const BEFORE: &str = "before-first-apply";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// What belongs to the server, and the name: never anybody's field.
+/// Metadata that the server sets; no field manager owns it.
 const SERVER: &[&str] = &[
     "creationTimestamp",
     "selfLink",
@@ -21,7 +22,8 @@ const SERVER: &[&str] = &[
     "resourceVersion",
 ];
 
-/// Server-side apply through the main resource. `live` is `None` when the object is to be created; `now` is RFC 3339.
+/// Server-side apply to the main resource. `live` is `None` when the object is to be created; `now`
+/// is in RFC 3339 form.
 pub fn apply(
     live: Option<&Value>,
     applied: &Value,
@@ -33,7 +35,7 @@ pub fn apply(
     apply_subresource(live, applied, manager, None, force, now, lists)
 }
 
-/// [`apply`] through a subresource (`Some("status")`), which is an owner of its own.
+/// [`apply`] to a subresource such as `Some("status")`, which has its own entries in managedFields.
 pub fn apply_subresource(
     live: Option<&Value>,
     applied: &Value,
@@ -53,7 +55,8 @@ pub fn apply_subresource(
         lists,
     };
     let mut out = match one.run(force) {
-        // kubectl moves from client-side to server-side apply: what its last-applied annotation set is its own already.
+        // When kubectl moves from client-side to server-side apply, it already owns what its
+        // last-applied annotation set.
         Err(ApplyError::Conflicts(conflicts)) if manager == "kubectl" => {
             let own = live
                 .map(|live| last_applied(live, lists))
@@ -75,8 +78,9 @@ pub fn apply_subresource(
     Ok(out)
 }
 
-/// `after` with `metadata.managedFields` as it stands once `manager` has created (`before` is `None`), updated or patched
-/// the object so. `after` carries everything else already (uid, defaults, ...).
+/// Returns `after` with the `metadata.managedFields` that result when `manager` creates the object
+/// (`before` is `None`), updates or patches it. `after` already contains everything else (uid,
+/// defaults, ...).
 pub fn track_update(
     before: Option<&Value>,
     after: &Value,
@@ -93,7 +97,7 @@ pub fn track_update(
             } else {
                 Vec::new()
             };
-            // A client that does not know managedFields must not wipe them.
+            // A client that does not send managedFields must not clear them.
             if sent.is_empty() {
                 managed::decode(before)
             } else {
@@ -111,7 +115,8 @@ pub fn track_update(
     out
 }
 
-/// What is there of an object that is not there: Go's zero struct has the top-level structs, a custom resource nothing.
+/// What a new object is compared with: the top-level structs of Go's zero value for a built-in
+/// kind, nothing for a custom resource.
 fn nothing(lists: &ListKeys) -> Value {
     let mut out = Map::new();
     if let (Shape::Struct(root), true) = (&lists.root, lists.status_apart) {
@@ -160,7 +165,7 @@ fn disown(owner: &mut Owner, changes: &Comparison, written: &Set) {
         .difference(&changes.removed);
 }
 
-/// Paths nobody owns through this resource.
+/// Paths that nobody can own through this resource.
 fn ignored(subresource: Option<&str>, lists: &ListKeys) -> Set {
     let mut set = server_fields();
     if lists.status_apart && subresource.is_none() {
@@ -169,7 +174,8 @@ fn ignored(subresource: Option<&str>, lists: &ListKeys) -> Set {
     set
 }
 
-/// `metadata` itself is ignored too, but not what is below it: hence not a member here, see [`strip_parents`].
+/// `metadata` itself is ignored too, but not everything below it, so it is not a member here; see
+/// [`strip_parents`].
 fn server_fields() -> Set {
     let field = |name: &str| Element::Field(name.to_owned());
     let mut set = Set::default();
@@ -182,7 +188,7 @@ fn server_fields() -> Set {
     set
 }
 
-/// What is really applied: the object without what the server, or another resource, owns.
+/// The configuration that is really applied: without what the server or another resource owns.
 fn configuration(
     live: Option<&Value>,
     applied: &Value,
@@ -267,7 +273,8 @@ impl Apply<'_> {
         }
 
         let merged = walk::merge(lists, &live, self.configuration);
-        // The name and the server's own fields keep `metadata` from going with somebody's last label.
+        // The name and the server's fields keep `metadata` from being removed with its last owned
+        // label.
         let owned = owners
             .iter()
             .fold(me.set.union(&server_fields()), |all, o| all.union(&o.set));
@@ -305,13 +312,14 @@ impl Apply<'_> {
     }
 }
 
-/// `metadata` as a whole is nobody's.
+/// No manager owns `metadata` as a whole.
 fn strip_parents(mut set: Set) -> Set {
     set.members.remove(&Element::Field("metadata".into()));
     set
 }
 
-/// Removes what this manager applied last time and nobody, not even itself, owns now. What nobody ever owned stays.
+/// Removes what this manager applied last time and no manager, including itself, owns now. Fields
+/// that nobody ever owned stay.
 fn prune(merged: Value, last: &Set, owned: &Set, lists: &ListKeys) -> Value {
     if last.is_empty() {
         return merged;
@@ -320,16 +328,16 @@ fn prune(merged: Value, last: &Set, owned: &Set, lists: &ListKeys) -> Value {
     let all = named(&walk::fields(lists, &merged));
     let last = named(last);
     let pruned = walk::remove(lists, &merged, &last);
-    // Back comes what others own ...
+    // Restore what other managers own ...
     let kept = named(&walk::fields(lists, &pruned)).union(&named(owned));
     let pruned = walk::remove(lists, &merged, &all.difference(&kept));
-    // ... and what was never this manager's.
+    // ... and what this manager never owned.
     let kept = named(&walk::fields(lists, &pruned));
     walk::remove(lists, &merged, &all.difference(&kept).intersection(&last))
 }
 
-/// An applied null says "no value here": it takes the field away. Nulls that the object had already stay. What a custom
-/// resource's schema says of nulls comes with its defaults.
+/// An applied null removes the field. Nulls that the object already had stay. In a custom resource,
+/// the defaults of its schema decide about nulls.
 fn drop_new_nulls(value: &mut Value, live: Option<&Value>) {
     match value {
         Value::Object(map) => {
@@ -349,7 +357,7 @@ fn drop_new_nulls(value: &mut Value, live: Option<&Value>) {
     }
 }
 
-/// Fields (as conflicts write them) that client-side apply set and that still stand so.
+/// Fields that client-side apply set and that still have that value, written as in conflicts.
 fn last_applied(live: &Value, lists: &ListKeys) -> Vec<String> {
     let Some(text) = live["metadata"]["annotations"][LAST_APPLIED].as_str() else {
         return Vec::new();

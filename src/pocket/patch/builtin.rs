@@ -1,5 +1,6 @@
-//! The built-in kinds that pocket serves, read once from `builtin.txt`: which lists merge by which key, which fields
-//! are one leaf. Neither the types of `k8s-openapi` nor its schemas say so.
+//! The built-in kinds that pocket serves, read once from `builtin.txt`: which lists merge by which
+//! key, and which fields are atomic. Neither the types of `k8s-openapi` nor its schemas contain
+//! this.
 
 use super::schema::{Field, Key, ListKeys, PatchStrategy, Shape, Struct};
 use serde_json::Value;
@@ -13,14 +14,14 @@ pub(super) struct Table {
     by_name: HashMap<String, usize>,
 }
 
-/// `metadata` is an ObjectMeta in every kind; the types it needs come first in `types`.
+/// The type of `metadata`, which is an ObjectMeta in every kind: the types it needs, and its shape.
 pub(super) fn object_meta() -> (Vec<Struct>, Shape) {
     let meta = TABLE.by_name["meta/v1.ObjectMeta"];
     (vec![TABLE.types[meta].clone()], Shape::Struct(0))
 }
 
 pub(super) fn lookup(group: &str, kind: &str) -> Option<ListKeys> {
-    // Types are named by the Go package: the group's first label.
+    // Types are named by their Go package: the first label of the group.
     let package = match group {
         "" => "core",
         "gateway.networking.k8s.io" => return None,
@@ -46,7 +47,7 @@ fn parse(text: &str) -> Table {
         .enumerate()
         .map(|(i, l)| (l.to_owned(), i))
         .collect();
-    // `-`: a struct of scalars, the last one of the table.
+    // `-` is a struct of scalars, the last type in the table.
     let scalars = by_name.len();
     let mut types = vec![Struct::default(); scalars + 1];
     let mut current = scalars;
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        // Every line parses, every type named is there (or this panics), and the kinds pocket serves are roots.
+        // Every line parses, every type it names exists (otherwise this panics), and every kind
+        // that pocket serves is a root.
         for row in builtin::ALL
             .iter()
             .filter(|row| row.verbs.contains(&"update"))

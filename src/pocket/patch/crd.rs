@@ -37,7 +37,7 @@ impl Reader {
                     _ => Shape::Any,
                 },
             },
-            // Scalars, int-or-string, and what only preserve-unknown-fields describes.
+            // Scalars, int-or-string, and values that only preserve-unknown-fields describes.
             _ => Shape::Any,
         }
     }

@@ -1,4 +1,5 @@
-//! `fieldsV1`: a set of paths as JSON (`f:` field, `k:` keyed item, `v:` set item, `i:` index, `.` the parent itself).
+//! `fieldsV1`: a set of paths as JSON (`f:` field, `k:` keyed item, `v:` set item, `i:` index, `.`
+//! the parent itself).
 
 use super::fieldset::{Element, Set};
 use serde_json::{Map, Value};
@@ -23,7 +24,7 @@ pub(super) fn encode(set: &Set) -> Value {
     Value::Object(out)
 }
 
-/// `None` for what is not fieldsV1; an API server then starts the bookkeeping anew.
+/// Returns `None` for anything that is not fieldsV1; an API server then resets managedFields.
 pub(super) fn decode(fields: &Value) -> Option<Set> {
     let mut set = Set::default();
     for (name, node) in fields.as_object()? {

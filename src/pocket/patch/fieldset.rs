@@ -1,4 +1,5 @@
-//! A set of field paths, as a tree; the algebra of structured-merge-diff's `fieldpath.Set`.
+//! A set of field paths, stored as a tree, with the set operations of structured-merge-diff's
+//! `fieldpath.Set`.
 
 use super::schema::{ListKeys, Shape};
 use serde_json::{Map, Value};
@@ -13,7 +14,7 @@ pub(super) enum Element {
     Key(String),
     /// An item of a set, as JSON.
     Item(String),
-    /// A position (only ever read from others' managedFields).
+    /// A position in a list; occurs only in managedFields that somebody else wrote.
     Index(i64),
 }
 
@@ -32,7 +33,7 @@ impl Element {
     }
 }
 
-/// As Kubernetes writes it in conflicts: `.spec`, `[name="a"]`, `[="x"]`, `[0]`.
+/// As Kubernetes formats it in conflicts: `.spec`, `[name="a"]`, `[="x"]`, `[0]`.
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,14 +58,14 @@ pub(super) fn path_text(path: &[Element]) -> String {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Set {
     pub members: BTreeSet<Element>,
-    /// Never holds an empty set.
+    /// Never contains an empty set.
     pub children: BTreeMap<Element, Set>,
 }
 
 impl Set {
     pub fn insert(&mut self, path: &[Element]) {
         match path {
-            // The object as a whole is nobody's.
+            // Nobody owns the object as a whole.
             [] => {}
             [last] => {
                 self.members.insert(last.clone());
@@ -112,7 +113,7 @@ impl Set {
         }
     }
 
-    /// What is in `self` and not in `other`, path by path (a parent takes no child with it).
+    /// What is in `self` and not in `other`, path by path: removing a parent keeps its children.
     pub fn difference(&self, other: &Set) -> Set {
         Set {
             members: self.members.difference(&other.members).cloned().collect(),
@@ -123,7 +124,7 @@ impl Set {
         }
     }
 
-    /// As [`Set::difference`], but a path in `other` takes all below it with it.
+    /// Like [`Set::difference`], but a path in `other` also removes everything below it.
     pub fn without(&self, other: &Set) -> Set {
         Set {
             members: self.members.difference(&other.members).cloned().collect(),
@@ -160,8 +161,8 @@ impl Set {
         out
     }
 
-    /// Adds the fields that the schema names on the way to a member: owning `.a.b` of a struct `a` counts as owning `.a`,
-    /// owning a key of a free map does not.
+    /// Adds the schema fields on the way to each member: owning `.a.b` of a struct `a` implies
+    /// owning `.a`; owning a key of a map with free keys does not.
     pub fn with_named_parents(&self, lists: &ListKeys, shape: &Shape) -> Set {
         let mut members = self.members.clone();
         let mut children = BTreeMap::new();

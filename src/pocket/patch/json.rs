@@ -1,12 +1,12 @@
-//! JSON patch (RFC 6902) as a Kubernetes API server applies it (gopkg.in/evanphx/json-patch.v4), which differs from the
-//! RFC: a `test` for null holds where nothing is, `replace` adds what an object lacks, and an index below 0 counts
-//! from a list's end.
+//! JSON patch (RFC 6902) as a Kubernetes API server applies it (gopkg.in/evanphx/json-patch.v4). It
+//! differs from the RFC: a `test` for null holds for a missing field, `replace` adds a field that
+//! an object lacks, and a negative index counts from the end of the list.
 
 use serde_json::Value;
 
 use super::PatchError;
 
-/// All operations or none.
+/// Applies all operations or none.
 pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let malformed = |e| PatchError::Malformed(format!("not a list of JSON patch operations: {e}"));
     serde_json::from_value::<json_patch::Patch>(patch.clone()).map_err(malformed)?;
@@ -31,7 +31,7 @@ pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     Ok(out)
 }
 
-/// The object that a pointer's last step is a field of is there, and the field is not.
+/// Whether the object that the pointer's last step belongs to exists but lacks that key.
 fn lacks_key(document: &Value, pointer: &str) -> bool {
     let Some((parent, key)) = pointer.rsplit_once('/') else {
         return false;
@@ -43,7 +43,8 @@ fn lacks_key(document: &Value, pointer: &str) -> bool {
         .is_some_and(|parent| !parent.contains_key(&key))
 }
 
-/// Counts indices below 0 from the end: of the list as it will be where the last one is where something is added.
+/// Resolves negative indices, which count from the end of the list. Where the operation adds an
+/// item, the list counts as one longer.
 fn resolve_indices(operation: &mut Value, field: &str, document: &Value, adds: bool) {
     let Some(pointer) = operation[field].as_str().filter(|p| p.contains("/-")) else {
         return;

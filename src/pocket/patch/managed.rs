@@ -1,4 +1,5 @@
-//! `metadata.managedFields`: who owns which fields, since when, by which operation; and the conflicts that follow.
+//! `metadata.managedFields`: which manager owns which fields, since when and by which operation;
+//! and the conflicts that follow.
 
 use super::fields_v1;
 use super::fieldset::Set;
@@ -6,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Kubernetes keeps that many updaters apart; the oldest of more become one.
+/// Kubernetes keeps this many updaters apart and combines the oldest of any more.
 const MAX_UPDATERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
@@ -53,7 +54,8 @@ impl Owner {
         }
     }
 
-    /// An applier is one owner in all API versions, an updater one in each.
+    /// Whether both entries belong to one owner: an applier is one owner in all API versions, an
+    /// updater is one per version.
     pub fn is(&self, other: &Owner) -> bool {
         self.manager == other.manager
             && self.operation == other.operation
@@ -62,7 +64,7 @@ impl Owner {
     }
 }
 
-/// The owners that an object names; empty when what it says cannot be read.
+/// The owners recorded in an object; empty when managedFields cannot be read.
 pub(super) fn decode(object: &Value) -> Vec<Owner> {
     let entries = object["metadata"]["managedFields"].as_array();
     entries
@@ -89,7 +91,7 @@ fn decode_entry(entry: &Value) -> Option<Owner> {
     })
 }
 
-/// A client asks to start the bookkeeping anew by `managedFields: []` or `[{}]`.
+/// Whether a client asks to reset managedFields, by sending `managedFields: []` or `[{}]`.
 pub(super) fn is_reset(object: &Value) -> bool {
     match object["metadata"]["managedFields"]
         .as_array()
@@ -101,7 +103,7 @@ pub(super) fn is_reset(object: &Value) -> bool {
     }
 }
 
-/// Takes the bookkeeping out of an object, so that it is not compared or merged.
+/// Returns the object without managedFields, so that they are not compared or merged.
 pub(super) fn strip(object: &Value) -> Value {
     let mut out = object.clone();
     if let Some(meta) = out.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -190,13 +192,13 @@ fn cap(owners: &mut Vec<Owner>) {
 /// A field that an apply would change and another manager owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// The owner's name.
+    /// Name of the manager that owns the field.
     pub manager: String,
-    /// The owner's operation: `Apply` or `Update`.
+    /// Operation by which it owns the field: `Apply` or `Update`.
     pub operation: String,
     pub api_version: String,
     pub subresource: Option<String>,
-    /// As Kubernetes writes it: `.spec.template.spec.containers[name="a"].image`.
+    /// Path as Kubernetes writes it: `.spec.template.spec.containers[name="a"].image`.
     pub field: String,
 }
 
@@ -233,9 +235,9 @@ impl fmt::Display for Conflict {
 /// Why an apply was refused. The texts are those of a Kubernetes API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplyError {
-    /// 409, reason Conflict, a cause of type `FieldManagerConflict` for each.
+    /// 409 with reason Conflict, and a cause of type `FieldManagerConflict` for each.
     Conflicts(Vec<Conflict>),
-    /// 400: what was applied is no configuration of this kind.
+    /// 400: the applied configuration is not valid for this kind.
     Invalid(String),
 }
 

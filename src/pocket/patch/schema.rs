@@ -1,4 +1,5 @@
-//! What the lists and maps of a kind are: one leaf (atomic), a set, keyed by fields, or merged key by key.
+//! How the lists and maps of a kind merge: as one value (atomic), as a set, keyed by fields, or key
+//! by key.
 
 use super::{builtin, crd};
 use serde_json::Value;
@@ -10,17 +11,18 @@ use std::sync::Arc;
 pub struct ListKeys {
     pub(super) types: Arc<Vec<Struct>>,
     pub(super) root: Shape,
-    /// `.status` belongs to the status subresource: the main resource neither sets nor owns it.
+    /// `.status` belongs to the status subresource; the main resource neither sets nor owns it.
     pub(super) status_apart: bool,
-    /// Of a custom resource, whose schema says where a null may stand; of a built-in kind a null is no value.
+    /// A custom resource, whose schema says where a null is allowed. In a built-in kind a null is
+    /// no value.
     pub(super) custom: bool,
 }
 
-/// A type with known fields (an index into it is a [`Shape::Struct`]).
+/// A type with known fields; [`Shape::Struct`] refers to it by index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Struct {
     pub fields: HashMap<String, Field>,
-    /// Unknown fields too may occur (x-kubernetes-preserve-unknown-fields).
+    /// Other fields may occur too (x-kubernetes-preserve-unknown-fields).
     pub open: bool,
 }
 
@@ -30,13 +32,13 @@ pub(super) struct Field {
     pub patch: PatchStrategy,
 }
 
-/// What strategic merge patch does with a field; differs from apply's view for some lists.
+/// How strategic merge patch treats a field; differs from server-side apply for some lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum PatchStrategy {
     /// Maps merge, lists are replaced.
     #[default]
     Default,
-    /// The whole value is replaced, a map too.
+    /// The whole value is replaced, even a map.
     Replace,
     /// A list of scalars merged as a set.
     MergeSet,
@@ -46,13 +48,13 @@ pub(super) enum PatchStrategy {
 
 #[derive(Debug, Clone)]
 pub(super) enum Shape {
-    /// Nothing known: maps merge key by key, lists are one leaf.
+    /// Unknown: maps merge key by key, lists are atomic.
     Any,
-    /// One leaf, whatever is inside.
+    /// Atomic, whatever it contains.
     Atomic,
-    /// A list of scalars without order or repetition.
+    /// A list of scalars without order or duplicates.
     Set,
-    /// A list of maps, told apart by these fields (never empty).
+    /// A list of maps, identified by these fields (never empty).
     List(Arc<[Key]>, Box<Shape>),
     /// Free keys, merged key by key.
     Map(Box<Shape>),
@@ -66,24 +68,25 @@ pub(super) struct Key {
 }
 
 impl ListKeys {
-    /// The types of a built-in kind by API group (`""`, `apps`, `rbac.authorization.k8s.io`). A kind that is not built in
-    /// gets [`ListKeys::none`].
+    /// The types of a built-in kind by API group (`""`, `apps`, `rbac.authorization.k8s.io`). A
+    /// kind that is not built in gets [`ListKeys::none`].
     pub fn builtin(group: &str, kind: &str) -> ListKeys {
         builtin::lookup(group, kind).unwrap_or_else(ListKeys::none)
     }
 
-    /// The types of a custom resource by its `openAPIV3Schema`. Follow with [`ListKeys::status_subresource`].
+    /// The types of a custom resource, from its `openAPIV3Schema`. Follow with
+    /// [`ListKeys::status_subresource`].
     pub fn from_schema(schema: &Value) -> ListKeys {
         crd::from_schema(schema)
     }
 
-    /// Nothing known but `metadata`: maps merge key by key, lists are one leaf.
+    /// Types where only `metadata` is known: maps merge key by key, lists are atomic.
     pub fn none() -> ListKeys {
         crd::from_schema(&Value::Null)
     }
 
-    /// Whether the kind has a status subresource: then apply and update through the main resource leave `.status` to it.
-    /// Built-in kinds have one.
+    /// Sets whether the kind has a status subresource. If so, apply and update through the main
+    /// resource leave `.status` alone. Built-in kinds have one.
     pub fn status_subresource(mut self, has: bool) -> ListKeys {
         self.status_apart = has;
         self
@@ -105,8 +108,8 @@ impl ListKeys {
         }
     }
 
-    /// Whether the schema names this field, as against a free key of a map. What a built-in struct does not list is a
-    /// scalar field of it.
+    /// Whether the schema names this field, as opposed to a free key of a map. A field that a
+    /// built-in struct does not list is one of its scalar fields.
     pub(super) fn is_named(&self, shape: &Shape, name: &str) -> bool {
         match shape {
             Shape::Struct(i) => {

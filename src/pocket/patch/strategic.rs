@@ -1,5 +1,6 @@
-//! Kubernetes' strategic merge patch: RFC 7386 for maps, lists merged by key where the kind says so, and the directives
-//! `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/x`, `$setElementOrder/x` that kubectl sends.
+//! Kubernetes' strategic merge patch: RFC 7386 for maps, lists merged by key where the kind says
+//! so, and the directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/x`,
+//! `$setElementOrder/x` that kubectl sends.
 
 use super::PatchError;
 use super::schema::{ListKeys, PatchStrategy, Shape};
@@ -12,7 +13,8 @@ const ORDER: &str = "$setElementOrder/";
 
 type Object = Map<String, Value>;
 
-/// Strategic merge patch. An API server knows it for built-in kinds only (415 for custom resources).
+/// Strategic merge patch. An API server supports it for built-in kinds only (415 for custom
+/// resources).
 pub fn strategic(target: &Value, patch: &Value, lists: &ListKeys) -> Result<Value, PatchError> {
     let (Some(target), Some(patch)) = (target.as_object(), patch.as_object()) else {
         return Err(malformed(
@@ -158,12 +160,13 @@ impl Merge<'_> {
                 None => out.push(Value::Object(without_directives(map))),
             }
         }
-        // The patch's order for its items, the others stay between them where they stood.
+        // The patch's items take its order; the others keep their place between them.
         let ids: Vec<Value> = rest.iter().filter_map(|m| m.get(key)).cloned().collect();
         Ok(ordered(out, &ids, &old, Some(key)))
     }
 
-    /// `$setElementOrder/x`: the order of a merged list, as the patch's author sees it.
+    /// Applies `$setElementOrder/x`: the order of a merged list, as the author of the patch sees
+    /// it.
     fn orders(&self, shape: &Shape, target: &mut Object, patch: &Object) -> Result<(), PatchError> {
         for (name, order) in patch {
             let Some(list) = name.strip_prefix(ORDER) else {
@@ -206,7 +209,7 @@ fn key_of<'a>(name: &str, map: &'a Object, key: &str) -> Result<&'a Value, Patch
     })
 }
 
-/// What tells an item from the others: its merge key, or itself.
+/// What identifies an item: its merge key, or the item itself.
 fn id(key: Option<&str>, item: &Value) -> Value {
     key.map_or_else(
         || item.clone(),
@@ -214,7 +217,7 @@ fn id(key: Option<&str>, item: &Value) -> Value {
     )
 }
 
-/// `$retainKeys`: only these keys may stay (the fields of a union: one volume source, one strategy).
+/// Applies `$retainKeys`: only these keys may stay (in a union: one volume source, one strategy).
 fn retain(target: &mut Object, patch: &Object) -> Result<(), PatchError> {
     let Some(keys) = patch.get(RETAIN) else {
         return Ok(());
@@ -245,7 +248,8 @@ fn delete_from(target: &mut Object, list: &str, gone: &Value) -> Result<(), Patc
     Ok(())
 }
 
-/// Items named in `order` in that order; the others before, between or behind them by where they stood in `before`.
+/// Puts the items named in `order` into that order; the others stay before, between or after them,
+/// by their position in `before`.
 fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
     let id = |v: &Value| id(key, v);
     let position = |v: &Value| order.iter().position(|o| *o == id(v));
@@ -268,7 +272,7 @@ fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&st
     out
 }
 
-/// A value that is new to the object: its directives have nothing to do, its nulls nothing to delete.
+/// Cleans a value that is new to the object: its directives and nulls have nothing to act on.
 fn clean(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(without_directives(map)),

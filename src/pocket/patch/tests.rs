@@ -1,4 +1,4 @@
-//! The patch kinds over whole objects, as a cluster would answer.
+//! The patch types applied to whole objects, as a cluster would answer.
 
 mod apply;
 mod ownership;

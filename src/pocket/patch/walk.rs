@@ -1,11 +1,12 @@
-//! Walks over values under a schema: which fields are set, what differs, merge, remove (structured-merge-diff's `typed`).
+//! Walks over values with a schema: which fields are set, what differs, merge, remove
+//! (structured-merge-diff's `typed`).
 
 use super::fieldset::{Element, Path, Set, path_text};
 use super::schema::{Key, ListKeys, Shape};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an item or value is as soon as shape and value are both known.
+/// What a value is, given its shape.
 enum Node<'a> {
     Leaf,
     Map(&'a Map<String, Value>),
@@ -66,11 +67,11 @@ fn keyed(keys: &[Key], item: &Value) -> Result<Element, String> {
     Ok(Element::key(fields))
 }
 
-/// The items of a list by their element; an element that occurs twice has two values.
+/// The items of a list by path element; an element that occurs twice has two values.
 fn index<'a>(shape: &Shape, items: &'a [Value]) -> BTreeMap<Element, Vec<&'a Value>> {
     let mut out: BTreeMap<Element, Vec<&Value>> = BTreeMap::new();
     for item in items {
-        // Items without a key were refused where they came in (`check`); a stored one can belong to nobody.
+        // `check` refuses items without a key in requests; a stored one belongs to nobody.
         if let Ok(element) = element(shape, item) {
             out.entry(element).or_default().push(item);
         }
@@ -78,7 +79,7 @@ fn index<'a>(shape: &Shape, items: &'a [Value]) -> BTreeMap<Element, Vec<&'a Val
     out
 }
 
-/// Refuses items that cannot be told apart: without a key, or twice the same.
+/// Refuses list items that cannot be told apart: items without a key, and duplicates.
 pub(super) fn check(lists: &ListKeys, value: &Value) -> Result<(), String> {
     fn walk(lists: &ListKeys, shape: &Shape, value: &Value, path: &mut Path) -> Result<(), String> {
         match node(shape, value) {
@@ -193,7 +194,7 @@ impl Compare<'_> {
                 (Node::List(old), Node::List(new)) => self.lists(shape, old, new),
                 (Node::Leaf, Node::Leaf) if old == new => {}
                 (Node::Map(_), Node::Map(_)) => {}
-                // Another kind of value: the field changed, and so did everything below it.
+                // The type of the value differs: the field changed, and so did everything below it.
                 (a, b) => {
                     self.out.modified.insert(&self.path);
                     self.below(shape, a, false);
@@ -257,7 +258,7 @@ impl Compare<'_> {
                 (0 | 1, 0 | 1) => {
                     self.compare(item_shape(shape), a.first().copied(), b.first().copied());
                 }
-                // Doubles are one leaf together.
+                // Duplicates are atomic together.
                 (2.., 2..) if a == b => {}
                 (2.., 2..) => self.out.modified.insert(&self.path),
                 (2.., _) => {
@@ -274,7 +275,8 @@ impl Compare<'_> {
     }
 }
 
-/// `applied` laid over `live`: maps and associative lists merge, everything else is taken from `applied`.
+/// Merges `applied` into `live`: maps and associative lists merge, everything else is taken from
+/// `applied`.
 pub(super) fn merge(lists: &ListKeys, live: &Value, applied: &Value) -> Value {
     merge_at(lists, &lists.root, live, applied)
 }
@@ -297,7 +299,7 @@ fn merge_at(lists: &ListKeys, shape: &Shape, live: &Value, applied: &Value) -> V
     }
 }
 
-/// The applier's order for its items; items of others stay where they stood between them.
+/// The applier's items take its order; the others keep their place between them.
 fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value]) -> Value {
     let elements = |items: &[Value]| -> Vec<Option<Element>> {
         items.iter().map(|i| element(shape, i).ok()).collect()
@@ -332,7 +334,7 @@ fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value
             if ours.is_some_and(|e| done.contains(e))
                 || (r < applied.len() && next.is_some() && next != ours)
             {
-                // Merged already, or to come later in the applier's order.
+                // Merged already, or comes later in the applier's order.
                 l += 1;
                 continue;
             }
@@ -350,7 +352,8 @@ fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value
     Value::Array(out)
 }
 
-/// `value` without the paths in `gone`; what is left empty by that goes too (`None` for the whole).
+/// Returns `value` without the paths in `gone`. Maps and lists that become empty are removed too;
+/// if nothing is left, the result is an empty object.
 pub(super) fn remove(lists: &ListKeys, value: &Value, gone: &Set) -> Value {
     remove_at(lists, &lists.root, value, gone).unwrap_or_else(|| Value::Object(Map::new()))
 }

@@ -1,5 +1,5 @@
-//! Services' addresses: given when a Service is created, kept for its life, changed only when the pocket's
-//! network is another one than it was.
+//! Cluster IPs of Services: assigned when a Service is created, kept for its lifetime, and changed
+//! only when pocket runs with another network than before.
 
 use std::{
     collections::HashSet,
@@ -24,19 +24,20 @@ use crate::pocket::network::Network;
 
 const STORAGE: &str = "services";
 
-/// What addresses are taken from.
+/// State of the address allocation.
 #[derive(Default)]
 pub(super) struct Addresses {
     network: OnceLock<Network>,
-    /// Goes on from the last one given: two Services created at once never get the same, and an address that
-    /// was just freed is not soon another's.
+    /// Continues after the last address assigned, so that two Services created at once never get
+    /// the same one and a freed address is not reused soon.
     next: AtomicU32,
     /// See [`ApiServer::turn`].
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
 impl ApiServer {
-    /// From now on Services have addresses; those of another network get new ones.
+    /// Gives Services addresses from now on; Services with an address of another network get a new
+    /// one.
     pub async fn set_network(&self, network: Network) -> Result<()> {
         let addresses = &self.inner.addresses;
         if addresses.network.set(network).is_err() {
@@ -74,7 +75,8 @@ impl ApiServer {
         Ok(())
     }
 
-    /// A new Service gets an address, or the one that it names, if that is free.
+    /// Gives a new Service an address: the one that it names, if that is free, otherwise the next
+    /// free one.
     pub(super) fn assign_address(&self, resource: &Resource, object: &mut Value) -> Result<()> {
         if !resource.is("", "Service") {
             return Ok(());
@@ -124,7 +126,7 @@ impl ApiServer {
     fn free_address(&self, network: Network) -> Result<Ipv4Addr> {
         let used = self.addresses_in_use();
         let next = &self.inner.addresses.next;
-        // Once around.
+        // Start over once at the end of the range.
         let mut wrapped = false;
         loop {
             match network.service(next.fetch_add(1, Ordering::Relaxed)) {
@@ -150,7 +152,7 @@ impl ApiServer {
     }
 }
 
-/// A change that names no address keeps the old one; another one is refused.
+/// Keeps the old address if a change names none; refuses a different one.
 pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Result<()> {
     keep_node_ports(old, object);
     drop_of_other_types(old, object);
@@ -191,7 +193,7 @@ pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Resu
     ))
 }
 
-/// Ports that go on keep the node ports they have; a Service that needs none any more loses them.
+/// Ports that remain keep their node ports; a Service that no longer needs node ports loses them.
 fn keep_node_ports(old: &Value, object: &mut Value) {
     let outside = |kind: &Value| kind == "NodePort" || kind == "LoadBalancer";
     let (was, is) = (
@@ -220,7 +222,7 @@ fn keep_node_ports(old: &Value, object: &mut Value) {
     }
 }
 
-/// What only the old type of a Service has goes with it, where the change says nothing of it.
+/// Drops fields that only the old type of the Service has, unless the change sets them.
 fn drop_of_other_types(old: &Value, object: &mut Value) {
     let spec = &mut object["spec"];
     if old["spec"]["type"] == spec["type"] {
@@ -258,8 +260,8 @@ fn drop_of_other_types(old: &Value, object: &mut Value) {
     }
 }
 
-/// What comes with an address. As in Kubernetes these fields are nobody's, for they are given after the owners are
-/// written down.
+/// Sets the fields that go with an address. As in Kubernetes nobody owns them, because they are set
+/// after field ownership is recorded.
 fn families(service: &mut Value) {
     let spec = &mut service["spec"];
     if spec["type"] == "ExternalName" {
@@ -285,7 +287,7 @@ fn needs_one(service: &Value) -> bool {
     spec["clusterIP"] != "None" && spec["type"] != "ExternalName"
 }
 
-/// `default/kubernetes`: the API itself, which listens on the node's address.
+/// Whether this is `default/kubernetes`: the API itself, which listens on the node's address.
 fn is_api(service: &Value) -> bool {
     service["metadata"]["namespace"] == "default" && service["metadata"]["name"] == "kubernetes"
 }

@@ -1,4 +1,4 @@
-//! The binding subresource of a pod: the only way onto a node after creation.
+//! The binding subresource of a pod: the only way to assign it to a node after creation.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ impl ApiServer {
         self.change(&call.resource, &call.key(name), call.query.dry_run("CreateOptions")?, |current| {
             let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
             let shown = convert::from_stored(&call.resource, &old.value);
-            // Kubernetes says `pods/binding` here, the resource with its subresource.
+            // Kubernetes names the resource with its subresource here: `pods/binding`.
             let refused = |why: String| Err(ApiError::conflict_of("pods/binding", name, &why));
             let (given, uid) = (meta::text(&body, "uid"), meta::text(&shown, "uid"));
             if !given.is_empty() && given != uid {

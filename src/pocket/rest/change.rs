@@ -1,4 +1,4 @@
-//! The loop of every change: read, decide, write if nobody was faster, else again.
+//! The loop of every change: read, decide, write, and start again if another write came first.
 
 use std::sync::Arc;
 
@@ -10,29 +10,30 @@ use super::error::{ApiError, Result};
 use super::registry::Resource;
 use crate::pocket::store::{Expect, Key, Stored, Write, WriteError};
 
-/// Against a live lock; Kubernetes gives up after as many.
+/// Guards against a livelock; Kubernetes gives up after the same number.
 const TRIES: usize = 100;
 
-/// What a decision came to.
+/// What to do with the stored object.
 pub(super) enum Decision {
-    /// Nothing to write; this is the answer.
+    /// Nothing to write; the answer is this object.
     Keep(Arc<Value>),
     Put(Value),
     Remove(Value),
 }
 
-/// What became of it.
+/// Outcome of a change.
 pub(super) struct Outcome {
     pub(super) object: Arc<Value>,
     pub(super) created: bool,
     pub(super) removed: bool,
 }
 
-/// The right to write; see [`ApiServer::turn`].
+/// Permission to write; see [`ApiServer::turn`].
 pub(super) type Turn<'a> = Option<MutexGuard<'a, ()>>;
 
 impl ApiServer {
-    /// `decide` sees the stored object, or none, and may be asked again when another write came between.
+    /// `decide` gets the stored object, if there is one. It is called again when another write came
+    /// first.
     pub(super) async fn change(
         &self,
         resource: &Resource,
@@ -45,8 +46,8 @@ impl ApiServer {
             .await
     }
 
-    /// Writes to a resource whose objects are given what no two of them may have (Services: addresses, node ports) go
-    /// one after the other: what one is given is stored before the next one is given anything.
+    /// Serializes writes to resources whose objects have unique values (addresses and node ports of
+    /// Services): the values of one object are stored before the next object gets any.
     pub(super) async fn turn(&self, resource: &Resource) -> Turn<'_> {
         let shares = resource.is("", "Service");
         if shares {
@@ -56,7 +57,7 @@ impl ApiServer {
         }
     }
 
-    /// The same for who has its turn already.
+    /// Like [`ApiServer::change`], for a caller that already holds the turn.
     pub(super) async fn change_in_turn(
         &self,
         _turn: &Turn<'_>,

@@ -1,4 +1,4 @@
-//! Between the version a request speaks and the one that is stored.
+//! Conversion between the API version of a request and the stored one.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use super::registry::{Definition, Resource};
 use super::{schema, typed, types};
 use crate::pocket::store::Version;
 
-/// The order and form in which Kubernetes writes an object: of a built-in kind as its Go type has it, of another by name.
+/// Puts an object into the order and form in which Kubernetes writes it: that of the Go type for a
+/// built-in kind, sorted by name for a custom resource.
 pub(super) fn arrange(resource: &Resource, object: &mut Value) {
     match types::message(&resource.group, &resource.version, &resource.kind) {
         Some(message) if resource.builtin().is_some() => typed::arrange(message, object),
@@ -18,7 +19,7 @@ pub(super) fn arrange(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// (events.k8s.io/v1, v1), as Kubernetes converts them.
+/// Field names in events.k8s.io/v1 and in v1, as Kubernetes converts them.
 const EVENT_FIELDS: &[(&str, &str)] = &[
     ("regarding", "involvedObject"),
     ("note", "message"),
@@ -33,7 +34,7 @@ fn is_new_event(resource: &Resource) -> bool {
     resource.is("events.k8s.io", "Event")
 }
 
-/// Whether the resource shows whatever is stored of it as it is stored.
+/// Whether the resource shows every stored object as it is stored.
 fn is_as_stored(resource: &Resource) -> bool {
     match &resource.definition {
         Definition::Builtin(_) => !is_new_event(resource),
@@ -44,9 +45,9 @@ fn is_as_stored(resource: &Resource) -> bool {
     }
 }
 
-/// A stored version as the resource of a request shows it.
+/// A stored object version in the form that the resource of a request shows.
 pub(super) enum Shown {
-    /// The text is at hand, the value is read for who looks into it.
+    /// The text is available; the value is parsed on demand.
     Stored(Arc<Version>),
     Converted(Arc<Value>),
 }
@@ -74,7 +75,7 @@ impl Shown {
     }
 }
 
-/// As the resource of a request shows it.
+/// Converts a stored object to the version of the request's resource.
 pub(crate) fn from_stored(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
     let api_version = resource.api_version();
     let custom = resource.custom();
@@ -98,14 +99,14 @@ pub(crate) fn from_stored(resource: &Resource, object: &Arc<Value>) -> Arc<Value
     Arc::new(shown)
 }
 
-/// Versions of custom resources differ only in their schema (conversion `None`): what the stored one does not know is
-/// dropped, what it has a default for is filled in.
+/// Versions of a custom resource differ only in their schema (conversion `None`): fields that the
+/// stored version does not know are dropped, its defaults are filled in.
 fn fit(stored: &Value, object: &mut Value) {
     schema::prune(stored, object, &mut Vec::new());
     schema::apply_defaults(stored, object);
 }
 
-/// As it is stored.
+/// Converts an object to the stored version.
 pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
     if is_new_event(resource) {
         rename(object, EVENT_FIELDS.iter().copied());

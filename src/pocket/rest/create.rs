@@ -1,4 +1,4 @@
-//! create.
+//! The create request.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ impl ApiServer {
             let key = call.key(meta::text(&object, "name"));
             let written = self.insert(call, &turn, &key, object, dry_run).await;
             match written {
-                // Another object got the same five random characters.
+                // Another object has the same five random characters.
                 Err(error) if generated && error.reason == "AlreadyExists" && attempt < 8 => {}
                 Err(error) => return Err(error),
                 Ok(object) => {
@@ -69,8 +69,8 @@ impl ApiServer {
         Ok(outcome.object)
     }
 
-    /// A decoded body as it is stored for the first time: complete, valid, and its manager's, unless an apply has
-    /// written its owners already.
+    /// Prepares a decoded body for its first write: complete, valid and, if `owned`, with its
+    /// fields owned by the field manager of the call. An apply has already recorded the owners.
     pub(super) fn prepare_new(&self, call: &Call, mut object: Value, owned: bool) -> Result<Value> {
         let resource = &call.resource;
         check_namespace(call, &mut object)?;
@@ -78,9 +78,9 @@ impl ApiServer {
         let text = |field: &str| metadata.get(field).and_then(Value::as_str);
         let name = text("name").unwrap_or_default().to_owned();
         let base = text("generateName").unwrap_or_default().to_owned();
-        // An apply may name the version of what is not there.
+        // An apply may give a version even though the object does not exist.
         if owned && text("resourceVersion").is_some_and(|rv| !matches!(rv, "" | "0")) {
-            // Kubernetes takes this for a failure of its own.
+            // Kubernetes answers this with an internal error.
             let words = "resourceVersion should not be set on objects to be created";
             return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", words));
         }
@@ -113,7 +113,7 @@ impl ApiServer {
         if resource.counts_generations() {
             metadata.insert("generation".into(), 1.into());
         }
-        // A dash at its end is not the name's.
+        // The name may end with a dash because a suffix follows.
         let prefix = base
             .strip_suffix('-')
             .filter(|p| !p.is_empty())
@@ -156,7 +156,7 @@ impl ApiServer {
         strategy::complete(resource, &mut object);
         self.assign_address(resource, &mut object)?;
         self.assign_node_ports(resource, &mut object)?;
-        // Its version has its place before it is known.
+        // A placeholder, so that the field has its position before the version is known.
         if !call.query.dry_run("CreateOptions").unwrap_or(false) {
             object["metadata"]["resourceVersion"] = "0".into();
         }
@@ -165,7 +165,7 @@ impl ApiServer {
         Ok(object)
     }
 
-    /// The namespace must be there, and staying.
+    /// The namespace must exist and must not be terminating.
     fn check_parent(&self, call: &Call, name: &str) -> Result<()> {
         let Some(namespace) = &call.namespace else {
             return Ok(());
@@ -196,8 +196,8 @@ impl ApiServer {
     }
 }
 
-/// What an object of the kind has when nothing is said: of these structs nobody is made the owner, only of what is in
-/// them.
+/// An object of the kind with nothing set. Nobody becomes the owner of these structs, only of
+/// fields in them.
 fn empty_of(resource: &super::Resource) -> Option<Value> {
     if resource.custom().is_some() {
         return Some(json!({"metadata": {}}));
@@ -207,7 +207,7 @@ fn empty_of(resource: &super::Resource) -> Option<Value> {
         types::message(&resource.group, &resource.version, &resource.kind)?,
         &mut empty,
     );
-    // A list that is always written is there, though it is null: nobody owns that.
+    // Containers are always written, even as null; nobody owns the list itself.
     let pod = if resource.is("", "Pod") {
         "/spec/containers"
     } else {
@@ -219,7 +219,7 @@ fn empty_of(resource: &super::Resource) -> Option<Value> {
     Some(empty)
 }
 
-/// The namespace of a body must be that of the path; left out, it is.
+/// The namespace of a body must match the path; a missing one is filled in.
 pub(super) fn check_namespace(call: &Call, object: &mut Value) -> Result<()> {
     let given = meta::text(object, "namespace");
     match call.namespace.as_deref() {

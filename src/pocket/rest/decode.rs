@@ -1,4 +1,5 @@
-//! A body as an object of its resource: the right kind, the right types, nothing unknown.
+//! Decodes a body into an object of its resource: the right kind, the right types, no unknown
+//! fields.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
@@ -9,10 +10,10 @@ use super::tree::Tree;
 use super::{Call, defaults, protobuf, schema, typed, types};
 use crate::domain::yaml::first_with_doubled;
 
-/// What Go reads first of a body.
+/// The type that Go decodes first from a body, as its errors show it.
 const HEAD: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
 
-/// What happens to fields that the kind does not have: they are dropped, and then?
+/// What to do about fields that the kind does not have, besides dropping them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
     Ignore,
@@ -40,17 +41,19 @@ impl Unknown {
     }
 }
 
-/// What strict validation finds in a text: `unknown field` or `duplicate field` and its path, or [`YAML`] and its words.
+/// Findings of strict validation in a text: `unknown field` or `duplicate field` with its path, or
+/// [`YAML`] with its message.
 pub(super) type Strict = Vec<(&'static str, String)>;
 
-/// Marks what was found in a text of YAML.
+/// Marks a finding in a YAML text.
 const YAML: &str = "yaml";
 
 pub(super) fn parse(call: &Call) -> Result<Value> {
     parse_tree(call).map(|(tree, _)| tree.value())
 }
 
-/// The body as it came, and what strict validation finds in its text; of JSON what is there twice is in the tree.
+/// The body as it came, with the findings of strict validation in its text. Duplicates in JSON are
+/// still in the tree.
 pub(super) fn parse_tree(call: &Call) -> Result<(Tree, Strict)> {
     let plain = |tree| (tree, Vec::new());
     match call.content_type.as_str() {
@@ -80,7 +83,7 @@ pub(super) fn parse_tree(call: &Call) -> Result<(Tree, Strict)> {
 }
 
 pub(super) fn yaml(body: &[u8]) -> Result<(Tree, Strict)> {
-    // JSON is YAML too, and read much faster as what it is.
+    // JSON is also YAML, and is parsed much faster as JSON.
     if let Ok(tree) = serde_json::from_slice(body) {
         return Ok((tree, Vec::new()));
     }
@@ -100,7 +103,7 @@ pub(super) fn yaml(body: &[u8]) -> Result<(Tree, Strict)> {
     Ok((value.into(), strict.collect()))
 }
 
-/// A text read with the duplicates that strict validation finds in it.
+/// Converts a tree to a value and collects its duplicate fields for strict validation.
 pub(super) fn duplicates(tree: Tree) -> (Value, Strict) {
     let mut twice = Vec::new();
     let value = tree.into_value(&mut String::new(), &mut |path: &str| {
@@ -109,8 +112,8 @@ pub(super) fn duplicates(tree: Tree) -> (Value, Strict) {
     (value, twice)
 }
 
-/// Checks the kind, drops what it does not know and defaults what Kubernetes or a custom schema defaults.
-/// Answers with the object and the warnings that the client asked for.
+/// Checks the kind, drops unknown fields and fills in the defaults of Kubernetes or of a custom
+/// schema. Returns the object and the warnings that the client asked for.
 pub(super) fn decode(
     resource: &Resource,
     tree: Tree,
@@ -119,13 +122,13 @@ pub(super) fn decode(
     decode_with(resource, tree, unknown, Vec::new())
 }
 
-/// The body of a request, read and decoded so.
+/// Parses and decodes the body of a request.
 pub(super) fn decode_body(call: &Call) -> Result<(Value, Vec<String>)> {
     let (tree, strict) = parse_tree(call)?;
     decode_with(&call.resource, tree, Unknown::of(call)?, strict)
 }
 
-/// `strict` is what was found in the text before it became this object.
+/// `strict` contains the findings in the text from which the tree was parsed.
 pub(super) fn decode_with(
     resource: &Resource,
     tree: Tree,
@@ -225,7 +228,7 @@ pub(super) fn decode_with(
             schema::apply_defaults(&custom.schema, &mut object);
             object
         }
-        // None is ever taken.
+        // Objects of unserved resources are never accepted.
         Definition::Unserved => duplicates(tree).0,
     };
     if !object["metadata"].is_object() {
@@ -240,7 +243,7 @@ pub(super) fn decode_with(
     );
     match unknown {
         Unknown::Refuse if !words.is_empty() => {
-            // What go-yaml finds it tells as one error of several lines.
+            // go-yaml reports its findings as one error of several lines.
             let rest = words.split_off(of_yaml.len());
             let lines: String = words.iter().map(|line| format!("\n  {line}")).collect();
             let yaml = (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:{lines}"));
@@ -266,13 +269,13 @@ fn cannot(resource: &Resource, why: &str) -> String {
     )
 }
 
-/// Which field, and why: so that a client can show the place.
+/// Field and reason of each problem, so that a client can point to the field.
 fn causes(each: &[(&str, String)]) -> Value {
     let cause = |(field, why): &(&str, String)| json!({"reason": "FieldValueInvalid", "message": why, "field": field});
     json!({"causes": each.iter().map(cause).collect::<Vec<_>>()})
 }
 
-/// What a body leaves out of its kind, the path says.
+/// Sets the kind and version of the path, which a body may omit.
 fn name_kind(resource: &Resource, object: &mut Value) {
     let Some(map) = object.as_object_mut() else {
         return;
@@ -300,7 +303,7 @@ fn check_kind(resource: &Resource, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Paths of what `before` has and `after` lost; nulls are no loss.
+/// Collects the paths of values in `before` that `after` lacks; nulls do not count.
 fn lost(before: &Value, after: &Value, path: String, found: &mut Vec<String>) {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {

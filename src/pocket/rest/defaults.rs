@@ -6,7 +6,7 @@ use super::registry::Resource;
 
 mod pod;
 
-/// Fills the gaps of a built-in object.
+/// Fills in the defaults of a built-in object.
 pub(super) fn apply(resource: &Resource, object: &mut Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => {
@@ -48,7 +48,7 @@ fn absent(object: &mut Value, field: &str, value: impl Into<Value>) {
     }
 }
 
-/// Sets a text that is missing or empty.
+/// Sets a string that is missing or empty.
 fn empty(object: &mut Value, field: &str, value: &str) {
     if object.is_object() && object[field].as_str().unwrap_or_default().is_empty() {
         object[field] = value.into();
@@ -62,7 +62,7 @@ fn list(value: &mut Value) -> &mut [Value] {
         .unwrap_or_default()
 }
 
-/// A list inside an object; unlike `object[field]` it adds nothing when there is none.
+/// A list in an object; unlike `object[field]`, this adds nothing when there is none.
 fn items<'a>(object: &'a mut Value, field: &str) -> &'a mut [Value] {
     object.get_mut(field).map(list).unwrap_or_default()
 }
@@ -99,7 +99,7 @@ fn stateful_set(spec: &mut Value) {
     empty(retention, "whenDeleted", "Retain");
     empty(retention, "whenScaled", "Retain");
     let strategy = &mut spec["updateStrategy"];
-    // Only who names no strategy gets one whole.
+    // Only a strategy without a type gets a default `rollingUpdate`.
     if strategy["type"].as_str().unwrap_or_default().is_empty() {
         strategy["type"] = "RollingUpdate".into();
         absent(strategy, "rollingUpdate", json!({}));
@@ -125,7 +125,7 @@ fn job(spec: &mut Value) {
         absent(spec, "completions", 1);
     }
     absent(spec, "parallelism", 1);
-    // By indices there is a limit for each, and none for all that anybody meets.
+    // With a limit for each index, the total limit is practically unlimited.
     let indexed = spec
         .get("backoffLimitPerIndex")
         .is_some_and(|n| !n.is_null());
@@ -152,7 +152,7 @@ fn job(spec: &mut Value) {
             empty(condition, "status", "True");
         }
     }
-    // Without a policy of its own a Job's template has none that is valid: nothing to default to.
+    // The default restart policy is not valid in a Job's template, so it is not filled in.
     let policy = spec["template"]["spec"]["restartPolicy"].clone();
     pod::spec(&mut spec["template"]["spec"]);
     if policy.is_null()

@@ -1,4 +1,4 @@
-//! delete and deletecollection: at once, after the finalizers, or after a pod's grace.
+//! Delete and deletecollection: immediately, after the finalizers, or after a pod's grace period.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -16,7 +16,7 @@ const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 pub(super) const CRD_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// `DeleteOptions`, from the body, the query, or nobody.
+/// `DeleteOptions` from the body and the query.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Options {
@@ -127,7 +127,7 @@ impl ApiServer {
         Ok(call.view.list(&call.resource, &deleted, metadata))
     }
 
-    /// Deletes one object as its finalizers and its grace allow.
+    /// Deletes one object, as far as its finalizers and its grace period allow.
     pub(super) async fn remove(
         &self,
         resource: &Resource,
@@ -212,7 +212,7 @@ fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) 
         let left = object["metadata"]["deletionGracePeriodSeconds"]
             .as_i64()
             .unwrap_or(0);
-        // A second delete may only shorten the wait.
+        // A second delete can only shorten the wait.
         let left = left.min(grace);
         object["metadata"]["deletionGracePeriodSeconds"] = left.into();
         if left == 0 && finalizers.is_empty() && !contents {
@@ -243,7 +243,7 @@ fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) 
     Decision::Put(object)
 }
 
-/// Only a pod on a node waits: there somebody has to stop its containers.
+/// Grace period in seconds. Only a pod on a node has one, because its containers must be stopped.
 fn grace(resource: &Resource, object: &Value, options: &Options) -> i64 {
     if !resource.is("", "Pod") {
         return 0;

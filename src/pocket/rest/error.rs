@@ -1,4 +1,4 @@
-//! Refusals, in the words of a Kubernetes API server: code, reason, message, causes.
+//! Refusals with the texts of a Kubernetes API server: code, reason, message, causes.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ impl ApiError {
         }
     }
 
-    /// The path leads nowhere.
+    /// The path does not exist.
     pub fn no_such_path() -> ApiError {
         let message = "the server could not find the requested resource";
         let mut error = ApiError::new(StatusCode::NOT_FOUND, "NotFound", message);
@@ -55,7 +55,7 @@ impl ApiError {
         ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
     }
 
-    /// Of something that is no resource of its own.
+    /// Conflict on something that is not a resource itself, such as `pods/binding`.
     pub fn conflict_of(what: &str, name: &str, why: &str) -> ApiError {
         let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
         let mut error = ApiError::new(StatusCode::CONFLICT, "Conflict", message);
@@ -63,7 +63,7 @@ impl ApiError {
         error
     }
 
-    /// Where Kubernetes names the kind instead of the resource.
+    /// Conflict where Kubernetes names the kind instead of the resource.
     pub fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> ApiError {
         let qualified = match resource.group.as_str() {
             "" => resource.kind.clone(),
@@ -97,12 +97,12 @@ impl ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     }
 
-    /// Of the options of a request, of that kind: `DeleteOptions`.
+    /// Problem with request options of the given kind, such as `DeleteOptions`.
     pub fn bad_options(kind: &str, problem: FieldError) -> ApiError {
         ApiError::invalid("meta.k8s.io", kind, "", &[problem])
     }
 
-    /// Kubernetes has it, pocket does not.
+    /// Kubernetes serves this, pocket does not.
     pub fn not_served(what: &str) -> ApiError {
         let message = format!("pocket does not serve {what}");
         ApiError::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
@@ -132,7 +132,7 @@ impl ApiError {
     }
 
     pub fn invalid(group: &str, kind: &str, name: &str, problems: &[FieldError]) -> ApiError {
-        // Two of the same words are told once.
+        // Identical texts appear once.
         let mut words: Vec<String> = Vec::new();
         for problem in problems.iter().map(FieldError::to_string) {
             if !words.contains(&problem) {
@@ -219,7 +219,7 @@ impl std::fmt::Display for FieldError {
     }
 }
 
-/// One thing wrong with one field.
+/// One problem with one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
     pub field: String,
@@ -243,12 +243,12 @@ impl FieldError {
         }
     }
 
-    /// Shows another value than the one that was judged.
+    /// Replaces the value that the message shows.
     pub(super) fn show(&mut self, value: &Value) {
         self.value = Some(value.clone());
     }
 
-    /// What is wrong, without place and value.
+    /// What is wrong, without the field and its value.
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }
@@ -265,7 +265,7 @@ impl FieldError {
         FieldError::new(field, "FieldValueInvalid", Some(value), detail)
     }
 
-    /// Of a whole object or list, which is not shown again.
+    /// Problem with a whole object or list, whose value is not shown.
     pub fn invalid_whole(field: impl Into<String>, detail: impl Into<String>) -> FieldError {
         FieldError::new(field, "FieldValueInvalid", None, detail)
     }
@@ -282,7 +282,7 @@ impl FieldError {
         FieldError::new(field, "FieldValueForbidden", None, detail)
     }
 
-    /// What a name stands for is not there, and what would be.
+    /// What a name refers to does not exist; `detail` says what does.
     pub fn not_found_since(
         field: impl Into<String>,
         value: &Value,
@@ -351,7 +351,8 @@ impl FieldError {
 }
 
 impl FieldError {
-    /// With these nothing is asked of a schema's rules: what they look at may not be there, or too large to look at.
+    /// Whether this problem prevents the check of a schema's rules: the values that rules look at
+    /// may be missing or too large.
     pub fn blocks_rules(&self) -> bool {
         matches!(
             self.reason,

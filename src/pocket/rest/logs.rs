@@ -1,4 +1,4 @@
-//! `pods/NAME/log`: the kubelet has the bytes, this only asks for them.
+//! `pods/NAME/log`: the kubelet has the logs, this module requests them.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use super::reply::{BoxError, Reply};
 use super::{ApiServer, Call};
 use crate::pocket::clock;
 
-/// What of a container's log is wanted.
+/// Which part of a container's log is requested.
 #[derive(Clone, Debug, Default)]
 pub struct LogOptions {
-    /// One of the pod's containers; chosen here when the client named none.
+    /// One of the pod's containers; chosen here if the client named none.
     pub container: String,
     pub follow: bool,
     pub tail_lines: Option<u64>,
     pub since: Option<Timestamp>,
     pub timestamps: bool,
-    /// That of the run before the present one.
+    /// Read the log of the previous run instead of the current one.
     pub previous: bool,
     pub limit_bytes: Option<u64>,
 }
@@ -32,14 +32,14 @@ pub type LogStream = BoxStream<'static, std::io::Result<Bytes>>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The container has not started yet, or has no previous run: the client's request is at fault.
+    /// The container has not started yet, or has no previous run: an error in the client's request.
     #[error("{0}")]
     NotAvailable(String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
-/// Who keeps the containers' logs.
+/// Provider of container logs.
 pub trait LogSource: Send + Sync {
     /// Opens a log of `pod`. A followed stream ends when the container does.
     fn open(

@@ -1,4 +1,4 @@
-//! `metadata`: names, times, uids, and what a write may do to them.
+//! `metadata` of objects: names, times, finalizers.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ pub fn stamp(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// With microseconds: a `MicroTime`.
+/// RFC 3339 with microseconds: a `MicroTime`.
 pub fn stamp_micro(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
@@ -19,7 +19,7 @@ pub fn now() -> String {
     stamp(Timestamp::now())
 }
 
-/// The object's metadata, made when missing. A body is checked to be an object before this.
+/// The object's metadata, added if missing. Decoding has checked that the body is an object.
 pub fn of(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
@@ -53,7 +53,7 @@ pub fn remove(object: &mut Value, field: &str) -> Option<Value> {
     object.as_object_mut()?.shift_remove(field)
 }
 
-/// `base` and five characters; vowels and look-alikes are left out, as in Kubernetes.
+/// `base` and five random characters; vowels and look-alikes are left out, as in Kubernetes.
 pub fn generate_name(base: &str) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut name: String = base.chars().take(58).collect();
@@ -73,7 +73,7 @@ pub fn is_label(text: &str) -> bool {
         && bytes.iter().all(|c| inner(*c))
 }
 
-/// What a name must look like; Kubernetes has three rules.
+/// Rule that a name must follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameRule {
     Subdomain,

@@ -1,4 +1,4 @@
-//! What Kubernetes refuses in the metadata of an object of any kind.
+//! Validation of metadata, for objects of every kind.
 
 use serde_json::Value;
 

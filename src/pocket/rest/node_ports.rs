@@ -1,4 +1,4 @@
-//! Node ports of Services: from one range, each of one Service only, given or as named.
+//! Node ports of Services: from one range, each used by one Service only, requested or allocated.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ const FIRST: i64 = 30000;
 const LAST: i64 = 32767;
 
 impl ApiServer {
-    /// A Service of a type that has them gets a port of every node for each of its ports.
+    /// Allocates a node port for each port of a Service whose type has node ports.
     pub(super) fn assign_node_ports(&self, resource: &Resource, object: &mut Value) -> Result<()> {
         if !resource.is("", "Service") {
             return Ok(());
@@ -37,7 +37,8 @@ fn ports_of(service: &Value) -> Vec<i64> {
         .collect()
 }
 
-/// `taken` are those of other Services. Ports of one number but two protocols share a node port.
+/// `taken` are the node ports of other Services. Ports with the same number but different protocols
+/// share a node port.
 fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldError>> {
     let kind = spec["type"].as_str().unwrap_or_default();
     let gives = kind == "NodePort"
@@ -99,7 +100,7 @@ fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldE
     Ok(())
 }
 
-/// From a place drawn at random, so that a port that was just freed is not soon another's.
+/// Searches from a random start, so that a freed port is not reused soon.
 fn next_free(free: impl Fn(i64) -> bool) -> Option<i64> {
     let count = LAST - FIRST + 1;
     let start = i64::from(uuid::Uuid::new_v4().as_fields().0) % count;

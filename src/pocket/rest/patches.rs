@@ -1,4 +1,4 @@
-//! How the bodies of PATCH become objects.
+//! Parses the bodies of PATCH requests and applies them to objects.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub(super) enum Patch {
 }
 
 impl Patch {
-    /// The patch, and what strict validation finds in its text.
+    /// The patch, and the findings of strict validation in its text.
     pub(super) fn of(call: &Call) -> Result<(Patch, Vec<(&'static str, String)>)> {
         let body = || -> Result<_> {
             let tree: Tree = serde_json::from_slice(&call.body)
@@ -51,7 +51,7 @@ impl Patch {
         }
     }
 
-    /// The object after the patch. An apply is no patch of this kind: see [`apply`].
+    /// Applies the patch to an object. Server-side apply is not among these: see [`apply`].
     pub(super) fn on(&self, resource: &Resource, target: &Value) -> Result<Value> {
         match self {
             Patch::Merge(body) if body.is_object() => Ok(patch::merge(target, body)),
@@ -76,7 +76,7 @@ fn refused(error: PatchError) -> ApiError {
     }
 }
 
-/// Server-side apply: the live object, or none, with what this manager now wants of it.
+/// Server-side apply: merges this manager's configuration into the live object, if there is one.
 pub(super) fn apply(
     call: &Call,
     live: Option<&Value>,

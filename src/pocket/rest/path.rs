@@ -1,8 +1,8 @@
-//! What a URL path names.
+//! What a URL path addresses.
 
 use percent_encoding::percent_decode_str;
 
-/// A path below `/api/v1` or `/apis/GROUP/VERSION`, or another one as its segments.
+/// A path below `/api/v1` or `/apis/GROUP/VERSION`, or the segments of any other path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Resource(ResourcePath),
@@ -19,7 +19,7 @@ pub struct ResourcePath {
     pub subresource: Option<String>,
 }
 
-/// None when a segment is not UTF-8 or the path goes deeper than any resource does.
+/// Returns `None` when a segment is not UTF-8.
 pub fn parse(path: &str) -> Option<Target> {
     let segments: Vec<String> = path
         .split('/')
@@ -33,7 +33,7 @@ pub fn parse(path: &str) -> Option<Target> {
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Some(Target::Other(segments)),
     };
-    // `namespaces/NS/status` is about the namespace, `namespaces/NS/pods` about what is in it.
+    // `namespaces/NS/status` addresses the namespace itself, `namespaces/NS/pods` what it contains.
     let (namespace, rest) = match rest {
         ["namespaces", _, "status" | "finalize"] => (None, rest),
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),

@@ -1,5 +1,6 @@
-//! Kubernetes' protobuf of the built-in kinds, read as the JSON it stands for: Go's typed clients (`kubectl create
-//! deployment`, from 1.32 on) send nothing else. Answers are JSON, which they take.
+//! Decodes Kubernetes' protobuf form of built-in kinds into the equivalent JSON. Typed Go clients
+//! (`kubectl create deployment` since 1.32) send only this form. Answers are JSON, which they
+//! accept.
 
 use base64::Engine as _;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use reader::{Field as Wire, Reader};
 pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
 
-/// Why a body cannot be read.
+/// Why a body cannot be decoded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     #[error("it does not begin with \"k8s\\0\"")]
@@ -34,7 +35,7 @@ pub(super) enum Error {
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// A whole body: the envelope that names the kind, and the object in it.
+/// Decodes a whole body: the envelope that names the kind, and the object in it.
 pub(super) fn object(body: &[u8]) -> Result<Value> {
     let envelope = body.strip_prefix(MAGIC).ok_or(Error::Magic)?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
@@ -58,7 +59,7 @@ pub(super) fn object(body: &[u8]) -> Result<Value> {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
     let mut name = message_of(group, version, &kind);
     if kind == "DeleteOptions" {
-        // Every group has it under its own name.
+        // Every group has DeleteOptions under its own name.
         name = "meta/v1.DeleteOptions".into();
     }
     if types::fields(&name).is_none() {
@@ -77,7 +78,7 @@ fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()
     };
     let mut reader = Reader(bytes);
     while let Some((number, wire)) = reader.next()? {
-        // What this version does not know yet is dropped, as Kubernetes does.
+        // Fields that this version does not know are dropped, as in Kubernetes.
         let Some(field) = fields.iter().find(|f| f.number == number) else {
             continue;
         };
@@ -173,7 +174,7 @@ fn value(wire: &Wire<'_>, field: &Field) -> Result<Value> {
     })
 }
 
-/// The field number 1 of a message that has no other.
+/// Field number 1 of a message that has no other field.
 fn first(bytes: &[u8]) -> Result<Option<Wire<'_>>> {
     Ok(Reader(bytes)
         .next()?
@@ -181,7 +182,7 @@ fn first(bytes: &[u8]) -> Result<Option<Wire<'_>>> {
         .map(|(_, wire)| wire))
 }
 
-/// Seconds and nanoseconds; none for Go's zero time.
+/// Seconds and nanoseconds; `None` for Go's zero time.
 fn time(bytes: &[u8], name: &'static str) -> Result<Option<Timestamp>> {
     let (mut seconds, mut nanos) = (None, 0);
     let mut reader = Reader(bytes);

@@ -1,5 +1,5 @@
-//! `pods/NAME/proxy` and `services/NAME/proxy`: a request handed on to what a pod or a Service serves, as its answer
-//! comes. The name may be `NAME:PORT`, as in Kubernetes.
+//! `pods/NAME/proxy` and `services/NAME/proxy`: forwards a request to a pod or a Service and
+//! streams the answer back. The name may be `NAME:PORT`, as in Kubernetes.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -17,7 +17,7 @@ use super::{
     reply::{BoxError, Reply},
 };
 
-/// Of one connection only, or not for those behind (RFC 9110 §7.6.1).
+/// Headers of one connection only (RFC 9110 §7.6.1), or that must not reach the backend.
 const OWN: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONNECTION,
@@ -45,7 +45,7 @@ impl ApiServer {
         } else {
             self.service(&call, &object, port)?
         };
-        // As it was written: what is decoded once too often is another path.
+        // The path stays encoded: decoding it once too often would change it.
         let rest = parts.uri.path().splitn(9, '/').nth(8).unwrap_or_default();
         let query = parts
             .uri
@@ -79,7 +79,7 @@ impl ApiServer {
         })
     }
 
-    /// A ready pod of a Service, by a port's number or name.
+    /// Address of a ready pod of a Service, for a port's number or name.
     fn service(&self, call: &Call, service: &Value, port: &str) -> Result<String> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default();
         let none =

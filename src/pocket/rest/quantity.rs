@@ -1,4 +1,5 @@
-//! Kubernetes' quantities: `100m`, `1Gi`, `1e3`. Parsed, compared, and written as they are kept.
+//! Kubernetes quantities (`100m`, `1Gi`, `1e3`): parsed, compared, and formatted as they are
+//! stored.
 
 use std::cmp::Ordering;
 
@@ -6,9 +7,9 @@ const WRONG: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const SUFFIX: &str = "unable to parse quantity's suffix";
 const NANO: i128 = 1_000_000_000;
-/// Kubernetes caps here what has a binary suffix.
+/// Kubernetes caps quantities with a binary suffix at this amount.
 const MOST: i128 = (i64::MAX as i128) * NANO;
-/// Beyond it nothing is counted: such an amount is only larger than any other.
+/// Amounts are not counted beyond this: such an amount only compares as larger than any other.
 const HUGE: i128 = i128::MAX / 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ enum Format {
     Exponent,
 }
 
-/// An amount in billionths, and how it is kept.
+/// An amount in billionths, and the text in which it is stored.
 #[derive(Clone, Debug)]
 pub(super) struct Quantity {
     nanos: i128,
@@ -60,7 +61,7 @@ impl Quantity {
             Some(rest) => rest.split_at(digits(rest)),
             None => ("", rest),
         };
-        // Letters of a suffix, a sign, digits: anything more is no quantity.
+        // A suffix has letters, a sign and digits; with anything more the text is not a quantity.
         let letters = suffix
             .bytes()
             .take_while(|b| b"eEinumkKMGTP".contains(b))
@@ -88,7 +89,8 @@ impl Quantity {
         if nanos == 0 {
             return zero();
         }
-        // What Kubernetes can count in an int64 and finds in order stays as it was written.
+        // A text that Kubernetes can count in an int64 and that is already canonical stays as
+        // written.
         let quick = match format {
             Format::Binary => {
                 fraction.is_empty() && all.len() + usize::try_from(power).unwrap_or(0) * 3 / 10 < 15
@@ -155,7 +157,7 @@ fn canonical(nanos: i128, format: Format) -> String {
     )
 }
 
-/// What a suffix stands for: base, power, and the form.
+/// What a suffix means: base, power and format.
 fn scale(suffix: &str) -> Option<(u8, i64, Format)> {
     let decimal = |power| Some((10, power, Format::Decimal));
     let binary = |power| Some((2, power, Format::Binary));
@@ -183,9 +185,10 @@ fn scale(suffix: &str) -> Option<(u8, i64, Format)> {
     }
 }
 
-/// `digits` times ten and two to these powers, in billionths: rounded up.
+/// `digits` times these powers of ten and two, in billionths, rounded up.
 fn amount(digits: &str, ten: i64, two: u32) -> i128 {
-    // More digits than anything that is counted has: what matters are the first, and how many follow.
+    // With more digits than are ever counted, only the first ones and the number of the others
+    // matter.
     let (head, tail) = digits.split_at(digits.len().min(30));
     let mut ten = ten
         .saturating_add(9)
@@ -197,7 +200,7 @@ fn amount(digits: &str, ten: i64, two: u32) -> i128 {
     }
     for _ in 0..two {
         if number >= HUGE / 2 {
-            // Too long to be doubled whole: a digit less is still far more than is counted.
+            // Too large to double: without the last digit it is still far more than is counted.
             (rest, number, ten) = (rest || number % 10 != 0, number / 10, ten.saturating_add(1));
         }
         number *= 2;
@@ -219,7 +222,7 @@ mod tests {
         Quantity::parse(text).map_or_else(str::to_owned, |q| q.to_string())
     }
 
-    /// Inputs and what k8s.io/apimachinery 0.36 makes of them.
+    /// Inputs and the results of k8s.io/apimachinery 0.36.
     #[test]
     fn they_are_kept_in_one_form() {
         for (text, kept) in [

@@ -1,4 +1,4 @@
-//! The query of a request, in Kubernetes' names.
+//! The query parameters of a request, with Kubernetes' names.
 
 use percent_encoding::percent_decode_str;
 
@@ -50,7 +50,7 @@ impl Query {
             .transpose()
     }
 
-    /// The version that a list or a watch names.
+    /// The resource version that a list or a watch asks for.
     pub fn version(&self) -> Result<Option<u64>> {
         let bad = |v: &str| {
             ApiError::bad_request(format!(
@@ -63,7 +63,8 @@ impl Query {
             .transpose()
     }
 
-    /// `options` is the kind of options that it is one of: `CreateOptions`.
+    /// Whether the request is a dry run. `options` is the kind of its options, such as
+    /// `CreateOptions`.
     pub fn dry_run(&self, options: &str) -> Result<bool> {
         match self.get("dryRun") {
             None => Ok(false),

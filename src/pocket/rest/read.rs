@@ -1,4 +1,4 @@
-//! get and list.
+//! The get and list requests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +30,7 @@ impl Call {
     }
 }
 
-/// Where a list goes on: the version of its first page, and the last object of this one.
+/// Where a list continues: the version of its first page, and the last object of this page.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Continue {
     rv: u64,
@@ -39,7 +39,7 @@ struct Continue {
 }
 
 impl ApiServer {
-    /// The stored object a call names.
+    /// The stored object with this key, or a not-found error.
     pub(super) fn find(&self, resource: &Resource, key: &Key) -> Result<Stored> {
         self.store()
             .get(key)
@@ -100,7 +100,8 @@ impl ApiServer {
                 })
                 .into();
             }
-            // Kubernetes does not count what a selector would have to look at.
+            // With a selector Kubernetes omits the count, because it would have to examine every
+            // object.
             if selector.is_empty() {
                 metadata["remainingItemCount"] = remaining.into();
             }
@@ -109,7 +110,7 @@ impl ApiServer {
     }
 }
 
-/// Which options of a list, or of a watch, go together.
+/// Checks which options of a list or a watch may be combined.
 pub(super) fn list_options(call: &Call) -> Result<()> {
     const MATCH: &str = "resourceVersionMatch";
     const EVENTS: &str = "sendInitialEvents";
@@ -170,7 +171,8 @@ pub(super) fn list_options(call: &Call) -> Result<()> {
     }
 }
 
-/// A version that is still to come (from another server, or before a reset) cannot be waited for.
+/// Refuses a future version (from another server, or from before a reset): waiting for it is
+/// useless.
 pub(super) fn check_future(asked: Option<u64>, now: u64) -> Result<()> {
     match asked {
         Some(asked) if asked > now => Err(ApiError::new(

@@ -1,4 +1,4 @@
-//! What is served: the built-in resources, and those that CustomResourceDefinitions add.
+//! The served resources: the built-in ones, and those of CustomResourceDefinitions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -34,11 +34,11 @@ pub struct Resource {
     pub status: bool,
     pub scale: Option<ScalePaths>,
     pub selectable_fields: Vec<String>,
-    /// Under which name its objects are stored.
+    /// Name under which its objects are stored.
     pub storage: Arc<str>,
-    /// What its lists merge by.
+    /// How its lists merge.
     pub lists: ListKeys,
-    /// What to tell everybody who uses this version.
+    /// Warning for every client that uses this version.
     pub deprecation: Option<String>,
     pub definition: Definition,
 }
@@ -47,7 +47,7 @@ pub struct Resource {
 pub enum Definition {
     Builtin(&'static Builtin),
     Custom(Box<CustomVersion>),
-    /// Kubernetes has it, pocket does not.
+    /// Kubernetes serves it, pocket does not.
     Unserved,
 }
 
@@ -69,11 +69,11 @@ pub const ALL_VERBS: &[&str] = &[
     "update",
     "watch",
 ];
-/// What is asked and answered, and not kept.
+/// Verbs of reviews, which are answered and not stored.
 pub const REVIEW_VERBS: &[&str] = &["create"];
 
 impl Resource {
-    /// As messages name it: `pods`, `deployments.apps`.
+    /// Name as in messages: `pods`, `deployments.apps`.
     pub fn qualified(&self) -> String {
         match self.group.as_str() {
             "" => self.plural.clone(),
@@ -102,7 +102,7 @@ impl Resource {
         }
     }
 
-    /// Known, so that a client is told, and not served.
+    /// Whether the resource is known, so that clients get an explanation, but not served.
     pub fn is_unserved(&self) -> bool {
         matches!(self.definition, Definition::Unserved)
     }
@@ -112,7 +112,7 @@ impl Resource {
     }
 }
 
-/// All that is served at one moment, in the order in which discovery tells it.
+/// All resources served at one time, in the order of discovery.
 #[derive(Debug, Default)]
 pub struct Registry {
     pub resources: Vec<Arc<Resource>>,
@@ -125,7 +125,7 @@ impl Registry {
         self.by_path.get(&key).map(|at| &self.resources[*at])
     }
 
-    /// The resource whose objects are stored under this name; of several versions the first.
+    /// The resource whose objects are stored under this name; the first of several versions.
     pub fn stored_as(&self, storage: &str) -> Option<&Arc<Resource>> {
         self.resources.iter().find(|r| &*r.storage == storage)
     }
@@ -178,7 +178,7 @@ impl Registry {
     }
 }
 
-/// The registry of a store's present definitions, rebuilt when one of them has changed.
+/// The registry for a store's current definitions, rebuilt when one of them changes.
 #[derive(Default)]
 pub struct Cached {
     at: Mutex<Option<(u64, Arc<Registry>)>>,

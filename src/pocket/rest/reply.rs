@@ -1,4 +1,4 @@
-//! Answers: what form the client asked for, and how it goes onto the wire.
+//! Responses: which form the client asked for, and how it is encoded.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::pocket::table;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// An answer that is no refusal.
+/// An answer that is not a refusal.
 pub(crate) enum Reply {
     Json {
         code: StatusCode,
@@ -33,7 +33,7 @@ pub(crate) enum Reply {
         content_type: &'static str,
         bytes: Bytes,
     },
-    /// What a pod or a Service answered.
+    /// What a pod or a Service answered through the proxy.
     HandedOn {
         head: http::response::Parts,
         stream: BoxStream<'static, std::result::Result<Bytes, BoxError>>,
@@ -93,7 +93,7 @@ impl Reply {
     }
 }
 
-/// Each as a header of its own, as RFC 7234 has them and Kubernetes sends them.
+/// Adds each warning as a header of its own, as in RFC 7234 and in Kubernetes.
 pub(super) fn add_warnings(response: &mut Response<ResponseBody>, warnings: &[String]) {
     for warning in warnings {
         let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
@@ -108,7 +108,7 @@ pub fn error(error: &ApiError) -> Response<ResponseBody> {
 }
 
 fn json_response(code: StatusCode, value: &Value) -> Response<ResponseBody> {
-    // As Go's encoder does, with the end of a line.
+    // Like Go's encoder, end with a newline.
     let mut text = value.to_string();
     text.push('\n');
     respond(code, "application/json", text.into())
@@ -127,7 +127,7 @@ fn respond(code: StatusCode, content_type: &'static str, body: Bytes) -> Respons
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     Full,
-    /// Rows and columns; each row with this much of its object.
+    /// Rows and columns, and how much of its object each row includes.
     Table(Include),
     Partial,
 }
@@ -140,7 +140,7 @@ pub(crate) enum Include {
 }
 
 impl View {
-    /// The first form of the Accept list that is served.
+    /// Chooses the first form in the Accept header that is served.
     pub(crate) fn negotiate(accept: &str, query: &Query) -> Result<View> {
         if accept.trim().is_empty() {
             return Ok(View::Full);
@@ -168,7 +168,7 @@ impl View {
                 Some(_) => continue,
             };
         }
-        // A log is text whatever the client says it would take.
+        // A log is text, whatever the client accepts.
         if accept.contains("text/plain") {
             return Ok(View::Full);
         }
@@ -197,7 +197,7 @@ impl View {
         }
     }
 
-    /// Written item by item: as values all together would cost many times as much.
+    /// Encodes item by item: building one value of the whole list would cost many times as much.
     pub(super) fn list(self, resource: &Resource, items: &[Shown], metadata: Value) -> Reply {
         let (api_version, kind) = match self {
             View::Table(include) => {
@@ -222,7 +222,7 @@ impl View {
                 _ => text.extend_from_slice(&item.text()),
             }
         }
-        // As Go's encoder does, with the end of a line.
+        // Like Go's encoder, end with a newline.
         text.extend_from_slice(b"]}\n");
         Reply::Bytes {
             content_type: "application/json",
@@ -230,7 +230,7 @@ impl View {
         }
     }
 
-    /// The object of a watch event; a table tells its columns only in the first.
+    /// The object of a watch event; a table includes its columns only in the first event.
     pub(super) fn event(self, resource: &Resource, object: &Shown, first: bool) -> Bytes {
         let value = match self {
             View::Full => return object.text(),
@@ -250,7 +250,7 @@ impl View {
         value.to_string().into()
     }
 
-    /// A bookmark: nothing but a version.
+    /// The object of a bookmark, which has only a version.
     pub(crate) fn bookmark(self, resource: &Resource, metadata: Value, first: bool) -> Value {
         match self {
             View::Full => {

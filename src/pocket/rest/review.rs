@@ -1,4 +1,5 @@
-//! Reviews: questions about the asker's rights, answered and never stored. What pocket does not serve nobody may.
+//! Reviews: questions about the caller's permissions, answered and never stored. Nobody is allowed
+//! what pocket does not serve.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The scale subresource: the number of replicas alone.
+//! The scale subresource: only the number of replicas.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn set(object: &mut Value, path: &str, value: Value) {
     *place = value;
 }
 
-/// A label selector in the form of a query.
+/// Formats a label selector as in a query.
 fn selector_text(selector: &Value) -> String {
     let mut terms = Vec::new();
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
@@ -43,7 +43,7 @@ fn selector_text(selector: &Value) -> String {
 
 fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
     let metadata = &object["metadata"];
-    // Zero is not said of what is wanted.
+    // Zero wanted replicas are omitted, as in Kubernetes.
     let wanted = match at(object, &paths.spec).as_i64().unwrap_or(0) {
         0 => json!({}),
         n => json!({"replicas": n}),
@@ -110,7 +110,7 @@ impl ApiServer {
                     if scale["kind"] != "Scale" {
                         return Err(ApiError::bad_request("the body is no Scale"));
                     }
-                    // Left out, it is 0: the zero of Kubernetes' type.
+                    // A missing value is 0, the zero value of the Go type.
                     let replicas = match &scale["spec"]["replicas"] {
                         Value::Null => 0,
                         n => n.as_i64().ok_or_else(|| {
@@ -124,7 +124,8 @@ impl ApiServer {
                     }
                     let mut object = (*shown).clone();
                     set(&mut object, &paths.spec, replicas.into());
-                    // Its version is the object's: a stale scale is refused like a stale object.
+                    // Its version is that of the object: a stale Scale is refused like a stale
+                    // object.
                     let given = meta::text(&scale, "resourceVersion");
                     if !given.is_empty() {
                         object["metadata"]["resourceVersion"] = given.into();
@@ -140,7 +141,7 @@ impl ApiServer {
 impl Patch {
     fn on_scale(&self, resource: &Resource, scale: &Value) -> Result<Value> {
         match self {
-            // A Scale has no lists: its strategic merge is a merge.
+            // A Scale has no lists, so its strategic merge is a plain merge.
             Patch::Strategic(body) => Patch::Merge(body.clone()).on(resource, scale),
             Patch::Apply(_) => Err(ApiError::not_served(
                 "server-side apply on a scale subresource",

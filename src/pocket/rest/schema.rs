@@ -1,5 +1,5 @@
-//! Structural schemas of custom resources: what they do not know is dropped, what they default is filled in,
-//! what they forbid is refused.
+//! Structural schemas of custom resources: unknown fields are dropped, defaults are filled in,
+//! invalid values are refused.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ pub(super) use cel::check_rules;
 pub(super) use rules::{Rules, has_rules};
 pub(super) use validate::validate;
 
-/// Drops fields the schema does not know; their paths go to `dropped`.
+/// Drops fields that the schema does not know and adds their paths to `dropped`.
 pub(super) fn prune(schema: &Value, object: &mut Value, dropped: &mut Vec<String>) {
     if schema.is_object() {
         prune_at(schema, object, true, String::new(), dropped);
@@ -30,7 +30,7 @@ fn join(path: &str, field: &str) -> String {
     }
 }
 
-/// `root`: the object itself or an embedded one, which have a kind and metadata without their schema saying so.
+/// `root`: the object itself or an embedded one, whose kind and metadata are not in the schema.
 fn prune_at(
     schema: &Value,
     value: &mut Value,
@@ -80,7 +80,7 @@ fn prune_at(
     }
 }
 
-/// Fills in what is missing and has a default; a null that is not allowed counts as missing.
+/// Fills in the defaults of missing fields; a null that is not allowed counts as missing.
 pub(super) fn apply_defaults(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! What every pocket has from the first moment: a few namespaces, and the Gateway API.
+//! Initial objects of every pocket: a few namespaces, and the Gateway API.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ const GATEWAY_API: &[&str] = &[
     include_str!("gateway_api/gateways.json"),
     include_str!("gateway_api/httproutes.json"),
     include_str!("gateway_api/referencegrants.json"),
-    // Not for the lane gateway: other controllers wait for every kind they know before they begin.
+    // Not needed by the lane gateway, but other controllers wait at start for every kind they know.
     include_str!("gateway_api/grpcroutes.json"),
     include_str!("gateway_api/tlsroutes.json"),
     include_str!("gateway_api/backendtlspolicies.json"),
@@ -45,7 +45,7 @@ pub(super) fn objects() -> Vec<(Key, Value)> {
     namespaces.chain(definitions).collect()
 }
 
-/// The definitions that every pocket begins with.
+/// The definitions that every pocket starts with.
 pub(super) fn definitions() -> Vec<Value> {
     GATEWAY_API
         .iter()

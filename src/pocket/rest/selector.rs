@@ -16,7 +16,7 @@ struct Field {
     equal: bool,
 }
 
-/// Which objects a request is about.
+/// Which objects a request selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     labels: Vec<Requirement>,
@@ -55,7 +55,7 @@ impl Selector {
     }
 }
 
-/// A field as a selector sees it: text, and empty when it is not there.
+/// The text of a field as a selector sees it; empty when the field is missing.
 fn field(object: &Value, path: &str) -> String {
     let mut at = object;
     for step in path.split('.') {
@@ -85,7 +85,7 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Field>> {
         let known = matches!(path, "metadata.name" | "metadata.namespace")
             || resource.selectable_fields.iter().any(|f| f == path);
         if !known {
-            // Kinds with fields of their own refuse in other words than those without.
+            // Kinds with selectable fields of their own have a different error text.
             let words = match (resource.builtin(), resource.selectable_fields.as_slice()) {
                 (Some(_), []) => {
                     format!(
@@ -105,7 +105,7 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Field>> {
     Ok(fields)
 }
 
-/// At the commas that no backslash stands before.
+/// Splits at the commas that no backslash escapes.
 fn split_terms(text: &str) -> Vec<&str> {
     let (mut terms, mut start, mut escaped) = (Vec::new(), 0, false);
     for (at, c) in text.char_indices() {

@@ -1,4 +1,4 @@
-//! What is particular to a kind when one of its objects is created or changed.
+//! What is specific to a kind when an object is created or changed.
 
 use serde_json::{Value, json};
 
@@ -16,19 +16,19 @@ impl Resource {
         }
     }
 
-    /// Whether an update may leave the version out on which it was decided.
+    /// Whether an update may omit the resource version.
     pub(super) fn takes_unconditional_updates(&self) -> bool {
         self.builtin()
             .is_some_and(|b| !matches!(b.kind, "Lease" | "CustomResourceDefinition"))
     }
 
-    /// Whether `metadata.generation` counts.
+    /// Whether changes increase `metadata.generation`.
     pub(super) fn counts_generations(&self) -> bool {
         self.builtin().is_none_or(|b| b.generation)
     }
 }
 
-/// Brings a new object into the state in which it is stored, or says what is wrong with it.
+/// Prepares a new object for storage and validates it.
 pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
     if resource.status {
         meta::remove(object, "status");
@@ -55,7 +55,7 @@ pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
     finish(resource, object, None)
 }
 
-/// What the server adds by itself, after the owners of the fields are written down.
+/// Adds what the server generates after field ownership is recorded.
 pub(super) fn complete(resource: &Resource, object: &mut Value) {
     if resource.is("batch", "Job") {
         tie_job(object);
@@ -70,7 +70,8 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// Fields behind a gate that is shut in Kubernetes by default go without a word; who sent them owns them all the same.
+/// Silently drops fields whose feature gate is off by default in Kubernetes; the client that sent
+/// them still owns them.
 pub(super) fn drop_disabled(resource: &Resource, object: &mut Value) {
     if resource.is("coordination.k8s.io", "Lease") {
         for field in ["strategy", "preferredHolder"] {
@@ -86,7 +87,7 @@ pub(super) fn drop_disabled(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// A Job's pods are its own by its uid.
+/// Ties a Job to its pods by its uid.
 fn tie_job(object: &mut Value) {
     let (name, uid) = (
         meta::text(object, "name").to_owned(),
@@ -107,7 +108,8 @@ fn tie_job(object: &mut Value) {
     }
 }
 
-/// The same for a change; `subresource` says which part of the object the client may touch.
+/// Prepares a change and validates it; `subresource` says which part of the object the client may
+/// change.
 pub(super) fn update(
     resource: &Resource,
     old: &Value,
@@ -159,7 +161,7 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
     if &*resource.storage == CRDS {
         accept_definition(object);
     }
-    // What only a controller or the kubelet says (status) is not judged again.
+    // The status, which only controllers and the kubelet write, is not validated again.
     if resource.builtin().is_some()
         && old.is_none_or(|old| old["spec"] != object["spec"] || old["spec"].is_null())
     {
@@ -167,7 +169,7 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
     }
     if let Some(custom) = resource.custom() {
         problems.extend(schema::validate(&custom.schema, object));
-        // Rules may count on the types being right.
+        // Rules may rely on the types being right.
         if !problems.iter().any(FieldError::blocks_rules) {
             problems.extend(custom.rules.check(&custom.schema, object, old));
         } else if schema::has_rules(&custom.schema) {
@@ -213,7 +215,7 @@ fn finalizers(object: &Value) -> Vec<FieldError> {
     problems
 }
 
-/// The names of a definition are accepted and it is established at once: nothing runs between.
+/// Accepts the names of a definition and establishes it in the same write.
 pub(super) fn accept_definition(object: &mut Value) {
     let now = meta::now();
     let names = object["spec"]["names"].clone();

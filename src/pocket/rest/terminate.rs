@@ -1,4 +1,4 @@
-//! Emptying what is being deleted: a namespace of all that is in it, a definition of its objects.
+//! Empties what is being deleted: a namespace of its contents, a definition of its objects.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::registry::CRDS;
 use super::{ApiServer, Inner, meta};
 use crate::pocket::store::Key;
 
-/// How soon to look again at something that waits for others (pods to stop, finalizers to go).
+/// How soon to try again while something waits for others (pods to stop, finalizers to be removed).
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Runs until the server closes or nobody holds it.
+/// Starts a task that runs until the server closes or its last handle is dropped.
 pub(super) fn start(server: &ApiServer) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         tracing::warn!("no tokio runtime: deleted namespaces will not be emptied");
@@ -58,7 +58,7 @@ async fn run(weak: Weak<Inner>, closing: CancellationToken) {
 }
 
 impl ApiServer {
-    /// One look at everything that is being deleted; true when something is not empty yet.
+    /// One pass over everything that is being deleted; true if something is not empty yet.
     async fn empty_all(&self) -> bool {
         let mut waiting = false;
         for storage in ["namespaces", CRDS] {
@@ -112,7 +112,7 @@ impl ApiServer {
         Ok(empty)
     }
 
-    /// Asks for the deletion of every object; true when there was none.
+    /// Requests the deletion of every object; true if there was none.
     async fn empty_resource(&self, storage: &str, namespace: Option<&str>) -> Result<bool> {
         let registry = self.registry();
         let listing = self.store().list(storage, namespace);
@@ -135,7 +135,7 @@ impl ApiServer {
         Ok(listing.items.is_empty())
     }
 
-    /// Takes pocket's own finalizer off; the object goes unless another one holds it.
+    /// Removes pocket's own finalizer; the object is removed unless it has another one.
     async fn release(&self, storage: &str, name: &str, unhold: impl Fn(&mut Value)) -> Result<()> {
         let registry = self.registry();
         let Some(resource) = registry.stored_as(storage) else {

@@ -1,4 +1,4 @@
-//! JSON and YAML as they came: with every key that is there twice.
+//! JSON and YAML as they came, including duplicate keys.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    /// The last of what is there twice wins; `twice` is told the paths of the others.
+    /// The last value of a duplicate key wins; `twice` is called with the path of each duplicate.
     pub(super) fn into_value(self, path: &mut String, twice: &mut impl FnMut(&str)) -> Value {
         match self {
             Tree::Null => Value::Null,
@@ -57,7 +57,7 @@ impl Tree {
         self.into_value(&mut String::new(), &mut |_| {})
     }
 
-    /// A field of an object: the last of that name.
+    /// A field of an object; the last one of that name.
     pub(super) fn get(&self, field: &str) -> Option<&Tree> {
         let Tree::Object(fields) = self else {
             return None;
@@ -75,7 +75,7 @@ impl Tree {
         }
     }
 
-    /// As Go names what JSON it is.
+    /// Go's name for the JSON type.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Tree::Null => "null",
@@ -173,7 +173,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// In YAML a key may be a number or a truth, which JSON writes as text.
+/// In YAML a key may be a number or a boolean, which JSON writes as a string.
 struct Key(String);
 
 impl<'de> Deserialize<'de> for Key {

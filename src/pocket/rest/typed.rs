@@ -1,5 +1,5 @@
-//! Built-in objects, read from JSON as Go reads them into its types, and put into the form in which Go writes them: the
-//! same fields in the same order, the same words for what does not fit.
+//! Decodes built-in objects from JSON as Go decodes them into its types, and puts them into the
+//! form in which Go encodes them: the same fields in the same order, the same error texts.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ pub(super) struct Mistake {
     pub(super) words: String,
 }
 
-/// An object, and what strict validation finds in its text.
+/// An object, and the findings of strict validation in its text.
 #[derive(Debug, PartialEq)]
 pub(super) struct Read {
     pub(super) object: Value,
@@ -24,7 +24,7 @@ pub(super) struct Read {
     pub(super) strict: Vec<(&'static str, String)>,
 }
 
-/// Kubernetes collects no more than these.
+/// Kubernetes collects no more findings than this.
 const MOST_STRICT: usize = 100;
 
 pub(super) fn read(message: &'static str, tree: Tree) -> Result<Read, Mistake> {
@@ -62,7 +62,8 @@ pub(super) fn read(message: &'static str, tree: Tree) -> Result<Read, Mistake> {
         }
     }
     let mut object = Value::Object(object);
-    // A map without entries is another thing than none until it is written: refusals show it.
+    // Empty maps stay for now, because refusals show them; they are omitted when the object is
+    // written.
     arrange_with(message, &mut object, true);
     Ok(Read {
         object,
@@ -77,9 +78,9 @@ fn go_name(message: &str) -> &str {
 
 #[derive(Default)]
 struct Reader {
-    /// With places in lists: what a person looks for.
+    /// Path with list indices, for people.
     path: String,
-    /// The innermost Go struct, and the names of fields down to here: what Go tells.
+    /// The innermost Go struct and the names of the fields down to here, for Go's error texts.
     within: &'static str,
     names: Vec<String>,
     saved: Option<Mistake>,
@@ -99,7 +100,7 @@ impl Reader {
         }
     }
 
-    /// The first mistake is told, after all is read.
+    /// Only the first mistake is reported, after everything is read.
     fn save(&mut self, words: String) {
         if self.saved.is_none() {
             self.saved = Some(Mistake {
@@ -109,7 +110,7 @@ impl Reader {
         }
     }
 
-    /// One that ends the reading.
+    /// A mistake that ends reading.
     fn stop(&self, words: impl Into<String>) -> Mistake {
         Mistake {
             field: self.path.clone(),
@@ -179,7 +180,7 @@ impl Reader {
         let length = self.path.len();
         match (field.many, tree) {
             (many, Tree::Null) => {
-                // What is no pointer stays as it was.
+                // A field that is not a pointer stays as it was.
                 if field.set || many != Many::One {
                     out.shift_remove(field.name);
                 } else if field.kind == Kind::Quantity {
@@ -237,7 +238,7 @@ impl Reader {
         Ok(())
     }
 
-    /// None where nothing is said, or a mistake was noted.
+    /// Returns `None` where no value is given, or a mistake was noted.
     fn value(
         &mut self,
         kind: Kind,
@@ -320,7 +321,7 @@ impl Reader {
     }
 }
 
-/// A field by its name in JSON, and the Go names of the structs in between.
+/// Finds a field by its JSON name, with the Go names of the structs in between.
 fn find(message: &'static str, name: &str) -> Option<(&'static Field, Vec<String>)> {
     let fields = types::fields(message)?;
     if let Some(field) = fields.iter().find(|f| !f.inline && f.name == name) {
@@ -374,7 +375,7 @@ fn stamp(time: Timestamp, micro: bool) -> Value {
     }
 }
 
-/// The bytes, or the place of the first that is not base64. Breaks of lines are no part of it.
+/// The bytes, or the position of the first byte that is not base64. Line breaks are ignored.
 fn decode_base64(text: &str) -> Result<Vec<u8>, usize> {
     use base64::Engine as _;
     let bare: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
@@ -394,8 +395,8 @@ fn encode_base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// Puts an object into the form in which Go writes it: its order, nothing that is zero, and each struct that is no
-/// pointer.
+/// Puts an object into the form in which Go encodes it: in its order, without zero values, and with
+/// every struct that is not a pointer.
 pub(super) fn arrange(message: &str, object: &mut Value) {
     arrange_with(message, object, false);
 }
@@ -463,7 +464,7 @@ fn arrange_item(kind: Kind, value: &mut Value, empty_maps: bool) {
     }
 }
 
-/// Whether Go leaves it out where `omitempty` stands: a struct only where it is said twice.
+/// Whether Go omits the value under `omitempty`; for a struct, only if its `omit` is set too.
 fn is_zero(value: &Value, field: &Field) -> bool {
     match field.kind {
         Kind::Message(_) => field.omit && value.as_object().is_some_and(Map::is_empty),
@@ -479,7 +480,7 @@ fn is_zero(value: &Value, field: &Field) -> bool {
     }
 }
 
-/// What is written of a field, no pointer, of which nothing is said.
+/// What is written for a field that is not set and is not a pointer.
 fn absent(field: &Field) -> Option<Value> {
     match field.kind {
         Kind::Message(message) => {

@@ -1,11 +1,11 @@
-//! RFC 3339 as Go's `time.Parse` takes it, with its words for what it does not take.
+//! Parses RFC 3339 as Go's `time.Parse` does, with its error texts.
 
 use jiff::Timestamp;
 
 const PLAIN: &str = "2006-01-02T15:04:05Z07:00";
 const MICRO: &str = "2006-01-02T15:04:05.000000Z07:00";
 
-/// `micro`: with exactly six places of a second, as a `MicroTime` has.
+/// `micro` requires exactly six decimal places in the seconds, as in a `MicroTime`.
 pub(super) fn parse(text: &str, micro: bool) -> Result<Timestamp, String> {
     let layout = if micro { MICRO } else { PLAIN };
     let mut rest = text;

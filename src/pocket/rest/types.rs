@@ -1,5 +1,5 @@
-//! The built-in kinds' types, from one table: it reads their JSON ([`super::typed`]) and their protobuf
-//! ([`super::protobuf`]), and OpenAPI is written from it.
+//! The types of the built-in kinds, from one table: they decode JSON ([`super::typed`]) and
+//! protobuf ([`super::protobuf`]), and OpenAPI is generated from them.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ pub(crate) enum Many {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// With the name of its own type in Go, or `string`.
+    /// With the name of its Go type, or `string`.
     Text(&'static str),
     Bytes,
     Int32,
@@ -33,13 +33,13 @@ pub(crate) enum Kind {
 pub(crate) struct Field {
     pub(crate) number: u64,
     pub(crate) name: &'static str,
-    /// Its own fields stand in the object itself.
+    /// Its own fields are fields of the enclosing object.
     pub(crate) inline: bool,
-    /// A pointer in Go: zero is a value and not the absence of one.
+    /// A pointer in Go: zero is a value, not a missing one.
     pub(crate) set: bool,
-    /// Told also when it is zero.
+    /// Written even when it is zero.
     pub(crate) keep: bool,
-    /// A struct that is left out when it is zero.
+    /// A struct that is omitted when it is zero.
     pub(crate) omit: bool,
     pub(crate) many: Many,
     pub(crate) kind: Kind,
@@ -98,7 +98,7 @@ fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
     messages
 }
 
-/// The name in the table of a kind: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
+/// Name of a kind in the table: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
 pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
     let package = group
         .split('.')
@@ -108,14 +108,14 @@ pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
     format!("{package}/{version}.{kind}")
 }
 
-/// The same, where the table has it.
+/// The same name, if it is in the table.
 pub(crate) fn message(group: &str, version: &str, kind: &str) -> Option<&'static str> {
     MESSAGES
         .get_key_value(message_of(group, version, kind).as_str())
         .map(|(name, _)| *name)
 }
 
-/// The fields of a message, in Go's order. None for what is in no table.
+/// The fields of a message in Go's order; `None` if it is not in the table.
 pub(crate) fn fields(message: &str) -> Option<&'static [Field]> {
     MESSAGES.get(message).map(Vec::as_slice)
 }

@@ -1,4 +1,4 @@
-//! update and patch.
+//! The update and patch requests.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ impl ApiServer {
                     check_name(&object, name)?;
                     let (given, uid) = (meta::text(&object, "uid"), meta::text(&shown, "uid"));
                     let version = meta::text(&object, "resourceVersion");
-                    // A stale version is told first.
+                    // A stale version is reported first.
                     if given != uid && (version.is_empty() || version == old.rv.to_string()) {
                         let problem = FieldError::invalid(
                             "metadata.uid",
@@ -123,7 +123,7 @@ impl ApiServer {
         ))
     }
 
-    /// Server-side apply: creates what is not there.
+    /// Server-side apply; creates the object if it does not exist.
     async fn apply(
         &self,
         call: &Call,
@@ -148,7 +148,7 @@ impl ApiServer {
             );
             return Err(ApiError::bad_request(words));
         }
-        // The path names what the body does not, if it is there already.
+        // If the object exists, the body may omit the name, which is in the path.
         if applied["metadata"].is_null() {
             applied["metadata"] = json!({});
         }
@@ -156,7 +156,7 @@ impl ApiServer {
         if there && applied["metadata"].is_object() && meta::text(&applied, "name").is_empty() {
             applied["metadata"]["name"] = name.into();
         }
-        // Read once as it came: what the kind does not know is found here, and not taken over.
+        // Decoded once as it came, only to find the fields that the kind does not have.
         let told =
             decode::decode_with(resource, applied.clone().into(), Unknown::of(call)?, strict);
         let (_, warnings) = told?;
@@ -187,8 +187,9 @@ impl ApiServer {
         ))
     }
 
-    /// `object` in the place of `old`: what the client may not touch is as it was, what follows from a change is
-    /// done, and the changed fields are its manager's (`owned`), unless an apply has written the owners already.
+    /// Replaces `old` by `object`: keeps what the client may not change, and makes the changes that
+    /// follow. If `owned`, the changed fields become those of the call's manager; an apply has
+    /// already recorded the owners.
     pub(super) fn replace(
         &self,
         call: &Call,
@@ -296,7 +297,8 @@ impl ApiServer {
     }
 }
 
-/// A patch that leaves something that is no object of its kind: the body of the request itself was good.
+/// The result of a patch is not a valid object of its kind, although the body of the request is
+/// fine.
 fn unfit(mut error: ApiError) -> ApiError {
     if error.reason == "BadRequest" {
         (error.code, error.reason) = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
@@ -320,7 +322,7 @@ fn check_name(object: &Value, name: &str) -> Result<()> {
     Err(ApiError::bad_request(words))
 }
 
-/// The part of an object whose changes `metadata.generation` counts: all but metadata and status.
+/// The part of an object whose changes increase `metadata.generation`: all but metadata and status.
 fn desire(resource: &super::Resource, object: &Value) -> Value {
     if resource.builtin().is_some() {
         return object["spec"].clone();
@@ -360,7 +362,7 @@ fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Res
     ))
 }
 
-/// What was found in the body, and what Kubernetes warns of in what became of it.
+/// Adds Kubernetes' warnings about the resulting object to those about the body.
 fn warned(
     call: &Call,
     subresource: Option<&str>,

@@ -1,5 +1,6 @@
-//! Who asks: pocket's one user, who may do all that it serves, or a service account that this user acts as. Pocket has
-//! no roles: an account may do in its own namespace what no part of graylane or of the cluster depends on.
+//! Who makes a request: pocket's one user, who may do everything that is served, or a service
+//! account that this user impersonates. Pocket has no roles: in its own namespace an account may do
+//! whatever no part of graylane or of the cluster depends on.
 
 use http::{HeaderMap, Method, StatusCode};
 
@@ -11,9 +12,9 @@ use super::{
 };
 use crate::{api::GROUP, domain::account::Account};
 
-/// The one user.
+/// Name of the one user.
 const OWNER: &str = "you";
-/// Of graylane's kinds, what an account needs for owner references of routes.
+/// The only permission on graylane's kinds that an account has, for owner references of routes.
 const FINALIZERS: (&str, &str) = ("lanegroups", "finalizers");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,8 @@ pub(crate) enum User {
 }
 
 impl User {
-    /// Whoever a request is made as. Nobody else is there to be acted as; done as oneself it would be another's answer.
+    /// The user that a request is made as. Impersonating anybody but a service account is refused,
+    /// because an answer for the one user would be wrong.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self> {
         let mut asked = headers
             .keys()
@@ -65,7 +67,7 @@ impl User {
         }))
     }
 
-    /// As a review says it.
+    /// Name as in reviews.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Owner => OWNER.to_owned(),
@@ -75,7 +77,7 @@ impl User {
         }
     }
 
-    /// Its groups.
+    /// Groups as in reviews.
     pub(super) fn groups(&self) -> Vec<String> {
         let all = "system:authenticated".to_owned();
         match self {
@@ -90,7 +92,7 @@ impl User {
         }
     }
 
-    /// Whether it may do this with a resource, or a subresource of it, in a namespace.
+    /// Whether the user may access a resource, or a subresource of it, in a namespace.
     pub(super) fn may(
         &self,
         resource: &Resource,
@@ -109,7 +111,7 @@ impl User {
         resource.verbs == REVIEW_VERBS || resource.namespaced && namespace == Some(own) && is_own
     }
 
-    /// Refuses what it may not do.
+    /// Refuses a request that the user may not make.
     pub(super) fn check(
         &self,
         method: &Method,

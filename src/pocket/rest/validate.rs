@@ -1,5 +1,5 @@
-//! What Kubernetes refuses in built-in objects, in its words. Objects come here complete: read as their type and
-//! with their defaults.
+//! Validation of built-in objects, with the rules and texts of Kubernetes. Objects are complete
+//! when they come here: decoded as their type and with their defaults.
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(super) use resources::quality_of_service;
 use rules::IMMUTABLE;
 pub(super) use rules::{label_value, qualified_name};
 
-/// Everything wrong with an object, or with the change from `old` to it.
+/// Collects all problems with an object, or with the change from `old` to it.
 pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut problems = Vec::new();
     match (resource.group.as_str(), resource.kind.as_str()) {
@@ -50,7 +50,7 @@ pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
     problems
 }
 
-/// A wish that nobody would heed is refused.
+/// Refuses settings that would have no effect.
 fn node(object: &Value, problems: &mut Vec<FieldError>) {
     for field in ["unschedulable", "taints"] {
         let value = &object["spec"][field];

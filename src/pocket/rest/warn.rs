@@ -1,4 +1,5 @@
-//! What Kubernetes takes, and warns of: what is old, has no effect, or is hardly meant. In its words.
+//! Kubernetes' warnings about fields that it accepts although they are deprecated, have no effect,
+//! or are probably mistakes.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -103,10 +104,10 @@ const VOLUMES: [(&str, &str, &str); 9] = [
 ];
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 
-/// Of an object that was made, or made of `old`.
+/// Collects warnings about an object that was created, or updated from `old`.
 pub(super) fn of(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<String> {
     let mut told = Told::default();
-    // Of what did not change nobody is told again.
+    // Do not warn again about what did not change.
     let changed =
         old.is_none_or(|old| old["metadata"]["generation"] != object["metadata"]["generation"]);
     let spec = &object["spec"];
@@ -176,7 +177,7 @@ fn old_label(key: &str) -> Option<&'static str> {
         .map(|(_, words)| *words)
 }
 
-/// A pod, or a template at a path.
+/// Checks a pod, or the template whose path starts with `at`.
 fn pod(pod: &Value, at: &str, told: &mut Told) {
     let spec = &pod["spec"];
     let path = format!("{at}spec");
@@ -334,7 +335,7 @@ fn fraction(list: &Value, resource: &str, path: &str, told: &mut Told) {
 }
 
 fn containers(spec: &Value, path: &str, told: &mut Told) {
-    // In the order in which Kubernetes goes through them.
+    // In the order in which Kubernetes checks them.
     let sorts = ["initContainers", "containers", "ephemeralContainers"];
     let all = || {
         let of = move |sort| {
@@ -417,7 +418,7 @@ fn containers(spec: &Value, path: &str, told: &mut Told) {
     }
 }
 
-/// An address that not everybody reads in the same way.
+/// Warns of an address that parsers read in different ways.
 fn address(value: &Value, path: &str, told: &mut Told) {
     let given = text(value);
     match given.parse() {

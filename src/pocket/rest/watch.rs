@@ -1,4 +1,5 @@
-//! watch: changes after a version, as one JSON document a line, until the client or its time is up.
+//! The watch request: streams the changes after a version as one JSON document a line, until the
+//! client disconnects or its time is up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::selector::Selector;
 use super::{ApiServer, Call, read};
 use crate::pocket::store::{Change, ChangeKind, Store, Version};
 
-/// Kubernetes ends a watch that names no time after 30 to 60 minutes.
+/// Kubernetes ends a watch without a timeout after 30 to 60 minutes.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
@@ -31,14 +32,14 @@ struct Watch {
     first: bool,
 }
 
-/// The client is gone.
+/// The client has disconnected.
 struct Gone;
 
 impl ApiServer {
     pub(super) fn watch(&self, call: &Call) -> Result<Reply> {
         let selector = call.selector()?;
         let asked: Option<u64> = call.query.version().map_err(|mut error| {
-            // Kubernetes takes this for a failure of its own.
+            // Kubernetes answers this with an internal error.
             error.code = http::StatusCode::INTERNAL_SERVER_ERROR;
             error.reason = "";
             error.message = error.message.replacen("invalid resource version: ", "", 1);
@@ -52,10 +53,10 @@ impl ApiServer {
             .number("timeoutSeconds")?
             .filter(|seconds| *seconds > 0)
             .map_or(LONGEST, Duration::from_secs);
-        // Subscribed before the first look: no change falls between the two.
+        // Subscribe before the first read, so that no change is missed in between.
         let mut latest = self.store().subscribe(&call.resource.storage);
         let namespace = call.namespace.as_deref();
-        // No version, or 0, means: what is there now, and then what changes.
+        // No version, or 0, means: the current objects first, then changes.
         let start = match asked {
             Some(rv) if rv > 0 && !initial => {
                 self.store().changes(&call.resource.storage, rv)?;
@@ -122,7 +123,7 @@ impl ApiServer {
 }
 
 impl Watch {
-    /// `object` is JSON.
+    /// `object` is JSON text.
     async fn send(&mut self, kind: &str, object: &[u8]) -> Result<(), Gone> {
         let line = [
             b"{\"type\":\"",
@@ -164,7 +165,7 @@ impl Watch {
         self.send("BOOKMARK", object.to_string().as_bytes()).await
     }
 
-    /// Sends what has changed after `rv`; answers with the version it has come to.
+    /// Sends the changes after `rv`; returns the version that it has reached.
     async fn catch_up(&mut self, rv: u64) -> Result<u64, Gone> {
         match self.store.changes(&self.resource.storage, rv) {
             Ok((changes, upto)) => {
@@ -175,7 +176,7 @@ impl Watch {
                 }
                 Ok(upto)
             }
-            // A reader slower than the history is long: it has to list again.
+            // The history no longer reaches back that far: the client has to list again.
             Err(old) => {
                 let status = ApiError::from(old).body();
                 self.send("ERROR", status.to_string().as_bytes()).await?;
@@ -184,7 +185,8 @@ impl Watch {
         }
     }
 
-    /// A change as this watch sees it: coming into its selection is ADDED, leaving it DELETED.
+    /// The event that a change means for this watch: an object that enters its selection is ADDED,
+    /// one that leaves it is DELETED.
     fn seen(&self, change: &Change) -> Option<(&'static str, Shown)> {
         if self
             .namespace
@@ -204,7 +206,7 @@ impl Watch {
             (true, true) => Some(("MODIFIED", now)),
             (true, false) if change.kind == ChangeKind::Deleted => Some(("DELETED", now)),
             (true, false) => {
-                // The last state that was selected, at the version at which it ceased to be.
+                // The last selected state, with the version at which the object left the selection.
                 let mut last = (*was?.value()).clone();
                 last["metadata"]["resourceVersion"] = change.rv.to_string().into();
                 Some(("DELETED", Shown::Converted(Arc::new(last))))

@@ -1,5 +1,5 @@
-//! Who the API is, and who may speak to it: an authority, a certificate of the node's address, a token. Each has a life
-//! and is renewed before its end ([`lives`]).
+//! Identity of the API and of its clients: a certificate authority (CA), a certificate for the
+//! node's address, and a token. Each has a validity and is renewed before it expires ([`lives`]).
 
 mod lives;
 
@@ -25,20 +25,20 @@ use lives::{Kept, Renewed, renewed};
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The disk says no.
+    /// A file cannot be read or written.
     #[error("{}: {why}", file.display())]
     File {
-        /// Which.
+        /// File that the operation failed on.
         file: PathBuf,
-        /// In words.
+        /// Error of the operating system.
         why: io::Error,
     },
-    /// No certificate can be made or used.
+    /// A certificate cannot be created or used.
     #[error("the API's certificate: {0}")]
     Certificate(String),
 }
 
-/// What the API shows, and what it asks for. Clones are of one identity.
+/// Certificates of the API and tokens of its clients; clones share one identity.
 #[derive(Clone)]
 pub struct Identity {
     kept: Arc<Mutex<Kept>>,
@@ -48,17 +48,17 @@ pub struct Identity {
     authorities: watch::Sender<String>,
 }
 
-/// As it is now.
+/// Current state for serving.
 #[derive(Clone)]
 pub(super) struct Live {
-    /// For the listener.
+    /// TLS configuration of the listener.
     pub tls: Arc<ServerConfig>,
-    /// What clients may bear: the token, and the one before it for a while.
+    /// Accepted tokens: the current one, and the previous one during the overlap.
     pub tokens: Arc<[String]>,
 }
 
 impl Identity {
-    /// The identity kept in a state folder, as far as it is still good; what is not is made anew.
+    /// Loads the identity of a state folder and renews what is no longer valid.
     pub fn of(state: &Path, address: Ipv4Addr) -> Result<Self, IdentityError> {
         Self::at(state, address, Timestamp::now())
     }
@@ -89,7 +89,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Renews what comes to its end; whether anything is another now.
+    /// Renews what is about to expire; returns whether anything changed.
     pub(super) fn renew(&self, now: Timestamp) -> Result<bool, IdentityError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let wrong = |e: rcgen::Error| IdentityError::Certificate(e.to_string());
@@ -109,7 +109,7 @@ impl Identity {
         self.live.borrow().clone()
     }
 
-    /// What clients bear.
+    /// Returns the token that clients send.
     pub fn token(&self) -> String {
         self.live
             .borrow()
@@ -119,12 +119,13 @@ impl Identity {
             .unwrap_or_default()
     }
 
-    /// PEM: all that a client may trust, so that it goes on trusting what is shown next. Now, and whenever it changes.
+    /// CA certificates that a client should trust (PEM), including those used next: the current
+    /// value and all changes.
     pub fn authorities(&self) -> watch::Receiver<String> {
         self.authorities.subscribe()
     }
 
-    /// The authorities as kubeconfigs hold them.
+    /// Returns the CA certificates in the encoding of kubeconfigs.
     pub(super) fn authority_data(&self) -> String {
         BASE64_STANDARD.encode(&*self.authorities.borrow())
     }

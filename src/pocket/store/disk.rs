@@ -1,5 +1,6 @@
-//! The file: one redb table of objects, one of counters. Each batch is one durable transaction. What removed and
-//! overwritten objects leave behind is given back to the filesystem when it is much more than what is kept.
+//! The store's file: a redb table of objects and one of counters. Each batch is one durable
+//! transaction. Space of removed and overwritten objects is returned to the filesystem when it is
+//! much more than what is stored.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ use crate::pocket::durable;
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
-/// Objects are in memory as it is; this is for the pages of the tree.
+/// Cache for the pages of the tree; objects are in memory anyway.
 const CACHE: usize = 1 << 20;
 /// A smaller file is never compacted.
 const SMALL: u64 = 4 << 20;
@@ -31,7 +32,7 @@ pub(super) struct Loaded {
     pub(super) objects: Vec<(Key, Entry)>,
 }
 
-/// One object to keep (its text) or to remove.
+/// An object to store (its text) or to remove.
 pub(super) struct Row<'a> {
     pub(super) key: &'a Key,
     pub(super) text: Option<Bytes>,
@@ -39,9 +40,9 @@ pub(super) struct Row<'a> {
 
 pub(super) struct Disk {
     path: PathBuf,
-    /// None after a failed write, until it could be opened again.
+    /// `None` after a failed write, until the file could be opened again.
     database: Option<Database>,
-    /// The file's size after it was last compacted, or opened.
+    /// Size of the file when it was last compacted or opened.
     compacted: u64,
 }
 
@@ -66,7 +67,7 @@ impl Disk {
         Ok((disk, loaded))
     }
 
-    /// Adds what is missing, in one transaction.
+    /// Adds missing objects in one transaction.
     pub(super) fn seed(
         &mut self,
         loaded: &mut Loaded,
@@ -110,7 +111,8 @@ impl Disk {
             Some(database) => database,
             None => open_database(&self.path)?,
         };
-        // After a failed write redb refuses everything until the file is opened again: the handle is kept only on success.
+        // After a failed write redb rejects everything until the file is opened again, so the
+        // handle is kept only on success.
         match write_batch(&database, rv, rows) {
             Ok(()) => {
                 self.database = Some(database);
@@ -120,7 +122,7 @@ impl Disk {
         }
     }
 
-    /// Compacts the file when most of it is of no use, and it has grown since the last time.
+    /// Compacts the file if most of it is unused and it has grown since the last time.
     pub(super) fn compact(&mut self) {
         let size = std::fs::metadata(&self.path).map_or(0, |m| m.len());
         if size < SMALL.max(self.compacted * 2) {
@@ -135,7 +137,7 @@ impl Disk {
         });
         match done {
             Ok(_) => self.database = Some(database),
-            // As after a failed write: opened again by the next one.
+            // As after a failed write, the next one opens the file again.
             Err(error) => {
                 tracing::warn!(path = %self.path.display(), %error, "the state is not compacted")
             }
@@ -143,7 +145,7 @@ impl Disk {
         self.compacted = std::fs::metadata(&self.path).map_or(size, |m| m.len());
     }
 
-    /// The version the file is at: tells whether a write that failed has happened all the same.
+    /// Version of the file: tells whether a write that reported an error took effect anyway.
     pub(super) fn version(&mut self) -> Result<u64, StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
@@ -155,7 +157,7 @@ impl Disk {
     }
 }
 
-/// Makes an empty file that only its owner can read, where there is none; redb fills it.
+/// Creates an empty file that only its owner can read if there is none; redb fills it.
 fn create(path: &Path, folder: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.len() == 0 => {
@@ -170,7 +172,7 @@ fn create(path: &Path, folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// What the objects take, as far as the file knows.
+/// Number of bytes that the objects take, according to redb.
 fn stored_bytes(database: &Database) -> Result<u64, redb::Error> {
     Ok(database
         .begin_read()?
@@ -227,12 +229,13 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is about to become an error: a hook need not tell it.
+/// Whether a panic of this thread will be turned into an error, so that a panic hook need not
+/// report it.
 pub fn is_guarded() -> bool {
     GUARDED.get()
 }
 
-/// redb panics over some kinds of damage.
+/// Turns a panic into an error, because redb panics on some kinds of damage.
 fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     GUARDED.set(true);
     let opened = catch_unwind(AssertUnwindSafe(open));
@@ -247,7 +250,7 @@ fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, StoreError>) -> Resu
     })
 }
 
-/// Every page against its checksum, before any of it is believed.
+/// Verifies the checksums of all pages before the data is used.
 fn check(database: &mut Database, path: &Path) -> Result<(), StoreError> {
     match database.check_integrity() {
         Ok(true) => Ok(()),
@@ -309,7 +312,7 @@ fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
     Ok(Loaded { rv, objects })
 }
 
-/// Both tables exist afterwards; answers with the file's layout number.
+/// Creates both tables if missing; returns the layout number of the file.
 fn make_tables(database: &Database) -> Result<u64, redb::Error> {
     let transaction = database.begin_read()?;
     if let Ok(meta) = transaction.open_table(META)
@@ -323,7 +326,7 @@ fn make_tables(database: &Database) -> Result<u64, redb::Error> {
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert("format", FORMAT)?;
-        // 1 and not 0: to a client "0" means "any version".
+        // Not 0: to a client "0" means "any version".
         meta.insert("rv", 1)?;
     }
     transaction.commit()?;
@@ -363,7 +366,7 @@ fn redb_error(path: &Path, error: redb::Error) -> StoreError {
 struct StorageCause;
 
 impl StorageCause {
-    /// The operating system's error beneath a wrapped one.
+    /// Returns the operating system's error inside a wrapped one.
     fn of(error: &redb::Error) -> Option<std::io::Error> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(inner) = cause {

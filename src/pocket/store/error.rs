@@ -1,4 +1,4 @@
-//! What can go wrong with the state folder, each told apart.
+//! Errors of the state folder, one variant for each cause.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use super::Stored;
 /// The store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The caller attaches to the running pocket instead.
+    /// Another graylane uses the store; the caller can attach to that pocket instead.
     #[error("{}: in use by another graylane", path.display())]
     Locked { path: PathBuf },
     #[error("{}: no right to write there; choose another folder with --state", path.display())]
@@ -34,7 +34,7 @@ impl StoreError {
 /// A write did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The expectation did not hold; what is there instead.
+    /// The precondition did not hold; contains the current object.
     #[error("the object is not as expected")]
     Conflict(Option<Stored>),
     #[error("the state could not be written: {0}")]

@@ -1,13 +1,13 @@
-//! The recent past of one resource, for watches: bounded, and honest about what it no longer knows.
+//! Recent history of one resource, for watches: limited, and it reports when a version is too old.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Key, Version};
 
-/// As many changes as a resource remembers; who asks for older ones lists again.
+/// Number of changes that are kept per resource; clients that need older ones list again.
 const CAPACITY: usize = 4096;
-/// What a change costs beside its text, about.
+/// Approximate size of a change beside its text.
 const OVERHEAD: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum ChangeKind {
     Deleted,
 }
 
-/// One change of one object.
+/// A change of one object.
 #[derive(Debug)]
 pub struct Change {
     pub rv: u64,
@@ -26,12 +26,12 @@ pub struct Change {
     pub name: String,
     after: Arc<Version>,
     before: Option<Arc<Version>>,
-    /// What it holds by itself, about.
+    /// Approximate number of bytes that only this change holds.
     bytes: usize,
 }
 
 impl Change {
-    /// `before` is shared with the change that made it, or `own`.
+    /// `own` says that no other change holds the text of `before`, so that it counts for this one.
     pub(super) fn new(
         key: Key,
         rv: u64,
@@ -56,18 +56,18 @@ impl Change {
         })
     }
 
-    /// As it is after the change; for a removal its last words, with the version of the removal.
+    /// State after the change; for a removal the final state, with the version of the removal.
     pub fn after(&self) -> &Arc<Version> {
         &self.after
     }
 
-    /// As it was before; none when it is new.
+    /// State before the change; `None` for a new object.
     pub fn before(&self) -> Option<&Arc<Version>> {
         self.before.as_ref()
     }
 }
 
-/// The asked version is no longer in the history.
+/// The requested version is no longer in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too old resource version: {asked} ({oldest})")]
 pub struct TooOld {
@@ -77,7 +77,7 @@ pub struct TooOld {
 
 pub(super) struct History {
     changes: VecDeque<Arc<Change>>,
-    /// Everything after this version is here.
+    /// All changes after this version are present.
     floor: u64,
     capacity: usize,
     bytes: usize,
@@ -101,7 +101,7 @@ impl History {
         self.changes.push_back(change);
     }
 
-    /// What it holds, about.
+    /// Approximate size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -113,7 +113,7 @@ impl History {
         }
     }
 
-    /// Whether it holds what was changed at that version.
+    /// Whether the change at that version is still present.
     pub(super) fn holds(&self, rv: u64) -> bool {
         self.changes.front().is_some_and(|oldest| rv >= oldest.rv)
     }

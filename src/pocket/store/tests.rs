@@ -1,4 +1,4 @@
-//! The store alone: order, conflicts, the past, and a restart.
+//! Tests of the store alone: order, conflicts, history, restart.
 
 use serde_json::json;
 
@@ -143,7 +143,7 @@ async fn a_restart_keeps_objects_and_versions_and_forgets_the_past() {
     assert!(store.changes("others", a.rv).is_err());
 }
 
-/// Wherever bytes are lost, it is told, or nothing that counts was there; never a panic, never a wrong object.
+/// Lost bytes are reported or were irrelevant; there is never a panic or a wrong object.
 #[tokio::test]
 async fn damage_is_told_with_the_file_and_never_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -226,7 +226,7 @@ fn a_folder_nobody_may_write_to_is_told_apart() {
     let folder = dir.path().join("state");
     std::fs::create_dir(&folder).unwrap();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o500)).unwrap();
-    // Root may write anywhere: then there is nothing to see.
+    // Root may write anywhere, so there is nothing to test.
     if std::fs::write(folder.join("probe"), "").is_err() {
         assert!(matches!(
             Store::open(&folder.join("store.redb")),
@@ -344,7 +344,7 @@ async fn a_file_of_which_most_is_of_no_use_shrinks() {
     put(&store, "new", Expect::Absent, 1).await.unwrap();
 }
 
-/// What nobody looks into is text, and as long as it: that is what a pocket's memory is bounded by.
+/// Unused objects are held only as text, which is what limits a pocket's memory.
 #[tokio::test]
 async fn an_object_is_held_as_its_text_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! One object as it was at one version, kept as its text: a value of `serde_json` costs about ten times as much. Whoever
-//! looks into it while another does shares the value.
+//! An object at one version, kept as text, because a parsed `serde_json` value takes about ten
+//! times as much memory. Concurrent readers share one parsed value.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -19,16 +19,16 @@ impl Version {
         Arc::new(version)
     }
 
-    /// `text` is known to be a value's.
+    /// `text` must be valid JSON.
     pub(super) fn read(text: Vec<u8>) -> Version {
-        // Without the room that is left over from writing it.
+        // Without the spare capacity that is left from writing it.
         Version {
             text: text.into_boxed_slice().into(),
             value: Mutex::default(),
         }
     }
 
-    /// As [`Value`] writes it, on one line.
+    /// The JSON text as [`Value`] writes it, on one line.
     pub fn text(&self) -> &Bytes {
         &self.text
     }
@@ -46,7 +46,7 @@ impl Version {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody holds the value just now.
+    /// Whether the parsed value is in use.
     #[cfg(test)]
     pub(super) fn is_held(&self) -> bool {
         self.lock().strong_count() > 0

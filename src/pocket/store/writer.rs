@@ -1,5 +1,5 @@
-//! The one writer: takes all waiting requests at once, decides each on the state as it will be,
-//! writes them in one transaction, and only then shows them.
+//! The only writer: takes all waiting requests, decides each on the state after those before it,
+//! writes them in one transaction, and then publishes them.
 
 use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
@@ -12,7 +12,7 @@ use super::disk::{Disk, Row};
 use super::history::{Change, ChangeKind};
 use super::{Entry, Expect, Key, State, Stored, Version, Write, WriteError, read, write};
 
-/// So that one transaction (and the wait of its first request) stays short.
+/// Limit on the requests of one transaction, so that the first one does not wait long.
 const BATCH: usize = 256;
 
 pub(super) enum Message {
@@ -54,7 +54,7 @@ pub(super) fn start(
 struct Writer {
     disk: Disk,
     state: Arc<RwLock<State>>,
-    /// A batch whose write failed at the last moment: it may be on disk.
+    /// A batch whose write failed at the last moment; it may be on disk.
     doubtful: Vec<Staged>,
 }
 
@@ -122,7 +122,7 @@ impl Writer {
         }
     }
 
-    /// After a failed write: has it happened? Then it is shown, as it would be after a restart.
+    /// Finds out whether a failed write took effect; if so, publishes it, as a restart would.
     fn settle(&mut self) -> Result<(), String> {
         let Some(last) = self.doubtful.last() else {
             return Ok(());
@@ -136,7 +136,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Decides each request on what its forerunners in the batch leave behind; refusals are answered at once.
+    /// Decides each request on the state that the requests before it leave; answers rejected ones
+    /// at once.
     fn stage(
         &self,
         batch: Vec<Request>,
@@ -208,7 +209,7 @@ impl Writer {
             let shelf = state.shelf(&key.resource);
             let at = (key.namespace.clone(), key.name.clone());
             let before = shelf.objects.remove(&at);
-            // Held by the change that made it too, unless that is forgotten.
+            // The change that created it holds it too, unless the history dropped that change.
             let own = before.as_ref().is_some_and(|b| !shelf.history.holds(b.rv));
             let before = before.map(|b| b.version);
             if kind != ChangeKind::Deleted {

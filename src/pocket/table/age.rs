@@ -1,4 +1,4 @@
-//! How long ago, as kubectl shortens it.
+//! Ages and durations, shortened as by kubectl.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -16,12 +16,12 @@ pub(super) fn since(time: &str, now: Timestamp) -> Value {
     between(time, now).map_or_else(|| "<unknown>".into(), |seconds| short(seconds).into())
 }
 
-/// Seconds from a time to another, when it is one.
+/// Seconds from `time` to `now`; `None` if `time` is not a valid timestamp.
 pub(super) fn between(time: &str, now: Timestamp) -> Option<i64> {
     Some(now.as_second() - time.parse::<Timestamp>().ok()?.as_second())
 }
 
-/// Kubernetes' `duration.HumanDuration`.
+/// Formats a duration like Kubernetes' `duration.HumanDuration`.
 pub(super) fn short(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     let two = |big: i64, unit: &str, small: i64, sub: &str| match small {

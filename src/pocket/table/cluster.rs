@@ -1,4 +1,4 @@
-//! Everything that is no workload.
+//! Columns of all kinds that are not workloads.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{Column, Layout, age, array, column, number, pairs, text_or, wide};
 
 type Cells = fn(&Value, Timestamp) -> Vec<Value>;
 
-/// Each starts with the name and ends with the age, except where a kind says otherwise.
+/// Every table starts with the name and ends with the age, unless the kind defines its own columns.
 pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
     let one = |name: &str| vec![column(name, "string")];
     let (middle, cells): (Vec<Column>, Cells) = match kind {
@@ -79,7 +79,7 @@ fn count(map: &Value) -> usize {
     map.as_object().map_or(0, serde_json::Map::len)
 }
 
-/// The first three, and how many more.
+/// Formats the first three, and how many more there are.
 fn few(all: &[String]) -> Value {
     match all.len() {
         0 => "<none>".into(),
@@ -210,7 +210,7 @@ fn events() -> Layout<'static> {
     Layout {
         columns,
         cells: Box::new(|event, now| {
-            // Both kinds of event come here: the old one's names, or the new one's.
+            // Events of both groups come here, with the field names of either.
             let either = |old: &str, new: &str| {
                 if event[old].is_null() {
                     &event[new]

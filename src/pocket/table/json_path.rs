@@ -1,4 +1,4 @@
-//! The JSONPath of printer columns: fields, indices, `[*]` and `[?(@.field=="value")]`.
+//! JSONPath of printer columns: fields, indices, `[*]` and `[?(@.field=="value")]`.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ enum Step {
     Where(Vec<String>, Value),
 }
 
-/// What a path finds; nothing when it is not understood.
+/// Returns the values that a path finds; none if the path is not supported.
 pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
     let Some(steps) = parse(path) else {
         return Vec::new();
@@ -78,7 +78,7 @@ fn parse(path: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-/// A field name: a backslash takes the next dot along.
+/// Parses a field name; a backslash escapes the next character.
 fn field(text: &str) -> (String, &str) {
     let mut name = String::new();
     let mut chars = text.char_indices();
@@ -92,7 +92,7 @@ fn field(text: &str) -> (String, &str) {
     (name, "")
 }
 
-/// Where the bracket ends, quotes and inner brackets apart.
+/// Finds the closing bracket, skipping quotes and nested brackets.
 fn closing(text: &str) -> Option<usize> {
     let (mut quote, mut depth) = (None, 0);
     for (at, c) in text.char_indices() {

@@ -1,4 +1,4 @@
-//! Pods: how many containers are ready, and the one word that says how it is.
+//! Columns of pods: ready containers, status, restarts.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ pub(super) fn layout() -> Layout<'static> {
 fn restarts(pod: &Value, now: Timestamp) -> String {
     let init = array(&pod["status"]["initContainerStatuses"]);
     let main = array(&pod["status"]["containerStatuses"]);
-    // While it initialises, the init containers are what restarts.
+    // During initialization the init containers are the ones that restart.
     let statuses = if initialising(pod).is_some() {
         init
     } else {
@@ -60,7 +60,7 @@ fn restarts(pod: &Value, now: Timestamp) -> String {
     }
 }
 
-/// The status of the first init container that has not done its work.
+/// Status of the first init container that has not completed.
 fn initialising(pod: &Value) -> Option<String> {
     let total = array(&pod["spec"]["initContainers"]).len();
     for (at, status) in array(&pod["status"]["initContainerStatuses"])
@@ -87,7 +87,8 @@ fn initialising(pod: &Value) -> Option<String> {
     None
 }
 
-/// Kubernetes' `printPod`: the most telling of phase, init containers, containers and deletion.
+/// Status of a pod like Kubernetes' `printPod`: the most specific of phase, init containers,
+/// containers and deletion.
 pub(super) fn status(pod: &Value) -> String {
     let phase = text_or(&pod["status"]["phase"], "Unknown");
     let mut word = text_or(&pod["status"]["reason"], phase).to_owned();

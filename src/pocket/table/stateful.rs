@@ -1,4 +1,4 @@
-//! StatefulSets and their revisions.
+//! Columns of StatefulSets and ControllerRevisions.
 
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ pub(super) fn revisions() -> Layout<'static> {
     }
 }
 
-/// `statefulset.apps/web`, or `<none>`.
+/// Formats the controller as `statefulset.apps/web`, or `<none>`.
 fn controller(object: &Value) -> String {
     let Some(owner) = array(&object["metadata"]["ownerReferences"])
         .iter()

@@ -1,4 +1,4 @@
-//! Deployments, ReplicaSets, Jobs.
+//! Columns of Deployments, ReplicaSets and Jobs.
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,9 +1,9 @@
-//! Why an environment does not get on: what its workloads, their pods and the cluster's warnings say.
+//! Finds why an environment makes no progress: from its workloads, their pods and warning events.
 
 use super::{Facts, pods};
 use crate::domain::{text::Clean, world::World};
 
-/// The first that says why it will not get well by waiting.
+/// The first message that explains why waiting will not help.
 pub fn cause<'a>(
     facts: &'a Facts,
     world: &'a World,
@@ -14,7 +14,7 @@ pub fn cause<'a>(
         .workloads_of(app, environment)
         .filter(|w| w.stuck)
         .find_map(|w| w.message.as_ref());
-    // A pod that is on its way says so by these words.
+    // States of a pod that is starting normally.
     let coming = |state: &str| {
         matches!(
             state,
@@ -26,7 +26,7 @@ pub fn cause<'a>(
         all.filter(|p| !p.ready && !p.terminating && !coming(&p.state))
             .find_map(|p| p.message.as_ref())
     };
-    // A StatefulSet has no conditions.
+    // StatefulSets report no conditions, so their warning events are used.
     let event = || {
         let short = |w: &&crate::domain::world::Workload| w.ready < w.replicas;
         let mut all = world.workloads_of(app, environment).filter(short);

@@ -1,4 +1,5 @@
-//! The two versions of an App whose release is under way, as their requests went: what must be seen before the next batch.
+//! Compares the old and the new version of an App in release by the requests that they served. This
+//! is the evidence to check before the next batch.
 
 use jiff::Timestamp;
 
@@ -12,62 +13,62 @@ use crate::{
     },
 };
 
-/// Columns of a sparkline that are kept: five minutes but the one that is not complete.
+/// Sparkline columns that are kept: five minutes of ten-second columns, without the incomplete one.
 pub const COLUMNS: usize = 29;
 
 /// Old and new version, side by side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    /// The release that brings the new one.
+    /// Release that brings the new version.
     pub release: String,
-    /// The App.
+    /// App in release.
     pub app: String,
-    /// The version that was there.
+    /// Version that served before.
     pub old: Side,
-    /// The one that comes.
+    /// Version that is being rolled out.
     pub new: Side,
-    /// What the one held against the other comes to.
+    /// Result of comparing the two.
     pub comparison: Comparison,
 }
 
-/// One of the two.
+/// Figures of one version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Side {
     /// `old`, `new`, `base`, or the lane's tag.
     pub name: String,
-    /// The image that it runs, whole, where it is known.
+    /// Full image reference, where it is known.
     pub image: Option<String>,
-    /// The last minute.
+    /// Figures of the last minute.
     pub minute: Reading,
-    /// The last five.
+    /// Figures of the last five minutes.
     pub five: Reading,
-    /// What came in each ten seconds, oldest first.
+    /// Requests per ten seconds, oldest first.
     pub columns: Vec<Column>,
 }
 
 impl Pair {
-    /// Nothing is known of either.
+    /// Neither version has served a request.
     pub const fn is_silent(&self) -> bool {
         self.old.five.requests == 0 && self.new.five.requests == 0
     }
 
-    /// Not every request was told.
+    /// Not every request was recorded.
     pub const fn is_sampled(&self) -> bool {
         self.old.five.sampled || self.new.five.sampled
     }
 
-    /// The new version, with the App's short name: `C new`.
+    /// Label of the new version, with the App's short name: `C new`.
     pub fn name(&self, facts: &Facts) -> String {
         format!("{} {}", facts.short(&self.app), self.new.name)
     }
 
-    /// In words that the new one is worse, if it is.
+    /// Says in what way the new version is worse; `None` when it is not.
     pub fn words(&self, facts: &Facts) -> Option<String> {
         self.comparison.words(&self.name(facts))
     }
 }
 
-/// The deployment that a release has got to: the last one that has begun.
+/// The deploy task that the release has reached: the last one that has started.
 fn deployment(release: &Release) -> Option<&TaskStatus> {
     let tasks = release
         .status
@@ -79,7 +80,7 @@ fn deployment(release: &Release) -> Option<&TaskStatus> {
         .rfind(|t| t.kind == "deploy" && t.started_at.is_some())
 }
 
-/// Both versions of a release's App; none unless both are there.
+/// Figures of both versions of a release's App; `None` unless both exist.
 pub(super) fn pair(
     facts: &Facts,
     world: &World,
@@ -157,7 +158,7 @@ pub(super) fn pair(
     })
 }
 
-/// The last environment in the order of promotion that is no lane's.
+/// The last environment in promotion order that has no lane.
 fn production(app: &App) -> Option<&str> {
     app.spec
         .environments

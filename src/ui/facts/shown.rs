@@ -1,5 +1,5 @@
-//! The figures on the screen. They are taken at most once a second: on a slow line a figure that changes with every
-//! request costs more than it tells. What has just gone wrong is not waited for.
+//! The figures on the screen. They are refreshed at most once a second, because redrawing on every
+//! request costs too much on a slow connection. New leaks and failures show at once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,28 +8,28 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Facts, Traffic, pair, pair::Pair};
 use crate::domain::{chain::Group, world::World};
 
-/// Between two looks.
+/// Minimum time between two refreshes.
 const PAUSE: SignedDuration = SignedDuration::from_millis(990);
 
-/// Figures as they were a moment ago.
+/// Figures as of the last refresh.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
-    /// When they were taken; none before there was a world.
+    /// When the figures were taken; `None` before the first world.
     taken: Option<Timestamp>,
-    /// Of `Chains::alarms`.
+    /// Value of `Chains::alarms` at that time.
     alarms: u64,
-    /// Chains by groups, the most urgent first.
+    /// Groups of chains, the most urgent first.
     pub groups: Arc<Vec<Group>>,
-    /// Old and new version of the Apps that are being released, by App.
+    /// Old and new version of the Apps in release, by App.
     pub pairs: Arc<BTreeMap<String, Pair>>,
-    /// What the last minute's chains say.
+    /// Summary of the last minute's chains.
     pub traffic: Traffic,
-    /// Hops that came in since the start.
+    /// Hops received since the start.
     pub hops: u64,
 }
 
 impl Facts {
-    /// Takes the figures anew, if it is time.
+    /// Refreshes the figures when they are due.
     pub(super) fn show(&mut self, world: &World, now: Timestamp, is_first: bool) {
         let alarms = self.follow.0.alarms();
         let rest = |at: Timestamp| now.duration_since(at).abs();
@@ -38,7 +38,7 @@ impl Facts {
         if !(is_due || is_first || is_new || alarms != self.shown.alarms) {
             return;
         }
-        // An App that nobody has asked before may be new among the signals.
+        // An App that receives its first request is not yet among the classified ones.
         let known = self
             .signals
             .apps()

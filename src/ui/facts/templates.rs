@@ -1,4 +1,4 @@
-//! Which templates of an App's pods are new and which old, for every App that is being released or asked.
+//! Classifies pod templates as new or old, for every App that is in release or receives requests.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,11 +9,11 @@ use crate::domain::{
     world::{Workload, World},
 };
 
-/// By App and environment.
+/// Templates by App and environment.
 pub(super) type All = BTreeMap<String, BTreeMap<String, Templates>>;
 
 impl Facts {
-    /// Tells them apart anew.
+    /// Classifies the templates of all these Apps again.
     pub(super) fn tell_templates(&self, world: &World) -> All {
         let mut workloads: HashMap<(&str, &str), Vec<&Workload>> = HashMap::new();
         for workload in world.deployments.values().chain(world.stateful.values()) {
@@ -63,12 +63,12 @@ impl Facts {
             .collect()
     }
 
-    /// The templates of an App's environment.
+    /// Templates of an App's environment.
     pub fn templates(&self, app: &str, environment: &str) -> Option<&Templates> {
         self.templates.get(app)?.get(environment)
     }
 
-    /// What a version of an App is beside the others of its environment.
+    /// Whether a version is new, old or the only one in its environment.
     pub fn age(&self, app: &str, version: &Version) -> Age {
         match version {
             Version::Base {
@@ -81,7 +81,7 @@ impl Facts {
         }
     }
 
-    /// A version of an App in a word: `new`, `old`, `base`, or the lane's tag. None where nobody answered.
+    /// Label of a version: `new`, `old`, `base`, or the lane's tag. `None` when nobody answered.
     pub fn version<'a>(&self, app: &str, version: &'a Version) -> Option<&'a str> {
         match version {
             Version::Nobody => None,

@@ -1,36 +1,36 @@
-//! Whose turn it is: what a release waits for.
+//! What a release is waiting for.
 
 use crate::{
     api::{BatchPhase, Release, ReleasePhase, TaskPhase, TaskStatus},
     domain::wishes::phases,
 };
 
-/// What a release waits for.
+/// What a release is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Turn<'a> {
-    /// The engine's: nothing of it was seen yet.
+    /// The engine has not looked at it yet.
     Pending,
-    /// The engine's, or its pods'.
+    /// The engine, or pods, are at work.
     Busy(Option<&'a TaskStatus>),
-    /// Rolling back.
+    /// The engine is rolling back.
     Aborting,
-    /// A person's yes or no.
+    /// A person has to approve or refuse.
     Approve(&'a TaskStatus),
-    /// A person's word to let this batch (from 1) go.
+    /// A person has to let this batch (counted from 1) through.
     Batch(&'a TaskStatus, u32),
-    /// A person's word to go on.
+    /// A person has to let this task through.
     Proceed(&'a TaskStatus),
-    /// Held by a person.
+    /// A person has paused it.
     Held,
-    /// A person must retry, skip or abort.
+    /// A person has to retry, skip or abort.
     Failed(Option<&'a TaskStatus>),
-    /// Nobody's: done.
+    /// Done.
     Succeeded,
-    /// Nobody's: rolled back.
+    /// Rolled back.
     Aborted,
 }
 
-/// Whose turn it is in a release.
+/// Derives what a release is waiting for.
 pub fn turn(release: &Release) -> Turn<'_> {
     let Some(status) = &release.status else {
         return Turn::Pending;
@@ -39,7 +39,7 @@ pub fn turn(release: &Release) -> Turn<'_> {
         .task
         .as_ref()
         .and_then(|name| status.tasks.iter().find(|t| t.name == *name));
-    // The engine follows a wish a moment later: what is asked next depends on the wish.
+    // The engine acts on an intent a moment later; this already takes the intent into account.
     let (wished, tasks) = phases(release);
     let in_phase = |phase| {
         status
@@ -67,7 +67,7 @@ pub fn turn(release: &Release) -> Turn<'_> {
     }
 }
 
-/// The first batch that is not done.
+/// Number of the first batch that is not done.
 pub fn next_batch(task: &TaskStatus) -> u32 {
     task.batches
         .iter()
@@ -76,12 +76,12 @@ pub fn next_batch(task: &TaskStatus) -> u32 {
 }
 
 impl Turn<'_> {
-    /// Nothing will happen any more.
+    /// Nothing more will happen.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Succeeded | Self::Aborted)
     }
 
-    /// A person must act.
+    /// A person has to act.
     pub const fn is_person(self) -> bool {
         matches!(
             self,
@@ -89,12 +89,12 @@ impl Turn<'_> {
         )
     }
 
-    /// Something moves: a spinner is true.
+    /// Work is in progress, so a spinner is shown.
     pub const fn is_busy(self) -> bool {
         matches!(self, Self::Pending | Self::Busy(_) | Self::Aborting)
     }
 
-    /// Low is looked at first.
+    /// Sort key; the lowest is the most urgent.
     pub const fn urgency(self) -> u8 {
         match self {
             Self::Failed(_) => 0,
@@ -106,7 +106,8 @@ impl Turn<'_> {
         }
     }
 
-    /// In a few letters, for a column: what it waits for or does, else its phase as kubectl has it.
+    /// Short label for a column: what the release waits for or does, else its phase as kubectl
+    /// shows it.
     pub fn word(self) -> String {
         match self {
             Self::Pending => "pending".into(),

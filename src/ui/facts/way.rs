@@ -1,19 +1,20 @@
-//! How an environment's workloads take a new version: Deployments beside the old one, StatefulSets in its place.
+//! The replacement strategy of an environment's workloads: Deployments surge, StatefulSets are
+//! replaced in place.
 
 use crate::domain::world::{Workload, WorkloadKind};
 
 /// How pods are replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// New pods come up, then old ones go: Deployments, or nothing yet.
+    /// New pods start before old ones stop: Deployments, or no workload yet.
     Beside,
-    /// One after the other, with one fewer serving: StatefulSets.
+    /// One pod after the other, with one fewer serving meanwhile: StatefulSets.
     InPlace,
-    /// Of each kind there is one.
+    /// The environment has workloads of both kinds.
     Both,
 }
 
-/// Of these workloads.
+/// Strategy of these workloads.
 pub fn way(workloads: &[&Workload]) -> Way {
     let sets = workloads
         .iter()

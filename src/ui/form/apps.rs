@@ -1,4 +1,4 @@
-//! The form that makes Apps from a template.
+//! The form that creates Apps from a template.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ struct Filled {
     settings: Vec<Setting>,
 }
 
-/// What the fields say; a setting that cannot be read has its error set.
+/// Reads the fields; a setting that does not parse marks its field with the error.
 fn read(form: &mut Form) -> Filled {
     let split = |c: char| c == ',' || c.is_whitespace();
     let names = form
@@ -42,7 +42,7 @@ fn read(form: &mut Form) -> Filled {
     }
 }
 
-/// Settings stand between semicolons; one within quotes or brackets is part of a value.
+/// Splits settings at semicolons, but not inside quotes or brackets.
 fn parts(text: &str) -> Vec<&str> {
     let (mut parts, mut start, mut quote, mut depth) = (vec![], 0, None, 0u32);
     for (at, c) in text.char_indices() {
@@ -84,7 +84,7 @@ fn made(model: &Model, filled: &Filled) -> Result<(Vec<App>, AppTemplate), Vec<S
     Ok((apps, AppTemplate::clone(template)))
 }
 
-/// Works out again what is wrong, and what would be made.
+/// Validates the form and previews the Apps that it would create.
 pub(super) fn check(model: &Model, form: &mut Form) {
     let filled = read(form);
     let described = model
@@ -99,7 +99,7 @@ pub(super) fn check(model: &Model, form: &mut Form) {
             apps.iter()
                 .map(|app| Remark::Plus(question::app_words(app))),
         ),
-        // Nothing is wrong with a form that was only just opened.
+        // A form that was just opened shows no errors.
         Err(all) if typed => form.remarks.extend(all.into_iter().map(Remark::Wrong)),
         Err(_) => {
             if let Some(field) = form.fields.iter_mut().find(|f| f.id == "names") {
@@ -112,7 +112,7 @@ pub(super) fn check(model: &Model, form: &mut Form) {
     }
 }
 
-/// The question that shows each of them.
+/// Question that shows each App to be created.
 pub(super) fn ask(model: &Model, form: &mut Form) -> Result<Question, String> {
     let filled = read(form);
     let (apps, template) = made(model, &filled).map_err(|all| all.join("; "))?;

@@ -1,4 +1,4 @@
-//! Forms as they open.
+//! Builds forms with their initial values.
 
 use super::{Field, Form, Kind, check};
 use crate::domain::apps;
@@ -7,7 +7,7 @@ use crate::ui::{
     model::Model,
 };
 
-/// A release of the marked apps, or of the selected one.
+/// Starts a release of the marked Apps, or of the selected one.
 pub fn start(model: &Model) -> Result<Form, String> {
     let apps: Vec<String> = match model.marked.is_empty() {
         false => model.marked.iter().cloned().collect(),
@@ -94,7 +94,7 @@ pub fn start(model: &Model) -> Result<Form, String> {
     Ok(form)
 }
 
-/// New apps from a template.
+/// Creates Apps from a template.
 pub fn apps(model: &Model) -> Result<Form, String> {
     let templates: Vec<String> = model.world.templates.keys().cloned().collect();
     if templates.is_empty() {
@@ -151,7 +151,7 @@ fn known_images(model: &Model, app: &str, image: &str) -> Known {
     Known { builds }
 }
 
-/// A new lane, or the selected one.
+/// Creates a lane, or edits the selected one.
 pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
     let (kind, title, name, spec) = if edit {
         let none = || {
@@ -207,7 +207,7 @@ pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
     Ok(form)
 }
 
-/// A probe of one's own.
+/// Sends a custom probe.
 pub fn probe(model: &Model) -> Result<Form, String> {
     let groups: Vec<String> = model.world.groups.keys().cloned().collect();
     if groups.is_empty() {
@@ -262,7 +262,7 @@ pub fn probe(model: &Model) -> Result<Form, String> {
     Ok(form)
 }
 
-/// The reason of a lock.
+/// Asks for the reason of a lock.
 pub fn lock(model: &Model) -> Result<Form, String> {
     let app = model.app.clone().ok_or("no app is selected")?;
     let environment = model

@@ -1,4 +1,5 @@
-//! The lane form: a spec as fields, and fields as a spec. One field a condition; an empty one more takes the next.
+//! Converts a lane spec to form fields and back. Each condition has its own field; an empty field
+//! at the end takes the next condition.
 
 use super::{Field, Form};
 use crate::{
@@ -19,7 +20,7 @@ fn yes_no() -> Vec<String> {
     vec!["no".into(), "yes".into()]
 }
 
-/// The fields of a spec.
+/// Form fields for a spec.
 pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> Vec<Field> {
     let groups: Vec<String> = model.world.groups.keys().cloned().collect();
     let at = groups.iter().position(|g| *g == spec.group).unwrap_or(0);
@@ -122,7 +123,7 @@ fn condition(list: &str, i: usize, value: &str) -> Field {
     Field::text(&format!("{list} {i}"), label, value, CONDITION)
 }
 
-/// Exactly one empty field at the end of each list of conditions.
+/// Keeps exactly one empty field at the end of each list of conditions.
 pub(super) fn tidy(form: &mut Form) {
     for list in ["all", "any"] {
         let prefix = format!("{list} ");
@@ -165,7 +166,7 @@ pub(super) fn tidy(form: &mut Form) {
     }
 }
 
-/// The spec that the fields say; every field that says nothing sensible has its error set.
+/// Name and spec from the form fields; a field with an invalid value gets its error set.
 pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
     let mut spec = base.clone();
     let mut rule = LaneMatch::default();
@@ -228,7 +229,7 @@ pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
     (name, spec)
 }
 
-/// The field that a problem's place is about.
+/// Id of the field that a problem's path refers to.
 pub(super) fn field_of(place: &str) -> String {
     let inner = place.strip_prefix("match.").unwrap_or(place);
     match inner.split_once('[') {

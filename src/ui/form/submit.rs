@@ -1,4 +1,4 @@
-//! What a form says: checked at every key, and turned into a question (or, for a probe, sent).
+//! Validates forms on every key press and turns them into a question; a probe is sent directly.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// What becomes of a form.
+/// Result of submitting a form.
 pub enum Submitted {
-    /// Ask first.
+    /// Ask for confirmation first.
     Ask(Box<Question>),
-    /// Changes nothing: send it.
+    /// Nothing changes in the cluster, so send it now.
     Send(Box<Intent>),
 }
 
-/// Works out again what is wrong, and what would change.
+/// Validates the form and previews the change.
 pub fn check(model: &Model, form: &mut Form) {
     form.remarks.clear();
     match form.kind.clone() {
@@ -150,7 +150,7 @@ fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec)
     form.remarks = remarks;
 }
 
-/// Somebody else changed the lane while the form was open.
+/// Error when the lane was changed or deleted while the form was open.
 fn moved_on(model: &Model, name: Option<&str>, base: &LaneSpec) -> Option<String> {
     let name = name?;
     match model.world.lanes.get(name) {
@@ -201,7 +201,7 @@ fn probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
     (spec, wrong.into_iter().collect())
 }
 
-/// Which lane would take it.
+/// Says which lane would take the request.
 fn taken(model: &Model, form: &Form, group: &str) -> Option<String> {
     let headers: Vec<String> = form
         .get("headers")
@@ -233,7 +233,7 @@ fn taken(model: &Model, form: &Form, group: &str) -> Option<String> {
     })
 }
 
-/// Goes on with a form that is right.
+/// Submits the form; the error says what is wrong with it.
 pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
     check(model, form);
     form.tried = true;

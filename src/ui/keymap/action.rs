@@ -1,13 +1,13 @@
-//! What can be done by keyboard: one line each, in help order.
+//! All actions that keys can trigger: one line each, in help order.
 
 /// How much an action can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Danger {
     /// Changes nothing but the screen.
     Safe,
-    /// Leads to a change; not there when read-only.
+    /// Leads to a change; disabled in read-only mode.
     Change,
-    /// Opens a confirmation; key repeats are ignored; not there when read-only.
+    /// Opens a confirmation dialog; key repeats are ignored; disabled in read-only mode.
     Dangerous,
 }
 

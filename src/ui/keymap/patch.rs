@@ -1,64 +1,65 @@
-//! A user's keys as a patch over the table: `[context]` and `action = ["key", …]`; an empty list unbinds.
-//! Every fault is reported, all at once; with any fault the built-in table stays.
+//! A user's key overrides: `[context]` and `action = ["key", …]`; an empty list removes the
+//! binding. All errors are reported at once, and with any error the built-in bindings stay in
+//! force.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::{Action, Binding, Context, parse, show};
 
-/// One thing wrong with a user's keys.
+/// One error in a user's keys file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// Not TOML, or not of this form.
+    /// The file is not TOML or does not have this structure.
     #[error("keys: {0}")]
     Form(String),
-    /// No such context.
+    /// Unknown context.
     #[error("[{0}]: no such context; there are {known}", known = Context::ALL.map(Context::word).join(", "))]
     Context(String),
-    /// No such action there.
+    /// Unknown action in this context.
     #[error("[{context}] {action}: no such action here; there are {known}")]
     Action {
-        /// Where.
+        /// Name of the context.
         context: String,
-        /// As written.
+        /// Action as written.
         action: String,
-        /// What there is.
+        /// Actions of this context.
         known: String,
     },
-    /// Not a key.
+    /// Unknown key.
     #[error(
         "[{context}] {action}: {key:?} is no key; write q, R, ctrl-l, f5, space, tab, enter, …"
     )]
     Key {
-        /// Where.
+        /// Name of the context.
         context: String,
-        /// Of what.
+        /// Action that the key was given for.
         action: String,
-        /// As written.
+        /// Key as written.
         key: String,
     },
-    /// Two meanings.
+    /// A key is bound twice.
     #[error("[{context}] {key} means both {first} and {second}")]
     Duplicate {
-        /// Where.
+        /// Name of the context.
         context: String,
-        /// Which.
+        /// The key.
         key: String,
-        /// One meaning.
+        /// First action.
         first: String,
-        /// The other.
+        /// Second action.
         second: String,
     },
-    /// No way out.
+    /// A context would have no key to leave it.
     #[error("[{context}] {action} needs a key: there would be no way out")]
     Stuck {
-        /// Where.
+        /// Name of the context.
         context: String,
-        /// What.
+        /// Action that needs a key.
         action: String,
     },
 }
 
-/// All of them.
+/// All errors in a user's keys file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFaults(pub Vec<KeyFault>);
 
@@ -136,7 +137,7 @@ pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Bindin
     }
 }
 
-/// Keys with two meanings in one context.
+/// Keys that are bound twice in one context.
 fn duplicates(bindings: &[Binding]) -> Vec<KeyFault> {
     let mut seen = BTreeMap::new();
     let mut faults = vec![];
@@ -155,7 +156,7 @@ fn duplicates(bindings: &[Binding]) -> Vec<KeyFault> {
     faults
 }
 
-/// Contexts that could not be left any more.
+/// Contexts that no key would leave any more.
 fn stuck(bindings: &[Binding]) -> Vec<KeyFault> {
     let ways = [
         (Context::Global, Action::Quit),

@@ -1,4 +1,4 @@
-//! The table itself: context, keys, action.
+//! The built-in key bindings: context, keys, action.
 
 use super::{Action as A, Binding, Context as C, parse};
 
@@ -93,7 +93,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Line, "esc", A::Back),
 ];
 
-/// The built-in rows. A key that does not parse is left out; a test holds that there is none.
+/// The built-in bindings. Keys that do not parse are skipped; a test ensures that there are none.
 pub(super) fn bindings() -> Vec<Binding> {
     KEYS.iter()
         .map(|(context, keys, action)| Binding {

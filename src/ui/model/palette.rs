@@ -1,4 +1,4 @@
-//! The palette: any action that makes sense now, any object, found by a few letters.
+//! The palette: fuzzy search over all available actions and all objects.
 
 use std::collections::BTreeMap;
 
@@ -17,53 +17,53 @@ use crate::{
     },
 };
 
-/// So many are offered whose letters only stand somewhere in this order; what says it word for word is offered whole.
+/// Maximum number of fuzzy matches. Entries that contain every typed word are not limited.
 const SCATTERED: usize = 50;
 
-/// What is chosen.
+/// What a palette entry does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Goal {
-    /// Do it.
+    /// Run an action.
     Act(Action),
-    /// Go there.
+    /// Go to an App.
     App(String),
-    /// Go there.
+    /// Go to an environment of an App.
     Environment(String, String),
-    /// Go there.
+    /// Go to a pod of an environment of an App.
     Pod(String, String, Key),
-    /// Go there.
+    /// Go to a release of an App.
     Release(String, String),
-    /// Go there.
+    /// Go to a lane.
     Lane(String),
-    /// Show it as YAML.
+    /// Show an object as YAML.
     Object(Object),
-    /// Look at that cluster.
+    /// Show another cluster.
     Place(Choice),
 }
 
-/// The palette on the screen.
+/// An open palette.
 #[derive(Clone, Debug)]
 pub struct Palette {
-    /// What is typed.
+    /// Search text.
     pub input: Input,
-    /// Everything there is.
+    /// All entries with their text.
     pub all: Vec<(String, Goal)>,
-    /// Which of it is shown, best first.
+    /// Indexes of the matching entries, best first.
     pub found: Vec<usize>,
-    /// How many more have these letters, further apart.
+    /// Number of fuzzy matches that are not listed.
     pub left_out: usize,
-    /// The chosen one of these.
+    /// Position of the selection among the matches.
     pub at: usize,
-    /// Its title.
+    /// Title of the palette.
     pub title: &'static str,
-    /// What stands there when nothing is found.
+    /// Text shown when nothing matches.
     pub none: String,
-    /// Who fills it.
+    /// Ticket of the query that fills it.
     pub ticket: Option<Ticket>,
 }
 
 impl Palette {
-    /// Of everything that can be done or gone to now.
+    /// A palette of all actions available now and all objects.
     pub fn of(
         model: &Model,
         can: impl Fn(Action) -> bool,
@@ -73,7 +73,7 @@ impl Palette {
             .iter()
             .filter(|a| can(**a))
             .map(|a| {
-                // What is not permitted is found like everything else, and says what is missing.
+                // An action without permission is listed too, with what is missing.
                 let words = forbidden(*a).unwrap_or_else(|| a.sentence().to_owned());
                 (format!("{}  {words}", a.word()), Goal::Act(*a))
             })
@@ -102,7 +102,7 @@ impl Palette {
                 Goal::Object(Object::ours(plural, &world.namespace, name)),
             ));
         }
-        // Those that somebody may have to act on come first.
+        // Releases in progress come first: they may need somebody to act.
         let active = model.facts.active.iter();
         let over = world
             .releases
@@ -132,7 +132,7 @@ impl Palette {
             }
         }
         for (window, releases) in windows {
-            // To the one that somebody may have to act on first.
+            // Go to the most urgent release of the window.
             let first = releases.iter().min_by_key(|(name, _)| {
                 let at = model.facts.active.iter().position(|active| active == *name);
                 at.unwrap_or(usize::MAX)
@@ -149,7 +149,7 @@ impl Palette {
                 all.push((format!("pod {}", key.name), goal));
             }
         }
-        // What cannot be done now is found all the same; taken, it says why.
+        // Actions that are not available now are listed too; when chosen, they say why.
         let later = Action::ALL
             .iter()
             .filter(|a| a.danger() != Danger::Safe && !can(**a));
@@ -173,7 +173,7 @@ impl Palette {
         palette
     }
 
-    /// Of clusters; they come as the answer to a question.
+    /// A palette of clusters, filled by the answer to a query.
     pub fn of_contexts(ticket: Ticket) -> Self {
         Self {
             input: Input::default(),
@@ -187,7 +187,7 @@ impl Palette {
         }
     }
 
-    /// The clusters have come; the one that is shown is chosen first.
+    /// Fills the palette with clusters; the one on the screen is selected first.
     pub fn choices(&mut self, choices: Vec<Choice>, shown: &str) {
         self.none = "no context has these letters".into();
         let at = choices.iter().position(|c| c.place == shown);
@@ -206,7 +206,7 @@ impl Palette {
         }
     }
 
-    /// Finds again what is typed.
+    /// Updates the matches for the search text.
     pub fn find(&mut self) {
         (self.at, self.left_out) = (0, 0);
         let typed = self.input.value().trim();
@@ -233,7 +233,7 @@ impl Palette {
                     .map(|score| (literal(text), score, i))
             })
             .collect();
-        // Best first. Of thousands in which a few letters merely stand in this order nobody chooses.
+        // Best first. Weak fuzzy matches are cut: nobody picks from thousands of them.
         scored.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
         let said = scored.iter().filter(|s| s.0).count();
         self.left_out = scored.len().saturating_sub(said + SCATTERED);
@@ -241,13 +241,13 @@ impl Palette {
         self.found = scored.into_iter().map(|(_, _, i)| i).collect();
     }
 
-    /// To another row.
+    /// Moves the selection to the next or previous row.
     pub fn step(&mut self, back: bool) {
         let n = self.found.len().max(1);
         self.at = (self.at + if back { n - 1 } else { 1 }) % n;
     }
 
-    /// What Enter takes.
+    /// The selected entry.
     pub fn goal(&self) -> Option<Goal> {
         self.found
             .get(self.at)
@@ -257,7 +257,7 @@ impl Palette {
 }
 
 impl Model {
-    /// Goes to an object; false when it is not there any more.
+    /// Goes to an object; `false` when it no longer exists.
     #[must_use]
     pub fn go(&mut self, goal: &Goal) -> bool {
         let world = &self.world;
@@ -326,7 +326,7 @@ mod tests {
         (Palette::of(&model, |_| true, |_| None), model)
     }
 
-    /// Every object of a large world is found by its name, first, and what is not offered is counted.
+    /// Every object of a large world is found by its name; matches that are not listed are counted.
     #[test]
     fn whatever_there_is_is_found_by_its_name_and_nothing_is_left_out_silently() {
         let (mut palette, model) = palette(1500);
@@ -364,7 +364,7 @@ mod tests {
                 palette.found.len()
             );
         }
-        // One name of thousands: not every entry that has its letters somewhere.
+        // One name among thousands: entries that merely contain its letters are cut.
         palette.input = Input::from("service-0042");
         palette.find();
         let (text, _) = &palette.all[palette.found[0]];

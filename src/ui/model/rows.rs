@@ -1,4 +1,4 @@
-//! The rows of each pane, by name, after its filter; and moving among them.
+//! The rows of each pane after filtering, and the selection among them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     ui::{facts, rule},
 };
 
-/// Whether a text passes a filter: it contains it, in any case; a leading `!` turns that round.
+/// Whether a text passes a filter: case-insensitive containment; a leading `!` inverts the filter.
 pub fn matches(filter: &str, text: &str) -> bool {
     let (wanted, part) = match filter.strip_prefix('!') {
         Some(part) => (false, part),
@@ -22,12 +22,12 @@ pub fn matches(filter: &str, text: &str) -> bool {
 }
 
 impl Model {
-    /// The filter of a pane; empty is none.
+    /// Filter of a pane; empty when there is none.
     pub fn filter(&self, pane: Pane) -> &str {
         self.filters.get(&pane).map_or("", String::as_str)
     }
 
-    /// Apps by name.
+    /// Names of the Apps that pass the filter.
     pub fn apps(&self) -> Vec<&String> {
         let filter = self.filter(Pane::Apps);
         if filter.is_empty() {
@@ -44,7 +44,7 @@ impl Model {
         self.world.apps.keys().filter(passes).collect()
     }
 
-    /// Environments of the selected App, in the order of promotion.
+    /// Environments of the selected App that pass the filter, in promotion order.
     pub fn environments(&self) -> Vec<&Environment> {
         let filter = self.filter(Pane::Environments);
         let all = self
@@ -56,7 +56,7 @@ impl Model {
             .collect()
     }
 
-    /// Pods of the selected environment.
+    /// Pods of the selected environment that pass the filter.
     pub fn pods(&self) -> Vec<&Pod> {
         let (Some(app), Some(environment)) = (&self.app, self.selected_environment()) else {
             return vec![];
@@ -77,13 +77,13 @@ impl Model {
             .collect()
     }
 
-    /// Tasks of the release looked at.
+    /// Tasks of the shown release.
     pub fn tasks(&self) -> &[TaskStatus] {
         let status = self.selected_release().and_then(|(_, r)| r.status.as_ref());
         status.map(|s| s.tasks.as_slice()).unwrap_or_default()
     }
 
-    /// The task in hand: the chosen one, else the one the release is at.
+    /// The selected task; without a choice the current task of the release.
     pub fn selected_task(&self) -> Option<&TaskStatus> {
         let chosen = self
             .task
@@ -99,7 +99,7 @@ impl Model {
         chosen.or_else(at).or_else(|| self.tasks().first())
     }
 
-    /// Lanes as requests ask them: by group, priority, name.
+    /// Names of the lanes that pass the filter, in the order of evaluation: group, priority, name.
     pub fn lanes(&self) -> Vec<&String> {
         let filter = self.filter(Pane::Lanes);
         let passes = |(name, lane): &(&String, &Arc<crate::api::Lane>)| {
@@ -116,7 +116,7 @@ impl Model {
         all.into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Chains, newest first.
+    /// Chains that pass the filter, newest first.
     pub fn chains(&self) -> Vec<&Arc<Chain>> {
         let filter = self.filter(Pane::Trace);
         let all = self
@@ -130,7 +130,7 @@ impl Model {
             .collect()
     }
 
-    /// Groups of chains, the most urgent first.
+    /// Groups of chains that pass the filter, the most urgent first.
     pub fn groups(&self) -> Vec<&Group> {
         let filter = self.filter(Pane::Trace);
         let all = self
@@ -144,7 +144,7 @@ impl Model {
             .collect()
     }
 
-    /// How many rows a pane has, and which one is selected.
+    /// Number of rows of a pane, and the index of the selected one.
     pub fn place(&self, pane: Pane) -> (usize, Option<usize>) {
         fn at<T>(rows: &[T], is: impl Fn(&T) -> bool) -> (usize, Option<usize>) {
             (rows.len(), rows.iter().position(is))
@@ -181,7 +181,7 @@ impl Model {
         }
     }
 
-    /// Selects a row of the pane that has the keys.
+    /// Selects a row of the focused pane.
     pub fn select(&mut self, row: usize) {
         match self.pane {
             Pane::Apps => {
@@ -201,7 +201,7 @@ impl Model {
                 self.group = self.groups().get(row).map(|g| Arc::clone(&g.key))
             }
             Pane::Trace => {
-                // The top row stands for "always the newest".
+                // The top row means "always the newest".
                 self.chain = if row == 0 {
                     None
                 } else {
@@ -211,7 +211,7 @@ impl Model {
         }
     }
 
-    /// Another App: what was selected within the old one is forgotten.
+    /// Selects an App and forgets the selections within the previous one.
     pub fn select_app(&mut self, name: Option<String>) {
         if name != self.app {
             (self.release, self.task, self.pod) = (None, None, None);
@@ -220,13 +220,13 @@ impl Model {
         self.app = name;
     }
 
-    /// The pod in hand.
+    /// The selected pod; without a choice the first one.
     pub fn selected_pod(&self) -> Option<&Pod> {
         let chosen = self.pod.as_ref().and_then(|key| self.world.pods.get(key));
         chosen.or_else(|| self.pods().first().copied())
     }
 
-    /// After a new world: what is gone is replaced by what stood next to it.
+    /// Replaces selections that the new world no longer contains by a neighbour.
     pub fn settle(&mut self) {
         let apps = &self.world.apps;
         let next = match &self.app {
@@ -255,7 +255,7 @@ impl Model {
     }
 }
 
-/// What a filter looks at.
+/// The text of a chain that filters search.
 fn chain_words(chain: &Chain) -> String {
     let apps: Vec<&str> = chain.steps.iter().map(|s| s.app.as_str()).collect();
     let tag = chain.tag.as_deref().unwrap_or("-");

@@ -1,4 +1,4 @@
-//! Something to read: logs, YAML, events, help, a chain, a probe's result.
+//! Text overlays: logs, YAML, events, help, a chain, probe results.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -11,49 +11,49 @@ use crate::{
     },
 };
 
-/// So many lines are kept.
+/// Maximum number of lines that are kept.
 const MOST: usize = 10_000;
 
-/// Where a text comes from.
+/// Source of a text overlay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// The keys; worked out when drawn.
+    /// Key bindings; computed when drawn.
     Help,
-    /// What was reported; worked out when drawn.
+    /// All notices; computed when drawn.
     Notices,
     /// A container's log.
     Logs(LogOf),
     /// An object as YAML.
     Yaml(Object),
-    /// A task of a release; worked out when drawn.
+    /// A task of a release, by their names; computed when drawn.
     Task(String, String),
-    /// An App against this template; worked out when drawn.
+    /// An App compared with its template, by their names; computed when drawn.
     Template(String, String),
-    /// The values of an App's environment; worked out when drawn.
+    /// The values of an App's environment, by their names; computed when drawn.
     Variables(String, String),
-    /// A chain; worked out when drawn.
+    /// A chain; computed when drawn.
     Chain(Arc<Chain>),
-    /// Events of these objects and of what they made; worked out when drawn.
+    /// Events of these objects and of the objects that they own; computed when drawn.
     Events(Vec<Key>),
-    /// Probes sent together: label and what came of it, none while under way; worked out when drawn.
+    /// Probes sent together: id of the group, then label and result of each; computed when drawn.
     Probe(u64, Vec<(String, Came)>),
 }
 
-/// Whose log, and which run of it.
+/// Which log to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOf {
-    /// The pod.
+    /// Pod whose log is shown.
     pub pod: Key,
-    /// Its containers.
+    /// Names of its containers.
     pub containers: Vec<String>,
-    /// The one that is read.
+    /// Index of the shown container.
     pub at: usize,
-    /// The run before the last restart.
+    /// Show the run before the last restart.
     pub previous: bool,
 }
 
 impl LogOf {
-    /// The container's name; none is known when the pod tells none.
+    /// Name of the container; `None` when the pod lists no containers.
     pub fn container(&self) -> Option<&String> {
         self.containers.get(self.at)
     }
@@ -75,27 +75,27 @@ impl LogOf {
     }
 }
 
-/// What came of a probe; none while it is under way.
+/// Result of a probe; `None` while it is in progress.
 pub type Came = Option<Result<Vec<Probed>, Fault>>;
 
-/// A text on the screen.
+/// An open text overlay.
 #[derive(Clone, Debug)]
 pub struct Text {
-    /// Over it.
+    /// Title.
     pub title: String,
-    /// Where it comes from.
+    /// Source of the lines.
     pub source: Source,
-    /// Who answers.
+    /// Ticket of the query that supplies the lines.
     pub ticket: Option<Ticket>,
-    /// More is to come before it is whole.
+    /// The text is not complete yet.
     pub loading: bool,
-    /// The first line shown, unless following.
+    /// Index of the first visible line, unless following.
     pub top: usize,
-    /// The newest line stays in sight.
+    /// Keep the newest line visible.
     pub follow: bool,
-    /// Only lines that pass.
+    /// Show only lines that pass this filter.
     pub filter: String,
-    /// Lines that were dropped at the front.
+    /// Number of lines dropped at the front.
     pub dropped: usize,
     pub(crate) lines: VecDeque<Rich>,
 }
@@ -115,7 +115,7 @@ impl Text {
         }
     }
 
-    /// More lines, at the end; the oldest go when there are too many.
+    /// Appends lines; drops the oldest ones when there are too many.
     pub(crate) fn extend(&mut self, lines: impl IntoIterator<Item = Rich>) {
         self.lines.extend(lines);
         let over = self.lines.len().saturating_sub(MOST);
@@ -124,7 +124,7 @@ impl Text {
         self.top = self.top.saturating_sub(over);
     }
 
-    /// The first line to draw in that height.
+    /// Index of the first line to draw at this height.
     pub(crate) fn first(&self, lines: usize, height: usize) -> usize {
         let last = lines.saturating_sub(height);
         if self.follow {
@@ -134,7 +134,7 @@ impl Text {
         }
     }
 
-    /// Scrolls; `lines` there are, `height` are seen.
+    /// Scrolls; `lines` is the total, `height` the visible number of lines.
     pub(crate) fn scroll(&mut self, by: isize, lines: usize, height: usize) {
         let last = lines.saturating_sub(height);
         let from = self.first(lines, height);
@@ -144,7 +144,7 @@ impl Text {
     }
 }
 
-/// A line of YAML with its key and value told apart.
+/// A YAML line with separate roles for key and value.
 pub(crate) fn yaml_line(line: &str) -> Rich {
     let start = line.len() - line.trim_start().len();
     let (indent, rest) = line.split_at(start);

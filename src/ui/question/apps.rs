@@ -1,4 +1,4 @@
-//! Before Apps are made from a template.
+//! The question before Apps are created from a template.
 
 use kube::ResourceExt;
 
@@ -9,7 +9,7 @@ use crate::{
     ui::model::Model,
 };
 
-/// `pay: gray (lane gray), prod in demo; test, production`: an App in a line.
+/// An App in one line: `pay: gray (lane gray), prod in demo; stages test, production`.
 pub fn words(app: &App) -> String {
     let spec = &app.spec;
     let environments: Vec<String> = spec
@@ -38,7 +38,7 @@ pub fn words(app: &App) -> String {
     format!("{}: {}; {stages}", app.name_any(), environments.join(", "))
 }
 
-/// Shows each of them.
+/// Lists the Apps to be created.
 pub fn new_apps(
     model: &Model,
     apps: &[App],

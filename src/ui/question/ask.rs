@@ -1,4 +1,4 @@
-//! From an action on what is selected to its question; a refusal says why in words.
+//! Builds the question for an action on the selection; the error says why there is none.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The question before a dangerous action; the error says why it makes no sense now.
+/// The question before a dangerous action; the error says why the action is not available now.
 pub fn ask(model: &Model, action: Action) -> Result<Question, String> {
     let mut question = match action {
         Action::Approve | Action::Refuse => release::decide(model, action == Action::Approve),
@@ -73,7 +73,7 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
     Ok(question)
 }
 
-/// What the deploys of a stage change of the values of variable groups.
+/// Changes of variable group values that the stage's deploy tasks would apply.
 fn values(model: &Model, name: &str, stage: &Stage) -> Vec<(String, String)> {
     let Some(app) = model.world.apps.get(name) else {
         return vec![];
@@ -251,7 +251,7 @@ pub fn start(
     Ok(question)
 }
 
-/// One command for all of them: they share a window.
+/// One command for all Apps: they share a window.
 fn command(
     apps: &[String],
     stage: &str,

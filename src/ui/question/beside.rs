@@ -1,4 +1,5 @@
-//! How the old and the new version answer now, before more pods become new, or all become old again.
+//! How the old and the new version respond now; shown before a batch goes on or a release is rolled
+//! back.
 
 use super::Question;
 use crate::{
@@ -12,10 +13,10 @@ use crate::{
     },
 };
 
-/// Columns of a sparkline in a question: three minutes.
+/// Sparkline columns in a question: three minutes.
 const COLUMNS: usize = 18;
 
-/// Tells it; in red where the new version is worse.
+/// Adds the figures of both versions, and an alarm when the new version is worse.
 pub(super) fn add_versions(model: &Model, question: &mut Question, release: &Release) {
     let Some(pair) = model.facts.shown.pairs.get(&release.spec.app) else {
         return;

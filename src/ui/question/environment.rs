@@ -1,4 +1,4 @@
-//! Questions about an environment: taking it down, its lock.
+//! Questions about an environment: tear down, lock, unlock.
 
 use super::{Question, Shown};
 use crate::{

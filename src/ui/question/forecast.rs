@@ -1,5 +1,5 @@
-//! What comes of a yes, in words: every step until the next stop, as the engine will take it, and what the lane and the
-//! traffic are like now.
+//! Forecasts what a yes leads to: every step that the engine will take until the next stop, and the
+//! current state of lanes and traffic.
 
 use kube::ResourceExt;
 
@@ -13,7 +13,7 @@ use crate::{
     ui::model::Model,
 };
 
-/// What a release would do, wished so and decided so.
+/// Forecast of a release after this intent and this approval.
 pub(super) fn forecast(
     model: &Model,
     app: &App,
@@ -50,7 +50,7 @@ pub(super) fn forecast(
     })
 }
 
-/// Tells all of it, what it costs and how it stands now; where it moves production, that name must be typed.
+/// Adds the steps and their cost; a forecast that changes production requires its name to be typed.
 pub(super) fn add_steps(model: &Model, question: &mut Question, app: &App, forecast: &Forecast) {
     let name = app.name_any();
     question.happens.extend(step_lines(model, app, forecast));
@@ -64,7 +64,7 @@ pub(super) fn add_steps(model: &Model, question: &mut Question, app: &App, forec
     }
 }
 
-/// The last environment in the order of promotion is production.
+/// Production is the last environment in promotion order, unless that has a lane.
 pub(super) fn production(app: &App) -> Option<&str> {
     app.spec
         .environments
@@ -73,7 +73,7 @@ pub(super) fn production(app: &App) -> Option<&str> {
         .map(|e| e.name.as_str())
 }
 
-/// Step by step, and the stop.
+/// One line per step, then the stop.
 pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<String> {
     let mut told: Vec<String> = vec![];
     let mut known: Vec<&str> = vec![];
@@ -273,10 +273,10 @@ fn stop(stop: &Stop) -> String {
     }
 }
 
-/// The lanes that an App has a part in, and the traffic of the last minute: whoever decides sees them as they are.
+/// Adds the lanes that the App is part of, and the traffic of the last minute.
 pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
     let name = app.name_any();
-    // Of several Apps in one window it is told once.
+    // Several Apps in one window share warnings and facts; each is added once.
     let doubt = |question: &mut Question, words: String| {
         if !question.doubts.contains(&words) {
             question.doubts.push(words);
@@ -344,7 +344,7 @@ pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
             traffic.tagged, traffic.leaks, traffic.failed
         ),
     );
-    // A leak is told before more pods move.
+    // A leak is a warning before more pods are replaced.
     if traffic.leaks + traffic.failed > 0 {
         let worst = traffic.worst.unwrap_or_default();
         doubt(

@@ -1,5 +1,5 @@
-//! What a StatefulSet's rollout is like for those who are asked: no pod comes up beside the old one, pods below the
-//! user's own partition stay as they are, and the way back is as slow as the way there.
+//! What a StatefulSet rollout means for the person who confirms: no surge pods, pods below the
+//! user's own partition stay as they are, and a rollback is as slow as the rollout.
 
 use crate::{
     domain::world::{Workload, WorkloadKind},
@@ -33,7 +33,7 @@ fn and(words: &[&str]) -> String {
     }
 }
 
-/// What it costs, said before it begins.
+/// The cost of the rollout, for the question before it starts.
 pub(super) fn cost(model: &Model, app: &str, environment: &str) -> Option<String> {
     let sets = sets(model, app, environment);
     let (has, its, fewer) = match sets.len() {
@@ -47,7 +47,7 @@ pub(super) fn cost(model: &Model, app: &str, environment: &str) -> Option<String
     ))
 }
 
-/// How pods of the new version take over.
+/// How the new pods take over.
 pub(super) fn moves(workloads: &[&Workload]) -> &'static str {
     match way(workloads) {
         Way::Beside => "first they come up, then as many old ones go",
@@ -58,7 +58,7 @@ pub(super) fn moves(workloads: &[&Workload]) -> &'static str {
     }
 }
 
-/// After the last batch.
+/// What remains after the last batch.
 pub(super) fn end(workloads: &[&Workload]) -> String {
     let stay: Vec<String> = workloads
         .iter()
@@ -81,7 +81,7 @@ pub(super) fn end(workloads: &[&Workload]) -> String {
     }
 }
 
-/// What the way back is like.
+/// How a rollback proceeds.
 pub(super) fn back(model: &Model, app: &str, environment: &str) -> Option<String> {
     let sets = Some(sets(model, app, environment)).filter(|sets| !sets.is_empty())?;
     Some(format!(

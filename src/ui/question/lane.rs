@@ -1,4 +1,4 @@
-//! Questions about lanes: what changes, and which requests go elsewhere.
+//! Questions about lanes: what changes, and which requests move to another lane.
 
 use serde_json::json;
 use similar::{ChangeTag, TextDiff};
@@ -15,7 +15,7 @@ use crate::{
     ui::{form::Remark, model::Model, rule},
 };
 
-/// A change of YAML as lines that go and come.
+/// Diff of two specs as YAML.
 pub fn diff(before: Option<&LaneSpec>, after: &LaneSpec) -> Vec<Remark> {
     difference(
         &before.map(rule::yaml).unwrap_or_default(),
@@ -23,7 +23,7 @@ pub fn diff(before: Option<&LaneSpec>, after: &LaneSpec) -> Vec<Remark> {
     )
 }
 
-/// Lines that go and come.
+/// Removed and added lines.
 pub(super) fn difference(old: &str, new: &str) -> Vec<Remark> {
     TextDiff::from_lines(old, new)
         .iter_all_changes()
@@ -71,7 +71,7 @@ fn served(question: &mut Question, model: &Model, name: &str) {
     }
 }
 
-/// The question before a lane is made or changed.
+/// The question before a lane is created or changed.
 pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Question, String> {
     let before = model.world.lanes.get(name);
     let shown = Shown::of(&model.world, "lanes", name, None);
@@ -112,7 +112,7 @@ pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Q
     Ok(question)
 }
 
-/// `graylane lane set` of the whole spec.
+/// The `graylane lane set` command for the whole spec.
 fn command(name: &str, spec: &LaneSpec) -> CommandLine {
     let line = CommandLine::graylane("lane set")
         .arg(name)

@@ -1,4 +1,4 @@
-//! Questions about the release that is looked at.
+//! Questions about the shown release.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn selected(model: &Model) -> Result<(&String, &Arc<Release>), String> {
     })
 }
 
-/// What does the same: our own command, and `kubectl patch` of the release's control.
+/// Adds the equivalent commands: graylane's own, and `kubectl patch` of the release's control.
 pub(super) fn same(
     model: &Model,
     question: &mut Question,
@@ -62,7 +62,7 @@ fn wish(
     sent: &str,
 ) -> Question {
     let shown = Shown::of(&model.world, "releases", name, None);
-    // Holding and rolling back must win over whatever the engine writes meanwhile.
+    // Pause, resume and abort must succeed whatever the engine writes meanwhile.
     let firm = !matches!(
         wish,
         ReleaseWish::Pause | ReleaseWish::Abort | ReleaseWish::Resume
@@ -127,7 +127,7 @@ fn short_digest(digest: &str) -> String {
     digest.chars().take(19).collect()
 }
 
-/// The App as a release has it, or as it is where nothing is frozen.
+/// The frozen App of a release, or the live App where none is frozen.
 fn app_of(model: &Model, release: &Release) -> Option<App> {
     let frozen = model.world.frozen(release).map(|app| App::clone(&app));
     frozen.or_else(|| {
@@ -139,7 +139,7 @@ fn app_of(model: &Model, release: &Release) -> Option<App> {
     })
 }
 
-/// What comes of a wish, and how things stand; the error says why it is none.
+/// Adds the forecast of an intent and the current state; the error says why the intent is refused.
 fn foresee(
     model: &Model,
     question: &mut Question,
@@ -240,7 +240,7 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
             said,
             digest.clone(),
         );
-        // The engine writes down what it is bound to a moment after it waits.
+        // The engine records the digest a moment after the task starts to wait.
         let mut shown = Release::clone(release);
         let tasks = shown
             .status
@@ -268,7 +268,8 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     Ok(question)
 }
 
-/// The App as the release has it, and what a task of it lets through: what is not known is not said yes to.
+/// The frozen App and what a task of the release would apply. An error when any of it is unknown,
+/// because the unknown must not be approved.
 fn proposed(
     model: &Model,
     name: &str,
@@ -301,7 +302,7 @@ fn proposed(
     Ok((app, proposal))
 }
 
-/// What it changes of what runs.
+/// Diff between what runs and what the proposal would apply.
 fn change(model: &Model, release: &Release, app: &FrozenApp, proposal: &Proposal) -> Vec<Remark> {
     let world = &model.world;
     let releases = world
@@ -490,7 +491,7 @@ pub(super) fn resume(model: &Model) -> Asked {
         CommandLine::graylane("resume").arg(name),
         &json!({"paused": false}),
     );
-    // The engine still writes that it holds.
+    // The engine still writes to the release while it is paused.
     question.objects.clear();
     Ok(question)
 }
@@ -534,12 +535,12 @@ pub(super) fn abort(model: &Model) -> Asked {
         CommandLine::graylane("abort").arg(name),
         &json!({"abort": true}),
     );
-    // A rollback must stay possible while its release moves.
+    // A rollback must stay possible while the release changes.
     question.objects.clear();
     Ok(question)
 }
 
-/// The way back of one deploy.
+/// How one deploy task is rolled back.
 fn undone(model: &Model, release: &Release, task: &TaskStatus) -> Vec<String> {
     let (app, environment) = (
         &release.spec.app,
@@ -562,7 +563,7 @@ fn undone(model: &Model, release: &Release, task: &TaskStatus) -> Vec<String> {
         .as_deref()
         .or(task.old_images.values().next().map(String::as_str));
     let Some(old) = old else {
-        // Nothing was there before: what it made goes.
+        // There was no old version, so what this release created is deleted.
         let goes = if new == 1 {
             "1 pod goes".to_owned()
         } else {

@@ -1,5 +1,5 @@
-//! A backend that writes once a frame, in one synchronized update (DEC 2026), and nothing at all when nothing
-//! has changed: not even the cursor is hidden twice.
+//! A backend that writes once per frame, in one synchronized update (DEC 2026). When nothing has
+//! changed it writes nothing, not even to hide the cursor.
 
 use std::io::{self, BufWriter, Write};
 
@@ -14,7 +14,7 @@ use ratatui::{
     layout::{Position, Size},
 };
 
-/// More than the first frame of a large terminal.
+/// Buffer size in bytes, more than the first frame of a large terminal needs.
 const ROOM: usize = 128 * 1024;
 
 /// crossterm's backend behind a buffer of one frame.
@@ -27,7 +27,7 @@ pub struct Lean<W: Write> {
 }
 
 impl<W: Write> Lean<W> {
-    /// Onto a writer; a fixed size is for tests.
+    /// Writes to `out`; a fixed `size` is for tests.
     pub fn new(out: W, size: Option<Size>) -> Self {
         let inner = CrosstermBackend::new(BufWriter::with_capacity(ROOM, out));
         Self {
@@ -83,7 +83,8 @@ impl<W: Write> Backend for Lean<W> {
     }
 
     fn get_cursor_position(&mut self) -> io::Result<Position> {
-        // Asking the terminal would race with the keys; nobody needs the true answer on the alternate screen.
+        // Querying the terminal would race with key input, and the alternate screen does not need
+        // the true position.
         Ok(self.at.unwrap_or_default())
     }
 

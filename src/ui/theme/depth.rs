@@ -1,19 +1,19 @@
-//! How many colours the terminal has, and a colour in as many.
+//! Colour depth of the terminal, and conversion of colours to it.
 
 use std::str::FromStr;
 
 use ratatui::style::Color;
 
-/// How many colours there are.
+/// Colour depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// 24 bits.
+    /// 24-bit true colour.
     True,
-    /// The 256 of xterm.
+    /// The 256 colours of xterm.
     Indexed,
-    /// The 16 of the terminal's own palette.
+    /// The 16 colours of the terminal's palette.
     Sixteen,
-    /// None: modifiers only.
+    /// No colours, only modifiers.
     Mono,
 }
 
@@ -32,7 +32,7 @@ impl FromStr for Depth {
 }
 
 impl Depth {
-    /// Flag over `NO_COLOR` over `COLORTERM` over `TERM`.
+    /// Detects the depth: the flag wins over `NO_COLOR`, that over `COLORTERM`, that over `TERM`.
     pub fn detect(flag: Option<Self>, env: impl Fn(&str) -> Option<String>) -> Self {
         if let Some(depth) = flag {
             return depth;
@@ -56,7 +56,7 @@ impl Depth {
     }
 }
 
-/// The colour as the terminal can show it. `ansi` stands for it where there are 16.
+/// Converts a colour to this depth; `ansi` is used with 16 colours.
 pub(super) fn colour(written: &str, ansi: Option<&str>, depth: Depth) -> Option<Color> {
     let exact = Color::from_str(written).ok()?;
     let Color::Rgb(r, g, b) = exact else {
@@ -81,7 +81,7 @@ fn distance(a: (u8, u8, u8), b: (u8, u8, u8)) -> u32 {
     2 * d(a.0, b.0) + 4 * d(a.1, b.1) + 3 * d(a.2, b.2)
 }
 
-/// The nearest of xterm's 6x6x6 cube and its grey ramp.
+/// The nearest colour of xterm's 6x6x6 cube and grey ramp.
 fn nearest(r: u8, g: u8, b: u8) -> u8 {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let cube = (0..216u8).map(|i| {

@@ -15,7 +15,7 @@ use crate::ui::{
     view,
 };
 
-/// Does it. The caller has seen to read-only and to held keys.
+/// Runs an action. The caller has checked read-only mode and key repeats.
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     if let Some(why) = forbidden(model, action) {
         return refuse(model, format!("{}: {why}", action.word()));
@@ -60,7 +60,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![]
         }
         Action::EveryRequest => {
-            // From within a group its own key leads back to the groups.
+            // Inside a group this key leads back to the groups.
             model.each = model.is_grouped();
             (model.inside, model.chain) = (None, None);
             vec![]
@@ -90,7 +90,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![]
         }
         Action::Back => back(model),
-        // Whoever started it so meant it: one key does not undo that.
+        // Read-only mode from the command line cannot be turned off by one key.
         Action::ReadOnly if model.options.read_only && model.read_only => refuse(
             model,
             "started read-only: it stays so until it is started without --read-only",
@@ -138,7 +138,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     }
 }
 
-/// Whether it makes sense now, and is permitted: for the footer and the palette.
+/// Whether an action is available and permitted; for the footer and the palette.
 pub fn can(model: &Model, action: Action) -> bool {
     makes_sense(model, action) && forbidden(model, action).is_none()
 }
@@ -215,7 +215,7 @@ fn ask(model: &mut Model, action: Action) -> Vec<Effect> {
     match question::ask(model, action) {
         Ok(question) => push(model, Overlay::Confirm(Box::new(question))),
         Err(why) => {
-            // Whoever does not look writes the comment all the same.
+            // A user who types on without looking means the comment field of the dialog.
             model.ignore_letters();
             refuse(model, why)
         }
@@ -263,7 +263,7 @@ fn mark(model: &mut Model) -> Vec<Effect> {
     step(model, 1)
 }
 
-/// Releases of an App are held newest first.
+/// Shows the next newer or older release; releases are sorted newest first.
 fn other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     let here = model.selected_release().map(|(name, _)| name.clone());
     let all = model
@@ -329,7 +329,7 @@ fn pane(model: &mut Model, pane: Pane) -> Vec<Effect> {
     vec![]
 }
 
-/// Closes, clears or goes back, one thing at a time.
+/// Closes, clears or goes back, one step at a time.
 fn back(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Filter(_, before)) => {
@@ -363,7 +363,7 @@ fn back(model: &mut Model) -> Vec<Effect> {
     vec![]
 }
 
-/// The list of chains is not as it is by itself.
+/// Whether the user changed what the Trace pane shows.
 fn is_arranged(model: &Model) -> bool {
     model.only_wrong || model.frozen.is_some() || model.chain.is_some() || model.group.is_some()
 }
@@ -444,7 +444,7 @@ fn submit(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// The key for yes, whatever has the focus; a name that must be typed has to stand there.
+/// Answers yes regardless of the focus; a required name must have been typed.
 fn yes(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Confirm(question)) if question.typed.is_some() && !question.is_typed() => {
@@ -516,14 +516,14 @@ fn send(model: &mut Model) -> Vec<Effect> {
     vec![Effect::Perform(ticket, question.answer())]
 }
 
-/// Asks again as things are now.
+/// Builds the question again from the current world.
 fn look_again(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Confirm(question)) = model.overlays.pop() else {
         return vec![];
     };
     match question.again {
         Some(action) => ask(model, action),
-        // A form is beneath it, with what was written.
+        // The form below still holds the user's input.
         None => vec![],
     }
 }
@@ -532,7 +532,7 @@ fn accept(model: &mut Model) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Palette(palette)) => match palette.goal() {
             Some(Goal::Act(action)) if makes_sense(model, action) => act(model, action),
-            // What makes no sense now says why.
+            // Unavailable actions say why.
             Some(Goal::Act(action)) if model.read_only && action.danger() != Danger::Safe => {
                 refuse(model, format!("read-only: {} is taken away", action.word()))
             }

@@ -1,4 +1,4 @@
-//! What comes back from outside.
+//! Handles outcomes of intents and answers to queries.
 
 use crate::ui::{
     effect::{Answer, Done, Effect, Fault, Ticket},
@@ -21,7 +21,7 @@ pub(super) fn settled(
     match outcome {
         Ok(done) => {
             model.notice(Level::Good, &*done.text, vec![]);
-            // What was wished of a release holds nobody to it; whoever starts one wants to see that.
+            // When releases were created, follow the newest one instead of the chosen one.
             if model.release.is_some()
                 && done
                     .releases
@@ -46,7 +46,7 @@ fn fail(model: &mut Model, fault: &Fault) {
     model.notice(level, &*fault.text, detail);
 }
 
-/// Into the text that waits for it; when that was closed, as a notice.
+/// Adds the result to the open probe overlay; when that was closed, reports it as a notice.
 fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>) -> Vec<Effect> {
     let open = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Text(text) if matches!(text.source, Source::Probe(own, _) if own == id) => {

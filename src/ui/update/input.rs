@@ -1,5 +1,5 @@
-//! From terminal events to actions. Where letters are typed, letters are text; everywhere else the key table says
-//! what a key means. Held keys repeat nothing dangerous.
+//! Translates terminal events into actions. In a text field letters are text; elsewhere the key
+//! bindings apply. Key repeats do not trigger dangerous actions.
 
 use crokey::{KeyCombination, OneToThree};
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -25,7 +25,7 @@ pub(super) fn input(model: &mut Model, event: Event) -> Vec<Effect> {
             model.size = (columns, rows);
             vec![]
         }
-        // Somebody may have written over the screen meanwhile.
+        // Other programs may have written to the screen meanwhile.
         Event::FocusGained => vec![Effect::Repaint],
         Event::Key(_) | Event::FocusLost | Event::Mouse(_) => vec![],
     }
@@ -102,7 +102,7 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     act(model, action)
 }
 
-/// Where a key that does nothing here does something.
+/// Says in which other panes an unbound key has an action.
 fn elsewhere(model: &Model, key: KeyCombination) -> Option<String> {
     let places = Context::ALL
         .into_iter()
@@ -119,7 +119,7 @@ fn ctrl_c(key: KeyCombination) -> bool {
     key.modifiers == KeyModifiers::CONTROL && key.codes == OneToThree::One(KeyCode::Char('c'))
 }
 
-/// A field is edited now.
+/// Whether a text field has the focus.
 fn takes_letters(model: &Model) -> bool {
     match model.overlays.last() {
         Some(Overlay::Form(form)) => form
@@ -135,7 +135,7 @@ fn takes_letters(model: &Model) -> bool {
     }
 }
 
-/// Keys that always belong to the field, whatever else they may mean.
+/// Keys that always edit the focused field, whatever else they are bound to.
 fn edits(key: &KeyEvent) -> bool {
     matches!(
         key.code,
@@ -174,10 +174,11 @@ fn request(key: &KeyEvent) -> Option<InputRequest> {
     })
 }
 
-/// Most characters of a paste that are taken.
+/// Maximum number of pasted characters.
 const PASTE: usize = 4096;
 
-/// Pasted text goes into the field in hand, on one line; where nothing is typed it is dropped: it presses no keys.
+/// Pasted text goes into the focused field, on one line. Without a text field it is dropped, so it
+/// cannot trigger key bindings.
 fn paste(model: &mut Model, text: &str) {
     if !takes_letters(model) {
         model.notice(
@@ -215,7 +216,7 @@ fn apply(input: Option<&mut Input>, request: InputRequest) {
     }
 }
 
-/// What hangs on the field follows it.
+/// Updates everything that depends on the edited field.
 pub(super) fn edited(model: &mut Model) {
     match model.overlays.pop() {
         Some(Overlay::Form(mut open)) => {
@@ -235,7 +236,7 @@ pub(super) fn edited(model: &mut Model) {
     }
 }
 
-/// Of the text on top, else of the pane.
+/// Sets the filter of the topmost text, else of the focused pane.
 pub(super) fn set_filter(model: &mut Model, filter: &str) {
     match model.overlays.last_mut() {
         Some(Overlay::Text(text)) => {

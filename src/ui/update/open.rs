@@ -1,4 +1,4 @@
-//! Things to read: what Enter, logs, events, YAML, help and the clipboard show of what is selected.
+//! Opens what belongs to the selection: details on Enter, logs, events, YAML, help, clipboard.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Old lines of a log that are asked for.
+/// Number of existing log lines to request.
 const TAIL: u32 = 500;
 
 fn show(model: &mut Model, text: Text) -> Vec<Effect> {
@@ -29,7 +29,7 @@ fn nothing(model: &mut Model, what: &str) -> Vec<Effect> {
 }
 
 pub(super) fn help(model: &mut Model) -> Vec<Effect> {
-    // The same key leads back.
+    // The same key closes the help.
     if matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Help))
     {
         return model.close();
@@ -41,7 +41,7 @@ pub(super) fn notices(model: &mut Model) -> Vec<Effect> {
     show(model, Text::new("Notices", Source::Notices))
 }
 
-/// Enter: deeper into what is selected.
+/// Enter: opens the selected row.
 pub(super) fn open(model: &mut Model) -> Vec<Effect> {
     match model.pane {
         Pane::Apps => {
@@ -103,7 +103,7 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// The rest of a chain's trace, where its lane group names a store that may have it.
+/// Requests the rest of a chain's trace, when its lane group names a trace store.
 fn fetch(model: &Model, chain: &Chain) -> Option<Effect> {
     let group = chain.group.clone()?;
     let named = model
@@ -139,7 +139,7 @@ pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
     vec![asked]
 }
 
-/// The log that is open on top.
+/// The log shown in the topmost overlay.
 pub(super) fn log(model: &Model) -> Option<&LogOf> {
     match model.overlays.last() {
         Some(Overlay::Text(text)) => match &text.source {
@@ -150,7 +150,7 @@ pub(super) fn log(model: &Model) -> Option<&LogOf> {
     }
 }
 
-/// Another container's log, or that of another run, in the place of the open one.
+/// Replaces the open log by that of another container or of another run.
 pub(super) fn other_log(model: &mut Model, change: impl FnOnce(&mut LogOf)) -> Vec<Effect> {
     let Some(mut log) = log(model).cloned() else {
         return vec![];
@@ -212,7 +212,7 @@ pub(super) fn events(model: &mut Model) -> Vec<Effect> {
     )
 }
 
-/// What the selected App says otherwise than its template.
+/// Shows how the selected App differs from its template.
 pub(super) fn template_diff(model: &mut Model) -> Vec<Effect> {
     let found = model
         .selected_app()
@@ -230,7 +230,7 @@ pub(super) fn template_diff(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// What the selected environment's manifests read.
+/// Shows the values that the selected environment's manifests read.
 pub(super) fn variables(model: &mut Model) -> Vec<Effect> {
     let found = model.selected_environment().map(|e| e.name.clone());
     match model.app.clone().zip(found) {
@@ -245,7 +245,7 @@ pub(super) fn variables(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// The object that is selected, as kubectl names it.
+/// The selected object, as kubectl names it.
 fn selected(model: &Model) -> Option<Object> {
     let ours = |plural: &str, name: &str| Some(Object::ours(plural, &model.world.namespace, name));
     match model.pane {
@@ -301,7 +301,7 @@ pub(super) fn yaml_of(model: &mut Model, object: Object) -> Vec<Effect> {
     vec![Effect::Ask(ticket, Ask::Yaml(object))]
 }
 
-/// The shown text, or the selected name. Everything shown is clean, so what is copied is.
+/// Copies the shown text or the selected name. Everything shown is sanitized, so the copy is too.
 pub(super) fn copy(model: &mut Model) -> Vec<Effect> {
     let copied = match model.overlays.last() {
         Some(Overlay::Text(text)) => {

@@ -1,4 +1,4 @@
-//! Probes: with one key a tagged and an untagged request, so that both chains can be compared.
+//! Probes: one key sends a tagged and an untagged request, so that their chains can be compared.
 
 use crate::{
     api::{LaneSpec, ProbeSpec},
@@ -10,8 +10,8 @@ use crate::{
     },
 };
 
-/// A request that the first open lane of a group takes, and one that none takes, as far as that can be told
-/// from the rule.
+/// A request that the group's first enabled lane takes, and one that no lane takes, as far as the
+/// rule allows to tell.
 pub fn probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
     let world = &model.world;
     let lane = model
@@ -33,7 +33,7 @@ pub fn probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
     (tagged, plain)
 }
 
-/// A path that is known to be asked, else an entry of the group.
+/// The path of a recent successful request, else an entry route of the group.
 fn path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
     let fits = |path: &str| {
         lane.is_none_or(|l| {
@@ -64,7 +64,7 @@ fn path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
         .unwrap_or_else(|| "/".into())
 }
 
-/// Sends both.
+/// Sends a tagged and an untagged probe.
 pub(super) fn both(model: &mut Model) -> Vec<Effect> {
     let own = model.selected_lane().map(|(_, l)| l.spec.group.clone());
     let Some(group) = own.or_else(|| model.world.groups.keys().next().cloned()) else {
@@ -86,7 +86,7 @@ pub(super) fn both(model: &mut Model) -> Vec<Effect> {
     send(model, &group, sent)
 }
 
-/// Sends one of the person's own.
+/// Sends a custom probe.
 pub(super) fn own(model: &mut Model, intent: Intent) -> Vec<Effect> {
     match intent {
         Intent::Probe { group, probe } => send(model, &group, vec![("request".into(), probe)]),

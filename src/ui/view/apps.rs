@@ -1,4 +1,5 @@
-//! Apps: each with the state of its environments, the release under way, and who must act.
+//! The Apps pane: each App with the states of its environments, its release in progress, and who
+//! must act.
 //!
 //! ```text
 //!   APP             tes pre gra pro  RELEASE
@@ -56,10 +57,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     });
 }
 
-/// What a release waits for is what one looks for: its column needs so much.
+/// Width reserved for the release column, the one that matters most.
 const RELEASE: usize = 12;
 
-/// Columns of the longest name, whole and without what all names begin with.
+/// Widths of the longest full name and of the longest short name.
 fn wants(model: &Model) -> (usize, usize) {
     let apps = &model.world.apps;
     let longest = |name: &dyn Fn(&str) -> usize| {
@@ -76,8 +77,8 @@ fn wants(model: &Model) -> (usize, usize) {
     )
 }
 
-/// The width of the names, and of each environment. Names of environments are whole as long as names of Apps can give
-/// way; those are told apart by their ends.
+/// Widths of the name column and of each environment column. App names are shortened before
+/// environment names, because their ends tell them apart.
 fn table(
     (full, short): (usize, usize),
     environments: &[&str],
@@ -108,7 +109,7 @@ fn table(
     }
 }
 
-/// The width in which nothing is cut.
+/// Width at which nothing is cut.
 pub(super) fn need(model: &Model) -> usize {
     let (full, _) = wants(model);
     let cells: usize = columns(model)
@@ -118,7 +119,7 @@ pub(super) fn need(model: &Model) -> usize {
     full + cells + 1 + RELEASE + 3
 }
 
-/// The environments of the selected App (all Apps of a workspace have much the same ones).
+/// Environments of the selected App; most Apps of a workspace have the same ones.
 fn columns(model: &Model) -> Vec<&str> {
     let app = model
         .selected_app()
@@ -147,7 +148,7 @@ fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize
     } else {
         name
     };
-    // Names of one workspace are told apart by their ends.
+    // App names of one workspace differ at the end.
     let shown = middle_ellipsis(shown, width);
     line = line.col(Role::Text, shown, width).add(Role::Key, mark);
     let app = model.world.apps.get(name);
@@ -219,7 +220,7 @@ fn facts(model: &Model, rows: usize) -> Rich {
     )
 }
 
-/// A pane's key.
+/// The key that focuses a pane.
 pub(super) fn number(model: &Model, pane: Pane) -> String {
     model
         .options
@@ -228,7 +229,7 @@ pub(super) fn number(model: &Model, pane: Pane) -> String {
         .unwrap_or_default()
 }
 
-/// A pane's title: its key, its name, its filter.
+/// Title of a pane: key, name, filter.
 pub(super) fn title(model: &Model, pane: Pane) -> Rich {
     let line =
         Rich::of(Role::Key, number(model, pane)).add(Role::Title, format!(" {}", pane.title()));
@@ -238,7 +239,7 @@ pub(super) fn title(model: &Model, pane: Pane) -> Rich {
     }
 }
 
-/// Nothing is there: why, and what to do.
+/// Says why the pane is empty, and what to do.
 pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     use crate::domain::world::Link;
     if model.world.gap(&["apps.graylane.dev"]).is_some() {

@@ -1,4 +1,4 @@
-//! A chain of requests, written the same wherever it stands: `A● → B○ → C●`.
+//! Renders a chain of requests in one format for all panes: `A● → B○ → C●`.
 
 use super::words;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     ui::{glyph::Glyphs, model::Model, theme::Role, widget::Rich},
 };
 
-/// One hop: the app, and by which side it was served.
+/// One hop: the App, and the side that served it.
 pub(super) fn hop(model: &Model, app: &str, served: Option<Served>) -> (Role, String) {
     let (role, sign) = words::served(&model.options.glyphs, served);
     let name = if app.is_empty() {
@@ -18,7 +18,7 @@ pub(super) fn hop(model: &Model, app: &str, served: Option<Served>) -> (Role, St
     (role, format!("{name}{sign}"))
 }
 
-/// Which side answered; in the middle of a rollout, which version of the baseline.
+/// The side that answered; during a rollout also which version of the baseline.
 pub(super) fn sign(model: &Model, step: &Step) -> (Role, &'static str) {
     let glyphs = &model.options.glyphs;
     match (step.served, model.facts.age(&step.app, &step.version)) {
@@ -28,7 +28,7 @@ pub(super) fn sign(model: &Model, step: &Step) -> (Role, &'static str) {
     }
 }
 
-/// The same of a hop that was seen: one that went wrong looks so.
+/// One recorded hop; failed or leaking hops are red.
 fn step(model: &Model, step: &Step) -> (Role, String) {
     let (role, sign) = sign(model, step);
     let name = if step.app.is_empty() {
@@ -54,7 +54,7 @@ pub(super) fn chain<'a>(model: &Model, steps: impl IntoIterator<Item = &'a Step>
     )
 }
 
-/// Hops with an arrow from one to the next.
+/// Joins hops with arrows.
 pub(super) fn joined(glyphs: &Glyphs, hops: impl Iterator<Item = (Role, String)>) -> Rich {
     let mut line = Rich::new();
     for (role, text) in hops {

@@ -1,4 +1,4 @@
-//! A question: everything that will be done, before it is done. No is the default.
+//! Draws a confirmation dialog: everything that will be done. The default is No.
 
 use ratatui::layout::Rect;
 
@@ -98,7 +98,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, question:
     );
 }
 
-/// `as seen at releases spring-cloud-a-7 @ 4711`
+/// The versions seen: `as seen: spring-cloud-a-7 (resourceVersion 4711)`.
 fn versions(question: &Question) -> Rich {
     let seen: Vec<String> = question
         .objects
@@ -216,7 +216,7 @@ fn diff(question: &Question) -> Vec<Rich> {
     lines
 }
 
-/// One line under a form or in a question.
+/// One line below a form or in a question.
 pub(super) fn remark(remark: &Remark) -> Rich {
     match remark {
         Remark::Wrong(text) => Rich::of(Role::Bad, format!("✗ {text}")),

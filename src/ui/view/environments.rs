@@ -1,4 +1,4 @@
-//! Environments of the selected App; Enter goes on to the pods of one.
+//! The Environments pane: environments of the selected App, or the pods of one of them.
 
 use jiff::Timestamp;
 use ratatui::layout::Rect;
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// What an environment is made of.
+/// Resources that this pane depends on.
 const SEEN: &[&str] = &["pods", "deployments.apps", "statefulsets.apps"];
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
@@ -56,7 +56,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
             ..inner
         };
     }
-    // What is wrong with the selected one, where there is room under the list.
+    // Details of the selected environment, when there is room below the list.
     let detail = selected
         .and_then(|i| environments.get(i))
         .and_then(|e| detail(model, app, e));
@@ -85,7 +85,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     });
 }
 
-/// Lines that it has to show, with its frame.
+/// Number of lines needed, with the frame.
 pub(super) fn height(model: &Model, width: u16) -> usize {
     let environments = model
         .selected_app()
@@ -104,7 +104,7 @@ pub(super) fn height(model: &Model, width: u16) -> usize {
     rows + detail + 3
 }
 
-/// The width in which no image is cut.
+/// Width at which no image is cut.
 pub(super) fn need(model: &Model) -> usize {
     let app = model.app.as_deref().unwrap_or_default();
     let told: Vec<Told> = model
@@ -116,7 +116,7 @@ pub(super) fn need(model: &Model) -> usize {
     2 + name + 9 + lane + image + 4
 }
 
-/// What stands in the columns of an environment.
+/// Cell contents of an environment's row.
 struct Told {
     name: String,
     lane: Option<String>,
@@ -156,7 +156,7 @@ fn tell(model: &Model, app: &str, environment: &Environment) -> Told {
     }
 }
 
-/// Widths of the columns; those that are nothing are not drawn.
+/// Column widths; a column of width 0 is not drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Table {
     name: usize,
@@ -166,7 +166,7 @@ struct Table {
 }
 
 impl Table {
-    /// What the names, the images and the lanes need.
+    /// Widths that name, image and lane need.
     fn needs(told: &[Told]) -> (usize, usize, usize) {
         let longest = |of: &dyn Fn(&Told) -> usize, least: usize| {
             told.iter().map(of).max().unwrap_or(0).max(least)
@@ -176,7 +176,8 @@ impl Table {
         (name, longest(&|t| columns(&t.images), 5) + 1, lane + 1)
     }
 
-    /// The image comes first, then the lane, then the version: only what is there whole is there at all.
+    /// Fits the columns into a width. The image has priority, then the lane, then the version; a
+    /// column that does not fit whole is left out.
     fn of(told: &[Told], width: usize) -> Self {
         let (name, image, lane) = Self::needs(told);
         let version = told.iter().map(|t| columns(&t.version)).max().unwrap_or(0);
@@ -232,7 +233,7 @@ fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> R
     let wanted: u32 = workloads.iter().map(|w| w.replicas).sum();
     let role = match (workloads.is_empty(), ready >= wanted) {
         (true, _) => Role::Muted,
-        // As it was, not as it is.
+        // The connection is lost, so the numbers are old.
         _ if old => Role::Muted,
         (_, true) => Role::Ok,
         _ => Role::Warn,
@@ -265,7 +266,7 @@ fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> R
     }
 }
 
-/// The link to the environment's own cluster, when that is lost: what is shown of it is old.
+/// The connection to the environment's own cluster, when it is lost and the data is stale.
 fn cut_off<'a>(
     model: &'a Model,
     environment: &Environment,
@@ -405,7 +406,7 @@ fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> Rich {
         _ if pod.restarts > 0 => (Role::Bad, glyphs.bad),
         _ => (Role::Busy, glyphs.half),
     };
-    // Names of pods are told apart by their ends.
+    // Pod names differ at the end.
     let shown = crate::domain::text::middle_ellipsis(&pod.key.name, name);
     let mut line = Rich::of(role, sign)
         .add(Role::Text, " ")

@@ -1,4 +1,4 @@
-//! The last line: the keys that make sense here, from the table. Above it, for a while, what was just reported.
+//! The last line: the keys that work here. Above it, for a while, the newest notice.
 
 use ratatui::layout::Rect;
 use tui_input::Input;
@@ -12,10 +12,10 @@ use crate::ui::{
     widget::{Canvas, Rich},
 };
 
-/// A notice stays for so long, or until the next key.
+/// Seconds that a notice stays, unless a key is pressed first.
 const SECONDS: i64 = 8;
 
-/// The role of a notice.
+/// Role of a notice.
 pub(super) const fn level(level: Level) -> Role {
     match level {
         Level::Good => Role::Ok,
@@ -46,7 +46,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     canvas.line(left, 0, &hints(model, usize::from(left.width)));
 }
 
-/// What was just reported, on the last line of what stands above the keys.
+/// Draws the newest notice on the last line of the body.
 pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
     let newest = model.notices.front().filter(|_| !model.noticed);
     let Some(notice) = newest.filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS)
@@ -72,7 +72,7 @@ pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
     let more = more.add(Role::Muted, " details ");
     let room = usize::from(area.width);
     let line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
-    // What is cut here can be read whole there.
+    // Text that is cut here is complete in the notices.
     let line = if notice.detail.is_empty() && line.width() < room {
         line
     } else {
@@ -83,7 +83,7 @@ pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
     canvas.line(area, 0, &line);
 }
 
-/// Keys of the contexts in force, as long as there is room; help and quit always.
+/// Hints for the active key contexts, as many as fit; help and quit always.
 fn hints(model: &Model, room: usize) -> Rich {
     let contexts = model.contexts();
     let hint = |action: Action, contexts: &[Context]| {
@@ -127,7 +127,7 @@ fn hints(model: &Model, room: usize) -> Rich {
     line.join(tail)
 }
 
-/// The filter under edit, in the footer's place.
+/// Draws the filter input in place of the footer.
 pub(super) fn filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: &Input) {
     canvas.clear(area);
     canvas.paint(area, Role::Selected);
@@ -149,7 +149,7 @@ pub(super) fn filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: 
     canvas.cursor = Some((x.min(area.right().saturating_sub(1)), area.y));
 }
 
-/// The overlay that has the keys is a text.
+/// Whether a text overlay has the keys.
 pub(super) fn reads(model: &Model) -> bool {
     matches!(
         model.overlays.last(),

@@ -1,4 +1,4 @@
-//! A form: labelled fields, what is wrong beside each, and what would change beneath.
+//! Draws a form: labelled fields, errors below each field, and a preview of the change.
 
 use ratatui::layout::Rect;
 use tui_input::Input;
@@ -22,7 +22,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
         .unwrap_or(6)
         .clamp(6, 20)
         + 2;
-    // Hints stand on one line.
+    // Hints must fit on one line.
     let hint = form
         .fields
         .iter()
@@ -164,7 +164,7 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
                     (true, false) => Role::Text,
                     (false, _) => Role::Muted,
                 };
-                // Also where there is no colour one sees which it is.
+                // Mark the choice without colour too.
                 let (open, close) = if i == *at { ("‹", "›") } else { (" ", " ") };
                 if i == *at || options.len() < 5 || here && i.abs_diff(*at) < 3 {
                     rich = rich
@@ -177,7 +177,8 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
     }
 }
 
-/// A line of text under edit: its end is seen while one types, the cursor stands where letters go.
+/// Draws a text input: the end of the text stays visible while typing, and the cursor marks the
+/// insertion point.
 pub(super) fn field(
     canvas: &mut Canvas<'_>,
     area: Rect,

@@ -1,5 +1,5 @@
-//! What a pane cannot show, because it is not permitted to or not there: said in the pane, so that nobody takes what is
-//! missing for nothing.
+//! Notices in panes about resources that cannot be read (no permission, or not installed), so that
+//! missing data is not mistaken for none.
 
 use ratatui::layout::Rect;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Draws it on top, where there is any; answers what is left.
+/// Draws the notice at the top, if there is one; returns the remaining area.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, resources: &[&str]) -> Rect {
     let mut gaps = model
         .world
@@ -28,7 +28,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, resources
     }
 }
 
-/// The width in which none of them is cut.
+/// Width at which no notice is cut.
 pub(super) fn need(model: &Model) -> usize {
     let gaps = &model.world.gaps;
     gaps.iter()

@@ -1,5 +1,5 @@
-//! Requests of one kind on one line: how many, how fast, how they went. What is most urgent stands first, and nothing
-//! moves unless something has happened.
+//! Groups of similar requests, one per line: count, rate, latency and outcome. The most urgent
+//! group comes first; the order changes only when something happens.
 
 use ratatui::layout::Rect;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Widths of the columns; one of no width is left out.
+/// Column widths; a column of width 0 is left out.
 #[derive(Clone, Copy, Default)]
 struct Columns {
     tag: usize,
@@ -60,7 +60,7 @@ pub(super) fn draw(
     });
 }
 
-/// What fits: how it went always, the figures in the order in which they matter.
+/// Chooses the columns that fit: the outcome always, then figures by importance.
 fn columns(model: &Model, groups: &[&Group], width: usize) -> Columns {
     let way = groups
         .iter()
@@ -115,7 +115,7 @@ fn head(columns: Columns) -> Rich {
     line.add(Role::Muted, "  WORST")
 }
 
-/// `12`, `1.2k`: four columns at most, and none of them changes with every request of many.
+/// Formats a count in at most four columns: `12`, `1.2k`.
 fn count(n: u64) -> String {
     match n {
         0..1_000 => n.to_string(),
@@ -125,7 +125,7 @@ fn count(n: u64) -> String {
     }
 }
 
-/// What is wrong with a group, how often, and where; none of one that is well.
+/// What is wrong with a group, how often, and where; `None` for a healthy group.
 fn told(model: &Model, group: &Group, brief: bool) -> Option<String> {
     let (wrong, chain) = group.worst.as_ref()?;
     let many = if group.wrong > 1 {
@@ -180,7 +180,7 @@ fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) 
     if group.minute.sampled && line.width() + 30 <= width {
         line = line.add(Role::Warn, "sampled ");
     }
-    // Where there is no room for the hop and the cause, at least what is wrong stands whole.
+    // Without room for hop and cause, show at least the verdict in full.
     match told(model, group, line.width() + 22 > width) {
         Some(told) => line.add(Role::Bad, format!("{} {told}", glyphs.bad)),
         None => {

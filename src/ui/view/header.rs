@@ -1,5 +1,5 @@
-//! Two lines that answer at one glance: what is being released, how far, who must act, whether tagged traffic
-//! goes right, whether anything burns, and whether all that is current.
+//! The two header lines: what is being released, how far, who must act, whether tagged traffic is
+//! correct, failures, and whether the data is current.
 
 use ratatui::layout::Rect;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// So much of a cause; the Rollout pane has all of it.
+/// Maximum width of a cause; the Rollout pane shows all of it.
 const CAUSE: usize = 60;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
@@ -37,7 +37,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     canvas.line(left_area, 0, &left);
     canvas.line_right(area, 0, &right);
 
-    // Who must act is not cut for a count of requests.
+    // Who must act has priority over request counts.
     let room = |traffic: &Rich| width.saturating_sub(traffic.width() + 2);
     let spare = width.saturating_sub(headline(model, width).width() + 3);
     let mut traffic_words = traffic(model, spare.max(width / 2), false);
@@ -54,7 +54,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     canvas.line_right(area, 1, &traffic_words);
 }
 
-/// Link, engine, entry, badges: the least important goes first when room is short.
+/// Connection, engine, entry and badges; the least important are dropped first when room is short.
 fn state(model: &Model, room: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let world = &model.world;
@@ -83,7 +83,7 @@ fn state(model: &Model, room: usize) -> Rich {
                 line.push(Role::Muted, format!("; {advice}"));
             }
             let key = model.options.keymap.anywhere(Action::Reconnect);
-            // What to press is not cut for the server's words.
+            // The key to press must not be cut off by a long server message.
             let tail = Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " tries now");
             let left = room.saturating_sub(tail.width() + 2).min(84);
             line.cut(left).join(tail)
@@ -123,7 +123,7 @@ fn state(model: &Model, room: usize) -> Rich {
     }
     match &world.engine {
         Some(engine) => {
-            // Counted from when it was seen here: its own clock may be far off.
+            // Age since we saw the renewal; the engine's clock may differ from ours.
             let late =
                 engine.renewed.is_some() && model.now.duration_since(model.heard.1).as_secs() > 30;
             let (role, word) = if late {
@@ -131,7 +131,7 @@ fn state(model: &Model, room: usize) -> Rich {
             } else {
                 (Role::Muted, "engine ")
             };
-            // `POD/PROCESS/RUN`: where it runs is enough here.
+            // Format is `POD/PROCESS/RUN`; the pod is enough here.
             let place = engine.holder.split('/').next().unwrap_or_default();
             parts.push(Rich::of(role, word).add(Role::Text, place));
         }
@@ -165,11 +165,11 @@ fn state(model: &Model, room: usize) -> Rich {
     line.add(Role::Text, " ")
 }
 
-/// The most urgent release, who must act, and the others in short.
+/// The most urgent release with who must act, then the others in short.
 pub(super) fn headline(model: &Model, room: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let mut line = Rich::new();
-    // Of each App the one that all panes mean; where that is over, the one that waits.
+    // One release per App: the one that all panes show, or the active one when that has ended.
     let meant = |app: &str| {
         model
             .release_of(app)
@@ -233,7 +233,7 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
     line
 }
 
-/// One release in a few words; in brief without its stage.
+/// One release in a few words; `brief` omits its stage.
 fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
     let glyphs = &model.options.glyphs;
     let now = turn(release);
@@ -291,7 +291,7 @@ fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
     part.join(who(model, release, now))
 }
 
-/// Who must act, and with which key.
+/// Who must act, and the key for it.
 fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
     let key = |action: Action| {
         let key = model
@@ -330,7 +330,7 @@ fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
     }
 }
 
-/// Whether tagged requests go where they should. A leak is the loudest thing on the screen.
+/// Whether tagged requests go where they should. Leaks are shown most prominently.
 fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
     let glyphs = &model.options.glyphs;
     let traffic = &model.facts.shown.traffic;
@@ -366,7 +366,7 @@ fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
     }
 }
 
-/// The panes by name, where not all are seen.
+/// Names of the panes, when not all are visible.
 pub(super) fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut line = Rich::of(Role::Text, " ");
     for pane in Pane::ALL {

@@ -1,4 +1,5 @@
-//! Lanes: the group and its routes; each lane with its rule and, app by app, who serves it now and why.
+//! The Lanes pane: the lane group and its routes; each lane with its rule, and which side serves
+//! each App and why.
 
 use ratatui::layout::Rect;
 
@@ -13,7 +14,7 @@ use crate::{
     },
 };
 
-/// What lanes are told by.
+/// Resources that this pane depends on.
 const SEEN: &[&str] = &["lanes.graylane.dev", "lanegroups.graylane.dev"];
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
@@ -66,7 +67,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         canvas.line(body, 0, &Rich::of(Role::Muted, " no lanes"));
         return;
     }
-    // Three lines for each lane where that fits: reasons are what one looks for when a chain is not gray.
+    // Three lines per lane where that fits, because the reasons explain why a chain is not gray.
     let lines = |name: &&String| {
         let found = model.world.lanes.get(*name);
         found.map_or(0, |lane| {
@@ -97,7 +98,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     });
 }
 
-/// The width in which no lane's rule is cut.
+/// Width at which no lane's rule is cut.
 pub(super) fn need(model: &Model) -> usize {
     let rows = model
         .world
@@ -108,7 +109,7 @@ pub(super) fn need(model: &Model) -> usize {
     rows.flatten().map(|row| row.width()).max().unwrap_or(0) + 4
 }
 
-/// Lines that it has to show, with its frame.
+/// Number of lines needed, with the frame.
 pub(super) fn height(model: &Model, width: u16) -> usize {
     let (lanes, width) = (&model.world.lanes, usize::from(width).saturating_sub(4));
     let lines = lanes
@@ -118,7 +119,7 @@ pub(super) fn height(model: &Model, width: u16) -> usize {
     lines.max().unwrap_or(1) * lanes.len().max(1) + 3
 }
 
-/// `edge mesh  routes 4/4 taken  x-mse-tag`
+/// Summary of a lane group: `gateway edge · mesh · ✓ 4 routes taken`.
 fn summary(model: &Model, group: &LaneGroup, width: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let status = group.status.clone().unwrap_or_default();
@@ -165,7 +166,7 @@ fn summary(model: &Model, group: &LaneGroup, width: usize) -> Rich {
         }
     };
     let mut parts = vec![(1, head), (0, place), (2, mode), (0, line)];
-    // Ours needs no name.
+    // Our own gateway controller is not named.
     if let Some(controller) = status
         .gateway
         .and_then(|g| g.controller)

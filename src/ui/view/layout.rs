@@ -1,4 +1,4 @@
-//! Who gets which part of the screen.
+//! Divides the screen among header, panes and footer.
 
 use ratatui::layout::{Constraint, Layout, Rect};
 
@@ -7,33 +7,33 @@ use crate::ui::{
     widget::{Need, share},
 };
 
-/// The least that anything is shown in.
+/// Minimum screen size in columns and rows.
 const LEAST: (u16, u16) = (60, 20);
 
-/// The parts of one screen.
+/// Areas of one screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Two lines.
+    /// Header, two lines.
     pub(super) header: Rect,
-    /// Names of panes, where not all are seen.
+    /// Names of the panes, when not all are visible.
     pub(super) tabs: Option<Rect>,
-    /// Everything between.
+    /// Everything between header and footer.
     pub(super) body: Rect,
-    /// The panes that are seen.
+    /// Visible panes with their areas.
     pub(super) panes: Vec<(Pane, Rect)>,
-    /// One line.
+    /// Footer, one line.
     pub(super) footer: Rect,
 }
 
-/// What the panes have to show.
+/// Sizes that the panes need.
 pub(super) struct Needs<'a> {
-    /// Columns in which nothing at the left is cut.
+    /// Width at which nothing in the left column is cut.
     pub(super) left: usize,
-    /// Lines of a pane with its frame, at a width.
+    /// Number of lines that a pane needs at a width, with its frame.
     pub(super) height: &'a dyn Fn(Pane, u16) -> usize,
 }
 
-/// Cuts the screen up; the error is what to say when it is too small.
+/// Divides the screen; the error says that it is too small.
 pub(super) fn plan(area: Rect, focus: Pane, zoom: bool, needs: &Needs<'_>) -> Result<Plan, String> {
     if area.width < LEAST.0 || area.height < LEAST.1 {
         return Err(format!(
@@ -67,7 +67,8 @@ pub(super) fn plan(area: Rect, focus: Pane, zoom: bool, needs: &Needs<'_>) -> Re
     Ok(plan)
 }
 
-/// One pane at a time, and beneath it the one that on-call must not lose sight of.
+/// Narrow screens: the focused pane, and below it the one that on-call engineers must keep in
+/// sight.
 fn narrow(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
     let [tabs, rest] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(plan.body);
@@ -98,13 +99,14 @@ fn wide(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
     });
     let heights = heights.map(|h| Constraint::Length(u16::try_from(h).unwrap_or(u16::MAX)));
     let [apps, environments, lanes] = Layout::vertical(heights).areas(left);
-    // Requests never end: they get what the release leaves, and not less than tells something.
+    // Requests never end: the Trace pane gets what the Rollout pane leaves, but never too little to
+    // be useful.
     let least = if focus == Pane::Trace {
         body.height / 2
     } else {
         (body.height * 3 / 10).max(7)
     };
-    // In steps, so that not each line more moves what lies beneath.
+    // Grow in steps of four lines, so that the pane below does not move with every line.
     let rollout = lines(needs, Pane::Rollout, right.width).saturating_add(3) / 4 * 4;
     let rollout = rollout.clamp(body.height * 2 / 5, body.height - least);
     let [rollout, trace] =
@@ -118,7 +120,7 @@ fn wide(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
     ];
 }
 
-/// Lists stand left and need only so much; what stands right lives by width.
+/// Width of the left column: lists need only a limited width, and the right column uses the rest.
 fn left(width: u16, need: usize) -> u16 {
     let usual = (width * 5 / 12).clamp(32, 50);
     let most = width * 19 / 40;
@@ -127,7 +129,7 @@ fn left(width: u16, need: usize) -> u16 {
         .clamp(usual, most.max(usual))
 }
 
-/// The heights of the lists at the left: by need, the one with the keys first; what nobody needs is shared alike.
+/// Heights of the left panes: by need, the focused one first; spare lines are shared equally.
 fn stack(height: usize, focus: Pane, need: impl Fn(Pane) -> usize) -> [usize; 3] {
     let mut order = [Pane::Apps, Pane::Environments, Pane::Lanes];
     order.sort_by_key(|pane| *pane != focus);
@@ -160,7 +162,7 @@ fn stack(height: usize, focus: Pane, need: impl Fn(Pane) -> usize) -> [usize; 3]
     ]
 }
 
-/// Lines of an open text that are seen at that size.
+/// Number of text lines visible at this screen size.
 pub fn text_height(size: (u16, u16)) -> usize {
     usize::from(size.1).saturating_sub(5).max(1)
 }

@@ -1,5 +1,5 @@
-//! The old and the new version of what is being released, one under the other: how each answers, and whether the new one
-//! is worse.
+//! The old and the new version of an App in release, one line each: how both respond, and whether
+//! the new one is worse.
 
 use super::words;
 use crate::{
@@ -15,14 +15,15 @@ use crate::{
     },
 };
 
-/// The pair of a release, as it is shown; none unless both versions are there.
+/// The version pair to show for a release; `None` unless both versions exist.
 pub(super) fn of<'a>(model: &'a Model, release: &Release) -> Option<&'a Pair> {
     let pair = model.facts.shown.pairs.get(&release.spec.app)?;
     (release.metadata.name.as_ref() == Some(&pair.release) && !turn(release).is_over())
         .then_some(pair)
 }
 
-/// Two lines of figures, or one that says why there are none; then whether the new version is worse.
+/// Two lines of figures, or one that says why there are none; then whether the new version is
+/// worse.
 pub(super) fn lines(model: &Model, release: &Release, width: usize) -> Vec<Rich> {
     let Some(pair) = of(model, release) else {
         return vec![];
@@ -36,7 +37,7 @@ pub(super) fn lines(model: &Model, release: &Release, width: usize) -> Vec<Rich>
     lines
 }
 
-/// Which figures of a side are told, in columns that are the same for both.
+/// Cells of one version; both lines use the same columns.
 struct Cells {
     name: String,
     image: String,
@@ -113,7 +114,7 @@ fn figures(model: &Model, pair: &Pair, width: usize) -> Vec<Rich> {
         let sampled = if pair.is_sampled() { "  sampled" } else { "" };
         parts.push((1, Rich::of(Role::Warn, sampled)));
         let fixed: usize = parts.iter().map(|(_, part)| part.width()).sum();
-        // A sparkline tells by its end: what is old is left out first.
+        // The newest columns matter most, so a sparkline is cut at its start.
         let room = width.saturating_sub(fixed + 2).min(side.columns.len());
         let drawn = words::spark(glyphs, &side.columns[side.columns.len() - room..], most);
         if room >= 6 {
@@ -124,7 +125,7 @@ fn figures(model: &Model, pair: &Pair, width: usize) -> Vec<Rich> {
     vec![line(&pair.old, &old, false), line(&pair.new, &new, true)]
 }
 
-/// Nothing came, and what to do about it.
+/// Says that no requests came, and what to do about it.
 fn silence(model: &Model, pair: &Pair) -> Rich {
     let app = model.facts.short(&pair.app);
     let key = model.key(Context::Global, Action::Probe);
@@ -145,12 +146,12 @@ fn silence(model: &Model, pair: &Pair) -> Rich {
     }
 }
 
-/// That the new version is worse, with the two keys that matter.
+/// Says that the new version is worse, with the two keys that matter.
 fn worse(model: &Model, release: &Release, pair: &Pair, width: usize) -> Vec<Rich> {
     let Some(words) = pair.words(&model.facts) else {
         return vec![];
     };
-    // What is worse stands right above: where it is narrow, how it is told is enough.
+    // The lines above name the new version, so a narrow screen shows only how it is worse.
     let brief = words.strip_prefix("new is ").unwrap_or(&words);
     let forms = [&*words, brief];
     let words = fitting(&forms, width.saturating_sub(2));
@@ -167,7 +168,7 @@ fn worse(model: &Model, release: &Release, pair: &Pair, width: usize) -> Vec<Ric
     }
 }
 
-/// Roll back, or go on where the release waits for that.
+/// Keys to roll back, and to go on when the release waits for that.
 fn keys(model: &Model, release: &Release) -> Rich {
     let mut line = Rich::new();
     let on = matches!(turn(release), Turn::Batch(..) | Turn::Proceed(_));
@@ -183,7 +184,7 @@ fn keys(model: &Model, release: &Release) -> Rich {
     line
 }
 
-/// The keys already stand beside the verdict.
+/// Whether the keys are already shown beside the verdict.
 pub(super) fn has_keys(model: &Model, release: &Release) -> bool {
     let told = of(model, release).is_some_and(|pair| pair.comparison.is_worse());
     told && matches!(turn(release), Turn::Batch(..) | Turn::Proceed(_))

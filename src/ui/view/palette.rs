@@ -1,4 +1,4 @@
-//! The palette: what is typed, and what it finds, best first.
+//! Draws the palette: the search text and its matches, best first.
 
 use ratatui::layout::Rect;
 
@@ -22,7 +22,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
         .unwrap_or(0)
         .max(20);
     let rests = rows().map(|(_, rest)| columns(rest)).max().unwrap_or(0);
-    // Names of contexts can be long.
+    // Context names can be long.
     let width = u16::try_from(heads + rests + 6)
         .unwrap_or(u16::MAX)
         .max(88)

@@ -1,4 +1,4 @@
-//! One request, hop by hop: who answered, how, and where it went wrong.
+//! Draws one request hop by hop: who answered, how, and where it went wrong.
 
 use super::{chain, words};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A chain hop by hop, for reading.
+/// A chain in full, hop by hop.
 pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let width = usize::from(model.size.0).saturating_sub(8).max(20);
@@ -66,7 +66,7 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
         line = line
             .add(Role::Title, &step.app)
             .add(role, format!(" {side}"));
-        // Where it went is as it should be although it failed: then only the failure is told.
+        // The hop failed but reached the right side, so only the failure is shown.
         let is_here = failure.is_some_and(|f| std::ptr::eq(f, step));
         let failed = match step.status {
             _ if !step.has_failed() => None,

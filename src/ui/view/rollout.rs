@@ -1,4 +1,4 @@
-//! Rollout: one release, task by task, batch by batch; old and new version; what happened.
+//! The Rollout pane: one release by task and batch, old and new version, and history.
 
 use ratatui::layout::Rect;
 
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// What a rollout is told by.
+/// Resources that this pane depends on.
 const SEEN: &[&str] = &["releases.graylane.dev", "approvals.graylane.dev"];
 
-/// So much of what happened asks for room.
+/// History lines included in the needed height.
 const HISTORY: usize = 3;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
@@ -54,7 +54,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
             head
         }
     };
-    // How it stands is not left out for a long name.
+    // A long release name must not push out its state.
     let whole = head(name);
     let fits = crate::ui::widget::fits_a_frame(&whole, &facts, area.width);
     let head = if fits {
@@ -97,11 +97,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         ..inner
     };
     let height = usize::from(inner.height);
-    // How old and new answer stands over who must act; where there is hardly room, only that one of them is worse.
+    // The version comparison comes above who must act; with little room only its verdict stays.
     let few = usize::from(inner.height) < call.len() + pair.len() + 6;
     let told = pair.len().min(2);
     call.splice(0..0, pair.into_iter().skip(if few { told } else { 0 }));
-    // Who must act is never cut; what the release is about goes first.
+    // Who must act is never cut; the description of the release is dropped first.
     let fixed = call.len() + list.len().min(height);
     if top.len() + fixed > height {
         top.truncate(height.saturating_sub(fixed).max(usize::from(height > 8)));
@@ -151,7 +151,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
 }
 
-/// A release's name, with its App as everywhere else: `A production-7`.
+/// Release name with the App's short name: `A production-7`.
 fn short(model: &Model, name: &str, app: &str) -> String {
     let rest = name
         .strip_prefix(app)
@@ -162,7 +162,7 @@ fn short(model: &Model, name: &str, app: &str) -> String {
     )
 }
 
-/// Lines that it has to show, with its frame.
+/// Number of lines needed, with the frame.
 pub(super) fn height(model: &Model, width: u16) -> usize {
     let Some((_, release)) = model.selected_release() else {
         return 4;
@@ -181,7 +181,7 @@ pub(super) fn height(model: &Model, width: u16) -> usize {
     lines + call + history + 2
 }
 
-/// What the release is: who, why, what images and versions.
+/// Describes the release: requester, reason, images and versions.
 fn about(
     model: &Model,
     release: &Release,
@@ -233,7 +233,7 @@ fn about(
                 (Some(old), Some(new)) => {
                     let versions =
                         Rich::of(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
-                    // Half a version tells nothing.
+                    // Versions are shown whole or not at all.
                     ranked(vec![(0, line), (1, versions)], width)
                 }
                 _ => line,
@@ -259,7 +259,7 @@ fn about(
     lines
 }
 
-/// An image old and new; where it is narrow the tags alone, which is what differs.
+/// Old and new image; on narrow screens only the tags, which are what differs.
 fn change(glyphs: &Glyphs, image: &str, old: &str, new: &str, width: usize) -> Rich {
     let line = |name: &dyn Fn(&str) -> String| {
         let line = Rich::of(Role::Muted, format!("{image} ")).add(Role::Text, name(old));
@@ -274,7 +274,7 @@ fn change(glyphs: &Glyphs, image: &str, old: &str, new: &str, width: usize) -> R
     }
 }
 
-/// Where the release leads to: what the environment of its last deployment runs now.
+/// What the environment of the last deploy task runs now.
 fn goal<'a>(model: &'a Model, release: &Release) -> Option<&'a EnvironmentStatus> {
     let app = model.world.apps.get(&release.spec.app)?;
     let tasks = &app.spec.stage(&release.spec.stage)?.tasks;
@@ -282,7 +282,8 @@ fn goal<'a>(model: &'a Model, release: &Release) -> Option<&'a EnvironmentStatus
     app.status.as_ref()?.environments.get(&last.environment)
 }
 
-/// The tasks; under the deploy that is under way (or selected) its batches. Answers where the selected one stands.
+/// Task lines, with batches below a running or selected deploy task; also the index of the selected
+/// line.
 fn tasks(
     model: &Model,
     release: &Release,
@@ -324,7 +325,7 @@ fn tasks(
     (lines, chosen)
 }
 
-/// What it waits for, and the key for it: the line that a captain looks for.
+/// What the release waits for, and the keys to act.
 fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let name = release.metadata.name.as_deref().unwrap_or_default();
@@ -335,11 +336,11 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     }
     let keys = |actions: &[(Action, &str)]| {
         let mut line = Rich::new();
-        // Where the new version is worse, they stand beside that.
+        // When the new version is worse, the keys are shown with that verdict.
         let told = pair::has_keys(model, release);
         for (action, word) in actions.iter().filter(|_| !model.read_only && !told) {
             if let Some(why) = forbidden(model, *action) {
-                // Once: what is said of one of them holds for the other.
+                // Say it once: a missing right applies to the other keys too.
                 return line.add(Role::Muted, format!("  {word}: {why}"));
             }
             let key = model

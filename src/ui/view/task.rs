@@ -1,4 +1,4 @@
-//! One task: its row, its batches as exact bars, and everything about it.
+//! Draws one task: its row, its batches as bars, and its details.
 
 use super::{chain, words};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// What the names of tasks and their times need.
+/// Widths of the name and the time column.
 pub(super) fn columns(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
     let spent =
         |t: &TaskStatus| words::elapsed(model, t.started_at.as_ref(), t.finished_at.as_ref()).len();
@@ -48,7 +48,7 @@ pub(super) fn row(
         .right(Role::Muted, spent, time + 1)
 }
 
-/// Who decided on a task, in what words, oldest first.
+/// Approvals and refusals of a task, oldest first.
 fn decisions<'a>(
     release: &'a Release,
     task: &'a TaskStatus,
@@ -61,7 +61,7 @@ fn decisions<'a>(
         .filter(decided)
 }
 
-/// What a task does and how far it is, the longest form first.
+/// What a task does and its progress, in several lengths, the longest first.
 fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<String>) {
     let arrow = model.options.glyphs.arrow;
     let environment = task.environment.as_deref().unwrap_or_default();
@@ -135,7 +135,7 @@ fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<Stri
     )
 }
 
-/// Batch by batch what is to be, and the pods as they are.
+/// One line per batch with its target, then the current pods.
 pub(super) fn batches(
     model: &Model,
     release: &Release,
@@ -172,7 +172,7 @@ pub(super) fn batches(
         let old = total.saturating_sub(batch.target);
         let (role, sign, word) = match batch.phase {
             BatchPhase::Pending => (Role::Muted, glyphs.idle, ""),
-            // Only what is at work turns.
+            // Only a running task has a spinner.
             BatchPhase::Surging | BatchPhase::Retiring if task.phase != TaskPhase::Running => {
                 match task.phase {
                     TaskPhase::Failed => (Role::Bad, glyphs.bad, "not done"),
@@ -228,7 +228,7 @@ pub(super) fn batches(
     lines
 }
 
-/// Everything about a task, for reading.
+/// Everything about a task.
 pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec<Rich> {
     let width = usize::from(model.size.0).saturating_sub(22).max(20);
     let mut lines = vec![];

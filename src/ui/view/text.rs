@@ -1,4 +1,4 @@
-//! Something to read, over the whole body: logs, YAML, events, a chain, a probe's result, help, notices.
+//! Draws text overlays: logs, YAML, events, a chain, probe results, help, notices.
 
 use ratatui::layout::Rect;
 
@@ -75,7 +75,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Te
     }
 }
 
-/// The lines of a text as they are now, after its filter.
+/// The current lines of a text, after filtering.
 pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
     let all: Vec<Rich> = match &text.source {
         Source::Help => help(model),
@@ -85,7 +85,7 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         Source::Template(app, template) => values::template(model, app, template),
         Source::Variables(app, environment) => values::variables(model, app, environment),
         Source::Chain(chain) => {
-            // More of it may have come since.
+            // More hops of the chain may have arrived since.
             let now = model.facts.chains.iter().find(|c| c.id == chain.id);
             request::lines(model, now.unwrap_or(chain))
         }
@@ -104,7 +104,7 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         .collect()
 }
 
-/// The same as they are seen: what is too long for the screen goes on in the next row.
+/// The lines as displayed: long ones are wrapped.
 pub(crate) fn rows(model: &Model, text: &Text) -> Vec<Rich> {
     let width = usize::from(model.size.0).saturating_sub(4);
     lines(model, text)
@@ -164,7 +164,7 @@ fn events(model: &Model, own: &[Key]) -> Vec<Rich> {
     }
 }
 
-/// The keys that work beneath, then all others.
+/// Key bindings of the contexts below first, then all others.
 fn help(model: &Model) -> Vec<Rich> {
     let mut beneath = model.clone_for_help();
     beneath.dedup();
@@ -244,7 +244,7 @@ fn help(model: &Model) -> Vec<Rich> {
 }
 
 impl Model {
-    /// The contexts beneath the help text.
+    /// The key contexts below the help text.
     fn clone_for_help(&self) -> Vec<Context> {
         use crate::ui::model::{Overlay, Pane};
         if self.overlays.len() > 1 && !matches!(self.overlays.first(), Some(Overlay::Text(_))) {
@@ -299,7 +299,7 @@ fn notices(model: &Model) -> Vec<Rich> {
 
 type Results = [(String, Came)];
 
-/// Probes side by side: what was asked, who answered, whether that was right.
+/// Probe results side by side: request, hops, verdict.
 fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let width = usize::from(model.size.0).saturating_sub(5);
@@ -441,7 +441,7 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     lines
 }
 
-/// One hop of a probe, as in an open chain; its address goes before its verdict does.
+/// One hop of a probe; when it does not fit, the address is dropped before the verdict.
 fn hop(model: &Model, step: &Step, first: bool, width: usize) -> (Role, String) {
     let (role, sign) = words::served(&model.options.glyphs, step.served);
     let name = words::short(model, &step.app);
@@ -486,7 +486,7 @@ fn verdict(model: &Model, probe: &Probed) -> (Role, String) {
     }
 }
 
-/// One request many times: a line each.
+/// Results of a repeated request, one line each.
 fn many(model: &Model, results: &Results) -> Vec<Rich> {
     let mut lines = vec![];
     for probe in results

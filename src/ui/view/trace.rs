@@ -1,4 +1,5 @@
-//! Trace: groups of chains, or every chain as it comes, newest first. A leak is loud, names its hop and its cause.
+//! The Trace pane: groups of chains, or single chains, newest first. Leaks stand out, with their
+//! hop and cause.
 
 use ratatui::layout::Rect;
 
@@ -19,7 +20,7 @@ use crate::{
     },
 };
 
-/// Why no request is seen, and what tells more.
+/// Says why no requests are seen, and which command tells more.
 fn silence(model: &Model) -> Vec<String> {
     let world = &model.world;
     let others = world
@@ -87,7 +88,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         canvas.line(inner, 0, &Rich::of(Role::Muted, format!(" {words}")));
         return;
     }
-    // The first one stands at the top and is not marked unless somebody looks.
+    // The default selection is marked only when the pane is focused or something was chosen.
     let selected = selected.filter(|_| focused || model.chain.is_some() || model.group.is_some());
     if model.is_grouped() {
         groups::draw(canvas, model, inner, selected, focused);
@@ -112,7 +113,7 @@ fn counters(model: &Model, width: usize) -> Rich {
     let world = &model.world;
     let mut line = Rich::new();
     if width > 50 {
-        // Beside groups it is no newer than they are.
+        // With groups, the count must match the time of the groups.
         let hops = if model.is_grouped() {
             model.facts.shown.hops
         } else {
@@ -152,7 +153,7 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
         .to(at)
         .add(Role::Text, if wide { " " } else { "" });
     if chain.is_wrong() {
-        // Where there is no room for the hop and the cause, at least what is wrong stands whole.
+        // Without room for hop and cause, show at least the verdict in full.
         let brief = line.width() + 22 > width;
         let words = match (brief, chain.worst.is_bad()) {
             (true, _) => facts::word(chain),
@@ -167,7 +168,7 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
         _ => Role::Muted,
     };
     let wrong = chain.status >= 400;
-    // Where there is room for one of them: a status that tells something, or else how it went.
+    // When only one fits: an error status, else the verdict.
     if line.width() + 13 <= width || !wrong {
         line = line.col(role, chain.worst.word(), 10);
     }

@@ -1,4 +1,5 @@
-//! What an environment's manifests read and whom its variable groups reach; and how an App has left its template.
+//! The values that an environment's manifests read, the reach of its variable groups, and how an
+//! App differs from its template.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::{
     ui::{model::Model, theme::Role, widget::Rich},
 };
 
-/// Each value, and from where; then each group, and whom it reaches.
+/// Each value with its origin; then each variable group with the environments that it reaches.
 pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Rich> {
     let world = &model.world;
     let found = world
@@ -129,7 +130,7 @@ fn reach(model: &Model, name: &str, group: &VariableGroup) -> Vec<Rich> {
     lines
 }
 
-/// Place by place.
+/// Differences between an App and its template, path by path.
 pub(super) fn template(model: &Model, name: &str, template: &str) -> Vec<Rich> {
     let world = &model.world;
     let (app, of) = match (world.apps.get(name), world.templates.get(template)) {
@@ -159,7 +160,7 @@ pub(super) fn template(model: &Model, name: &str, template: &str) -> Vec<Rich> {
             (Role::Ok, '+', change.app),
         ] {
             let text = match &value {
-                // Several lines, as in a manifest.
+                // Multi-line text, as in a manifest.
                 Some(serde_json::Value::String(text)) => text.clone(),
                 Some(value) => variables::shown(value),
                 None => continue,

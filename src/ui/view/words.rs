@@ -1,4 +1,4 @@
-//! Small words and signs that several panes share.
+//! Labels and symbols that several panes share.
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use crate::{
     ui::{facts::Turn, glyph::Glyphs, model::Model, theme::Role, widget::Rich},
 };
 
-/// `0:42`, `12:03`, `1h02`.
+/// Formats a duration: `0:42`, `12:03`, `1h02`.
 pub(super) fn clock(seconds: i64) -> String {
     let s = seconds.max(0);
     if s < 3600 {
@@ -18,12 +18,12 @@ pub(super) fn clock(seconds: i64) -> String {
     }
 }
 
-/// An RFC 3339 time.
+/// Parses an RFC 3339 time.
 pub(super) fn time(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|t| t.parse().ok())
 }
 
-/// How long a task took, or takes.
+/// Elapsed time of a task, until now while it runs.
 pub(super) fn elapsed(
     model: &Model,
     started: Option<&String>,
@@ -36,17 +36,17 @@ pub(super) fn elapsed(
     clock(to.duration_since(from).as_secs())
 }
 
-/// A window's name, where it is called a window beside it.
+/// Name of a release window without its `window-` prefix.
 pub(super) fn window(name: &str) -> &str {
     name.strip_prefix("window-").unwrap_or(name)
 }
 
-/// `21:03:14`, in UTC: clocks of servers, logs and colleagues agree on it.
+/// Time of day in UTC, as servers and logs use it: `21:03:14`.
 pub(super) fn hms(at: Timestamp) -> String {
     at.strftime("%H:%M:%S").to_string()
 }
 
-/// A task's sign.
+/// Symbol of a task.
 pub(super) fn task(glyphs: &Glyphs, beat: u64, task: &TaskStatus) -> (Role, &'static str) {
     match task.phase {
         TaskPhase::Pending => (Role::Muted, glyphs.idle),
@@ -56,13 +56,13 @@ pub(super) fn task(glyphs: &Glyphs, beat: u64, task: &TaskStatus) -> (Role, &'st
         TaskPhase::Succeeded => (Role::Ok, glyphs.ok),
         TaskPhase::Failed => (Role::Bad, glyphs.bad),
         TaskPhase::Skipped => (Role::Muted, glyphs.gone),
-        // What never ran did not fail either.
+        // A task that never ran did not fail.
         TaskPhase::Aborted if task.started_at.is_none() => (Role::Muted, glyphs.idle),
         TaskPhase::Aborted => (Role::Muted, glyphs.gone),
     }
 }
 
-/// A release's sign.
+/// Symbol of a release.
 pub(super) fn turn(glyphs: &Glyphs, beat: u64, turn: Turn<'_>) -> (Role, &'static str) {
     match turn {
         Turn::Pending | Turn::Busy(_) => (Role::Busy, glyphs.spinner(beat)),
@@ -75,7 +75,7 @@ pub(super) fn turn(glyphs: &Glyphs, beat: u64, turn: Turn<'_>) -> (Role, &'stati
     }
 }
 
-/// An environment's sign; gray ones in the lane's colour.
+/// Symbol of an environment; gray environments use the lane colour.
 pub(super) fn environment(
     glyphs: &Glyphs,
     state: EnvironmentState,
@@ -91,7 +91,7 @@ pub(super) fn environment(
     }
 }
 
-/// What an environment runs that has no workload.
+/// State of an environment that has no workload.
 pub(super) const fn state(state: EnvironmentState) -> &'static str {
     match state {
         EnvironmentState::New => "not deployed yet",
@@ -102,7 +102,7 @@ pub(super) const fn state(state: EnvironmentState) -> &'static str {
     }
 }
 
-/// Which side answered: a sign that means the same everywhere.
+/// Symbol of the side that answered; the same in all panes.
 pub(super) fn served(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'static str) {
     match served {
         Some(Served::Gray) => (Role::Lane, glyphs.full),
@@ -111,7 +111,7 @@ pub(super) fn served(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'static
     }
 }
 
-/// The last part of an image's reference: what tells versions apart.
+/// Tag or digest of an image reference.
 pub(super) fn tag(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
     let (name, digest) = last
@@ -124,7 +124,7 @@ pub(super) fn tag(image: &str) -> &str {
     }
 }
 
-/// The name and tag of an image, without its registry.
+/// Name and tag of an image, without its registry.
 pub(super) fn image(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
     last.split_once('@').map_or(
@@ -133,7 +133,7 @@ pub(super) fn image(image: &str) -> &str {
     )
 }
 
-/// So many pods of each version as signs: exact while they fit, in proportion beyond.
+/// Bar of pods by version: one symbol per pod while they fit, in proportion beyond.
 pub(super) fn bar(glyphs: &Glyphs, new: u32, coming: u32, old: u32, most: usize) -> Rich {
     let total = u64::from(new) + u64::from(coming) + u64::from(old);
     let scale = |n: u32| {
@@ -157,7 +157,7 @@ pub(super) fn bar(glyphs: &Glyphs, new: u32, coming: u32, old: u32, most: usize)
         .add(Role::Muted, glyphs.old.repeat(c))
 }
 
-/// A sparkline; where something failed its column says so.
+/// Sparkline; columns with failures are red.
 pub(super) fn spark(glyphs: &Glyphs, columns: &[Column], most: u64) -> Rich {
     columns.iter().fold(Rich::new(), |mut line, column| {
         let role = match (column.requests, column.failed) {
@@ -174,7 +174,7 @@ pub(super) fn spark(glyphs: &Glyphs, columns: &[Column], most: u64) -> Rich {
     })
 }
 
-/// What everybody of these names begins with is left out: `spring-cloud-a` among its like is `A`.
+/// App name without the prefix that its lane group shares: `spring-cloud-a` becomes `A`.
 pub(super) fn short<'a>(model: &'a Model, app: &'a str) -> &'a str {
     model.facts.short(app)
 }

@@ -1,12 +1,12 @@
-//! Lists that draw only what is seen. The first row shown follows from the selection alone, so nothing about
-//! scrolling has to be remembered.
+//! Lists that draw only visible rows. The first visible row follows from the selection, so no
+//! scroll position is stored.
 
 use ratatui::layout::Rect;
 
 use super::{Canvas, Rich};
 use crate::ui::theme::Role;
 
-/// The first row to show: the selected one stays in the middle where it can.
+/// Index of the first visible row: the selection stays in the middle where possible.
 pub(crate) fn first(selected: Option<usize>, rows: usize, height: usize) -> usize {
     selected
         .unwrap_or(0)
@@ -15,7 +15,7 @@ pub(crate) fn first(selected: Option<usize>, rows: usize, height: usize) -> usiz
 }
 
 impl Canvas<'_> {
-    /// Rows of equal height; `row(i, inner width)` gives the lines of row `i`.
+    /// Draws rows of equal height; `row(i, inner width)` returns the lines of row `i`.
     pub(crate) fn list(
         &mut self,
         area: Rect,
@@ -45,7 +45,7 @@ impl Canvas<'_> {
                     height: each.min(area.height - y),
                     ..area
                 };
-                // Only one row of the screen has the keys.
+                // Only the focused list highlights its row.
                 if focused {
                     self.paint(whole, Role::Selected);
                 }

@@ -1,4 +1,4 @@
-//! Frames: panes that lie side by side, and boxes on top of them.
+//! Frames for panes and for overlays.
 
 use ratatui::{layout::Rect, symbols::border};
 
@@ -6,13 +6,14 @@ use super::{Canvas, Rich};
 use crate::ui::theme::Role;
 
 impl Canvas<'_> {
-    /// A pane with its title at the left, facts at the right of the top line; answers its inside.
+    /// Draws a pane with its title on the left and facts on the right of the top line; returns the
+    /// inner area.
     pub(crate) fn pane(&mut self, area: Rect, title: &Rich, facts: &Rich, focused: bool) -> Rect {
         let role = if focused { Role::Focus } else { Role::Border };
         self.frame(area, title, facts, &Rich::new(), role, self.glyphs.border)
     }
 
-    /// A box on top of everything, in the middle; answers its inside.
+    /// Draws an overlay frame; returns the inner area.
     pub(crate) fn modal(
         &mut self,
         area: Rect,
@@ -87,7 +88,7 @@ impl Canvas<'_> {
     }
 }
 
-/// Whether both fit into a frame's top line.
+/// Whether title and facts both fit into the top line of a frame.
 pub(crate) fn fits_a_frame(title: &Rich, facts: &Rich, width: u16) -> bool {
     title.width() + 3 + facts.width() + 2 + 4 <= usize::from(width)
 }
@@ -98,7 +99,7 @@ fn spaced(rich: &Rich) -> Rich {
         .add(Role::Text, " ")
 }
 
-/// A box of that size in the middle.
+/// An area of this size in the centre.
 pub(crate) fn centred(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     Rect {

@@ -1,11 +1,11 @@
-//! Room shared by need: first what each must have, then what it could use.
+//! Divides room by need: minimum sizes first, then up to what each can use.
 
-/// How much one of several wants.
+/// Sizes that one part needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Need {
-    /// Below this it tells nothing.
+    /// Minimum useful size.
     pub(crate) least: usize,
-    /// More than this stays empty.
+    /// Size beyond which nothing more is shown.
     pub(crate) most: usize,
 }
 
@@ -15,8 +15,9 @@ impl Need {
     }
 }
 
-/// What each gets. The first ones come first where not even the least is there for all; beyond that the smallest grows
-/// first, so that one long list does not starve the others. What nobody needs is nobody's.
+/// Divides `room`. When the minimum sizes do not all fit, earlier parts win; beyond that the
+/// smallest part grows first, so that one long list does not starve the others. Room that nobody
+/// needs is left over.
 pub(crate) fn share(room: usize, needs: &[Need]) -> Vec<usize> {
     let mut left = room;
     let mut shares: Vec<usize> = vec![];

@@ -1,11 +1,11 @@
-//! Words in less room: the longest form that fits, and names that stay different when they are cut.
+//! Shortens text: the longest form that fits, and names that stay distinct when cut.
 
 use std::borrow::Cow;
 
 use super::Rich;
 use crate::domain::text::{middle_ellipsis, truncate, width as columns};
 
-/// The first form that fits; the last one, cut, where none does. The longest comes first.
+/// The first form that fits, else the last one cut; forms are ordered from longest to shortest.
 pub(crate) fn fitting<T: AsRef<str>>(forms: &[T], width: usize) -> Cow<'_, str> {
     let fits = forms
         .iter()
@@ -14,7 +14,7 @@ pub(crate) fn fitting<T: AsRef<str>>(forms: &[T], width: usize) -> Cow<'_, str> 
     fits.map_or(Cow::Borrowed(""), |form| truncate(form.as_ref(), width))
 }
 
-/// Names of at most that width, different from each other as long as two different ones can be.
+/// Shortens names to a width and keeps them distinct as long as possible.
 pub(crate) fn distinct(names: &[&str], width: usize) -> Vec<String> {
     let mut drawn: Vec<String> = vec![];
     for name in names {
@@ -33,8 +33,8 @@ pub(crate) fn distinct(names: &[&str], width: usize) -> Vec<String> {
     drawn
 }
 
-/// Parts of a line, each with its rank: those of the highest rank go first where not all fit, those of rank 0 stay and
-/// are cut.
+/// Joins the parts of a line that fit. Each has a rank: the highest rank is dropped first; parts of
+/// rank 0 stay and are cut.
 pub(crate) fn ranked(mut parts: Vec<(u8, Rich)>, width: usize) -> Rich {
     while parts.iter().map(|(_, part)| part.width()).sum::<usize>() > width {
         let Some(last) = parts

@@ -1,4 +1,5 @@
-//! How it stands with each cluster and each watch: current, old since when and why, or not to be seen at all.
+//! The state of each cluster connection and each watch: live, stale (since when and why), or not
+//! readable.
 
 use std::sync::Arc;
 
@@ -17,26 +18,26 @@ use crate::domain::{
 #[derive(Default)]
 pub(super) struct SourceState {
     pub(super) listed: bool,
-    /// Something is shown of it, by this watch or the one before.
+    /// Whether rows of it are shown, from this watch or an earlier one.
     pub(super) shown: bool,
     pub(super) broken: Option<(Timestamp, Lost)>,
-    /// Nothing is seen of it, though the server answers.
+    /// Set when nothing can be read, although the server answers.
     pub(super) barred: Option<(Timestamp, Lost)>,
     pub(super) stop: CancellationToken,
 }
 
-/// One cluster, by its context; none is home.
+/// A cluster, by its context; `None` is home.
 #[derive(Default)]
 pub(super) struct Server {
     pub(super) lost: Option<(Timestamp, Lost)>,
-    /// It answers again; what was seen before is old until all is listed anew.
+    /// Set when the server answers again: earlier rows are stale until everything is listed again.
     pub(super) anew: Option<(Timestamp, Lost)>,
     pub(super) was_live: bool,
     pub(super) stop: CancellationToken,
 }
 
 impl Hub {
-    /// How it stands with a cluster.
+    /// The state of a cluster connection.
     pub(super) fn link(&mut self, context: &Option<String>) -> Link {
         let Some(server) = self.servers.get_mut(context) else {
             return Link::Connecting;
@@ -56,7 +57,7 @@ impl Hub {
             .chain(&server.lost)
             .chain(&server.anew);
         let since = broken.clone().map(|(since, _)| *since).min();
-        // The most telling one: a refused credential makes a watch fail and a connection end.
+        // Show the most informative one: refused credentials also break watches and connections.
         if let (Some(since), Some((_, lost))) =
             (since, broken.min_by_key(|(_, lost)| rank(lost.trouble)))
         {
@@ -101,7 +102,7 @@ impl Hub {
     }
 }
 
-/// Notes what is wrong; whether that is something new. Since when stays.
+/// Records a failure and returns whether it is new. The start time of an earlier failure stays.
 pub(super) fn is_news(place: &mut Option<(Timestamp, Lost)>, lost: Lost) -> bool {
     match place {
         Some((_, old)) if *old == lost => false,
@@ -116,7 +117,7 @@ pub(super) fn is_news(place: &mut Option<(Timestamp, Lost)>, lost: Lost) -> bool
     }
 }
 
-/// The lower, the more it says of why the others are there.
+/// The lower the rank, the better it explains the others.
 const fn rank(trouble: Trouble) -> u8 {
     match trouble {
         Trouble::Unauthorized => 0,

@@ -1,4 +1,4 @@
-//! Hops that come again.
+//! Removes repeated hops.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::domain::{hop::Hop, join::REMEMBERED};
 
-/// An engine that takes over tells what the gateway's log still holds, also what a former one told so long ago that the
-/// joiner has forgotten it.
+/// A new engine also reports what is still in the gateway's log, including hops that an earlier
+/// engine reported so long ago that the joiner has forgotten them.
 pub(super) fn drop_repeated<'a>(
     hops: &mut Vec<Arc<Hop>>,
     told: impl IntoIterator<Item = &'a Arc<Hop>>,

@@ -1,4 +1,4 @@
-//! The rows of all kinds: each message goes to the table of its kind, each under its own key.
+//! The rows of all kinds, one table for each kind.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Events that a world holds.
+/// Number of events that a world holds.
 const EVENTS: usize = 500;
 
 #[derive(Default)]
@@ -145,7 +145,7 @@ impl Tables {
         self.events.retain(|k, _| elsewhere(k));
     }
 
-    /// The newest events, oldest first; older ones are forgotten for good.
+    /// The newest events, oldest first; older ones are removed for good.
     pub(super) fn newest_events(&mut self) -> Arc<Vec<Event>> {
         let mut all: Vec<(&Key, &Event)> = self.events.rows().iter().collect();
         all.sort_by_key(|(key, e)| (e.time, (*key).clone()));

@@ -1,10 +1,11 @@
-//! Objects as an API server keeps them, and pods as the kubelet tells of them: of either kind of workload the same.
+//! Objects as an API server stores them, and pod status as the kubelet reports it; the same for
+//! both kinds of workload.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-/// What a manifest becomes.
+/// Live object created from a manifest.
 pub(in crate::domain::batches) fn made(manifest: &Value, uid: &str) -> Value {
     let mut live = manifest.clone();
     live["metadata"]["uid"] = uid.into();
@@ -13,7 +14,7 @@ pub(in crate::domain::batches) fn made(manifest: &Value, uid: &str) -> Value {
     live
 }
 
-/// A merge patch as a client sends it: a stale one is refused.
+/// Merge patch as a client sends it: a stale one is refused.
 pub(in crate::domain::batches) fn merge(
     live: &mut Value,
     patch: &Value,
@@ -33,7 +34,7 @@ pub(in crate::domain::batches) fn merge(
     Ok(())
 }
 
-/// Something was written.
+/// Increments the resourceVersion after a write.
 pub(in crate::domain::batches) fn bump(live: &mut Value) {
     let version: u64 = live["metadata"]["resourceVersion"]
         .as_str()
@@ -43,7 +44,7 @@ pub(in crate::domain::batches) fn bump(live: &mut Value) {
     live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
 }
 
-/// For how long a pod has been Ready, by a watch that has seen it all.
+/// How long a pod has been Ready, for a watcher that has seen all of it.
 pub(in crate::domain::batches) fn lasted(pod: &Pod, now: i64) -> SignedDuration {
     let conditions = pod
         .status
@@ -56,7 +57,7 @@ pub(in crate::domain::batches) fn lasted(pod: &Pod, now: i64) -> SignedDuration 
     SignedDuration::from_secs(now - since.unwrap_or(now))
 }
 
-/// A pod's status: since when it is Ready, and why not.
+/// Status of a pod: since when it is Ready, or why it is not.
 pub(in crate::domain::batches) fn pod_status(ready: Option<i64>, broken: bool) -> Value {
     let since = Timestamp::from_second(ready.unwrap_or(0))
         .unwrap()

@@ -1,4 +1,4 @@
-//! The foreign hand on a StatefulSet, and what of it cannot change.
+//! Foreign changes to a StatefulSet, and fields of it that cannot change.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Value, json};
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::domain::observe::StatefulSeen;
 
-/// Whether the live template is the one that a manifest asks for.
+/// Whether the live template is the one that the manifest asks for.
 pub fn is_template(live: &StatefulSet, manifest: &StatefulSet) -> bool {
     let (have, want) = (template::of_stateful(live), template::of_stateful(manifest));
     is_wanted((&have, &live.metadata), (&want, &manifest.metadata))
 }
 
-/// The first field that somebody else changed while the rollout was under way, in words.
+/// Describes the first field that somebody else changed while the rollout was in progress.
 pub(super) fn hand(
     seen: &StatefulSeen,
     latch: &Latch<Written, Own>,
@@ -48,7 +48,7 @@ pub(super) fn hand(
         );
     }
     let wanted = latch.after.stopping_at(latch.written.partition);
-    // What an API server puts where nothing is said.
+    // Defaults that the API server fills in.
     for (field, default) in [("partition", 0), ("maxUnavailable", 1)] {
         let of = |strategy: &Value| match &strategy["rollingUpdate"][field] {
             Value::Null => json!(default),
@@ -67,7 +67,7 @@ pub(super) fn hand(
     (have != want).then(|| told("minReadySeconds", &have.into(), &want.into()))?
 }
 
-/// What a manifest asks for that a StatefulSet cannot become, all of it.
+/// Names every field that the manifest would change although a StatefulSet cannot change it.
 pub(super) fn fixed(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
     let spec = |s: &StatefulSet| serde_json::to_value(&s.spec).unwrap_or_default();
     let (have, want) = (spec(live), spec(manifest));
@@ -94,7 +94,7 @@ pub(super) fn fixed(live: &StatefulSet, manifest: &StatefulSet) -> Option<String
     ) {
         differ.push("volumeClaimTemplates");
     }
-    // Changeable, but it gives pods other names: no batch of it can be held.
+    // It can be changed, but gives pods other names, so no batch of that could be held.
     let start = |v: &Value| v["ordinals"]["start"].as_i64().unwrap_or(0);
     if start(&have) != start(&want) {
         differ.push("ordinals");

@@ -1,8 +1,10 @@
-//! A StatefulSet whose partition is a rollout's though no annotation says so, and with no record either.
+//! A StatefulSet whose partition is left over from a rollout, although no annotation and no record
+//! says so.
 //!
-//! A partition is a setting like any other: no value of it is nobody else's, as a Deployment's latch is. What tells is who
-//! wrote it: graylane, though no rollout that has come to its end left it, with pods of two versions on either side. Who
-//! has nothing else to go by must not take it for its user's own: the next release would stop there, and call that whole.
+//! Any value of a partition may be the user's, unlike a Deployment's latch. The evidence is who
+//! wrote it: graylane, although no finished rollout left it, with pods of two versions around it.
+//! Such a partition must not be mistaken for the user's own: the next release would stop there and
+//! report success.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::json;
@@ -25,8 +27,8 @@ use crate::{
     },
 };
 
-/// Whether the settings are those of a rollout, and neither those of before nor those to come. What a release has written
-/// down of it may be a step behind: where any batch of it stops is its own.
+/// Whether the settings are those of the rollout, and neither those before it nor those to come.
+/// The record may be one step behind, so the stop of any of its batches counts as its own.
 pub(super) fn is_on(live: &StatefulSet, latch: &Latch<Written, Own>) -> bool {
     let at = Own::of(live).partition();
     let Written {
@@ -46,7 +48,7 @@ pub(super) fn is_on(live: &StatefulSet, latch: &Latch<Written, Own>) -> bool {
         && at != latch.after.partition()
 }
 
-/// Whether a StatefulSet shows the rollout that is only written down of it.
+/// Whether a StatefulSet shows a rollout that is only recorded.
 pub(in crate::domain::batches) fn shows(live: &StatefulSet, latch: &Latch<Written, Own>) -> bool {
     is_on(live, latch) || !template::same(&latch.before.template, &template::of_stateful(live))
 }
@@ -55,7 +57,8 @@ fn is_by_us(live: &StatefulSet, path: &[&str]) -> bool {
     writer(&live.metadata, path).is_some_and(|(by, _)| by == FIELD_MANAGER)
 }
 
-/// Whether its partition may be that of a rollout that it does not tell of: graylane wrote it, and no rollout left it.
+/// Whether its partition may be left over from an unknown rollout: graylane wrote it, and no
+/// finished rollout left it.
 pub fn may_be_left(seen: &StatefulSeen) -> bool {
     let (live, meta) = (&seen.live, &seen.live.metadata);
     let at = Own::of(live).partition();
@@ -69,13 +72,14 @@ pub fn may_be_left(seen: &StatefulSeen) -> bool {
         )
 }
 
-/// Whether it is, as far as that can be seen without a record: pods of two versions, by our own template.
+/// Whether the partition is left over, as far as can be seen without a record: pods of two
+/// versions, and graylane wrote the template.
 pub(super) fn is_nobodys(seen: &StatefulSeen) -> bool {
     let two = !seen.new.pods.is_empty() && !seen.old.pods.is_empty();
     two && may_be_left(seen) && is_by_us(&seen.live, &["spec", "template"])
 }
 
-/// What a new release does about it first; none where nothing was left.
+/// What a new release does first about such a partition; `None` when nothing is left over.
 pub(super) fn freed(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Option<Move> {
     let live = &seen.live;
     let known = goal.records.latch::<Written, Own>();
@@ -83,7 +87,7 @@ pub(super) fn freed(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Option<Mov
         let named = Own::of(goal.manifest)
             .update_strategy
             .is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
-        // A manifest that names where it is to stop says whose that is.
+        // A manifest that names a partition says whose it is.
         return (is_nobodys(seen) && !named && !goal.hold)
             .then(|| Move::Stop(format!("{}; then retry", nobodys(&seen.live))));
     };
@@ -104,7 +108,7 @@ pub(super) fn freed(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Option<Mov
     ))
 }
 
-/// What it is, and both ways out, in words.
+/// Describes the leftover partition and both ways out.
 pub(super) fn nobodys(live: &StatefulSet) -> String {
     let name = live.metadata.name.as_deref().unwrap_or_default();
     let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}});

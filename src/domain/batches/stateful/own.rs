@@ -1,4 +1,4 @@
-//! What of a StatefulSet is its user's own, and what a rollout writes in its place.
+//! Settings of a StatefulSet that are the user's own, and what a rollout writes instead.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::latch::seconds;
 
-/// The fields that a rollout takes, as the user wants them.
+/// The fields that a rollout takes over, with the user's own values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Own {
@@ -18,18 +18,18 @@ pub struct Own {
     pub update_strategy: Option<Value>,
 }
 
-/// What the last patch wrote. Where it is not so any more, somebody else wrote.
+/// What the last patch wrote. If it differs on the object, somebody else wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Written {
     /// `spec.updateStrategy.rollingUpdate.partition`
     pub partition: u32,
-    /// `spec.replicas` that it was made for.
+    /// `spec.replicas` that the partition was computed for.
     pub replicas: u32,
 }
 
 impl Own {
-    /// As a StatefulSet has them now.
+    /// Current settings of a StatefulSet.
     pub fn of(live: &StatefulSet) -> Self {
         let spec = live.spec.as_ref();
         Self {
@@ -39,8 +39,8 @@ impl Own {
         }
     }
 
-    /// As a manifest wants them; what it does not name stays, each field of the strategy for itself: a partition
-    /// that only the StatefulSet has is its user's own.
+    /// Settings with those of the manifest on top; what the manifest omits stays, field by field
+    /// within the strategy: a partition that only the StatefulSet has is the user's own.
     pub fn overlaid(&self, manifest: &StatefulSet) -> Self {
         let other = Self::of(manifest);
         let update_strategy = match (&self.update_strategy, other.update_strategy) {
@@ -68,14 +68,14 @@ impl Own {
         seconds(self.min_ready_seconds)
     }
 
-    /// Pods are replaced when somebody deletes them, and only then.
+    /// Whether pods are replaced only when somebody deletes them.
     pub fn on_delete(&self) -> bool {
         self.update_strategy
             .as_ref()
             .is_some_and(|s| s["type"] == "OnDelete")
     }
 
-    /// Places below it the user wants left alone.
+    /// The user's own partition: pods at positions below it are left alone.
     pub fn partition(&self) -> u32 {
         if self.on_delete() {
             u32::MAX
@@ -84,7 +84,7 @@ impl Own {
         }
     }
 
-    /// The user's strategy, but for where it stops.
+    /// The user's strategy with another partition.
     pub fn stopping_at(&self, partition: u32) -> Value {
         let mut strategy = match &self.update_strategy {
             Some(Value::Object(map)) => map.clone(),

@@ -1,4 +1,5 @@
-//! The patches of a StatefulSet, each with the resourceVersion it was made from: see [`super::super::patch`].
+//! Patches of a StatefulSet, each with the resourceVersion it was made from: see
+//! [`super::super::patch`].
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::api::label;
 
-/// What of the spec a rollout writes itself, or nobody can.
+/// Fields of the spec that the rollout writes itself, or that are immutable.
 const TAKEN: [&str; 8] = [
     "template",
     "replicas",
@@ -47,7 +48,8 @@ impl Edit {
     }
 }
 
-/// The first patch: new template, what else the manifest says, where it stops, and what it takes to go back.
+/// First patch: new template, the rest of the manifest, the partition, and what is needed to go
+/// back.
 pub(super) fn begin(
     live: &StatefulSet,
     goal: &Goal<StatefulSet>,
@@ -70,7 +72,7 @@ pub(super) fn begin(
         .patch()
 }
 
-/// A later step.
+/// Later step of the rollout.
 pub(super) fn step(
     live: &StatefulSet,
     latch: &Latch<Written, Own>,
@@ -82,14 +84,15 @@ pub(super) fn step(
         .patch()
 }
 
-/// What another hand has made again has settings of its own, unless it brought the rollout's with it.
+/// Own settings of an object that somebody recreated; `None` when it came with the rollout's
+/// settings.
 pub(super) fn own_again(live: &StatefulSet, hand: &InHand<Written, Own>) -> Option<Own> {
     let own = Own::of(live);
     let brought = own.partition() == hand.latch.written.partition || is_on(live, &hand.latch);
     (hand.made_again && !brought).then_some(own)
 }
 
-/// A new attempt takes over: the approved template, and where it stops.
+/// A new attempt takes over: sets the approved template and the partition.
 pub(super) fn take_over(
     live: &StatefulSet,
     hand: &InHand<Written, Own>,
@@ -112,7 +115,8 @@ pub(super) fn take_over(
         .patch()
 }
 
-/// All is new: the user's own settings back, in one patch; what was replaced stays told.
+/// All pods are new: restores the user's own settings in one patch; what was replaced stays in an
+/// annotation.
 pub(super) fn finalize(live: &StatefulSet, latch: &Latch<Written, Own>) -> Option<Value> {
     Edit::of(live)
         .stateful_own(&latch.after)
@@ -120,7 +124,7 @@ pub(super) fn finalize(live: &StatefulSet, latch: &Latch<Written, Own>) -> Optio
         .patch()
 }
 
-/// Back: the old template *and* the user's settings, in one patch.
+/// Back: restores the old template *and* the user's settings in one patch.
 pub(super) fn revert(live: &StatefulSet, before: &Previous<Own>) -> Option<Value> {
     Edit::of(live)
         .stateful_own(&before.own)
@@ -128,8 +132,8 @@ pub(super) fn revert(live: &StatefulSet, before: &Previous<Own>) -> Option<Value
         .patch()
 }
 
-/// Back, where pods below the user's own partition are new: the controller is let down to them first. What was
-/// replaced stays told, so that [`revert`] can end it.
+/// Back, where pods below the user's own partition are new: the partition goes down to them first.
+/// What was replaced stays in an annotation, so that [`revert`] can finish.
 pub(super) fn revert_down_to(
     live: &StatefulSet,
     before: &Previous<Own>,
@@ -155,7 +159,8 @@ pub(super) fn revert_down_to(
         .patch()
 }
 
-/// A partition that no rollout needs any more comes off: the user's own settings, the template as it stands.
+/// Removes a partition that no rollout needs any more: restores the user's own settings, keeps the
+/// template.
 pub(super) fn free(live: &StatefulSet, own: &Own) -> Option<Value> {
     Edit::of(live)
         .stateful_own(own)
@@ -163,7 +168,7 @@ pub(super) fn free(live: &StatefulSet, own: &Own) -> Option<Value> {
         .patch()
 }
 
-/// The manifest's words besides the template, where nothing is to be rolled.
+/// Applies the rest of the manifest where the template is already the wanted one.
 pub(super) fn adjust(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value> {
     let mut edit = Edit::of(live);
     edit.manifest(manifest, &TAKEN)
@@ -172,7 +177,8 @@ pub(super) fn adjust(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value
         .patch()
 }
 
-/// The replicas before a rollout begins, when the manifest asks for another number and nobody else scales.
+/// Sets the replicas before a rollout begins, when the manifest asks for another number and nothing
+/// else scales the workload.
 pub(super) fn scale(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value> {
     Edit::of(live)
         .spec("replicas", replicas(live, manifest).map(Value::from))

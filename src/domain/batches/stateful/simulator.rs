@@ -1,5 +1,6 @@
-//! A small cluster for tests: the native StatefulSet controller as kube-controller-manager has it (ordered and
-//! parallel, where it counts unavailable pods: the harder case), one write at a time, so that a test can look in between.
+//! A small cluster for tests: the native StatefulSet controller as in kube-controller-manager
+//! (ordered; and parallel in the harder case, where it counts unavailable pods), one write at a
+//! time, so that a test can look in between.
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use serde_json::{Value, json};
@@ -15,18 +16,18 @@ pub(crate) struct SimPod {
     pub(crate) image: String,
     pub(crate) ready: Option<i64>,
     pub(crate) going: bool,
-    /// Goes up with each change.
+    /// Incremented with each change.
     version: u32,
 }
 
-/// One StatefulSet and all that its controller makes of it.
+/// One StatefulSet with everything its controller creates for it.
 #[derive(Clone)]
 pub(crate) struct Sim {
     pub(crate) live: Value,
     pub(crate) pods: Vec<SimPod>,
     pub(crate) now: i64,
     pub(crate) broken: Vec<String>,
-    /// Pods that the controller replaced because of their version, ever.
+    /// Number of pods that the controller has replaced because of their version.
     pub(crate) replaced: u32,
     revisions: Vec<Value>,
     ids: u32,
@@ -50,7 +51,8 @@ impl Sim {
         }
     }
 
-    /// What another one of the same name left behind when it was deleted alone: pods, and the versions they are of.
+    /// Takes over what another StatefulSet of the same name left behind when it was deleted alone:
+    /// pods and their revisions.
     pub(crate) fn adopt(&mut self, left: Self) {
         (self.pods, self.revisions, self.ids) = (left.pods, left.revisions, left.ids);
     }
@@ -69,7 +71,7 @@ impl Sim {
             .unwrap_or(0) as usize
     }
 
-    /// A merge patch as a client sends it: a stale one is refused.
+    /// Merge patch as a client sends it: a stale one is refused.
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
         let before = self.live["spec"].clone();
         object::merge(&mut self.live, patch)?;
@@ -87,7 +89,7 @@ impl Sim {
         Ok(())
     }
 
-    /// Deletes a pod, if it still is the one that was seen.
+    /// Deletes a pod if it is still the one that was seen.
     pub(crate) fn delete(&mut self, uid: &str, version: &str) -> Result<(), &'static str> {
         let known =
             |p: &&mut SimPod| format!("pod-{}", p.id) == uid && p.version.to_string() == version;
@@ -116,7 +118,7 @@ impl Sim {
         serde_json::from_value(object).unwrap()
     }
 
-    /// Pods by image, and those of them that are Ready; without those that go.
+    /// Pods with this image that are not terminating, and how many of them are Ready.
     pub(crate) fn of(&self, image: &str) -> (u32, u32) {
         let own = self.pods.iter().filter(|p| p.image == image && !p.going);
         (
@@ -125,7 +127,7 @@ impl Sim {
         )
     }
 
-    /// Pods that serve.
+    /// Number of pods that are Ready and not terminating.
     pub(crate) fn ready(&self) -> u32 {
         self.pods
             .iter()
@@ -159,7 +161,7 @@ impl Sim {
         !pod.going && pod.ready.is_some_and(|r| r + min_ready <= self.now)
     }
 
-    /// The StatefulSet controller looks once.
+    /// One pass of the StatefulSet controller.
     pub(crate) fn sync(&mut self) {
         let update = self.revision();
         let current = self.live["status"]["currentRevision"]
@@ -242,12 +244,12 @@ impl Sim {
         }
     }
 
-    /// The kubelets end what is to end.
+    /// The kubelets remove terminating pods.
     pub(crate) fn obey(&mut self) {
         self.pods.retain(|p| !p.going);
     }
 
-    /// The `n`-th pod that can becomes Ready; false when none is left.
+    /// Makes the `n`-th possible pod Ready; false when none is left.
     pub(crate) fn ready_up(&mut self, n: usize) -> bool {
         let (now, broken) = (self.now, self.broken.clone());
         let can = |p: &&mut SimPod| p.ready.is_none() && !p.going && !broken.contains(&p.image);
@@ -260,14 +262,14 @@ impl Sim {
         true
     }
 
-    /// A node is lost with the `n`-th pod.
+    /// A node is lost together with the `n`-th pod.
     pub(crate) fn lose(&mut self, n: usize) {
         if let Some(i) = n.checked_rem(self.pods.len()) {
             self.pods.remove(i);
         }
     }
 
-    /// The `n`-th pod is not Ready any more.
+    /// The `n`-th pod stops being Ready.
     pub(crate) fn fail(&mut self, n: usize) {
         if let Some(i) = n.checked_rem(self.pods.len()) {
             self.pods[i].ready = None;
@@ -275,7 +277,7 @@ impl Sim {
         }
     }
 
-    /// Everything moves until nothing does.
+    /// Runs everything until nothing changes.
     pub(crate) fn settle(&mut self) {
         let state = |s: &Self| (s.ids, s.pods.len(), s.ready());
         let mut still = 0;

@@ -1,11 +1,12 @@
-//! The places of a StatefulSet above a partition: what is replaced, what is not yet, and what stands in the way.
+//! Positions of a StatefulSet above a partition: which pods are replaced, which are not yet, and
+//! which pod blocks the others.
 
 use jiff::SignedDuration;
 
 use super::{super::goal::waiting, own::Own};
 use crate::domain::observe::{Place, PodSeen, StatefulSeen};
 
-/// The places, and from which on they are to be new.
+/// The positions, and from which one on they are to be new.
 pub(super) struct Table<'a> {
     places: Vec<Place<'a>>,
     from: usize,
@@ -26,7 +27,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The lowest place from there on that the new version has reached, or that is empty: it will.
+    /// Lowest position from there on that holds a new pod, or is empty and will hold one.
     pub(super) fn reached(&self) -> u32 {
         let all = self.places.iter().enumerate().skip(self.from);
         let reached = all
@@ -36,13 +37,13 @@ impl<'a> Table<'a> {
         u32::try_from(reached.unwrap_or(self.places.len())).unwrap_or(u32::MAX)
     }
 
-    /// The lowest place anywhere that holds a new pod.
+    /// Lowest position of all that holds a new pod.
     pub(super) fn lowest_new(&self) -> Option<u32> {
         let found = self.places.iter().position(|p| matches!(p, Place::New(_)));
         found.and_then(|i| u32::try_from(i).ok())
     }
 
-    /// Some old pod is still to be replaced.
+    /// Whether some old pod is still to be replaced.
     pub(super) fn is_open(&self) -> bool {
         self.places
             .iter()
@@ -50,14 +51,15 @@ impl<'a> Table<'a> {
             .any(|p| matches!(p, Place::Old(_)))
     }
 
-    /// All from there on are new, and Ready for long enough.
+    /// Whether all pods from there on are new, and have been Ready for `min_ready` seconds.
     pub(super) fn is_new(&self, min_ready: u32) -> bool {
         let ready = |p: &Place| matches!(p, Place::New(pod) if pod.ready_for(min_ready));
         self.places.iter().skip(self.from).all(ready)
     }
 
-    /// The pod that is to be replaced, is not Ready, and before which the controller takes up no other: it waits for
-    /// every pod to be Ready, in the order of their places unless they come up in parallel. Of those that `may` go.
+    /// Pod that is to be replaced but is not Ready, and before which the controller touches no
+    /// other: it waits for every pod to be Ready, in order unless the pod management is parallel.
+    /// Only pods that pass `may` are considered.
     pub(super) fn in_the_way(&self, may: impl Fn(&PodSeen) -> bool) -> Option<&'a PodSeen> {
         for (i, place) in self.places.iter().enumerate() {
             match place {
@@ -74,7 +76,8 @@ impl<'a> Table<'a> {
 }
 
 impl StatefulSeen {
-    /// Every place has its pod, Ready for long enough, and those that the user wants new are.
+    /// Whether every position has a pod that has been Ready long enough, and all pods that the user
+    /// wants new are; `Err` says what is missing, and when it may change.
     pub(super) fn settled(&self, own: &Own) -> Result<(), (String, Option<SignedDuration>)> {
         let (min_ready, all) = (own.min_ready(), self.replicas());
         let ready = self
@@ -88,7 +91,8 @@ impl StatefulSeen {
         Err(self.waiting(all.saturating_sub(own.partition()), min_ready))
     }
 
-    /// What is waited for until so many are new, in words, and when that could change by itself.
+    /// Describes what is missing until `want` pods are new, and after what time that could change
+    /// by itself.
     pub(super) fn waiting(&self, want: u32, min_ready: u32) -> (String, Option<SignedDuration>) {
         if !self.observed() {
             return ("waiting for the StatefulSet controller".into(), None);

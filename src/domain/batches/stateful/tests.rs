@@ -1,4 +1,5 @@
-//! Against the simulated controller: exact counts at every hold, never two pods missing by our doing.
+//! Against the simulated controller: exact counts at every hold, and never two pods missing because
+//! of graylane.
 
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ impl Run {
         Self::of(replicas, plan, more, more)
     }
 
-    /// From what is live to what the manifest says.
+    /// Rollout from the live object to what the manifest says.
     fn of(replicas: usize, plan: &[Amount], live: &Value, more: &Value) -> Self {
         let mut sim = Sim::create(&manifest(replicas, "v1", live), "s", 1_000_000);
         sim.settle();
@@ -92,7 +93,7 @@ impl Run {
         progress(Some(&self.sim.seen()), &self.goal(&manifest))
     }
 
-    /// One look, and what it asks for.
+    /// One observation and the action that it asks for.
     fn step(&mut self) -> Move {
         let next = self.look();
         match &next {
@@ -115,7 +116,7 @@ impl Run {
         next
     }
 
-    /// Looks and settles until nothing more is done.
+    /// Observes and settles until nothing more happens.
     fn run(&mut self) -> Move {
         for _ in 0..300 {
             match self.step() {
@@ -132,7 +133,7 @@ impl Run {
         panic!("never ends: {:?}", self.look());
     }
 
-    /// All the way back.
+    /// Plays the whole way back.
     fn undo(&mut self) -> (u32, u32) {
         let (mut patches, mut deleted) = (0, 0);
         for _ in 0..300 {
@@ -160,7 +161,7 @@ impl Run {
         );
     }
 
-    /// Which places are new: `ooon`.
+    /// Which positions hold new pods, such as `ooon`.
     fn places(&self) -> String {
         let sign = |place| {
             let pod = self.sim.pods.iter().find(|p| p.place == place && !p.going);
@@ -218,7 +219,7 @@ fn a_version_that_never_comes_up_costs_one_pod_and_is_deleted_on_the_way_back() 
             && why.contains("CrashLoopBackOff"))
         );
         assert_eq!((run.places().as_str(), run.sim.ready()), ("ooon", 3));
-        // The template alone brings it not back.
+        // Restoring the template alone does not replace it.
         let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else {
             panic!()
         };
@@ -247,7 +248,7 @@ fn an_old_version_that_crashes_does_not_hold_up_the_new_one() {
 fn a_hold_stops_after_the_pod_in_hand() {
     let mut run = Run::new(4, &["100%"], json!({}));
     assert!(matches!(run.step(), Move::Patch(..)));
-    // The controller takes the highest; nothing else moves.
+    // The controller replaces the highest pod; nothing else moves.
     run.sim.sync();
     run.hold = true;
     assert!(matches!(run.step(), Move::Patch(_, why) if why.contains("in hand")));
@@ -267,7 +268,7 @@ fn a_pod_that_is_not_ready_for_a_while_takes_no_batch_back() {
     assert_eq!(run.run(), Move::Held);
     run.upto = 2;
     assert!(matches!(run.step(), Move::Patch(..)));
-    // The controller takes the next, and the one that was new already flaps.
+    // The controller replaces the next one, and the pod that was already new flaps.
     run.sim.sync();
     run.sim.obey();
     let flaps = run.sim.pods.iter().position(|p| p.place == 5).unwrap();
@@ -282,7 +283,7 @@ fn a_pod_that_is_not_ready_for_a_while_takes_no_batch_back() {
         (1, 0, 3)
     );
     assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
-    // Nor does it where another workload is behind.
+    // Nor does it when another workload is behind.
     run.upto = 1;
     assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
     run.upto = 2;
@@ -304,7 +305,7 @@ fn scaling_in_the_middle_is_planned_anew_and_shrinks_no_batch() {
         .shift_remove("replicas");
     assert_eq!(run.run(), Move::Held);
     assert_eq!(run.places(), "ooonnn");
-    // Those that come are at the top, and new.
+    // The added pods are at the top, and new.
     run.sim.patch(&json!({"spec": {"replicas": 8}})).unwrap();
     run.sim.settle();
     assert_eq!((run.run(), run.places().as_str()), (Move::Held, "ooonnnnn"));

@@ -1,8 +1,9 @@
-//! The way back of a StatefulSet; and the way out when its release is gone.
+//! The way back of a StatefulSet, and the way out when its release is gone.
 //!
-//! The template alone brings no pod back that never gets Ready: the controller waits for it before it touches another
-//! (pods in parallel it replaces at once, unless it counts how many are unavailable).
-//! Such a pod of the version that is not wanted any more has to go first (Kubernetes calls it a forced rollback).
+//! Restoring the template alone does not replace a pod that never becomes Ready: the controller
+//! waits for it before it touches another pod (with parallel pod management it replaces pods at
+//! once, unless it counts unavailable ones). Such a pod of the unwanted version has to be deleted
+//! first (Kubernetes calls this a forced rollback).
 
 use kube::ResourceExt;
 use serde_json::Value;
@@ -25,7 +26,7 @@ use crate::{
     domain::observe::{PodSeen, StatefulSeen},
 };
 
-/// One look on the way back of a release.
+/// Next action on the way back of a release.
 pub fn undo(seen: &StatefulSeen, release_uid: &str, records: &Records) -> Undo {
     let live = &seen.live;
     let shows = |latch: &Latch<Written, Own>, _| shows(live, latch);
@@ -53,8 +54,9 @@ pub fn undo(seen: &StatefulSeen, release_uid: &str, records: &Records) -> Undo {
     }
 }
 
-/// The next patch of the way back, and whether it has time until all pods are back. One patch is the whole way, unless
-/// the rollout went below the user's own partition: its pods come back first, or nothing ever would bring them.
+/// Next patch on the way back, and whether to send it only when all pods are back. One patch is
+/// enough, unless the rollout went below the user's own partition: those pods come back first,
+/// since nothing would replace them later.
 fn back(seen: &StatefulSeen, before: &Previous<Own>, release_uid: &str) -> (Option<Value>, bool) {
     let live = &seen.live;
     let (at, kept) = (Own::of(live).partition(), before.own.partition());
@@ -71,7 +73,7 @@ fn back(seen: &StatefulSeen, before: &Previous<Own>, release_uid: &str) -> (Opti
     (patch::revert(live, before), coming)
 }
 
-/// Of a StatefulSet on its way back: the pod of the version that is not wanted, and why nothing moves before it is gone.
+/// For a StatefulSet on its way back: the pod of the unwanted version that blocks all others.
 pub fn in_the_way(seen: &StatefulSeen) -> Option<&PodSeen> {
     let from = Own::of(&seen.live).partition();
     Table::of(seen, from)
@@ -79,8 +81,8 @@ pub fn in_the_way(seen: &StatefulSeen) -> Option<&PodSeen> {
         .filter(|_| seen.observed())
 }
 
-/// For a StatefulSet found half-way: the one patch that finishes it, and the one that aborts it. `Err` where nothing tells
-/// what either would be.
+/// For a StatefulSet left half-way: the one patch that finishes the rollout, and the one that
+/// aborts it. `Err` when neither can be determined.
 pub fn rescue(seen: &StatefulSeen, records: &Records) -> Result<Option<Ways>, String> {
     let live = &seen.live;
     let known = records
@@ -100,7 +102,8 @@ pub fn rescue(seen: &StatefulSeen, records: &Records) -> Result<Option<Ways>, St
     };
     let at = Own::of(live).partition();
     let went_back = template::same(&template::of_stateful(live), &latch.before.template);
-    // One patch cannot wait: the pods come back, and the user's own partition stands in what stays told.
+    // A single patch cannot wait: the pods come back, and the user's own partition stays in the
+    // annotation.
     let abort = if at < latch.before.own.partition() && !went_back {
         patch::revert_down_to(live, &latch.before, &latch.release_uid, at)
     } else {

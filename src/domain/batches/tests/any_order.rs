@@ -1,4 +1,4 @@
-//! Any order of looks, controllers and people.
+//! Any order of observations, controllers and people.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,16 +9,16 @@ use super::{
 };
 use crate::{api::Amount, domain::batches::Move};
 
-/// What happens between two looks.
+/// What happens between two observations.
 #[derive(Clone, Debug)]
 pub(in crate::domain::batches) enum Event {
     Look,
-    /// The engine read, then somebody else wrote, then the engine wrote.
+    /// The engine reads, somebody else writes, then the engine writes.
     StaleLook,
     Sync,
     Obey,
     Ready(usize),
-    /// A node goes with a pod of a StatefulSet.
+    /// A node is lost together with a pod of a StatefulSet.
     Lose(usize),
     Tick(u8),
     Allow,
@@ -57,8 +57,9 @@ fn user_strategy() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Any order of looks, controllers, readiness, allowances, holds and new attempts: never a Ready pod missing, never past
-    /// the batch that is allowed, and in the end exactly what was asked, with the user's own settings.
+    /// Any order of observations, controllers, readiness, allowed batches, holds and new attempts:
+    /// never a Ready pod missing, never past the allowed batch, and in the end exactly as asked,
+    /// with the user's own settings.
     #[test]
     fn exact_in_any_interleaving(
         replicas in 1_u32..13, plan in plan(), strategy in user_strategy(), surge in prop::option::of(1_u32..4),
@@ -88,7 +89,8 @@ proptest! {
             }
             prop_assert!(run.sim.ready() >= replicas, "{} of {replicas} ready", run.sim.ready());
             prop_assert!(run.sim.of("v2").0 <= all[run.upto - 1], "past the batch that is allowed");
-            // Once finished, the Deployment is under its user's own strategy, where nothing moves any more.
+            // Once finished, the Deployment uses the user's own strategy, and nothing moves any
+            // more.
             prop_assert!(run.sim.pods.len() as u32 <= replicas + most, "{} pods of {replicas} + {most}", run.sim.pods.len());
         }
         run.hold = false;
@@ -112,8 +114,9 @@ proptest! {
         prop_assert!(run.sim.live["spec"].get("paused").is_none());
     }
 
-    /// An autoscaler at work in between: whatever it does, no Ready pod of the wanted number goes missing by our
-    /// hand, the allowance holds when it was not moved by the autoscaler's own proportions, and the end is whole.
+    /// With an autoscaler in between: graylane never causes a Ready pod of the wanted number to go
+    /// missing, never passes the allowed batch except by the autoscaler's own scaling, and ends
+    /// complete.
     #[test]
     fn an_autoscaler_between_batches_is_planned_around(
         replicas in 1_u32..10, plan in plan(), sizes in prop::collection::vec(1_u32..12, 1..5),

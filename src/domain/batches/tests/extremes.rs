@@ -1,4 +1,5 @@
-//! Numbers that an object, or an annotation that anybody may write, can have: none of them overflows.
+//! Extreme numbers in an object, or in an annotation that anybody may write: none of them
+//! overflows.
 
 use proptest::prelude::*;
 

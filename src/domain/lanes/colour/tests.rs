@@ -75,7 +75,7 @@ fn refused(group: &LaneGroup, condition: &str) -> String {
         .map_or_else(|wrong| wrong[0].1.clone(), |_| String::new())
 }
 
-/// A gateway as its specification has it: the most specific match, then the order of rules.
+/// A gateway as its specification defines it: the most specific match, then the order of rules.
 fn gateway(rules: &[Vec<Coloured>], request: &RequestParts) -> Option<Tag> {
     let holds = |wanted: &ValueMatch, value: Option<&str>| match (wanted.kind.as_str(), value) {
         ("Exact", Some(v)) => v == wanted.value,
@@ -408,7 +408,7 @@ proptest! {
     fn priorities_hold_at_every_gateway(lanes in lanes(), requests in prop::collection::vec(requests(), 1..12)) {
         let group = traefik();
         let (rules, problems) = coloured(&group, &lanes, &Means::of(&group).unwrap());
-        // Lanes that were refused are out of it.
+        // Leave out lanes that were refused.
         let kept: Vec<Lane> =
             lanes.iter().filter(|l| problems.iter().all(|p| Some(&p.lane) != l.metadata.name.as_ref())).cloned().collect();
         let (ours, _) = Rules::compile("g", &kept);

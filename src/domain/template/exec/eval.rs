@@ -1,4 +1,4 @@
-//! Pipelines, commands, calls.
+//! Evaluates pipelines, commands and function calls.
 
 use super::super::Problem;
 use super::super::functions::{self, Call, Function, Type};
@@ -7,7 +7,7 @@ use super::super::tree::{Command, Kind, Operand, Pipe};
 use super::super::value::Value;
 use super::{Run, Stop};
 
-/// So many values, or 16 bytes of text each, of an argument cost a step.
+/// Number of argument values that cost one step; 16 bytes of text count as one value.
 const GRAIN: usize = 4;
 
 impl<'p, 's> Run<'p, 's> {
@@ -76,7 +76,7 @@ impl<'p, 's> Run<'p, 's> {
         }
     }
 
-    /// The value of an operand where any is taken.
+    /// The value of an operand where any type is accepted.
     fn operand(
         &mut self,
         operand: &'p Operand<'s>,
@@ -111,7 +111,7 @@ impl<'p, 's> Run<'p, 's> {
             }
             Kind::Function(function) => self.call(at, function, &[], None, dot)?,
             Kind::Pipe(pipe) => match &pipe.commands[..] {
-                // Mere parentheses around a key.
+                // Only parentheses around a key.
                 [only] if forgiving && pipe.vars.is_empty() && only.args.is_empty() => {
                     self.command(only, None, dot, true)?
                 }
@@ -174,7 +174,8 @@ impl<'p, 's> Run<'p, 's> {
         }))
     }
 
-    /// A literal takes the type that is wanted, if it can; a value must have it.
+    /// Evaluates an argument. A number literal converts to the parameter's type if it can; any
+    /// other value must already have that type.
     fn argument(
         &mut self,
         function: &Function,

@@ -1,11 +1,12 @@
-//! Keys: what they lead to, and what to say when they lead nowhere.
+//! Looks up keys and explains why a lookup failed.
 
 use super::super::value::Value;
 use super::super::{Problem, functions};
 use super::Run;
 
 impl Run<'_, '_> {
-    /// Follows keys from a value; `base` is how it is written. With `forgiving` a key that is missing is nothing.
+    /// Follows keys from a value; `base` is how the value is written in the source. With
+    /// `forgiving`, a missing key yields nil instead of a problem.
     pub(super) fn read(
         &mut self,
         at: usize,

@@ -1,6 +1,6 @@
 //! Go's `strconv.FormatFloat`.
 
-/// The digits of a number, and how many stand before the point; none for zero.
+/// The decimal digits of a number (none for zero) and the position of the decimal point.
 struct Decimal {
     negative: bool,
     digits: String,
@@ -8,7 +8,8 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// As few digits as tell the number apart, or as many as asked for; zeros at the end are left out.
+    /// Rounds to `digits` significant digits, or to the fewest that read back as the same number.
+    /// Trailing zeros are dropped.
     fn of(number: f64, digits: Option<usize>) -> Decimal {
         let text = match digits {
             None => format!("{:e}", number.abs()),
@@ -79,13 +80,14 @@ impl Decimal {
     }
 }
 
-/// The digits of a whole or broken number without an exponent, as few as tell it apart.
+/// Formats a number without exponent, with the fewest digits that read back as the same number.
 pub(in super::super) fn shortest_decimal(number: f64) -> String {
     let decimal = Decimal::of(number, None);
     decimal.plain(decimal.fraction())
 }
 
-/// `precision` of nothing: as few digits as tell the number apart. Of more than `most` digits the rest are zeros.
+/// Formats a number for a verb. Without `precision`, uses the fewest digits that read back as the
+/// same number. Digits beyond `most` are zeros.
 pub(super) fn format(number: f64, verb: char, precision: Option<usize>, most: usize) -> String {
     if number.is_nan() {
         return "NaN".into();
@@ -145,7 +147,7 @@ fn general(number: f64, verb: char, precision: Option<usize>) -> String {
     decimal.plain(usize::try_from(as_i32(precision) - point).unwrap_or(0))
 }
 
-/// The bits of a number: its mantissa and the power of two.
+/// Splits a number into its mantissa and binary exponent.
 fn parts(number: f64) -> (u64, i32) {
     let bits = number.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i32;
@@ -170,7 +172,7 @@ fn hexadecimal(number: f64, precision: Option<usize>, verb: char) -> String {
     if mantissa == 0 {
         exponent = 0;
     }
-    // The leading 1 stands at bit 60.
+    // Move the leading 1 to bit 60.
     mantissa <<= 8;
     while mantissa != 0 && mantissa & (1 << 60) == 0 {
         mantissa <<= 1;
@@ -216,7 +218,8 @@ fn hexadecimal(number: f64, precision: Option<usize>, verb: char) -> String {
     if verb == 'X' { out.to_uppercase() } else { out }
 }
 
-/// `#`: a point always, and as many digits as the precision says. The number has its sign.
+/// Applies the flag `#`: always a decimal point, and as many digits as the precision says. `text`
+/// starts with a sign.
 pub(super) fn with_point(text: &str, verb: char, precision: Option<usize>) -> String {
     let is_hex = matches!(verb, 'x' | 'X');
     let tail_at = text[1..]

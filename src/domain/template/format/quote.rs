@@ -1,8 +1,8 @@
-//! Go's quotes: `strconv.Quote` and its kin.
+//! Go's quoting: `strconv.Quote` and related functions.
 
 use super::super::characters::is_print;
 
-/// In double quotes; with `ascii` nothing but ASCII stands in them.
+/// Puts text in double quotes; with `ascii`, escapes all non-ASCII characters.
 pub(in super::super) fn quoted(text: &str, ascii: bool) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -43,7 +43,7 @@ fn escape(out: &mut String, c: char, quote: char, ascii: bool) {
     out.push(simple);
 }
 
-/// Whether a text can stand in back quotes on one line.
+/// Whether a text can be written in back quotes on one line.
 pub(super) fn can_backquote(text: &str) -> bool {
     !text.contains(|c: char| (c < ' ' && c != '\t') || matches!(c, '`' | '\u{7f}' | '\u{feff}'))
 }

@@ -1,10 +1,10 @@
-//! One value by one verb.
+//! Formats one value with one verb.
 
 use super::super::value::{Items, Value};
 use super::float;
 use super::quote::{can_backquote, quoted, quoted_character};
 
-/// Digits that a number of 64 bits cannot have more of, before zeros are all that follows.
+/// More significant digits than any 64-bit float has; all further digits are zeros.
 const MAX_DIGITS: usize = 1100;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    /// An argument: `%T` names its type, and nothing has verbs of its own.
+    /// Writes an argument: `%T` writes its type, and nil has its own rules.
     pub fn argument(&mut self, value: &Value, verb: char) {
         match (value, verb) {
             (Value::Nil | Value::Unknown, 'T' | 'v') => self.pad("<nil>"),
@@ -155,7 +155,8 @@ impl Printer {
         }
     }
 
-    /// Zeros that a width asks for are digits of a number, and stand behind its sign: here they are added already.
+    /// Pads with spaces only. Padding zeros belong between the sign and the digits of a number, and
+    /// the caller has already added them.
     fn pad_with_spaces(&mut self, text: &str) {
         let zero = std::mem::take(&mut self.flags.zero);
         self.pad(text);

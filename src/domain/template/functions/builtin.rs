@@ -1,4 +1,4 @@
-//! Go's own functions, but comparisons and escapes.
+//! Go's own functions, except comparisons and escapes.
 
 use super::super::format;
 use super::super::value::Value;
@@ -73,7 +73,7 @@ fn index(value: &Value, key: &Value) -> Result<Value, String> {
     }
 }
 
-/// A place of an item, or the one behind the last.
+/// Reads an index from `0` to `length`, both included.
 fn position(key: &Value, length: usize) -> Result<usize, String> {
     let number = key
         .as_int()

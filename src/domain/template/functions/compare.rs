@@ -1,4 +1,4 @@
-//! Go's comparisons: numbers with numbers of their kind, texts with texts; and nothing with anything.
+//! Go's comparisons: numbers of the same kind, texts with texts, and nil with anything.
 
 use super::super::value::Value;
 use super::Function;

@@ -1,4 +1,4 @@
-//! What to do when something is not there.
+//! Functions for values that are missing or empty.
 
 use super::super::value::Value;
 use super::Function;

@@ -1,4 +1,4 @@
-//! Go's escapes for other languages.
+//! Go's escaping for HTML, JavaScript and URL queries.
 
 use super::super::characters::is_print;
 use super::super::format;

@@ -26,7 +26,7 @@ fn write(value: &Value, indent: Option<usize>, html: bool) -> Result<Value, Stri
 
 struct Writer<'a> {
     out: &'a mut String,
-    /// `<`, `>` and `&` are escaped.
+    /// Escape `<`, `>` and `&`.
     html: bool,
 }
 
@@ -104,7 +104,7 @@ impl Writer<'_> {
     }
 }
 
-/// As JavaScript would write it.
+/// Formats a number as JavaScript would.
 pub(super) fn number(number: f64) -> Result<String, String> {
     if !number.is_finite() {
         return Err("JSON has no such number".into());

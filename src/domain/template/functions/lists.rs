@@ -32,7 +32,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         } else {
             Box::new(0..count)
         };
-        // One more than a list can hold is enough to be refused.
+        // One more than a list may hold is enough to get an error.
         Value::list_of(
             Items::Ints,
             numbers.take(1_000_001).map(Value::Int).collect(),
@@ -50,7 +50,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             other => vec![to_text(other)],
         };
         let (separator, shown) = (text(args, 0), parts.iter().map(String::len).sum::<usize>());
-        // What each of the two costs says nothing of both together.
+        // The step budget counts each argument alone, not the size of the joined text.
         if separator.len().saturating_mul(parts.len()) > 16 * MAX_TEXT || shown > 16 * MAX_TEXT {
             return Err(too_long());
         }

@@ -1,4 +1,4 @@
-//! Whole numbers.
+//! Integer functions.
 
 use super::super::value::Value;
 use super::Function;
@@ -24,7 +24,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("mod N M", &[Any, Any], |args| pair(args, i64::checked_rem)),
 ];
 
-/// A whole number, also written as text: as Go writes one, with `0x` and a leading 0 for octal.
+/// Reads an integer, also from text in Go's notation: `0x` for hex, a leading 0 for octal.
 fn whole(value: &Value) -> Result<i64, String> {
     let number = match value {
         Value::Text(text) => parse_signed(without_zeros(text.trim())),
@@ -37,7 +37,7 @@ fn whole(value: &Value) -> Result<i64, String> {
     })
 }
 
-/// As [`whole`]; what stands behind the point is left out.
+/// Like [`whole`], but drops the fraction of a float.
 fn cut(value: &Value) -> Result<i64, String> {
     match value {
         Value::Float(f) if f.is_finite() && f.abs() < 9e18 => Ok(f.trunc() as i64),
@@ -45,7 +45,7 @@ fn cut(value: &Value) -> Result<i64, String> {
     }
 }
 
-/// `3.00` is a whole number too.
+/// Strips a fraction of zeros: `3.00` is an integer too.
 fn without_zeros(text: &str) -> &str {
     match text.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,

@@ -1,4 +1,4 @@
-//! Texts.
+//! Text functions.
 
 use super::super::characters::{is_word, lower, upper};
 use super::super::format::{MAX_TEXT, quoted};
@@ -95,7 +95,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         bounded(BASE64_STANDARD.encode(text(args, 0)))
     }),
     Function::new("b64dec TEXT", &[Text], |args| {
-        // Long ones are wrapped over lines.
+        // Long base64 text is often wrapped over several lines.
         let bytes = BASE64_STANDARD
             .decode(text(args, 0).replace(['\r', '\n'], ""))
             .map_err(|e| e.to_string())?;
@@ -122,7 +122,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// Those that are something, with a space between.
+/// Joins the arguments that are not nil, separated by spaces.
 fn each(args: &[Value], shown: impl Fn(&Value) -> String) -> Result<Value, String> {
     let all: Vec<String> = args
         .iter()
@@ -132,7 +132,7 @@ fn each(args: &[Value], shown: impl Fn(&Value) -> String) -> Result<Value, Strin
     bounded(all.join(" "))
 }
 
-/// A capital at the start of each word.
+/// Capitalises the first letter of each word.
 fn title(text: &str) -> String {
     let mut start = true;
     let capital = |c: char| {
@@ -147,7 +147,7 @@ fn title(text: &str) -> String {
     text.chars().map(capital).collect()
 }
 
-/// The letters that have a third case of their own.
+/// Converts to title case, which differs from upper case for a few letters.
 fn title_case(c: char) -> char {
     match c {
         'Ǆ'..='ǆ' => 'ǅ',
@@ -158,7 +158,7 @@ fn title_case(c: char) -> char {
     }
 }
 
-/// So many bytes, from the end where the number is negative; no character is cut in two.
+/// Keeps the first `length` bytes, or the last ones when it is negative; never splits a character.
 fn trunc(length: i64, text: &str) -> &str {
     let keep = usize::try_from(length.unsigned_abs()).unwrap_or(usize::MAX);
     if keep >= text.len() {

@@ -1,4 +1,4 @@
-//! YAML.
+//! `toYaml`.
 
 use super::Function;
 use super::Type::Any;

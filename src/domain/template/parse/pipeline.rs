@@ -1,4 +1,4 @@
-//! Pipelines, commands and operands.
+//! Parses pipelines, commands and operands.
 
 use super::super::lex::{Kind as Lexed, Token};
 use super::super::literal;
@@ -18,7 +18,8 @@ impl From<Problem> for Stop {
 }
 
 impl<'s> Parser<'s> {
-    /// Up to `end`, which is taken. After an error the last token taken is the wrong one.
+    /// Parses up to and including `end`. After an error, the last token taken is the unexpected
+    /// one.
     pub(super) fn pipeline(&mut self, context: &str, end: Lexed) -> Result<Pipe<'s>, Stop> {
         let mut pipe = Pipe {
             at: self.peek_word().at,
@@ -78,7 +79,7 @@ impl<'s> Parser<'s> {
                         )
                         .into());
                     }
-                    // Then comes the other one.
+                    // The second variable follows.
                     if self.peek_word().kind != Lexed::Variable {
                         let token = self.take_word();
                         return Err(Problem::new(
@@ -104,7 +105,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// The variables of a declaration are known from here on; those of an assignment must be known.
+    /// Declares the variables of a declaration; those of an assignment must already be declared.
     fn assigned(&mut self, pipe: &Pipe<'s>, at: usize) {
         for name in &pipe.vars {
             if pipe.assigns && !self.vars.contains(name) {
@@ -165,7 +166,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// A term and the fields behind it; nothing when no operand comes.
+    /// Parses a term and the fields after it; `None` when no operand follows.
     fn operand(&mut self) -> Result<Option<Operand<'s>>, Stop> {
         let Some(term) = self.term()? else {
             return Ok(None);

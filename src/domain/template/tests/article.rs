@@ -1,4 +1,4 @@
-//! The manifest of the article, its spaces restored.
+//! Tests with the manifest from the article, its lost spaces restored.
 
 use super::super::{Context, TemplateError, manifests, placeholders};
 use super::context;
@@ -168,7 +168,7 @@ fn mistakes_in_the_yaml_are_told_at_the_templates_line() {
     );
     let errors = manifests("a.yaml", &twice, &context()).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:#?}");
-    // One line fewer in the template: `{{- end }}` renders none.
+    // Two lines apart: the lines of `{{- if … }}` and `{{- end }}` are not rendered.
     assert_eq!(
         (errors[0].line, errors[0].rendered_line),
         (28, Some(26)),

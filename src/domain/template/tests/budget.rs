@@ -1,8 +1,9 @@
-//! Templates that would eat the processor, the memory or the stack: refused at the place where it is too much.
+//! Templates that would exhaust CPU, memory or stack are rejected at the position that exceeds the
+//! budget.
 
 use super::shown;
 
-/// Ten calls of the next one, `depth` times: 10^depth pieces of text.
+/// Templates that each call the next one ten times, `depth` levels deep.
 fn nested(depth: usize) -> String {
     let calls = |n: usize| format!("{{{{ template \"t{n}\" }}}}").repeat(10);
     let defines: String = (0..depth)
@@ -89,7 +90,7 @@ fn bombs_end_at_their_place() {
         let error = shown(source);
         assert!(error.starts_with(says), "{source}: {error}");
     }
-    // Many characters times many of them: a look at each, not at each pair.
+    // Many trim characters and a long text: the cost is linear, not quadratic.
     assert_eq!(
         super::ok("{{ $s := repeat 999999 `b` }}{{ trimAll (print $s `c`) (repeat 999999 `c`) }}."),
         "."

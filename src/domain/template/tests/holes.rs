@@ -1,4 +1,5 @@
-//! Errors that say where and what to do, and what Go lets pass and good sense would not (the README has a table of it).
+//! Errors give a position and a fix. Also deliberate differences from Go, where Go accepts what is
+//! almost certainly a mistake (see the table in the README).
 
 use super::super::{Context, placeholders, render};
 use super::{context, ok, shown, wrong};
@@ -290,7 +291,7 @@ fn nothing_is_no_text() {
 #[test]
 fn better_than_go_and_sprig_on_purpose() {
     for (source, text) in [
-        // Sprig tells whole numbers of two kinds apart; Helm users learn it the hard way.
+        // Sprig treats `int` and `int64` as different types, which surprises Helm users.
         (
             "{{ repeat (add 1 2) \"x\" }} {{ has 3 (list (add 1 2)) }} {{ trunc (int64 2) \"abc\" }}",
             "xxx true ab",
@@ -441,7 +442,7 @@ fn depth_is_bounded_without_a_crash() {
             let source = format!("{}x{}", open.repeat(depth), "{{ end }}".repeat(depth));
             match render("t", &source, &context()) {
                 Ok(text) => assert!(depth == 40 && text == "x", "{open} {depth}"),
-                // The same name forty times over: not a matter of depth.
+                // The same template name 40 times: an error, but not about depth.
                 Err(errors) if depth == 40 => {
                     assert!(errors[0].message.contains("twice"), "{}", errors[0])
                 }
@@ -465,7 +466,7 @@ fn depth_is_bounded_without_a_crash() {
     };
     assert_eq!(ok(&chain(38)), "");
     assert!(shown(&chain(3000)).contains("depth"));
-    // The deepest of all: a template that calls itself, deep inside blocks and parentheses.
+    // Deepest case: a template that calls itself, deep inside blocks and parentheses.
     let inside = format!(
         "{}{}{{{{ template \"x\" . }}}}{}",
         "{{ if 1 }}".repeat(38),

@@ -1,11 +1,11 @@
-//! Laws for any text.
+//! Properties that hold for any text.
 
 use super::super::{manifests, placeholders, render};
 use super::article::MANIFEST;
 use super::context;
 use proptest::prelude::*;
 
-/// Text rich in actions; plain `any::<String>` rarely opens one.
+/// Text with many actions; plain `any::<String>` rarely contains one.
 fn template() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => prop::sample::select(vec![
@@ -62,7 +62,7 @@ proptest! {
 
     #[test]
     fn a_manifest_cut_anywhere_never_renders_a_part_of_itself_silently(cut in 0usize..MANIFEST.len()) {
-        // Cut inside an action or a block it is an error; elsewhere it is a shorter manifest.
+        // A cut inside an action or a block is an error; elsewhere it leaves a shorter manifest.
         let cut = MANIFEST.floor_char_boundary(cut);
         let source = &MANIFEST[..cut];
         let open = source.matches("{{").count() > source.matches("}}").count();

@@ -1,4 +1,4 @@
-//! The functions beside Go's own.
+//! Tests of the Sprig functions.
 
 use super::{ok, shown};
 

@@ -1,5 +1,6 @@
-//! A workload that another hand has deleted. What was let through was let through beside the old version: nothing is made
-//! whole with the new one in its place. It is told, and what a person asks for then is done.
+//! A workload that somebody else has deleted. Its batches were allowed on the assumption that the
+//! old version runs beside them, so the whole workload is not simply created with the new version.
+//! The task stops and says so, and then does what a person asks for.
 
 use super::{Deploy, workloads::Rolled};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 const GONE: &str = "it is gone";
 const SEEN: &str = "seen so at ";
 
-/// When it was first seen to be gone: as the task tells already, or now.
+/// When it was first seen to be missing: from the task's message, or now.
 fn first_seen(run: &Run, index: usize, item: &InventoryItem) -> String {
     let told = run.status.tasks[index]
         .message
@@ -28,17 +29,18 @@ fn first_seen(run: &Run, index: usize, item: &InventoryItem) -> String {
     at.map_or_else(|| run.at(), |(at, _)| at.to_owned())
 }
 
-/// What becomes of it.
+/// What to do about a missing workload.
 pub(super) enum Gone {
-    /// It never was there, or somebody has said that it is to be made whole.
+    /// Create it: it never existed, or somebody has asked for it.
     Make,
-    /// Made again with its old version; the batches begin anew.
+    /// Recreate it with its old version; the batches start over.
     Again(Box<Step>),
-    /// It is told.
+    /// Stop with this message.
     Stop(String),
 }
 
-/// Of a workload that is not there. `lets_through` says whether every one of so many batches is let through.
+/// Decides about a workload that does not exist. `lets_through` says whether all of the given
+/// number of batches are allowed.
 pub(super) fn look(
     deploy: &Deploy,
     run: &mut Run,
@@ -124,7 +126,7 @@ fn in_the_middle(run: &Run, at: &str) -> String {
     )
 }
 
-/// Of one that is not there while nothing goes on: in words, if it was in hand.
+/// Message about a missing workload while the rollout is held, if it was in progress.
 pub(super) fn held(run: &Run, index: usize, item: &InventoryItem) -> Option<String> {
     let record = run
         .record(index, item)
@@ -134,7 +136,7 @@ pub(super) fn held(run: &Run, index: usize, item: &InventoryItem) -> Option<Stri
     (!asked).then(|| in_the_middle(run, &first_seen(run, index, item)))
 }
 
-/// Of one that is being deleted while it is in hand: in words.
+/// Message about a workload that is being deleted while its rollout is in progress.
 pub(super) fn going(
     run: &Run,
     index: usize,

@@ -1,4 +1,4 @@
-//! What is told of a deploy: its batches, its words, and what the environment holds.
+//! Status of a deploy: its batches, its message, and what the environment holds.
 
 use jiff::SignedDuration;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Writes down what each batch is to reach and how far it is.
+/// Records what each batch is to reach and how far it is.
 pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bool) {
     let at = run.at();
     let name = run.status.tasks[index].name.clone();
@@ -39,12 +39,12 @@ pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bo
     };
     let list = &mut run.status.tasks[index].batches;
     let begun = list.iter().any(|b| b.started_at.is_some());
-    // Of another size before any was done: what an earlier rollout had left was taken off first.
+    // Their number differs before any was done: the latch of an earlier rollout was removed first.
     let other = list.len() != amounts.len() && list.iter().all(|b| b.phase != BatchPhase::Done);
     if !begun || other {
         *list = (0..amounts.len()).map(|_| BatchStatus::default()).collect();
     }
-    // All latches are off and the plan is not known any more: what was told stays.
+    // All latches are off and the batches are no longer known: keep what was recorded.
     let whole = list.len() == amounts.len();
     let done = if whole {
         done
@@ -87,7 +87,7 @@ pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bo
     }
 }
 
-/// The task's phase and words, and whether it took too long.
+/// Sets the task's phase and message; `Err` when the batch took too long.
 pub(super) fn tell(
     deploy: &Deploy,
     run: &mut Run,
@@ -133,8 +133,9 @@ pub(super) fn tell(
     Ok(Flow::Stay)
 }
 
-/// The environment's state and inventory; true when the App's status says so already. What is about to be made
-/// is noted before it is made, so that no crash leaves something nobody knows of.
+/// Sets the environment's state and inventory; true when the App's status has them already. An
+/// object is in the inventory before it is created, so that no crash leaves an unknown object
+/// behind.
 pub(super) fn note_inventory(deploy: &Deploy, run: &mut Run, state: EnvironmentState) -> bool {
     let name = &deploy.environment.name;
     let before = told(deploy.app, name);
@@ -150,7 +151,7 @@ pub(super) fn note_inventory(deploy: &Deploy, run: &mut Run, state: EnvironmentS
             .unwrap_or_default();
         inventory.push(InventoryItem { uid, ..item });
     }
-    // What an earlier deploy left and the manifests no longer name is kept until the clean-up.
+    // Objects of an earlier deploy that the manifests no longer name stay until the clean-up.
     for item in &before.inventory {
         let named = |i: &InventoryItem| InventoryItem {
             uid: String::new(),

@@ -1,4 +1,5 @@
-//! The workloads of an environment, batch by batch: all of them do the same batch, and none goes on alone.
+//! The workloads of an environment, batch by batch: all of them do the same batch, and none goes
+//! ahead alone.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use crate::{
     },
 };
 
-/// What all of them say together.
+/// Combined result of all workloads.
 pub(super) struct Looked {
     pub(super) waits: Vec<String>,
     pub(super) stops: Vec<String>,
@@ -25,19 +26,19 @@ pub(super) struct Looked {
     pub(super) all_done: bool,
 }
 
-/// One workload: what names it, the object as it is created, and what is wanted of it.
+/// One workload: its name, the object to create, and its manifest.
 pub(super) struct Rolled {
     pub(super) item: InventoryItem,
     pub(super) object: Value,
     pub(super) manifest: Manifest,
 }
 
-/// How far all of them are.
+/// Progress of all workloads together.
 pub(super) struct Batches<'a> {
     pub(super) all: &'a [Rolled],
     pub(super) amounts: &'a [Amount],
     pub(super) progress: Vec<Progress>,
-    /// Done by all of them, and how far they may go now.
+    /// Batches that all workloads have finished, and the batch that they may reach now.
     pub(super) done: usize,
     pub(super) upto: usize,
 }
@@ -208,7 +209,7 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
             Move::Held | Move::Done => {}
         }
     }
-    // One of them cannot go on: none does.
+    // If one of them cannot go on, none does.
     if looked.stops.is_empty() {
         run.steps.extend(steps);
     }
@@ -222,13 +223,13 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
     };
     tell::note_batches(run, deploy.index, &batches, hold);
     if begins_anew {
-        // What is to be reached is known when it is there again.
+        // The targets are known only when it exists again.
         run.status.tasks[deploy.index].batches.clear();
     }
     Ok(looked)
 }
 
-/// The batches of a rollout under way.
+/// The batches of a rollout in progress.
 fn frozen(run: &Run, index: usize, all: &[Rolled]) -> Option<Vec<Amount>> {
     let mark = |r: &Rolled| {
         run.workload(&r.item)?

@@ -1,5 +1,5 @@
-//! Promises of the design in any interleaving of looks, crashes between and inside them, stale looks,
-//! controllers, gateways and people.
+//! Guarantees of the design in any interleaving of passes, crashes between and inside them, stale
+//! decisions, controllers, gateways and people.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -12,11 +12,11 @@ use crate::api::{
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A whole look.
+    /// A whole reconcile pass.
     Look,
-    /// A look whose engine is killed after so many actions.
+    /// A pass whose engine is killed after this number of actions.
     Crash(usize),
-    /// A decision made now and taken later, if the Release is still as it was.
+    /// A decision made now and carried out later, if the Release is still unchanged.
     Think,
     TakeThought,
     Sync,
@@ -24,9 +24,9 @@ enum Event {
     Ready(usize),
     Route,
     Tick(u8),
-    /// Nobody looks for longer than any time limit: the engine is dead, or the machine sleeps.
+    /// No pass for longer than any time limit: the engine is down, or the machine sleeps.
     Gap,
-    /// So much time passes under the engine's eyes, while nothing else does anything.
+    /// Much time passes while the engine runs and nothing else happens.
     Long,
     Approve,
     RefuseGate,
@@ -52,7 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What a step may not do as things stand.
+/// Checks that a step is allowed in the current state.
 fn check(c: &Cluster, step: &Step) {
     let passed = |task: &str| {
         c.status()
@@ -135,7 +135,7 @@ fn act(c: &mut Cluster, decision: &Decision, most: usize) {
 
 fn invariants(c: &Cluster) {
     let prod = &c.sims[&name(PROD)];
-    // The way back goes by the user's own strategy: 25 % may be missing then, and only then.
+    // Only the way back uses the user's own strategy, where 25 % may be missing.
     let least = if c.status().phase == ReleasePhase::Aborting
         || c.status().phase == ReleasePhase::Aborted
     {
@@ -153,7 +153,8 @@ fn invariants(c: &Cluster) {
         _ => 1,
     };
     assert!(prod.of("v2").0 <= allowed, "past the batch that is allowed");
-    // A tagged request never meets an empty backend because of us: pods are never taken while routed.
+    // A tagged request never meets an empty backend because of graylane: routed pods are never
+    // removed.
     if c.routes.backends.contains(&name(GRAY)) {
         assert!(c.sims.contains_key(&name(GRAY)), "routed to nothing");
     }
@@ -161,7 +162,7 @@ fn invariants(c: &Cluster) {
     assert!(c.status().history.len() <= 200);
 }
 
-/// Plays the events, then brings it to its end; what it may not do it panics about.
+/// Plays the events, then brings the release to its end; panics on anything that is not allowed.
 fn play(events: Vec<Event>) {
     let mut c = Cluster::new(production());
     let mut thought: Option<(Decision, Option<ReleaseStatus>)> = None;
@@ -176,7 +177,7 @@ fn play(events: Vec<Event>) {
                 act(&mut c, &d, n);
             }
             Event::Think => thought = Some((c.look(), c.release.status.clone())),
-            // The status write carries the resourceVersion: a thought about another status comes to nothing.
+            // The status write carries the resourceVersion: a decision on another status conflicts.
             Event::TakeThought => {
                 if let Some((d, before)) = thought.take()
                     && before == c.release.status
@@ -255,7 +256,7 @@ fn play(events: Vec<Event>) {
         }
         invariants(&c);
     }
-    // And it comes to its end: forwards when people let it, else back.
+    // The release comes to an end: forwards when people allow it, else back.
     c.trouble = None;
     c.broken.clear();
     c.sims.values_mut().for_each(|s| s.broken.clear());
@@ -303,7 +304,7 @@ fn play(events: Vec<Event>) {
     } else {
         assert_eq!(c.prod(), (0, 4));
     }
-    // What an abort could not take down in time is told.
+    // What an abort could not delete in time is reported.
     let late = status.phase == ReleasePhase::Aborted
         && c.environment("gray").state == EnvironmentState::Error;
     if !skipped("clean") && !skipped("deploy-gray") && !late {
@@ -320,7 +321,8 @@ proptest! {
     }
 }
 
-/// Found once: time in which no engine was there counted as the abort's delay, so it gave the gray version up unseen.
+/// Regression: time without an engine counted against the abort, which then gave up the gray
+/// version without looking.
 #[test]
 fn an_abort_goes_on_after_a_long_absence() {
     use Event::*;
@@ -329,8 +331,8 @@ fn an_abort_goes_on_after_a_long_absence() {
     ]);
 }
 
-/// Found once: the hold of a new attempt allowed no pod above the replicas, so the paused controller took an old
-/// one for the new one that was still starting.
+/// Regression: the hold of a new attempt allowed no pod above the replicas, so the paused
+/// controller removed an old pod in favour of a new one that was still starting.
 #[test]
 fn a_retry_in_mid_surge_takes_no_old_pod() {
     use Event::*;

@@ -1,5 +1,5 @@
-//! A cluster for tests: objects, Deployments with their controllers, lane routes, and a look that can be stale
-//! or cut off anywhere.
+//! A cluster for tests: objects, Deployments with their controllers, lane routes, and reconcile
+//! passes that can be stale or cut off anywhere.
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 
 pub const PROD: &str = "a-prod";
 pub const GRAY: &str = "a-gray";
-/// Whoever deploys to gray.
+/// Account that deploys to gray.
 const GRAYS: &str = "deploys-gray";
 
 pub struct Cluster {
@@ -31,16 +31,17 @@ pub struct Cluster {
     pub others: Vec<Release>,
     pub approvals: Vec<Approval>,
     pub objects: BTreeMap<InventoryItem, ObjectSeen>,
-    /// What other Apps' inventories hold and bears no mark.
+    /// Owners of unmarked objects in other Apps' inventories.
     pub claims: BTreeMap<InventoryItem, Owner>,
-    /// Contexts that cannot be looked at.
+    /// Contexts that cannot be reached.
     pub away: BTreeMap<String, String>,
-    /// Objects that the server refuses to show, and its words.
+    /// Objects that the server refuses to show, and its error.
     pub unseen: BTreeMap<InventoryItem, String>,
     pub sims: BTreeMap<Name, Sim>,
-    /// StatefulSets.
+    /// StatefulSets by name.
     pub sets: BTreeMap<Name, StatefulSim>,
-    /// What a Deployment, or a StatefulSet, leaves that is deleted alone: whoever is made again takes it.
+    /// What a Deployment or StatefulSet that was deleted alone leaves behind: a recreated one
+    /// adopts it.
     pub orphans: BTreeMap<Name, Sim>,
     pub orphans_of_sets: BTreeMap<Name, StatefulSim>,
     pub records: BTreeMap<InventoryItem, RolloutRecord>,
@@ -48,13 +49,13 @@ pub struct Cluster {
     pub probes: Option<ProbesSeen>,
     pub routes: RoutesSeen,
     pub trouble: Option<Trouble>,
-    /// The time on the wall, and on the engine's own watch.
+    /// Wall-clock time, and time on the engine's own clock.
     pub now: i64,
     pub clock: u64,
-    /// What the engine has seen begin; another engine has seen nothing.
+    /// Timers of the engine; another engine starts with none.
     pub timers: RefCell<Timers>,
     pub rendered: Rendered,
-    /// Of what releases have begun with.
+    /// Revisions that releases were frozen with.
     pub revisions: RefCell<BTreeMap<String, Arc<Revision>>>,
     pub broken: Vec<String>,
     pub made: Vec<String>,
@@ -107,12 +108,12 @@ pub fn release(name: &str, image: &str) -> Release {
 }
 
 impl Cluster {
-    /// Production runs v1; nothing is gray.
+    /// Production runs v1; there is no gray version.
     pub fn new(tasks: Value) -> Self {
         Self::of(app(tasks))
     }
 
-    /// The same, and production is a StatefulSet.
+    /// Same, but production is a StatefulSet.
     pub fn with_stateful(tasks: Value) -> Self {
         let mut app = app(tasks);
         let template = &mut app.spec.manifests[0].template;
@@ -282,7 +283,7 @@ impl Cluster {
         decision
     }
 
-    /// The App as this release has it.
+    /// The App as frozen for this release.
     pub fn frozen(&self) -> Result<FrozenApp, String> {
         let Some(name) = self.status().revision else {
             return Ok(FrozenApp::beginning(&self.app));
@@ -293,7 +294,7 @@ impl Cluster {
             .ok_or_else(|| format!("{name} is gone"))
     }
 
-    /// Takes a decision's first `most` actions: the status is one, each step another.
+    /// Carries out the first `most` actions of a decision: the status is one, each step another.
     pub fn take(&mut self, decision: &Decision, most: usize) {
         if most == 0 {
             return;
@@ -352,7 +353,7 @@ impl Cluster {
                     !self.sets.is_empty(),
                     "a Deployment's pods are its controllers'"
                 );
-                // A stale one is refused.
+                // A stale deletion is refused.
                 for sim in self.sets.values_mut() {
                     let _ = sim.delete(&pod.uid, version);
                 }
@@ -385,7 +386,7 @@ impl Cluster {
         self.ids += 1;
         let new = !self.objects.contains_key(&item);
         if is_rolled(&item) && !new {
-            // It is created, not applied: the server refuses what an overtaken thought wants.
+            // The server refuses a stale decision to create it: it exists already.
             return;
         }
         let seen = self.objects.entry(item.clone()).or_default();
@@ -422,27 +423,27 @@ impl Cluster {
         }
     }
 
-    /// Every controller and kubelet does what there is to do.
+    /// Lets all controllers and kubelets settle.
     pub fn settle_sims(&mut self) {
         self.sims.values_mut().for_each(Sim::settle);
         self.sets.values_mut().for_each(StatefulSim::settle);
     }
 
-    /// Another hand deletes what production runs on.
+    /// Somebody deletes the Deployment of production.
     pub fn delete_prod(&mut self) -> Option<Sim> {
         let sim = self.sims.remove(&name(PROD))?;
         self.objects.remove(&key(&sim.live));
         Some(sim)
     }
 
-    /// The same of a StatefulSet.
+    /// Somebody deletes the StatefulSet of production.
     pub fn delete_set(&mut self) -> Option<StatefulSim> {
         let sim = self.sets.remove(&name(PROD))?;
         self.objects.remove(&key(&sim.live));
         Some(sim)
     }
 
-    /// Another hand makes it again: from a file, or as somebody has saved it.
+    /// Somebody recreates it, from a file or from a saved copy.
     pub fn make_prod(&mut self, object: &Value) {
         let mut object = object.clone();
         for field in ["uid", "resourceVersion", "generation"] {
@@ -455,7 +456,8 @@ impl Cluster {
         self.apply(&object);
     }
 
-    /// The lane reconciler looks once: routes are there while the lane may be open and somebody serves it.
+    /// One pass of the lane reconciler: routes exist while the lane may be open and its Service has
+    /// pods.
     pub fn route(&mut self) {
         let app_of = |name: &str| (name == "a").then_some(&self.app);
         let all: Vec<&Release> = self.others.iter().chain([&self.release]).collect();
@@ -514,7 +516,7 @@ impl Cluster {
             .push(Approval::new(&format!("{task}-{by}"), spec));
     }
 
-    /// Everything goes on until nothing does any more.
+    /// Runs everything until nothing changes.
     pub fn settle(&mut self) {
         let mut before = None;
         for _ in 0..300 {
@@ -543,7 +545,7 @@ impl Cluster {
         self.pass(1);
     }
 
-    /// So many seconds go by.
+    /// Lets this number of seconds pass.
     pub fn pass(&mut self, seconds: u64) {
         self.now += seconds.cast_signed();
         self.clock += seconds;
@@ -566,7 +568,8 @@ impl Cluster {
             .unwrap_or_default()
     }
 
-    /// What was made for an environment and stands in no inventory: nobody would ever clean it up.
+    /// Objects created for an environment that are in no inventory: nobody would ever clean them
+    /// up.
     pub fn unnoted(&self) -> Vec<&InventoryItem> {
         let noted = |item: &InventoryItem, environment: &str| {
             self.environment(environment)
@@ -582,7 +585,7 @@ impl Cluster {
         all.map(|(item, _)| item).collect()
     }
 
-    /// New and old pods in production.
+    /// Number of new and old pods in production.
     pub fn prod(&self) -> (u32, u32) {
         let sim = &self.sims[&name(PROD)];
         (sim.of("v2").0, sim.of("v1").0)

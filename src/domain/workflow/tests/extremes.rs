@@ -1,4 +1,4 @@
-//! Numbers that people write: none begins attempts without an end, and none overflows.
+//! Extreme numbers that people write: none starts attempts without end, and none overflows.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -34,7 +34,7 @@ fn a_number_of_retries_is_no_loop() {
     }
 }
 
-/// A wish is told once, whatever whoever wrote it says of its time, and however its text is cleaned.
+/// An intent is recorded once, whatever its timestamp says, and however its text is cleaned.
 #[test]
 fn a_wish_is_told_once_and_at_a_time_that_can_be() {
     let wish = |at: &str, action: &str| Wish {
@@ -51,7 +51,7 @@ fn a_wish_is_told_once_and_at_a_time_that_can_be() {
     ] {
         let mut c = Cluster::new(production());
         c.settle();
-        // A history that is full hides no wish behind an old date.
+        // A full history does not hide an intent with an old timestamp.
         let old = HistoryEntry {
             at: c.status().history[0].at.clone(),
             by: "engine".into(),

@@ -1,4 +1,5 @@
-//! What a question shows is what the engine does: both are played beside each other, from one question to the next.
+//! What a confirmation dialog shows is what the engine does: both are compared from one question to
+//! the next.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::ResourceExt;
@@ -16,7 +17,7 @@ use crate::{
     },
 };
 
-/// A workload as a watch tells of it.
+/// A workload as a watch reports it.
 fn told(live: &Value) -> Workload {
     let annotation = |key: &str| {
         live["metadata"]["annotations"][key]
@@ -62,7 +63,7 @@ fn forecast_of(c: &Cluster, wished: &Release, decided: &[&Approval]) -> Forecast
     })
 }
 
-/// Jobs and probes end well; the engine goes on until somebody is asked.
+/// Jobs and probes succeed; the engine goes on until it asks somebody.
 fn run(c: &mut Cluster, passed: bool) {
     let mut still = 0;
     for _ in 0..400 {
@@ -95,7 +96,7 @@ fn run(c: &mut Cluster, passed: bool) {
     panic!("never stands: {:#?}", c.status());
 }
 
-/// What became of the release since: batches and tasks that ended, in order.
+/// What has happened since: batches and tasks that finished, in order.
 fn done(c: &Cluster, since: usize) -> Vec<(String, String, Option<String>)> {
     let entry = |h: &crate::api::HistoryEntry| {
         let task = h.task.clone().filter(|_| h.by == "engine")?;
@@ -112,7 +113,7 @@ fn done(c: &Cluster, since: usize) -> Vec<(String, String, Option<String>)> {
         .collect()
 }
 
-/// Plays from where it stands; what was shown must be what comes.
+/// Plays on from the current state; what was shown must happen.
 fn holds(c: &mut Cluster, shown: &Forecast) {
     let since = c.status().history.len();
     run(c, true);
@@ -270,7 +271,7 @@ fn setting() -> impl Strategy<Value = Setting> {
                 .filter(|(_, k)| **k)
                 .map(|(t, _)| t.clone())
                 .collect();
-            // Nothing is verified or cleaned that was not brought.
+            // Nothing is verified or cleaned up that was not deployed.
             if !kept[3] {
                 tasks.retain(|t| t["name"] != "clean" && t["name"] != "verify");
             }
@@ -322,7 +323,7 @@ fn cluster(s: &Setting) -> Cluster {
         *template = template.replace("  selector:", "  strategy: {type: Recreate}\n  selector:");
     }
     if !s.asked {
-        // Whoever scales it does so by hand.
+        // The replicas are set by hand.
         *template = template.replace("  replicas: {{ .Values.replicas }}\n", "");
     }
     let prod = app
@@ -357,7 +358,7 @@ fn cluster(s: &Setting) -> Cluster {
     c
 }
 
-/// Whatever stands in the workflow: from the start to the end, every question tells what comes of its yes.
+/// Any workflow, from start to end: every question shows what happens after a yes.
 fn play(s: &Setting) {
     let mut c = cluster(s);
     let (mut levels, mut skips) = (s.levels.iter(), s.skips.iter());
@@ -475,7 +476,8 @@ proptest! {
     }
 }
 
-/// Seen once: the question of batch 2 said that it holds again, and one yes ran batch 3 and took gray down.
+/// Regression: the question of batch 2 said that it would hold again, but one yes ran batch 3 and
+/// tore down gray.
 #[test]
 fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
     let mut c = Cluster::new(production());

@@ -1,4 +1,5 @@
-//! What is approved is what runs: edits after the beginning, and releases that were begun before there were revisions.
+//! What is approved is what runs: edits after the beginning, and releases that began before
+//! revisions existed.
 
 use serde_json::json;
 
@@ -107,7 +108,7 @@ fn a_revision_that_is_gone_is_told_and_nothing_else_takes_its_place() {
     *c.revisions.borrow_mut() = kept;
     c.control().retry.insert("gate".into(), 1);
     c.settle();
-    // It is another attempt, for which nobody has said yes.
+    // It is another attempt, which nobody has approved.
     assert_eq!(
         (c.status().phase, c.task("gate").attempt),
         (ReleasePhase::Waiting, 2)
@@ -125,7 +126,7 @@ fn an_environment_that_the_release_itself_removes_is_removed_once() {
     assert!(c.app.spec.environment("gray").is_none());
 }
 
-/// As an older version has left it: no revision, and a yes that names no objects.
+/// A release as an older version left it: no revision, and an approval that names no objects.
 fn older(c: &mut Cluster) {
     let status = c.release.status.as_mut().unwrap();
     status.revision = None;
@@ -144,7 +145,8 @@ fn a_release_of_an_older_version_is_frozen_at_the_first_look_and_approved_again(
             .filter(|h| h.action == action)
             .count()
     };
-    // It waited with one yes; or it had passed its gate, and no deploy had begun or stood half-way.
+    // It waited with one approval; or it had passed its gate, and no deploy had begun or was
+    // half-way.
     let stops: [fn(&mut Cluster); 2] = [
         |c| {
             c.settle();
@@ -178,7 +180,7 @@ fn a_release_of_an_older_version_is_frozen_at_the_first_look_and_approved_again(
             "case {n}"
         );
         assert!(c.status().revision.is_some());
-        // From then on it is as any other.
+        // From then on it is like any other release.
         evil(&mut c);
         c.approve("gate", "me", Pass);
         assert_eq!(done(&mut c), ["v2"], "case {n}");
@@ -241,7 +243,7 @@ fn a_proposal_is_of_the_deploys_after_its_task_and_its_digest_tells_every_change
         "hidden by the environment's own"
     );
 
-    // What it changes: gray is new, of what production runs nothing is known before a frozen release was there.
+    // Gray is new. What production runs is not known before a frozen release has run there.
     let revisions = c.revisions.borrow().clone();
     let find = |name: &str| revisions.get(name).cloned();
     let none = changes(&app, &whole, [].into_iter(), find);

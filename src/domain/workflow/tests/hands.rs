@@ -1,5 +1,5 @@
-//! What other hands do to a workload in the middle of its rollout, and what must come of it: no batch goes on that nobody
-//! let through, it is told, and every way out leaves the user's own settings.
+//! Foreign changes to a workload in the middle of its rollout: no batch continues that nobody
+//! allowed, the change is reported, and every way out leaves the user's own settings.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn own() -> Value {
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2, "maxUnavailable": 0}}})
 }
 
-/// The settings that a rollout takes, as they stand.
+/// Current values of the settings that a rollout takes over.
 fn settings(sim: &Sim) -> Value {
     let spec = &sim.live["spec"];
     let mut told = json!({});
@@ -38,7 +38,7 @@ fn prod(c: &mut Cluster) -> &mut Sim {
     c.sims.get_mut(&name(PROD)).unwrap()
 }
 
-/// Production may begin, with settings of its user's own.
+/// Production may begin, with settings of the user's own.
 fn ready() -> Cluster {
     let mut c = Cluster::new(production());
     prod(&mut c).patch(&json!({"spec": own()})).unwrap();
@@ -87,7 +87,7 @@ hands! {
     MakeAsSavedOverOrphans,
 }
 
-/// A key that a merge patch names takes the whole annotation.
+/// Merge patch that replaces the whole latch annotation.
 pub(super) fn annotation(value: Value) -> Value {
     json!({"metadata": {"annotations": {label::LATCH: value}}})
 }
@@ -176,9 +176,10 @@ fn do_it(c: &mut Cluster, hand: Hand) {
     }
 }
 
-/// What the other hand has itself rolled out, or made: 0 where the batches stand as they were let through.
+/// New pods that the change itself rolls out or creates: 0 when the batches stay as they were
+/// allowed.
 fn rolled_by(hand: Hand) -> u32 {
-    // A paused Deployment is scaled all the same: to what maxSurge allows.
+    // A paused Deployment is still scaled up to what maxSurge allows.
     if matches!(hand, AllOfItOff | MakeNew | MaxSurge) {
         4
     } else {
@@ -186,12 +187,12 @@ fn rolled_by(hand: Hand) -> u32 {
     }
 }
 
-/// Paused, and without any ReplicaSet: nothing of it runs, and nobody makes it run.
+/// It is paused and has no ReplicaSet: no pods run, and none will.
 fn runs_nothing(hand: Hand) -> bool {
     matches!(hand, MakeAsSaved | NoSets)
 }
 
-/// Whoever reads why a task has failed reads what is so now.
+/// The message of a failed task describes the current state.
 #[test]
 fn a_failed_task_tells_the_last_hand_and_not_the_first() {
     let mut c = at_batch_one();
@@ -284,7 +285,7 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
                     "nothing is made again before somebody asks for it"
                 );
             }
-            // Letting more through changes nothing while the gate is closed.
+            // Allowing more changes nothing while the task has failed.
             c.control().allow.insert("deploy-prod".into(), 2);
             c.settle();
             assert_eq!(c.status().phase, ReleasePhase::Failed, "{hand:?}");
@@ -400,7 +401,7 @@ fn what_is_gone_before_its_first_batch_is_made_whole_only_when_somebody_says_so(
         "{:#?}",
         c.status()
     );
-    // Where every batch is let through there is no gate.
+    // When every batch is allowed, nothing holds it.
     let mut c = ready();
     c.delete_prod();
     c.control().allow.insert("deploy-prod".into(), 2);
@@ -411,7 +412,7 @@ fn what_is_gone_before_its_first_batch_is_made_whole_only_when_somebody_says_so(
         "{:#?}",
         c.status()
     );
-    // An abort ends.
+    // An abort comes to an end.
     let mut c = ready();
     c.delete_prod();
     c.settle();
@@ -420,7 +421,7 @@ fn what_is_gone_before_its_first_batch_is_made_whole_only_when_somebody_says_so(
     assert_eq!(c.status().phase, ReleasePhase::Aborted);
 }
 
-/// The Release that had it in hand is over or gone, and its latch is still on.
+/// The Release that rolled it out is over or gone, and its latch is still on.
 #[test]
 fn the_next_release_frees_what_an_earlier_one_left() {
     for (known, undone) in [(true, true), (false, true), (true, false), (false, false)] {
@@ -451,7 +452,7 @@ fn the_next_release_frees_what_an_earlier_one_left() {
         c.settle();
         let told = c.status().message.unwrap_or_default();
         if !undone {
-            // Of two versions nobody knows which one is to stay.
+            // With two versions, nobody knows which one should stay.
             assert!(
                 c.status().phase == ReleasePhase::Failed && told.contains("graylane rescue"),
                 "{told}"
@@ -471,7 +472,7 @@ fn the_next_release_frees_what_an_earlier_one_left() {
     }
 }
 
-/// No rollout of production has begun by this release.
+/// Whether this release has not begun a rollout of production.
 pub(super) fn unbegun(c: &Cluster) -> bool {
     c.task("deploy-prod")
         .rollouts
@@ -479,7 +480,8 @@ pub(super) fn unbegun(c: &Cluster) -> bool {
         .all(|r| r.state == crate::api::RolloutState::Gone)
 }
 
-/// No patch of ours opens more than was let through, but what another hand has rolled out already.
+/// Checks that no patch opens more than was allowed, except what the foreign change has already
+/// rolled out.
 fn check(c: &Cluster, step: &Step) {
     let all = c
         .release
@@ -494,13 +496,13 @@ fn check(c: &Cluster, step: &Step) {
             if object["metadata"]["name"] == PROD && object["kind"] == "Deployment" =>
         {
             let made = &object["spec"]["template"]["spec"]["containers"][0]["image"];
-            // Where nothing was known of it any more, a person has said so to just that.
+            // When nothing was known about it any more, a person allowed exactly that.
             let told = c
                 .task("deploy-prod")
                 .rollouts
                 .iter()
                 .any(|r| r.state == crate::api::RolloutState::Gone);
-            // Else the old version, which may be another hand's by then.
+            // Otherwise it is the old version, which somebody else may have changed by then.
             assert!(
                 all || told || made != "v2",
                 "made whole with the new version"
@@ -516,7 +518,7 @@ fn check(c: &Cluster, step: &Step) {
             };
             let asked: u32 = sim.sets.iter().filter(new).map(|s| s.replicas).sum();
             let before = sim.of("v2").0.max(asked);
-            // Recreate is one batch.
+            // Recreate is a single batch.
             let native = |s: &Sim| {
                 s.live["metadata"]["annotations"][label::LATCH]
                     .as_str()
@@ -534,8 +536,9 @@ fn check(c: &Cluster, step: &Step) {
                     let to = latch["written"]["to"].as_u64().unwrap() as u32;
                     assert!(all || to <= 1.max(before), "opens for {to} of {before}");
                 }
-                // New by another hand, or because a person said so where it was gone: what no rollout of ours has begun
-                // none of our patches finishes, and its controller is at all of it already.
+                // Made new by somebody else, or because a person asked for it when it was gone.
+                // Without a rollout of graylane no patch finishes it, and its controller already
+                // updates all pods.
                 None => assert!(
                     all || before >= 4 || (live(sim) && unbegun(c)),
                     "finished unasked"
@@ -568,7 +571,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A look of which so many writes are done, the status first; each other one is judged before.
+/// A pass that is cut off after `most` writes, the status first; every step is checked before it is
+/// taken.
 pub(super) fn look(c: &mut Cluster, most: usize, check: impl Fn(&Cluster, &Step)) {
     let decision = c.look();
     if most == 0 {
@@ -596,7 +600,7 @@ pub(super) fn retry_failed(c: &mut Cluster) {
     }
 }
 
-/// Retries what fails and lets everything through; after a while it is aborted. It must come to an end.
+/// Retries what fails and allows everything; later the release is aborted. It must come to an end.
 pub(super) fn play_to_the_end(c: &mut Cluster, abort: bool) {
     c.control().abort |= abort;
     for round in 0..12 {
@@ -654,7 +658,7 @@ fn play(events: Vec<Event>, abort: bool) {
     };
     let left = settings(sim);
     assert!(left["minReadySeconds"] != NEVER, "{left}");
-    // What another hand has put there while nothing was in hand is not this release's to take away.
+    // What somebody else wrote there while nothing was in progress is not this release's to remove.
     let latch = sim.live["metadata"]["annotations"]
         .get(label::LATCH)
         .and_then(Value::as_str);
@@ -664,12 +668,13 @@ fn play(events: Vec<Event>, abort: bool) {
     );
 }
 
-/// Found by the property below, each as it is written: the play itself judges it.
+/// Failures found by the property test below; playing the events checks them.
 mod found {
     use super::{Event::*, *};
 
-    /// Brought back for nothing of it ran, and the engine died before that patch: without the annotation nobody knew of the
-    /// rollout any more, no retry got past its pause, and the abort waited for pods that could never come.
+    /// It was to be restored because no pods ran, and the engine died before that patch: without
+    /// the annotation the rollout was forgotten, no retry got past the pause, and the abort waited
+    /// for pods that could never come.
     #[test]
     fn what_was_to_be_brought_back_is_when_the_patch_never_came() {
         let begun = [
@@ -699,8 +704,8 @@ mod found {
         }
     }
 
-    /// New before any rollout of it began, by another hand or because a person said so: the marks that it lacks are put,
-    /// and that lets nothing through.
+    /// New before any rollout of it began, by somebody else or because a person asked for it: the
+    /// missing marks are added, and that allows nothing.
     #[test]
     fn what_was_new_before_its_rollout_is_marked() {
         for hand in [AllOfItOff, NoAnnotations] {
@@ -732,8 +737,8 @@ mod found {
         );
     }
 
-    /// An undo of the abort, after that was done with production, brings an annotation of this release from the new
-    /// version's ReplicaSet.
+    /// An undo after the abort was done with production restores an annotation of this release from
+    /// the new version's ReplicaSet.
     #[test]
     fn what_is_undone_after_the_way_back_is_in_nobodys_hands() {
         let begun = [

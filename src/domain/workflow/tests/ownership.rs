@@ -1,4 +1,5 @@
-//! One owner for every object: what is another's, or nobody's, is neither written nor deleted, wherever a release stands.
+//! One owner for every object: what belongs to somebody else, or to nobody, is neither written nor
+//! deleted at any point of a release.
 
 use super::{
     super::*,
@@ -102,12 +103,12 @@ fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
             EnvironmentStatus::default(),
             "{want}: it was not touched"
         );
-        // The way back takes nothing of theirs with it.
+        // The way back removes nothing of theirs.
         c.control().abort = true;
         c.settle();
         assert_eq!(c.status().phase, ReleasePhase::Aborted);
         assert_eq!(c.objects.get(&item(kind, name)), Some(&theirs), "{want}");
-        // Going or gone it is in nobody's way.
+        // A terminating or deleted object blocks nobody.
         let mut c = waiting();
         let going = ObjectSeen {
             terminating: true,
@@ -165,7 +166,7 @@ fn what_was_applied_before_there_were_marks_is_ours_by_the_inventory() {
             assert!(task.message.unwrap().contains("belongs to no App"));
         }
     }
-    // Another App's inventory is as good as its mark.
+    // Another App's inventory counts as much as its mark.
     let mut c = waiting();
     let service = item("Service", "a-gray");
     let theirs = Owner {
@@ -215,7 +216,7 @@ fn what_another_has_taken_meanwhile_is_not_fought_for_nor_deleted() {
         "{told}"
     );
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
-    // In the middle of a rollout: it stops, and says who has it.
+    // In the middle of a rollout it stops, and says who owns it.
     let mut c = waiting();
     c.settle();
     c.control().allow.insert("go".into(), 1);

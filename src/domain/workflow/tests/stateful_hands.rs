@@ -1,4 +1,4 @@
-//! What other hands do to a StatefulSet in the middle of its rollout: see [`super::hands`].
+//! Foreign changes to a StatefulSet in the middle of its rollout: see [`super::hands`].
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
     domain::batches::stateful::simulator::Sim,
 };
 
-/// What another hand sets a partition to.
+/// Partition that somebody else sets.
 const RAISED: usize = 100;
 const LOWERED: usize = 1;
 
@@ -47,7 +47,7 @@ fn own() -> Value {
     json!({"minReadySeconds": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}})
 }
 
-/// The settings that a rollout takes, as they stand.
+/// Current values of the settings that a rollout takes over.
 fn settings(sim: &Sim) -> Value {
     let spec = &sim.live["spec"];
     let mut told = json!({"updateStrategy": spec["updateStrategy"]});
@@ -61,7 +61,7 @@ fn prod(c: &mut Cluster) -> &mut Sim {
     c.sets.get_mut(&name(PROD)).unwrap()
 }
 
-/// New and old pods in production.
+/// Number of new and old pods in production.
 fn pods(c: &Cluster) -> (u32, u32) {
     let sim = &c.sets[&name(PROD)];
     (sim.of("v2").0, sim.of("v1").0)
@@ -104,7 +104,7 @@ fn do_it(c: &mut Cluster, hand: Hand) {
         OnDelete => spec(json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}})),
         MaxUnavailable => spec(json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}})),
         NoMinReady => spec(json!({"minReadySeconds": null})),
-        // Unlike a Deployment's it takes no annotation away.
+        // Unlike for a Deployment, it restores no annotations.
         Undo => spec(template("v1")),
         Restart => spec(json!({"template": {"metadata": {"annotations": {"restartedAt": "now"}}}})),
         SetImage => spec(template("x")),
@@ -154,9 +154,9 @@ fn do_it(c: &mut Cluster, hand: Hand) {
     sim.patch(&patch).unwrap();
 }
 
-/// What the other hand has itself rolled out, or made: 0 where the batches stand as they were let through. A StatefulSet
-/// that is made from nothing makes all pods of the version it names, whatever its partition; those that scaling adds are at
-/// the top, and new.
+/// New pods that the change itself rolls out or creates: 0 when the batches stay as they were
+/// allowed. A StatefulSet that is created from nothing creates all pods of the version it names,
+/// whatever its partition; pods added by scaling are at the top, and new.
 fn rolled_by(hand: Hand) -> u32 {
     match hand {
         PartitionRemoved | AllOfItOff | MakeNew | MakeAsSaved => 4,
@@ -173,7 +173,7 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             do_it(&mut c, hand);
             c.settle();
             let told = c.status().message.unwrap_or_default();
-            // Scaling is nobody's but the user's: it is planned around.
+            // Scaling is up to the user: the rollout adapts to it.
             let scales = matches!(hand, ReplicasUp | ReplicasDown);
             let stands = if scales {
                 ReleasePhase::Waiting
@@ -241,7 +241,7 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
                 continue;
             }
             if !scales {
-                // Letting more through changes nothing while the gate is closed.
+                // Allowing more changes nothing while the task has failed.
                 c.control().allow.insert("deploy-prod".into(), 2);
                 c.settle();
                 assert_eq!(c.status().phase, ReleasePhase::Failed, "{hand:?}");
@@ -278,7 +278,8 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
     }
 }
 
-/// The Release that had it in hand is over or gone, and its annotation too: its partition is on still.
+/// The Release that rolled it out is over or gone, and its annotation too, but its partition is
+/// still set.
 #[test]
 fn the_next_release_takes_no_left_partition_for_the_users_own() {
     let by = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": fields}});
@@ -313,7 +314,7 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
         c.settle();
         let told = c.status().message.unwrap_or_default();
         if !undone {
-            // Of two versions nobody knows which one is to stay.
+            // With two versions, nobody knows which one should stay.
             let way = if known {
                 "graylane rescue"
             } else {
@@ -338,7 +339,7 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
                 (ReleasePhase::Aborted, json!(0))
             );
         } else {
-            // One version, and a partition that may be anybody's: it is kept, and told.
+            // With one version the partition may be the user's: it is kept, and reported.
             let warned = c
                 .status()
                 .history
@@ -351,7 +352,7 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
     }
 }
 
-/// A partition that a finished rollout left is its user's own, whoever wrote it.
+/// A partition that a finished rollout left is the user's own, whoever wrote it.
 #[test]
 fn what_a_finished_rollout_left_is_nobodys_leftover() {
     let mut c = at_batch_one();
@@ -365,7 +366,8 @@ fn what_a_finished_rollout_left_is_nobodys_leftover() {
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["left"], own());
 }
 
-/// No patch of ours lets more be new than was let through, but what another hand has rolled out already.
+/// Checks that no patch allows more new pods than were allowed, except what the foreign change has
+/// already rolled out.
 fn check(c: &Cluster, step: &Step) {
     let all = c
         .release
@@ -375,7 +377,7 @@ fn check(c: &Cluster, step: &Step) {
         .get("deploy-prod")
         .is_some_and(|n| *n >= 2);
     let is_new = |live: &Value| live["spec"]["template"]["spec"]["containers"][0]["image"] == "v2";
-    // The old version may be another hand's, of the new image: what it has put beside that tells.
+    // The old version may be somebody else's with the new image: the extra annotation tells.
     let theirs = |live: &Value| live["spec"]["template"]["metadata"]["annotations"].is_object();
     match step {
         Step::Apply { object, .. }
@@ -407,7 +409,7 @@ fn check(c: &Cluster, step: &Step) {
                 .map(|p| p.place)
                 .min();
             let there = new.map_or(0, |lowest| sim.replicas().saturating_sub(lowest));
-            // What another hand has let be new as a whole is so at any size: the manifest's replicas come new.
+            // What somebody else made new as a whole stays so at any size: added pods come up new.
             let whole = is_new(&sim.live) && sim.partition() == 0 && unbegun(c);
             let asked = if is_new(&sim.live) { opened(sim) } else { 0 };
             let most = if whole {
@@ -475,7 +477,7 @@ fn play(events: Vec<Event>, abort: bool) {
     let Some(sim) = c.sets.get(&name(PROD)) else {
         return;
     };
-    // No value of the rollout's own stays: only what was before, or what another hand has put.
+    // No value of the rollout stays: only what was there before, or what somebody else set.
     assert!(
         [0, LOWERED, RAISED].contains(&sim.partition()),
         "{}",
@@ -490,7 +492,8 @@ fn play(events: Vec<Event>, abort: bool) {
     );
 }
 
-/// Found by the property below: made whole by the release, and then rolled by it for another hand had undone that.
+/// Found by the property test below: the release created it whole, and then rolled it out because
+/// somebody had undone that.
 #[test]
 fn what_a_release_made_itself_is_freed_by_its_abort() {
     let looks = std::iter::repeat_n(Event::Look, 4);
@@ -503,7 +506,8 @@ fn what_a_release_made_itself_is_freed_by_its_abort() {
     );
 }
 
-/// Found by the property below: a restart's mark beside the new image makes another version of it, which is the old one.
+/// Found by the property test below: a restart annotation beside the new image makes another
+/// version of it, which is the old one.
 #[test]
 fn what_is_made_again_is_the_old_version_though_its_image_is_new() {
     use Event::*;
@@ -537,7 +541,8 @@ fn what_is_made_again_is_the_old_version_though_its_image_is_new() {
     play(scaled.to_vec(), false);
 }
 
-/// Found by the property below: OnDelete has no partition, and the one that stood for it was no number that a server takes.
+/// Found by the property test below: OnDelete has no partition, and the value used for it was not
+/// accepted by a server.
 #[test]
 fn what_is_made_again_on_delete_is_not_taken_in_hand() {
     let begun = || std::iter::repeat_n(Event::Look, 5);
@@ -585,8 +590,8 @@ fn what_is_made_again_on_delete_is_not_taken_in_hand() {
     );
 }
 
-/// Found by the property below: what was written down was a batch behind, so the rollout's own partition passed for the
-/// user's, and stayed.
+/// Found by the property test below: the record was one batch behind, so the rollout's own
+/// partition was mistaken for the user's, and stayed.
 #[test]
 fn what_is_made_again_as_saved_brings_the_partition_of_any_batch() {
     use Event::*;
@@ -612,8 +617,8 @@ fn what_is_made_again_as_saved_brings_the_partition_of_any_batch() {
     }
 }
 
-/// Found by the property below: taken in hand where another hand had let more pods be new, and made again with the old
-/// version before the next look: what was new is not there any more.
+/// Found by the property test below: taken over after somebody had made more pods new, and
+/// recreated with the old version before the next pass: the new pods no longer exist.
 #[test]
 fn what_is_made_again_old_opens_for_no_more_than_the_batch() {
     let looks = std::iter::repeat_n(Event::Look, 4);

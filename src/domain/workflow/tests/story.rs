@@ -1,4 +1,4 @@
-//! The story straight, and its ways back.
+//! The story from start to end, and its ways back.
 
 use super::{super::*, cluster::*};
 use crate::api::{
@@ -177,7 +177,7 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
         "nothing but what was there: {:?}",
         c.made
     );
-    // Once it can, it makes all of it.
+    // Once it can, it creates everything.
     c.objects.remove(&key(&foreign));
     c.sims.remove(&name(GRAY));
     c.control().retry.insert("deploy-gray".into(), 1);
@@ -189,7 +189,7 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
 #[test]
 fn an_abort_leaves_what_is_half_way_in_another_release_and_says_so() {
     let mut c = at_batch_one();
-    // That one is deleted half-way.
+    // The other release is deleted half-way.
     c.release = release("a-8", "v3");
     c.settle();
     c.approve("gate", "me", Pass);
@@ -216,7 +216,7 @@ fn an_abort_leaves_what_is_half_way_in_another_release_and_says_so() {
     assert_eq!(prod.state, EnvironmentState::Error);
 }
 
-/// Seen once: an aborted release gave the message of its build as the reason.
+/// Regression: an aborted release showed the message of its build as the reason.
 #[test]
 fn an_aborted_release_says_who_ended_it_and_what_had_failed() {
     let abort = |c: &mut Cluster, comment: Option<&str>| {
@@ -294,7 +294,7 @@ fn an_abort_closes_the_lane_first_and_leaves_nothing_behind() {
     );
 }
 
-/// The wall clock of the engine is set, again and again, and the stamps that it finds are those of other clocks.
+/// The engine's wall clock is set again and again, and the timestamps come from other clocks.
 #[test]
 fn a_clock_that_is_set_freezes_nothing_and_lets_nothing_through_early() {
     for step in [-90_000, 90_000, -20, 20] {
@@ -353,7 +353,7 @@ fn a_clean_up_says_why_its_route_does_not_close() {
         let decision = c.look();
         c.take(&decision, usize::MAX);
         c.tick();
-        // The lanes do not get to it.
+        // The lane reconciler does not run.
         c.sims
             .values_mut()
             .for_each(crate::domain::batches::simulator::Sim::settle);
@@ -425,7 +425,7 @@ fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
             "{name}"
         );
     }
-    // Seen again, it can be cleaned.
+    // Once the objects can be read, they can be cleaned up.
     c.unseen.clear();
     assert!(
         c.objects.contains_key(&conf("a-gray-conf")),
@@ -480,7 +480,7 @@ fn a_version_that_never_comes_up_fails_holds_and_can_be_retried_or_taken_back() 
     }
     c.control().allow.insert("deploy-prod".into(), 3);
     c.settle();
-    // The pods of batch 2 never come.
+    // The pods of batch 2 never become ready.
     c.pass(700);
     c.settle();
     let task = c.task("deploy-prod");
@@ -540,7 +540,7 @@ fn one_release_at_a_time_holds_an_environment() {
     c.others[0].status.as_mut().unwrap().phase = ReleasePhase::Succeeded;
     c.settle();
     assert!(c.task("deploy-gray").started_at.is_some());
-    // A lock is told, and holds.
+    // A lock is reported, and holds the release.
     let lock = crate::api::EnvironmentLock {
         by: "ann".into(),
         reason: "freeze".into(),
@@ -573,7 +573,7 @@ fn a_teardown_is_a_release_of_its_own() {
         remove_environment: false,
     });
     c.release = release;
-    // A namesake by another hand is not ours.
+    // An object of the same name that somebody else created is left alone.
     let conf = c
         .objects
         .keys()
@@ -617,7 +617,7 @@ fn what_an_environment_left_behind_is_torn_down_by_its_inventory() {
     );
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     assert!(!c.has_gray() && !c.sims.contains_key(&name(GRAY)));
-    // What never was, or is gone already, is not.
+    // An environment that never existed, or is already gone, is not torn down.
     for (environment, says) in [
         ("nowhere", "no environment \"nowhere\""),
         ("gray", "no environment \"gray\""),
@@ -638,7 +638,7 @@ fn what_an_environment_left_behind_is_torn_down_by_its_inventory() {
     }
 }
 
-/// A wish has the time of its person's own clock, which may be anything.
+/// The timestamp of an intent comes from the person's own clock, which may be anything.
 #[test]
 fn a_wish_is_told_once_whatever_its_clock_says() {
     for at in ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"] {
@@ -659,7 +659,7 @@ fn a_wish_is_told_once_whatever_its_clock_says() {
         c.control().last = Some(wish("pause"));
         c.settle();
         assert_eq!(told(&c, "pause"), 1, "{at}");
-        // Pushed out of a history that is full, it is no news; another one is.
+        // Pushed out of a full history, it is not recorded again; another intent is.
         let filler = HistoryEntry {
             at: "2026-01-01T00:00:00Z".into(),
             ..HistoryEntry::default()
@@ -690,7 +690,7 @@ fn what_is_to_be_approved_is_rendered_once_while_people_think() {
         (c.task("gate").phase, c.rendered.times()),
         (TaskPhase::Waiting, 1)
     );
-    // Of something else it is.
+    // When an input changes, it is rendered again.
     c.release
         .status
         .as_mut()
@@ -708,7 +708,7 @@ fn what_is_to_be_approved_is_rendered_once_while_people_think() {
     assert!(c.rendered.times() == 2 && gate.digest != before, "{gate:?}");
 }
 
-/// While a lane leads nowhere, its promise is the baseline: probes that agree with that would prove nothing.
+/// Requests for a closed lane go to the baseline: probes that pass there prove nothing.
 #[test]
 fn nothing_is_verified_before_its_lane_is_open() {
     let mut c = Cluster::new(serde_json::json!([
@@ -741,7 +741,7 @@ fn nothing_is_verified_before_its_lane_is_open() {
         "others take their time"
     );
     assert!(c.probes.is_none());
-    // The window is open, the route is not: that is in a gateway's hands, and has a limit.
+    // The window is open but the route is not: that is up to a gateway, and has a time limit.
     c.routes.closed = closed(false);
     until(&mut c, 30);
     assert_eq!(c.task("verify").phase, TaskPhase::Running);

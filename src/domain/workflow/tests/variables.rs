@@ -1,4 +1,4 @@
-//! What a release takes of variable groups, and when.
+//! When a release reads variable groups, and which.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn group(values: Value) -> VariableGroup {
     )
 }
 
-/// Its ConfigMap reads `level`, which a group gives to both environments.
+/// A cluster whose ConfigMap reads `level`, which a group gives to both environments.
 fn cluster(groups: &[(&str, VariableGroup)]) -> Cluster {
     let mut c = Cluster::new(production());
     let manifest = &mut c.app.spec.manifests[0].template;
@@ -34,13 +34,13 @@ fn cluster(groups: &[(&str, VariableGroup)]) -> Cluster {
     c
 }
 
-/// Once: what cannot begin is looked at again and again.
+/// A single pass: a release that cannot begin would be reconciled again and again.
 fn look(c: &mut Cluster) {
     let decision = c.look();
     c.take(&decision, usize::MAX);
 }
 
-/// What of the group gray was deployed with, as far as its ConfigMap tells.
+/// Whether gray was deployed with this value of the group, judging by its ConfigMap.
 fn deployed_with(c: &Cluster, level: &str) -> bool {
     let images = BTreeMap::from([("backend".to_owned(), "v2".to_owned())]);
     let shared = Values::from([("level".to_owned(), level.into())]);
@@ -154,7 +154,7 @@ fn a_group_or_key_that_is_missing_keeps_a_release_from_beginning_and_it_begins_o
 
 #[test]
 fn a_key_that_no_environment_deployed_to_reads_holds_nothing_up() {
-    // Only gray is deployed to: what prod lacks is prod's matter.
+    // Only gray is deployed to: values that prod lacks do not matter.
     let mut c = cluster(&[("shared", group(json!({"level": "x"})))]);
     c.app.spec.workflow.stages[0].tasks.truncate(2);
     c.app.spec.environments[1].variable_groups = vec!["gone".into()];
@@ -187,7 +187,7 @@ fn an_image_that_nothing_gives_is_told_before_a_release_begins() {
         told.contains("environment gray: a.yaml:9:") && told.contains("`backend` is missing"),
         "{told}"
     );
-    // One that a task builds is there when it is needed.
+    // An image that a task builds exists by the time it is needed.
     let build = json!({"name": "b", "build": {"image": "backend", "job": "x"}});
     c.app.spec.workflow.stages[0]
         .tasks
@@ -199,7 +199,7 @@ fn an_image_that_nothing_gives_is_told_before_a_release_begins() {
         "2026-01-01T00:00:00Z",
     );
     assert_eq!(planned.map(|p| p.tasks.len()), Ok(6));
-    // Who gives up before it began is done.
+    // A release that is aborted before it began is over.
     c.app.spec.workflow.stages[0].tasks.remove(0);
     c.control().abort = true;
     c.settle();

@@ -1,5 +1,5 @@
-//! Every pair of wishes, the second right after the first: its answer must not hang on whether the engine has looked in
-//! between. What it must hang on is what only the engine can open, or has ended.
+//! Every pair of intents, the second right after the first: its answer must not depend on whether
+//! the engine has reconciled in between, except for what only the engine can open, or has ended.
 
 use super::{
     super::*,
@@ -24,15 +24,15 @@ const VERBS: [(&str, Verb); 8] = [
     ("refuse", Verb::Refuse),
 ];
 
-/// What a wish writes down.
+/// What an intent writes.
 enum Answer {
-    /// An Approval's task and decision.
+    /// Task and decision of an Approval.
     Decision(String, Decision),
-    /// The levels of control.
+    /// The new control section of the Release.
     Control(Box<crate::api::Control>),
 }
 
-/// What would be written down; none when it is refused.
+/// What would be written; `None` when the intent is refused.
 fn answer(c: &Cluster, verb: Verb) -> Option<Answer> {
     let wish = resolve(&c.release, verb, None).ok()?;
     if let ReleaseWish::Decide {
@@ -52,7 +52,7 @@ fn answer(c: &Cluster, verb: Verb) -> Option<Answer> {
         .map(|_| Answer::Control(Box::new(control)))
 }
 
-/// As the command line and the cockpit do it; whether it is written down.
+/// Carries out an intent as the command line and the cockpit do; true when it was written.
 fn say(c: &mut Cluster, verb: Verb, who: &str) -> bool {
     match answer(c, verb) {
         None => return false,
@@ -101,8 +101,9 @@ fn broken() -> Cluster {
     c
 }
 
-/// `y`, `n`: taken, or not, now as after a look. `l`: not before the engine has opened, or failed, something. `o`: only
-/// now, for by then it has gone on or is over. `-`: the first wish makes no sense there.
+/// `y`, `n`: accepted or not, both now and after a pass. `l`: not before the engine has opened, or
+/// failed, something. `o`: only now, because after a pass it has gone on or is over. `-`: the first
+/// intent makes no sense there.
 #[test]
 fn a_wish_after_a_wish_is_judged_as_if_the_engine_had_followed() {
     type State = (&'static str, fn() -> Cluster, [&'static str; 8]);
@@ -136,7 +137,8 @@ fn a_wish_after_a_wish_is_judged_as_if_the_engine_had_followed() {
                     (true, false) => 'o',
                 };
                 let got: String = now.iter().zip(&later).map(sign).collect();
-                // Whoever says the next one at once is told to wait, not that it makes no sense.
+                // A person who sends the next intent at once is told to wait, not that it makes no
+                // sense.
                 assert!(
                     !(got.contains('l') && followed),
                     "{state}, {first}: {got}, as if nothing were to come"
@@ -153,7 +155,7 @@ fn a_wish_after_a_wish_is_judged_as_if_the_engine_had_followed() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What a release stands at after a wish is what is said of it before the engine has looked.
+/// The state shown right after an intent is the state that the engine makes of it.
 #[test]
 fn as_wished_is_what_the_engine_makes_of_it() {
     let makes: [fn() -> Cluster; 5] = [at_gate, at_go, at_batch, refused, broken];
@@ -190,7 +192,8 @@ fn phases(status: &ReleaseStatus) -> Vec<(String, TaskPhase)> {
         .collect()
 }
 
-/// `graylane approve X && graylane proceed X`: the second one waits for the engine's look at the first.
+/// `graylane approve X && graylane proceed X`: the second one waits until the engine has counted
+/// the first.
 #[test]
 fn a_decision_is_followed_when_it_is_counted_and_not_before() {
     let tasks = serde_json::json!([
@@ -210,7 +213,7 @@ fn a_decision_is_followed_when_it_is_counted_and_not_before() {
     assert!(
         wishes::is_followed(&c.release, &c.approvals) && say(&mut c, Verb::Proceed(None), "ann")
     );
-    // A decision on another release of that name, or on another attempt, is none to wait for.
+    // A decision on another release of that name, or on another attempt, is not waited for.
     let mut c = at_gate();
     c.approve("gate", "me", Decision::Pass);
     c.approvals[0].spec.release_uid = "another".into();

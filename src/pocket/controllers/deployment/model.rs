@@ -1,4 +1,5 @@
-//! What the native Deployment controller reads off its objects: fence posts, template identity, revisions.
+//! What the Deployment controller reads from its objects: surge and unavailability limits, template
+//! identity, revisions.
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -11,7 +12,7 @@ pub const REVISION: &str = "deployment.kubernetes.io/revision";
 pub const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
-/// Annotations of a Deployment that its ReplicaSets do not get.
+/// Annotations of a Deployment that are not copied to its ReplicaSets.
 pub const NOT_COPIED: [&str; 5] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
@@ -20,7 +21,7 @@ pub const NOT_COPIED: [&str; 5] = [
     MAX,
 ];
 
-/// Numbers of pods beyond this are this: sums of many of them stay numbers.
+/// Upper limit for replica counts, so that sums of many counts do not overflow.
 const MOST: i32 = 1 << 20;
 
 fn bounded(n: i32) -> i32 {
@@ -50,7 +51,8 @@ pub fn recreate(d: &Deployment) -> bool {
         == Some("Recreate")
 }
 
-/// Seconds without progress before it is told; `i32::MAX` means none.
+/// Seconds without progress until the rollout counts as failed; `None` (spec: `i32::MAX`) means no
+/// deadline.
 pub fn progress_deadline(d: &Deployment) -> Option<i32> {
     let seconds = d
         .spec
@@ -76,7 +78,8 @@ fn scaled(value: &IntOrString, total: i32, up: bool) -> i32 {
     }
 }
 
-/// `(max surge, max unavailable)` in pods: surge rounds up, unavailable down, and both 0 means one unavailable.
+/// Returns `(max surge, max unavailable)` in pods. Surge rounds up, unavailable rounds down, and if
+/// both are 0, unavailable becomes 1.
 pub fn fence_posts(d: &Deployment) -> (i32, i32) {
     if recreate(d) {
         return (0, 0);
@@ -102,13 +105,13 @@ pub fn fence_posts(d: &Deployment) -> (i32, i32) {
     (surge, down)
 }
 
-/// Pods that may be missing at once: never more than there are.
+/// Number of pods that may be unavailable, at most the replica count.
 pub fn max_unavailable(d: &Deployment) -> i32 {
     fence_posts(d).1.min(replicas(d))
 }
 
-/// A template in one spelling: defaults, nulls, empty parts and the hash label left out, so that a template
-/// defaulted by the API server equals the one it was made from.
+/// Normalizes a template: removes defaults, nulls, empty parts and the hash label, so that a
+/// template with the API server's defaults equals the one it was made from.
 pub fn canonical(template: &PodTemplateSpec) -> Value {
     let mut value = serde_json::to_value(template).unwrap_or(Value::Null);
     if let Some(labels) = value
@@ -127,7 +130,7 @@ pub fn canonical(template: &PodTemplateSpec) -> Value {
     value
 }
 
-/// Is it what the API server writes where nothing was said? (core/v1 defaults of a pod template)
+/// Whether a value is the API server's default for this field (core/v1 defaults of a pod template).
 fn is_default(key: &str, value: &Value) -> bool {
     match key {
         "restartPolicy" => value == "Always",
@@ -154,7 +157,7 @@ fn is_default(key: &str, value: &Value) -> bool {
 fn prune(value: &mut Value, key: &str) {
     match value {
         Value::Object(map) => {
-            // Free-form maps keep every key: a label named like a field is no default.
+            // Free-form maps keep every key: a label that is named like a field is not a default.
             let free = matches!(
                 key,
                 "labels" | "annotations" | "nodeSelector" | "limits" | "requests"
@@ -162,7 +165,7 @@ fn prune(value: &mut Value, key: &str) {
             for (k, v) in map.iter_mut() {
                 prune(v, if free { "" } else { k });
             }
-            // An emptyDir is told by its empty object: that one says something.
+            // An empty object is a valid value for `emptyDir`, so it is kept.
             map.retain(|k, v| {
                 free || k == "emptyDir"
                     || !(v.is_null()
@@ -177,19 +180,19 @@ fn prune(value: &mut Value, key: &str) {
     }
 }
 
-/// Do two templates make the same pods? (the hash label aside)
+/// Whether two templates produce the same pods, ignoring the hash label.
 pub fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     canonical(a) == canonical(b)
 }
 
-/// The template's hash; `collisions` salts it.
+/// Hash of the template; a positive `collisions` salts it.
 pub fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
     let text = canonical(template).to_string();
     let salt = collisions.to_le_bytes();
     safe_hash(&[text.as_bytes(), if collisions > 0 { &salt } else { &[] }])
 }
 
-/// A hash in the alphabet of Kubernetes' safe names.
+/// Hashes `parts` into the alphabet of Kubernetes' safe names.
 pub fn safe_hash(parts: &[&[u8]]) -> String {
     const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut hash: u32 = 0x811c_9dc5;
@@ -242,12 +245,12 @@ pub fn rs_ready(rs: &ReplicaSet) -> i32 {
     )
 }
 
-/// Pods that exist, as the ReplicaSet controller last counted them.
+/// Number of existing pods, as last counted by the ReplicaSet controller.
 pub fn rs_actual(rs: &ReplicaSet) -> i32 {
     bounded(rs.status.as_ref().map_or(0, |s| s.replicas))
 }
 
-/// Oldest first; revisions and names settle what seconds cannot.
+/// Sort key, oldest first; revision and name break ties between equal timestamps.
 pub fn age(rs: &ReplicaSet) -> (Timestamp, i64, String) {
     (
         rs.metadata

@@ -1,7 +1,8 @@
-//! One sync of the native Deployment controller, pure: what is there, and now, in; what to write, out.
+//! One sync of the Deployment controller as a pure function: takes the observed objects and the
+//! current time, returns the writes.
 //!
-//! It follows kube-controller-manager's order of steps (sync, scale, rolling, recreate), since the exact batches of
-//! graylane stand on what that controller does and does not do.
+//! It follows the order of steps in kube-controller-manager (sync, scale, rolling, recreate),
+//! because the exact batches of graylane depend on what that controller does and does not do.
 
 use super::super::own;
 use super::model::{
@@ -16,12 +17,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What one sync sees.
+/// What one sync reads.
 pub struct Input<'a> {
     pub deployment: &'a Deployment,
-    /// The ReplicaSets this Deployment controls.
+    /// ReplicaSets that this Deployment controls.
     pub sets: &'a [ReplicaSet],
-    /// Pods not yet finished (terminating ones too) by the uid of their ReplicaSet.
+    /// Number of unfinished pods (terminating ones included) by the uid of their ReplicaSet.
     pub pods: &'a BTreeMap<String, i32>,
     pub now: Timestamp,
 }
@@ -29,7 +30,7 @@ pub struct Input<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     Create(Box<ReplicaSet>),
-    /// Write these fields of an existing ReplicaSet, if it is still at this resourceVersion.
+    /// Writes these fields of an existing ReplicaSet if it still has this resourceVersion.
     Update {
         name: String,
         resource_version: Option<String>,
@@ -43,13 +44,13 @@ pub enum Action {
     },
 }
 
-/// What one sync wants: actions in order, then status and revision, then look again.
+/// Result of one sync: actions in order, then status and revision, then when to requeue.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
     pub actions: Vec<Action>,
-    /// `Scaled up replica set …`, for events.
+    /// Messages for events, such as `Scaled up replica set …`.
     pub notes: Vec<String>,
-    /// The Deployment's revision annotation, where it must change.
+    /// New value of the Deployment's revision annotation; `None` when it stays.
     pub revision: Option<String>,
     pub status: DeploymentStatus,
     pub requeue: Option<Duration>,
@@ -61,7 +62,7 @@ pub(super) struct Work<'a> {
     pub now: Timestamp,
     pub status: DeploymentStatus,
     pub new: Option<ReplicaSet>,
-    /// Oldest first.
+    /// Sorted, oldest first.
     pub old: Vec<ReplicaSet>,
     pub notes: Vec<String>,
     created: bool,
@@ -74,12 +75,13 @@ impl Work<'_> {
         self.old.iter().chain(self.new.iter())
     }
 
-    /// Sum of what is asked for, not of what is there.
+    /// Sum of the desired replicas of all ReplicaSets.
     pub fn total(&self) -> i32 {
         self.all().map(rs_replicas).sum()
     }
 
-    /// Write a size and the two numbers that proportional scaling needs; tells it when the size changed.
+    /// Sets the size of a ReplicaSet and the two annotations that proportional scaling needs.
+    /// Returns whether the size changed, and adds a note if it did.
     pub fn resize(&mut self, name: &str, size: i32) -> bool {
         let (want, surge) = (replicas(self.d), fence_posts(self.d).0);
         let Some(rs) = self
@@ -112,7 +114,7 @@ fn annotate_sizes(rs: &mut ReplicaSet, desired: i32, max: i32) {
     annotations.insert(MAX.into(), max.to_string());
 }
 
-/// One sync.
+/// Plans one sync.
 pub fn plan(input: &Input) -> Plan {
     let d = input.deployment;
     let mut sets: Vec<ReplicaSet> = input.sets.to_vec();
@@ -198,7 +200,7 @@ fn roll_recreate(work: &mut Work, pods: &BTreeMap<String, i32>) {
     }
 }
 
-/// Did somebody change `spec.replicas` since the sets were last sized?
+/// Whether `spec.replicas` changed since the ReplicaSets were last sized.
 fn scaling_event(work: &Work) -> bool {
     work.all()
         .filter(|rs| rs_replicas(rs) > 0)
@@ -218,7 +220,7 @@ fn next_revision(work: &Work) -> i64 {
         .saturating_add(1)
 }
 
-/// Copy annotations, revision and minReadySeconds to the new set, where it exists.
+/// Copies annotations, revision and minReadySeconds to the new ReplicaSet if it exists.
 fn sync_new(work: &mut Work) {
     let (d, next) = (work.d, next_revision(work));
     let Some(new) = work.new.as_mut() else { return };
@@ -253,7 +255,7 @@ fn describe(d: &Deployment, rs: &mut ReplicaSet, next: i64) {
     }
 }
 
-/// A set for the Deployment's template, as large as the fence posts let it start.
+/// Creates the ReplicaSet for the current template, as large as the surge limit allows.
 fn create_new(work: &mut Work) {
     if work.new.is_some() {
         return;
@@ -309,7 +311,7 @@ fn create_new(work: &mut Work) {
     status::created(work, format!("Created new replica set {name:?}"));
 }
 
-/// Delete the oldest empty sets beyond the history limit.
+/// Deletes the oldest empty ReplicaSets beyond the history limit.
 fn clean_up(work: &mut Work) {
     let limit = work
         .d
@@ -340,7 +342,7 @@ fn clean_up(work: &mut Work) {
     }
 }
 
-/// What changed between what was seen and what is wanted.
+/// Turns the differences between the observed and the desired ReplicaSets into actions.
 fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
     let mut actions = vec![];
     let old = work.old.iter().map(|rs| (rs, false));

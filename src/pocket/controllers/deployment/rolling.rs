@@ -1,4 +1,5 @@
-//! Sizes: how far the new set may grow, which old ones shrink, and proportional scaling.
+//! Sizes of ReplicaSets: how far the new one may grow, how far the old ones shrink, and
+//! proportional scaling.
 
 use super::model::{
     DESIRED, MAX, age, fence_posts, max_unavailable, number, recreate, replicas, rs_available,
@@ -8,7 +9,7 @@ use super::plan::{Work, name};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use std::cmp::Reverse;
 
-/// The size a new set of size `own` may have now.
+/// Size that a new ReplicaSet of size `own` may have now.
 pub(super) fn new_size(work: &Work, own: i32) -> i32 {
     let want = replicas(work.d);
     if recreate(work.d) {
@@ -37,7 +38,8 @@ pub(super) fn grow_new(work: &mut Work) -> bool {
     size != own && work.resize(&name, size)
 }
 
-/// Shrink old sets as far as availability allows: pods that serve nobody first, then the oldest.
+/// Shrinks old ReplicaSets as far as availability allows: unavailable pods first, then the oldest
+/// ReplicaSets.
 pub(super) fn shrink_old(work: &mut Work) -> bool {
     let Some(new) = work.new.as_ref() else {
         return false;
@@ -95,10 +97,10 @@ fn shrink_available(work: &mut Work, most: i32) -> i32 {
     done
 }
 
-/// On a scaling event, and at every sync of a paused Deployment.
+/// Scales on a scaling event and at every sync of a paused Deployment.
 ///
-/// (a) one active set gets everything; (b) beside a saturated new set the old ones go; (c) while two or more are
-/// active in a rolling update, each gets its share of the change.
+/// A single active ReplicaSet gets all replicas. Beside a saturated new ReplicaSet the old ones go
+/// to 0. While several are active in a rolling update, each gets its share of the change.
 pub(super) fn scale(work: &mut Work) {
     let want = replicas(work.d);
     if let Some(only) = active_or_latest(work) {
@@ -151,7 +153,7 @@ fn proportional(work: &mut Work) {
         .cloned()
         .collect();
     let change = allowed - active.iter().map(rs_replicas).sum::<i32>();
-    // Largest first; of equals the newest grows and the oldest shrinks.
+    // Largest first; among equals the newest grows first and the oldest shrinks first.
     if change > 0 {
         active.sort_by_key(|rs| (Reverse(rs_replicas(rs)), Reverse(age(rs))));
     } else if change < 0 {

@@ -1,4 +1,5 @@
-//! A cluster in memory for the pure plan: ReplicaSets are obeyed at once, pods do as they are told.
+//! In-memory cluster for the pure plan: ReplicaSets are carried out at once, pods become ready on
+//! request.
 
 use super::model::{fence_posts, max_unavailable, replicas, rs_replicas};
 use super::plan::{Action, Input, plan};
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Pod {
     pub id: u64,
     pub set: String,
-    /// Second since which it is Ready.
+    /// Second since which the pod is Ready.
     pub ready: Option<i64>,
 }
 
@@ -49,7 +50,7 @@ impl Sim {
         json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": image}]}})
     }
 
-    /// One merge patch of the spec, as a client would send it.
+    /// Applies one merge patch to the spec, as a client would send it.
     pub fn patch(&mut self, spec: Value) {
         let mut value = serde_json::to_value(&self.d).unwrap();
         json_patch::merge(&mut value, &json!({"spec": spec}));
@@ -65,7 +66,7 @@ impl Sim {
             .unwrap()
     }
 
-    /// (new, old) by the image of the present template, counting pods that exist.
+    /// Counts existing pods as (new, old) by the image of the current template.
     pub fn split(&self) -> (i32, i32) {
         let image = self
             .d
@@ -122,7 +123,7 @@ impl Sim {
         self.pods.iter().filter(|p| p.ready.is_some()).count() as i32
     }
 
-    /// The Deployment controller runs once; true when it changed anything.
+    /// Runs the Deployment controller once; returns whether it changed anything.
     pub fn sync(&mut self) -> bool {
         let mut live = BTreeMap::new();
         for rs in &self.sets {
@@ -203,7 +204,7 @@ impl Sim {
         }
     }
 
-    /// The ReplicaSet controller runs for all sets; true when it changed anything.
+    /// Runs the ReplicaSet controller for all ReplicaSets; returns whether it changed anything.
     pub fn obey(&mut self) -> bool {
         let mut changed = false;
         for i in 0..self.sets.len() {
@@ -233,7 +234,7 @@ impl Sim {
         self.observe() || changed
     }
 
-    /// ReplicaSet statuses say what is there.
+    /// Updates all ReplicaSet statuses; returns whether any changed.
     pub fn observe(&mut self) -> bool {
         let mut changed = false;
         for i in 0..self.sets.len() {
@@ -267,7 +268,7 @@ impl Sim {
         !wake.is_empty()
     }
 
-    /// Until nothing moves; `each` sees every state on the way.
+    /// Runs until nothing changes; `each` is called with every intermediate state.
     pub fn settle(&mut self, mut each: impl FnMut(&Self)) {
         for round in 0.. {
             assert!(round < 2_000, "never settles: {:?}", self.notes);

@@ -1,4 +1,4 @@
-//! Counts and conditions, with the reasons `kubectl rollout status` reads.
+//! Replica counts and conditions, with the reasons that `kubectl rollout status` reads.
 
 use super::model::{
     max_unavailable, paused as is_paused, progress_deadline, replicas, rs_actual, rs_available,
@@ -42,7 +42,8 @@ fn remove(status: &mut DeploymentStatus, kind: &str) {
     }
 }
 
-/// Same status and reason: nothing new; same status: the transition keeps its time.
+/// Sets a condition. Equal status and reason change nothing; an equal status keeps its transition
+/// time.
 fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
     if let Some(old) = get(status, &new.type_) {
         if old.status == new.status && old.reason == new.reason {
@@ -56,7 +57,8 @@ fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
     status.conditions.get_or_insert_default().push(new);
 }
 
-/// A pause is no lack of progress: say so in the Progressing condition, and start its clock anew when resumed.
+/// Reports a pause in the Progressing condition, since it is not a lack of progress, and restarts
+/// the progress deadline when the Deployment is resumed.
 pub(super) fn paused(work: &mut Work) {
     if progress_deadline(work.d).is_none() {
         return;
@@ -113,7 +115,7 @@ pub(super) fn created(work: &mut Work, message: String) {
     }
 }
 
-/// Counts and the Available condition.
+/// Computes the counts and the Available condition.
 pub(super) fn counts(work: &Work) -> DeploymentStatus {
     let d = work.d;
     let sum = |f: fn(&ReplicaSet) -> i32| work.all().map(f).sum::<i32>();
@@ -178,7 +180,7 @@ fn deadline(status: &DeploymentStatus, seconds: i32) -> Option<Timestamp> {
         .ok()
 }
 
-/// Counts, progress and failures; and when a look at the clock is due.
+/// Computes counts, progress and failures, and when the progress deadline must be checked again.
 pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
     let (d, now) = (work.d, work.now);
     let mut status = counts(work);
@@ -212,7 +214,7 @@ pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
             if let Some(old) = current.as_ref().filter(|c| c.status == "True") {
                 new.last_transition_time = old.last_transition_time.clone();
             }
-            // Replaced even when the reason is the same: its update time is the clock of the deadline.
+            // Replaced even if the reason is the same: the deadline counts from the update time.
             remove(&mut status, "Progressing");
             set(&mut status, new);
         } else if reason != Some(AVAILABLE) && deadline(&status, seconds).is_some_and(|at| at < now)

@@ -1,4 +1,4 @@
-//! The plan against Kubernetes' promises, in the simulator.
+//! Tests of the plan against Kubernetes' guarantees, in the simulator.
 
 use super::model::{REVISION, REVISION_HISTORY, annotation, replicas, revision, rs_replicas};
 use super::simulator::Sim;
@@ -147,7 +147,7 @@ fn users_own() -> serde_json::Value {
     json!({"paused": false, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": null})
 }
 
-/// Step (i), with the template when it is the first batch.
+/// Surge step of a batch; the first batch also sets the template.
 fn surge(sim: &mut Sim, prev: i32, k: i32, each: impl FnMut(&Sim)) {
     let mut patch = latch(k - prev, prev);
     if prev == 0 {
@@ -205,7 +205,7 @@ proptest! {
             surge(&mut sim, prev, k, |s| assert!(s.ready() >= n));
             prop_assert_eq!(sim.split(), (k, n - prev));
             if broken || abort_after == Some(i) {
-                // Half-way through a batch: back to the base in one patch.
+                // In the middle of a batch: one patch goes back to the base.
                 let mut back = users_own();
                 back["template"] = Sim::template("v1");
                 sim.patch(back);
@@ -217,7 +217,7 @@ proptest! {
             }
             retire_and_hold(&mut sim, k, |s| assert!(s.ready() >= n));
             prop_assert_eq!(sim.split(), (k, n - k));
-            // A pod of either version is lost and comes back: the split stays.
+            // A pod of either version is lost and replaced: the split stays the same.
             let victim = usize::from(lose) % sim.pods.len();
             sim.pods.remove(victim);
             sim.settle(|_| {});
@@ -260,7 +260,7 @@ proptest! {
             let pick = |len: usize| usize::from(arg) % len.max(1);
             match step {
                 0 | 1 => {
-                    // The statuses are fresh, so nothing a controller does now may break a bound.
+                    // The statuses are up to date, so no controller may exceed a limit now.
                     sim.observe();
                     let before = sim.available();
                     sim.sync();
@@ -277,7 +277,7 @@ proptest! {
                 _ => { sim.observe(); }
             }
         }
-        // minReadySeconds have to pass between the steps.
+        // minReadySeconds must pass between the steps.
         for _ in 0..40 {
             sim.settle(|_| {});
             sim.now += 4;
@@ -291,7 +291,7 @@ proptest! {
 }
 
 proptest! {
-    /// Whatever numbers a Deployment, its ReplicaSets and their annotations have, none overflows.
+    /// No values in a Deployment, its ReplicaSets and their annotations cause an overflow.
     #[test]
     fn no_number_overflows(
         want in prop::sample::select(vec![-1, 0, 1, i32::MAX]), recreate: bool, paused: bool,

@@ -1,4 +1,4 @@
-//! Endpoints, the older form of EndpointSlices: clients that have not moved on still read them.
+//! Endpoints, the predecessor of EndpointSlices, for clients that still read them.
 
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service,
@@ -10,10 +10,11 @@ use kube::{Api, ResourceExt};
 use super::super::cache::Key;
 use super::super::{Shared, write};
 
-/// Whose they are, as Kubernetes marks them.
+/// Label by which Kubernetes marks the Endpoints that its controller manages.
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 
-/// Makes the Endpoints of a Service say what its slices say; without a Service with a selector they are nobody's here.
+/// Makes the Endpoints of a Service match its slices. Endpoints of a Service without a selector are
+/// not managed here.
 pub(super) async fn reconcile(
     shared: &Shared,
     at: &Key,
@@ -28,7 +29,7 @@ pub(super) async fn reconcile(
                 .create(&PostParams::default(), &endpoints(service, slices))
                 .await;
             match made {
-                // Somebody made them by hand: the watch tells.
+                // Somebody else created them: the watch will report it.
                 Err(error) if write::is_code(&error, 409) => {}
                 made => {
                     drop(write::gone_is_fine(made)?.inspect(|made| shared.endpoints.remember(made)))
@@ -99,7 +100,7 @@ fn subset(slice: &EndpointSlice) -> Option<EndpointSubset> {
         .endpoints
         .iter()
         .partition(|e| condition(e).ready.unwrap_or(true));
-    // What ends is in no Endpoints.
+    // Terminating endpoints are left out.
     let rest = rest
         .into_iter()
         .filter(|e| !condition(e).terminating.unwrap_or(false));

@@ -1,4 +1,5 @@
-//! Who is owned by whom, by uid, as the watches tell it. Only what is owned, or waits for what it owns, is kept.
+//! Graph of owners and dependents by uid, built from the watches. Contains only objects that have
+//! owners or wait for their dependents.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
@@ -11,12 +12,12 @@ pub(super) const FOREGROUND: &str = "foregroundDeletion";
 
 pub(super) type Uid = String;
 
-/// What a deleted object is kept for.
+/// What an object that is being deleted waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// That its dependents are let go.
+    /// Its dependents must be released.
     Orphaning,
-    /// That its dependents are gone.
+    /// Its dependents must be gone.
     Foreground,
 }
 
@@ -64,7 +65,7 @@ impl Node {
         })
     }
 
-    /// Whether an owner that is deleted in the foreground may not go before this.
+    /// Whether this object blocks the foreground deletion of `owner`.
     pub(super) fn blocks(&self, owner: &str) -> bool {
         self.owners
             .iter()
@@ -80,12 +81,12 @@ fn is_of(reference: &OwnerReference, resource: &ApiResource) -> bool {
     reference.kind == resource.kind && group == resource.group
 }
 
-/// Every change answers with the nodes that are to be looked at for it.
+/// Owners and dependents; every change returns the nodes that must be reconciled for it.
 #[derive(Default)]
 pub(super) struct Graph {
     nodes: HashMap<Uid, Arc<Node>>,
     dependents: HashMap<Uid, BTreeSet<Uid>>,
-    /// Owners that were seen to go, while something still names them. A uid does not come back.
+    /// Owners that were seen to go while dependents still reference them. Uids are never reused.
     gone: HashSet<Uid>,
 }
 
@@ -107,7 +108,7 @@ impl Graph {
         self.gone.contains(uid)
     }
 
-    /// An object as it is now.
+    /// Records the current state of an object.
     pub(super) fn is(&mut self, resource: &Arc<ApiResource>, meta: &ObjectMeta) -> Vec<Arc<Node>> {
         let Some(node) = Node::of(resource, meta).map(Arc::new) else {
             return vec![];
@@ -144,7 +145,7 @@ impl Graph {
         look
     }
 
-    /// An object is no more.
+    /// Records that an object is gone.
     pub(super) fn is_not(&mut self, uid: &str) -> Vec<Arc<Node>> {
         let mut look = self
             .nodes
@@ -158,7 +159,8 @@ impl Graph {
         look
     }
 
-    /// These are all objects of a kind. What went meanwhile, and who lost an owner by it, nobody told.
+    /// Records the uids of all existing objects of a kind. Returns what must be reconciled for the
+    /// objects that went unnoticed and for those with an owner of this kind.
     pub(super) fn are_all(
         &mut self,
         resource: &ApiResource,
@@ -183,7 +185,7 @@ impl Graph {
         look
     }
 
-    /// A kind is served no longer: its objects went before it.
+    /// Records that a kind is no longer served: all its objects are gone.
     pub(super) fn is_unserved(&mut self, resource: &ApiResource) -> Vec<Arc<Node>> {
         let named = self
             .nodes
@@ -196,7 +198,7 @@ impl Graph {
         look
     }
 
-    /// Takes a node's owners off it; the ones that may have waited for that.
+    /// Removes a node from its owners; returns the owners that may have been waiting for it.
     fn unlink(&mut self, node: &Node) -> Vec<Arc<Node>> {
         for owner in &node.owners {
             if let Some(of_owner) = self.dependents.get_mut(&owner.uid) {
@@ -224,7 +226,7 @@ mod tests {
         )))
     }
 
-    /// Tells the graph; the uids that are to be looked at.
+    /// Records an object in the graph; returns the uids that must be reconciled.
     fn tell(graph: &mut Graph, uid: &str, owners: &[&str], rest: Value) -> Vec<String> {
         let owner = |o: &&str| json!({"apiVersion": "g/v1", "kind": "A", "name": o, "uid": o, "blockOwnerDeletion": true});
         let mut meta = json!({"name": uid, "uid": uid, "ownerReferences": owners.iter().map(owner).collect::<Vec<_>>()});

@@ -1,4 +1,4 @@
-//! Every kind that is served is watched, its metadata only; kinds come and go with their definitions.
+//! Watches the metadata of every served kind; kinds come and go with their definitions.
 
 use super::Garbage;
 use futures::{FutureExt, StreamExt};
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// After an answer that was none.
+/// Delay after a failed discovery request.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Group and plural: a kind whatever its version.
+/// Group and plural name: identifies a kind independent of its version.
 pub(super) type Id = (String, String);
 
 struct Watched {
@@ -24,7 +24,8 @@ struct Watched {
     stop: CancellationToken,
 }
 
-/// What can be watched, deleted and let go; events come in great numbers and are owned by nobody.
+/// Kinds that can be watched, patched and deleted. Events are left out: there are many, and they
+/// have no owners.
 pub(super) fn watchable(served: &Discovery) -> BTreeMap<Id, Arc<ApiResource>> {
     const NEEDED: [&str; 5] = [
         verbs::GET,
@@ -48,14 +49,14 @@ pub(super) fn watchable(served: &Discovery) -> BTreeMap<Id, Arc<ApiResource>> {
     .collect()
 }
 
-/// Until stopped.
+/// Watches the resource definitions and updates the set of watched kinds until `stop` is cancelled.
 pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: CancellationToken) {
     let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> =
         Api::all(garbage.client.clone());
     let events = watcher(definitions, watcher::Config::default()).default_backoff();
     let mut events = std::pin::pin!(events);
     let mut watched = BTreeMap::new();
-    // Of each definition what it says; its status changes often and means nothing here.
+    // Generation of each definition; status changes are frequent and irrelevant here.
     let (mut known, mut changed): (HashMap<String, Option<i64>>, bool) = (HashMap::new(), false);
     loop {
         let Some(Some(event)) = stop.run_until_cancelled(events.next()).await else {
@@ -73,7 +74,7 @@ pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: Ca
                 Ok(Event::Delete(one)) => changed |= known.remove(&one.name_any()).is_some(),
                 Err(error) => tracing::debug!(%error, "watching definitions"),
             }
-            // Many that are made at once are one change.
+            // Several definitions that are created at once count as one change.
             next = events.next().now_or_never().flatten();
         }
         while changed {
@@ -136,7 +137,7 @@ impl Garbage {
         }
     }
 
-    /// Tells the graph of all objects of a kind.
+    /// Watches all objects of a kind and updates the graph.
     async fn run(self: Arc<Self>, id: Id, resource: Arc<ApiResource>) {
         let api: Api<PartialObjectMeta<DynamicObject>> =
             Api::all_with(self.client.clone(), &*resource);

@@ -1,4 +1,4 @@
-//! Which pods go first, as Kubernetes ranks them (`ActivePodsWithRanks`).
+//! Order in which pods are deleted, as ranked by Kubernetes (`ActivePodsWithRanks`).
 
 use crate::pocket::controllers::pods::{phase, ready_since};
 use k8s_openapi::api::core::v1::Pod;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// `n` of `pods`: not assigned, pending, not ready, cheap, ready for the shortest time, restarted most, youngest.
+/// Selects `n` of `pods` to delete: unassigned first, then pending, not ready, low deletion cost,
+/// ready for the shortest time, most restarts, youngest.
 pub(super) fn choose(mut pods: Vec<Arc<Pod>>, n: usize) -> Vec<Arc<Pod>> {
     pods.sort_by_cached_key(|pod| {
         let assigned = pod

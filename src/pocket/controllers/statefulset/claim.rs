@@ -1,4 +1,5 @@
-//! What belongs to a set: pods that match and bear its name, revisions that match; all else is let go.
+//! Adopts the pods and revisions of a StatefulSet: pods that match and carry its name, and
+//! revisions that match. Releases all others.
 
 use super::super::pods::{controlled_by, selects};
 use super::super::{Shared, own};
@@ -20,7 +21,8 @@ pub(super) async fn all(shared: &Shared, set: &StatefulSet) -> Result<(), kube::
         |pod: &Pod| selects(&spec.selector, &pod.metadata) && model::ordinal(set, pod).is_some(),
     )
     .await?;
-    // A revision never stops matching: its labels are its template's, of which the selector is a part.
+    // A revision never stops matching: its labels come from its template, which contains the
+    // selector's labels.
     let revisions = shared.revisions.list(&namespace);
     own::claim(
         &shared.client,

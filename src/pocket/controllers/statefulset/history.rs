@@ -1,5 +1,5 @@
-//! A set's templates, past and present, as ControllerRevisions: which is current, which is being rolled out, which may
-//! be forgotten.
+//! Templates of a StatefulSet, stored as ControllerRevisions: which one is current, which one is
+//! being rolled out, and which ones may be deleted.
 
 use super::super::deployment::model::safe_hash;
 use super::super::own;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 const HASH: &str = "controller.kubernetes.io/hash";
-/// Of a set's name within a revision's.
+/// Maximum length of the StatefulSet's name within a revision's name.
 const LONGEST: usize = 223;
 
 /// A template and the name of its revision.
@@ -24,7 +24,7 @@ pub(super) struct Revision {
     pub template: PodTemplateSpec,
 }
 
-/// What the pods are, and what they shall be.
+/// The revision that the pods have, and the one that they are updated to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pair {
     pub current: Revision,
@@ -33,10 +33,10 @@ pub(super) struct Pair {
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// All is written down.
+    /// Both revisions exist.
     Known(Box<Pair>),
     Create(Box<ControllerRevision>),
-    /// An old template is wanted again: its revision gets the highest number.
+    /// An earlier template is used again: its revision gets the highest number.
     Renumber {
         name: String,
         resource_version: Option<String>,
@@ -44,7 +44,7 @@ pub(super) enum Step {
     },
 }
 
-/// The oldest first; times and names settle what numbers cannot.
+/// Sorts oldest first; creation times and names break ties between equal numbers.
 pub(super) fn sort(revisions: &mut [ControllerRevision]) {
     let made = |r: &ControllerRevision| {
         r.metadata
@@ -55,7 +55,7 @@ pub(super) fn sort(revisions: &mut [ControllerRevision]) {
     revisions.sort_by_key(|r| (r.revision, made(r), r.metadata.name.clone()));
 }
 
-/// A patch that brings the template back, as `kubectl rollout undo` sends it.
+/// Returns the patch that restores the template, as `kubectl rollout undo` sends it.
 fn data(template: &PodTemplateSpec) -> Value {
     let mut template = serde_json::to_value(template).unwrap_or_default();
     template["$patch"] = "replace".into();
@@ -68,7 +68,7 @@ fn data_of(revision: &ControllerRevision) -> Option<&Value> {
     revision.data.as_ref().map(|raw| &raw.0)
 }
 
-/// Do they say the same?
+/// Whether two revisions contain the same template.
 pub(super) fn same(a: &ControllerRevision, b: &ControllerRevision) -> bool {
     data_of(a) == data_of(b)
 }
@@ -85,7 +85,7 @@ fn read(revision: &ControllerRevision) -> Revision {
     }
 }
 
-/// A revision of the template as it stands; `collisions` salts its name.
+/// Creates a revision of the current template; `collisions` salts its name.
 fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
     let template = set
         .spec
@@ -114,7 +114,7 @@ fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
     }
 }
 
-/// The two, where `update` is what the set asks for.
+/// Pairs the current revision with `update`, the one that the set asks for.
 pub(super) fn pair(
     set: &StatefulSet,
     known: &[ControllerRevision],
@@ -135,7 +135,7 @@ pub(super) fn pair(
     }
 }
 
-/// `known` is sorted.
+/// Determines the next step; `known` must be sorted.
 pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: i32) -> Step {
     let number = known
         .last()
@@ -155,7 +155,7 @@ pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: 
     }
 }
 
-/// Those beyond the limit that no pod and neither of the two is of; `known` is sorted.
+/// Revisions beyond the history limit that neither a pod nor the pair uses; `known` must be sorted.
 pub(super) fn superfluous(
     set: &StatefulSet,
     known: Vec<ControllerRevision>,
@@ -173,7 +173,7 @@ pub(super) fn superfluous(
         .as_ref()
         .and_then(|s| s.revision_history_limit)
         .unwrap_or(10);
-    // A negative limit is none.
+    // A negative limit means no limit.
     let keep = usize::try_from(limit).unwrap_or(usize::MAX);
     past.truncate(past.len().saturating_sub(keep));
     past

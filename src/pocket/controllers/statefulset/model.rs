@@ -1,4 +1,4 @@
-//! What the controller reads off a StatefulSet and its pods, and the pods it makes.
+//! What the controller reads from a StatefulSet and its pods, and how it builds pods.
 
 use super::super::own;
 use super::super::pods::{available_in, phase, ready};
@@ -16,7 +16,7 @@ pub(super) const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 pub(super) const REVISION: &str = "controller-revision-hash";
 
 pub(super) fn replicas(set: &StatefulSet) -> i32 {
-    // There is a place for each.
+    // Bounded, because a slot is allocated for every replica.
     set.spec
         .as_ref()
         .and_then(|s| s.replicas)
@@ -24,7 +24,7 @@ pub(super) fn replicas(set: &StatefulSet) -> i32 {
         .clamp(0, 1 << 20)
 }
 
-/// The first ordinal.
+/// Returns the first ordinal.
 pub(super) fn start(set: &StatefulSet) -> i32 {
     set.spec
         .as_ref()
@@ -40,7 +40,7 @@ pub(super) fn min_ready(set: &StatefulSet) -> i32 {
         .unwrap_or(0)
 }
 
-/// One after the other, each available before the next.
+/// Whether pods are handled one after the other, each available before the next.
 pub(super) fn ordered(set: &StatefulSet) -> bool {
     set.spec
         .as_ref()
@@ -60,17 +60,17 @@ fn rolling(set: &StatefulSet) -> Option<&RollingUpdateStatefulSetStrategy> {
     strategy(set)?.rolling_update.as_ref()
 }
 
-/// How many pods, from the first, an update leaves alone.
+/// Number of pods, counted from the first ordinal, that an update leaves alone.
 pub(super) fn partition(set: &StatefulSet) -> i32 {
     rolling(set).and_then(|r| r.partition).unwrap_or(0)
 }
 
-/// Whether a pod that is missing is made as it was before the update.
+/// Whether a missing pod is created from the current revision instead of the update revision.
 pub(super) fn made_as_before(set: &StatefulSet, ordinal: i32) -> bool {
     let below = match rolling(set) {
         Some(rolling) => rolling.partition.unwrap_or(0),
         None if on_delete(set) => 0,
-        // Without a partition: as many as were counted as not updated yet.
+        // Without a partition: as many as the status counts as not yet updated.
         None => set
             .status
             .as_ref()
@@ -80,7 +80,7 @@ pub(super) fn made_as_before(set: &StatefulSet, ordinal: i32) -> bool {
     ordinal < start(set).saturating_add(below)
 }
 
-/// A pod's place, by its name, if it bears this set's name.
+/// Ordinal of a pod, from its name; `None` if the name does not belong to this set.
 pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     let name = pod.metadata.name.as_deref()?;
     let (parent, digits) = name.rsplit_once('-')?;
@@ -108,7 +108,7 @@ pub(super) fn running_and_ready(pod: &Pod) -> bool {
     phase(pod) == "Running" && ready(pod)
 }
 
-/// Running, and Ready for as long as asked.
+/// Whether the pod is running and has been Ready for the required time.
 pub(super) fn running_and_available(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool {
     let wait = min_ready(set);
     running_and_ready(pod)
@@ -119,7 +119,7 @@ pub(super) fn unavailable(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool 
     terminating(pod) || !running_and_available(set, pod, now)
 }
 
-/// The labels that tell a pod's place.
+/// Labels that identify a pod's ordinal.
 pub(super) fn identity(set: &StatefulSet, ordinal: i32) -> BTreeMap<String, String> {
     let name = format!("{}-{ordinal}", set.name_any());
     [

@@ -1,4 +1,5 @@
-//! One look at a set: which pods to make or delete, what to tell. No I/O; Kubernetes' algorithm, step for step.
+//! Plans one reconcile of a StatefulSet: which pods to create or delete, and the status. Pure, and
+//! follows Kubernetes' algorithm step by step.
 
 use super::super::pods::{available_in, phase};
 use super::history::Pair;
@@ -14,7 +15,7 @@ pub(super) struct Input<'a> {
     pub set: &'a StatefulSet,
     pub pair: &'a Pair,
     pub collisions: i32,
-    /// The set's own, in no order.
+    /// Pods of the set, in any order.
     pub pods: &'a [Arc<Pod>],
     pub now: Timestamp,
 }
@@ -23,7 +24,7 @@ pub(super) struct Input<'a> {
 pub(super) enum Action {
     Create(Box<Pod>),
     Delete(Arc<Pod>),
-    /// Labels that tell its place were lost.
+    /// Restores the identity labels of a pod.
     Name {
         pod: Arc<Pod>,
         labels: BTreeMap<String, String>,
@@ -34,20 +35,20 @@ pub(super) enum Action {
 pub(super) struct Plan {
     pub actions: Vec<Action>,
     pub status: StatefulSetStatus,
-    /// When the next pod becomes available by time alone.
+    /// Time until the next pod becomes available without any other change.
     pub requeue: Option<Duration>,
 }
 
-/// Something must happen first: in an ordered set nothing else is done.
+/// Something must happen first; in an ordered set nothing else is done until then.
 struct Wait;
 type Go = Result<(), Wait>;
 
 struct Look<'a> {
     input: &'a Input<'a>,
     ordered: bool,
-    /// One place for each ordinal.
+    /// One slot per ordinal.
     places: Vec<Option<&'a Arc<Pod>>>,
-    /// Those without a place, the highest first.
+    /// Pods without a slot, highest ordinal first.
     condemned: Vec<&'a Arc<Pod>>,
     actions: Vec<Action>,
 }
@@ -81,7 +82,7 @@ pub(super) fn plan(input: &Input) -> Plan {
             .and_then(|()| look.scale_down())
             .map(|()| look.update());
         if matches!(replaced, Ok(true)) {
-            // The pod that goes counts no more as one that is still current.
+            // The pod to be deleted no longer counts as current.
             status.current_replicas = status.current_replicas.map(|n| n - 1).filter(|n| *n > 0);
         }
     }
@@ -110,7 +111,8 @@ impl Look<'_> {
         }
     }
 
-    /// Every place has a pod; in an ordered set each is available before the next is looked at.
+    /// Ensures that every slot has a pod; in an ordered set each must be available before the next
+    /// is handled.
     fn fill(&mut self) -> Go {
         for at in 0..self.places.len() {
             self.place(at)?;
@@ -152,7 +154,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Pods without a place go, in an ordered set one after the other from the highest.
+    /// Deletes pods without a slot; in an ordered set one after the other, highest ordinal first.
     fn scale_down(&mut self) -> Go {
         let first_unavailable = match self
             .places
@@ -181,14 +183,15 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The highest pod that is not as it shall be goes, if all above it are available. Whether one did.
+    /// Deletes the highest pod that is not up to date if all pods above it are available. Returns
+    /// whether a pod was deleted.
     fn update(&mut self) -> bool {
         if model::on_delete(self.input.set) {
             return false;
         }
         let from = usize::try_from(model::partition(self.input.set)).unwrap_or(0);
         for place in self.places.iter().skip(from).rev() {
-            // One that is only just being made is waited for.
+            // A pod that is being created is waited for.
             let Some(pod) = *place else { return false };
             if model::revision(pod) != self.input.pair.update.name && !terminating(pod) {
                 let going = self
@@ -219,7 +222,7 @@ fn counts(input: &Input) -> StatefulSetStatus {
     let count = |wanted: &dyn Fn(&Pod) -> bool| {
         i32::try_from(pods.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
     };
-    // Zero is not said.
+    // Zero counts are omitted.
     let some = |n: i32| (n > 0).then_some(n);
     let of = |name: &str| {
         some(count(&|pod| {
@@ -240,7 +243,7 @@ fn counts(input: &Input) -> StatefulSetStatus {
     }
 }
 
-/// All pods are updated and ready: what was being rolled out is what they are.
+/// When all pods are updated and ready, the update revision becomes the current one.
 fn complete(set: &StatefulSet, status: &mut StatefulSetStatus) {
     let all = model::replicas(set);
     let is_all = |n: Option<i32>| n.unwrap_or(0) == all;
@@ -261,7 +264,7 @@ fn alarm(input: &Input) -> Option<Duration> {
         .iter()
         .filter_map(|pod| available_in(pod, wait, input.now))
         .filter(|left| !left.is_zero());
-    // What takes a month needs no alarm.
+    // A duration of a month needs no timer.
     left.min()
         .map(|left| left + Duration::from_millis(1))
         .filter(|left| *left < Duration::from_secs(86_400 * 30))

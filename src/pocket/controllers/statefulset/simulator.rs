@@ -1,4 +1,5 @@
-//! A set, its pods and its revisions in memory: the controller's looks and a kubelet's steps, in any order.
+//! In-memory StatefulSet with its pods and revisions: runs the controller's reconciles and the
+//! kubelet's steps in any order.
 
 use super::history::{self, Pair, Step};
 use super::model;
@@ -16,7 +17,7 @@ pub(super) struct Sim {
     pub pods: BTreeMap<i32, Arc<Pod>>,
     pub revisions: Vec<ControllerRevision>,
     pub now: Timestamp,
-    /// Uids and versions.
+    /// Last number given out; used for uids.
     serial: i64,
 }
 
@@ -89,7 +90,7 @@ impl Sim {
         }
     }
 
-    /// One look, carried out; what it was.
+    /// Runs one reconcile, carries out its plan, and returns both.
     pub fn look(&mut self) -> (Pair, Plan) {
         let pair = self.pair();
         let pods: Vec<Arc<Pod>> = self.pods.values().cloned().collect();
@@ -136,7 +137,8 @@ impl Sim {
         (pair, plan)
     }
 
-    /// What a kubelet does for one pod: a leaving one is gone, another one runs; `crash` never gets ready.
+    /// Runs the kubelet for one pod: removes a terminating one, starts a pending one. Images with
+    /// `crash` in their name never become ready.
     pub fn kubelet(&mut self, ordinal: i32) {
         let Some(pod) = self.pods.get(&ordinal).cloned() else {
             return;
@@ -174,7 +176,7 @@ impl Sim {
         self.now += SignedDuration::from_secs(seconds);
     }
 
-    /// Until nothing moves any more.
+    /// Runs until nothing changes.
     pub fn settle(&mut self) {
         for _ in 0..300 {
             let (_, plan) = self.look();
@@ -190,7 +192,7 @@ impl Sim {
         panic!("it never settles: {:?}", self.images());
     }
 
-    /// `0:v1 1:v2`
+    /// Formats the pods as `0:v1 1:v2`.
     pub fn images(&self) -> String {
         let one = |(at, pod): (&i32, &Arc<Pod>)| format!("{at}:{}", image(pod));
         self.pods.iter().map(one).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! The algorithm by example, then in any order of events.
+//! Tests of the algorithm by example, then with random sequences of events.
 
 use super::history::Pair;
 use super::model::{self, terminating};
@@ -58,7 +58,7 @@ fn an_update_stops_at_its_partition_and_is_over_at_none() {
         assert_ne!(status.current_revision, status.update_revision);
         let numbers = (status.current_replicas, status.updated_replicas);
         assert_eq!(numbers, (Some(partition), Some(4 - partition)));
-        // Whoever is lost comes back as it was.
+        // A lost pod is replaced with the same image.
         for at in 0..4 {
             sim.lose(at);
         }
@@ -212,7 +212,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What no look may do, whatever came before.
+/// Checks what no reconcile may ever do.
 fn check(sim: &Sim, before: &[Arc<Pod>], pair: &Pair, plan: &Plan) -> Result<(), TestCaseError> {
     let (set, replicas) = (&sim.set, model::replicas(&sim.set));
     let ordinal = |pod: &Pod| model::ordinal(set, pod).unwrap();
@@ -293,8 +293,9 @@ proptest! {
                 Event::Image(image) => sim.image(image),
             }
         }
-        // A hand takes away what never gets ready, and ended pods without a place: of several, the controller lets the
-        // lowest go first, and waits for a higher one before it. Then it must come to what is asked.
+        // Deletes pods that never become ready and finished pods without a slot. Of several such
+        // pods the controller deletes the lowest first and waits for a higher one before it. After
+        // that the set must reach the desired state.
         sim.image("good");
         sim.partition(last);
         for _ in 0..8 {
@@ -309,7 +310,7 @@ proptest! {
                 break;
             }
             if !crashing.is_empty() {
-                // Below the partition the old template would come back, as bad as it was.
+                // Below the partition the broken template would come back.
                 sim.partition(0);
             }
             stuck.into_iter().for_each(|at| sim.lose(at));

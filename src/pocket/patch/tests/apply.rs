@@ -119,13 +119,13 @@ fn equal_values_are_owned_together_and_go_with_the_last_owner() {
     assert_eq!(owned(&live, "one"), json!({"f:spec": {"f:paused": {}}}));
     let live = by(Some(&live), json!({}), "two").unwrap();
     assert_eq!(live["spec"], json!({"paused": true}));
-    // An empty map is a field, too.
+    // An empty map is a field too.
     assert_eq!(owned(&live, "two"), json!({"f:spec": {}}));
 }
 
 #[test]
 fn what_nobody_owns_stays() {
-    // Defaults that the server wrote belong to nobody.
+    // Nobody owns the defaults that the server wrote.
     let mut live =
         by(None, json!({"replicas": 1, "template": {"spec": {"containers": [{"name": "a", "image": "a:1"}]}}}), "one")
             .unwrap();
@@ -331,7 +331,7 @@ fn kubectl_takes_over_from_its_client_side_apply() {
         serde_json::from_str::<Value>(annotation).unwrap()["spec"]["replicas"],
         2
     );
-    // Changed since by another hand: a conflict after all.
+    // Another manager has changed the field since then: a conflict after all.
     let mut scaled = live.clone();
     scaled["spec"]["replicas"] = json!(5);
     let scaled = track_update(Some(&live), &scaled, "hpa", None, NOW, &deployments());

@@ -1,4 +1,4 @@
-//! managedFields after create, update, patch, and their upkeep.
+//! managedFields after create, update and patch, and how they are maintained.
 
 use super::super::{ListKeys, apply, track_update};
 use super::{LATER, NOW, deployment, deployments, owned};

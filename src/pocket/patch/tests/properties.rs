@@ -1,11 +1,12 @@
-//! Laws that hold for every configuration.
+//! Properties that hold for every configuration.
 
 use super::super::{apply, merge, strategic, track_update};
 use super::{LATER, NOW, deployment, deployments, owned};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-/// Leaves of a Deployment by a small number, so that two configurations can be made to share or not to share fields.
+/// Maps a small number to a leaf of a Deployment, so that two configurations may or may not share
+/// fields.
 fn field(i: u8, value: u8) -> (&'static [&'static str], Value) {
     match i {
         0 => (&["replicas"], json!(value)),
@@ -71,7 +72,8 @@ fn fields() -> impl Strategy<Value = Vec<(u8, u8)>> {
     prop::collection::btree_map(0u8..10, 0u8..4, 0..10).prop_map(|m| m.into_iter().collect())
 }
 
-/// Without the bookkeeping, containers by name: the order of a keyed list is the last applier's and nobody's field.
+/// Without managedFields, and with containers sorted by name: the order of a keyed list is that of
+/// the last applier, and nobody owns it.
 fn bare(object: &Value) -> Value {
     let mut out = object.clone();
     let containers = out.pointer_mut("/spec/template/spec/containers");
@@ -104,12 +106,12 @@ proptest! {
         prop_assert!(two.is_ok(), "{}", two.unwrap_err());
         let two = two.unwrap();
         prop_assert_eq!(owned(&two, "one"), owned(&one, "one"));
-        // Everything of both is there, and nothing else.
+        // The result has the fields of both and nothing else.
         let alone = apply(None, &build(&all), "x", false, NOW, &keys).unwrap();
         let rest = apply(Some(&two), &build(&all), "x", false, NOW, &keys).unwrap();
         prop_assert_eq!(bare(&rest), bare(&two));
         prop_assert_eq!(owned(&rest, "x"), owned(&alone, "x"));
-        // And each goes alone.
+        // Each configuration can be removed on its own.
         let gone = apply(Some(&two), &build(&[]), "one", false, LATER, &keys).unwrap();
         prop_assert_eq!(owned(&gone, "one"), Value::Null);
         let only = apply(None, &build(&b), "two", false, NOW, &keys).unwrap();
@@ -122,7 +124,7 @@ proptest! {
     fn a_removed_field_goes_only_when_solely_owned(mine in fields(), theirs in fields(), keep in any::<u16>()) {
         let keys = deployments();
         let one = apply(None, &build(&mine), "one", false, NOW, &keys).unwrap();
-        // The other wants some of the same, with the same values.
+        // The other manager wants some of the same fields, with the same values.
         let shared: Vec<(u8, u8)> = mine.iter().copied().filter(|(i, _)| theirs.iter().any(|(j, _)| i == j)).collect();
         let two = apply(Some(&one), &build(&shared), "two", false, NOW, &keys).unwrap();
         let kept: Vec<(u8, u8)> = mine.iter().copied().filter(|(i, _)| keep >> i & 1 == 1).collect();
@@ -144,7 +146,7 @@ proptest! {
         prop_assert_eq!(bare(&one), bare(&build(&first)));
         let two = track_update(Some(&one), &build(&second), "two", None, LATER, &keys);
         prop_assert_eq!(bare(&two), bare(&build(&second)));
-        // Every field of the object has an owner: whoever applies other values meets a conflict or its equal.
+        // Every field of the object has an owner, and applying the same values is no conflict.
         let applied = apply(Some(&two), &build(&second), "three", false, LATER, &keys);
         prop_assert!(applied.is_ok());
     }

@@ -56,7 +56,8 @@ fn nested_lists_merge_by_their_own_keys() {
         a["ports"],
         json!([{"containerPort": 80, "name": "http"}, {"containerPort": 81}])
     );
-    // The patch's items come first, as in Kubernetes: nothing says where a new one stands.
+    // The patch's items come first, as in Kubernetes, because nothing gives the position of a new
+    // one.
     assert_eq!(
         a["env"],
         json!([{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}])

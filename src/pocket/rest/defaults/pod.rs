@@ -1,4 +1,4 @@
-//! Pods and pod templates.
+//! Defaults of pods and pod templates.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub(super) fn spec(spec: &mut Value) {
     absent(spec, "terminationGracePeriodSeconds", 30);
     absent(spec, "dnsPolicy", "ClusterFirst");
     absent(spec, "securityContext", json!({}));
-    // The old name of the field follows the new one.
+    // The deprecated name of the field has the same value as the current one.
     for (from, to) in [
         ("serviceAccountName", "serviceAccount"),
         ("serviceAccount", "serviceAccountName"),
@@ -75,7 +75,7 @@ fn container(container: &mut Value) {
     }
 }
 
-/// Of a pod itself, not of a template: a limit without a request is the request too.
+/// For pods, not for templates: a limit without a request sets the request too.
 pub(super) fn request_limits(spec: &mut Value) {
     for field in ["containers", "initContainers"] {
         for container in items(spec, field) {
@@ -102,7 +102,7 @@ fn probe(probe: &mut Value) {
         ("successThreshold", 1),
         ("failureThreshold", 3),
     ] {
-        // Zero is Kubernetes' "not set".
+        // Kubernetes treats zero as not set.
         if probe[field] == 0 {
             probe[field] = value.into();
         }
@@ -151,7 +151,7 @@ fn volume(volume: &mut Value) {
     }
 }
 
-/// The files of the downward API, of its own volume and of projected ones.
+/// Files of a downward API volume, and of downward API sources in a projected volume.
 fn items_of(volume: &mut Value) -> Vec<&mut Value> {
     let Some(fields) = volume.as_object_mut() else {
         return Vec::new();
@@ -172,7 +172,7 @@ fn items_of(volume: &mut Value) -> Vec<&mut Value> {
     files
 }
 
-/// No tag, or `latest`, and no digest.
+/// Whether the image has no digest, and no tag or the tag `latest`.
 fn is_latest(image: &str) -> bool {
     let last = image.rsplit('/').next().unwrap_or_default();
     if last.contains('@') {

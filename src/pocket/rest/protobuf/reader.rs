@@ -1,11 +1,11 @@
-//! The wire format of protobuf: numbered fields, as they come.
+//! The wire format of protobuf: numbered fields in the order in which they come.
 
 use super::{Error, Result};
 
-/// What is left of a message.
+/// The rest of a message.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
-/// One field's value, before anybody knows its type.
+/// Value of one field, before its type is known.
 pub(super) enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
@@ -63,7 +63,7 @@ impl<'a> Field<'a> {
         String::from_utf8(self.bytes(name)?.to_vec()).map_err(|_| Error::Text)
     }
 
-    /// Negative numbers come as their two's complement.
+    /// Negative numbers are encoded as two's complement.
     pub(super) fn int(&self, name: &'static str) -> Result<i64> {
         match self {
             Field::Number(number) => Ok(number.cast_signed()),

@@ -34,7 +34,7 @@ fn what_kubectl_sends_is_what_it_means() {
     );
 }
 
-/// A field of a message, by hand.
+/// Encodes a field of a message.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [
         &[number << 3 | 2, u8::try_from(bytes.len()).unwrap()],
@@ -50,7 +50,7 @@ fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_types_of_their_own() {
-    // A Secret's data are bytes; an Event's times are numbers; a zero that is told is kept.
+    // A Secret's data are bytes, an Event's times are numbers, and an explicit zero is kept.
     let entry = [field(1, b"p"), field(2, b"w")].concat();
     let secret = object(&body("v1", "Secret", &field(2, &entry))).unwrap();
     assert_eq!(secret["data"], json!({"p": "dw=="}));

@@ -38,9 +38,9 @@ pub struct Builtin {
     pub selectable_fields: &'static [&'static str],
     pub verbs: &'static [&'static str],
     pub storage: &'static str,
-    /// What Kubernetes warns everybody of who uses it; "" for nothing.
+    /// Kubernetes' deprecation warning for users of this version; "" for none.
     pub deprecation: &'static str,
-    /// Reads the object as its typed self and writes it back: what the type does not know is gone.
+    /// Deserializes the object into its type and serializes it again, which drops unknown fields.
     pub typed: fn(Value) -> Result<Value, serde_json::Error>,
 }
 

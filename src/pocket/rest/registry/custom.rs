@@ -9,7 +9,7 @@ use crate::pocket::rest::schema::Rules;
 
 use super::{ALL_VERBS, Definition, Resource, ScalePaths, versions::compare_versions};
 
-/// What a definition says of one version.
+/// One version of a definition.
 #[derive(Debug)]
 pub struct CustomVersion {
     /// The structural schema.
@@ -17,7 +17,7 @@ pub struct CustomVersion {
     pub(in crate::pocket::rest) rules: Rules,
     /// The version that objects are stored in.
     pub stored: Arc<StoredVersion>,
-    /// The definition was changed since it was made: what is stored may be older than its schema.
+    /// The definition was changed after its creation: stored objects may be older than its schema.
     pub changed: bool,
     /// `additionalPrinterColumns`.
     pub columns: Vec<Value>,
@@ -32,7 +32,7 @@ pub struct StoredVersion {
     pub schema: Value,
 }
 
-/// The resources a definition adds: none until its names are accepted.
+/// The resources that a definition adds: none until its names are accepted.
 pub fn resources(definition: &Value) -> Vec<Resource> {
     let spec = &definition["spec"];
     let names = &definition["status"]["acceptedNames"];
@@ -117,7 +117,8 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
         .collect()
 }
 
-/// What Kubernetes warns of where a version is marked as deprecated: its own words, or which newer one to use.
+/// Kubernetes' warning for a deprecated version: the definition's own text, or which newer version
+/// to use.
 fn deprecation(group: &str, kind: &str, version: &Value, all: &[Value]) -> Option<String> {
     if version["deprecated"] != true {
         return None;

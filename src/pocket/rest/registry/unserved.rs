@@ -1,6 +1,7 @@
-//! What every Kubernetes has built in and pocket does not serve. A client that asks learns so: it can list them, for
-//! there are none, with a warning; discovery shows them under the category [`CATEGORY`]; every write is refused in words.
-//! Clients that look at a fixed list of kinds (`kubectl apply --prune`) work.
+//! Resources that every Kubernetes cluster has built in and pocket does not serve. Clients can list
+//! them, with an empty result and a warning; discovery shows them in the category [`CATEGORY`];
+//! every write is refused with an explanation. So clients that use a fixed list of kinds (`kubectl
+//! apply --prune`) work.
 
 use crate::pocket::patch::ListKeys;
 
@@ -8,7 +9,7 @@ use super::{Definition, Resource};
 
 static TABLE: &str = include_str!("unserved.txt");
 
-/// How discovery names them.
+/// Category of these resources in discovery.
 pub const CATEGORY: &str = "not-served-by-pocket";
 const READ: &[&str] = &["get", "list", "watch"];
 

@@ -1,9 +1,10 @@
-//! The order of API versions, as Kubernetes has it (`CompareKubeAwareVersionStrings` of k8s.io/apimachinery): stable
-//! ones before beta before alpha, newer before older, and what is not named so behind them, by the alphabet.
+//! The order of API versions in Kubernetes (`CompareKubeAwareVersionStrings` of
+//! k8s.io/apimachinery): stable before beta before alpha, newer before older, and other names after
+//! them, alphabetically.
 
 use std::cmp::{Ordering, Reverse};
 
-/// Which of two versions clients should prefer: that one is less.
+/// Orders versions by preference: the version that clients should prefer is less.
 pub(in crate::pocket) fn compare_versions(one: &str, two: &str) -> Ordering {
     match (read_version(one), read_version(two)) {
         (Some(a), Some(b)) => a.cmp(&b),
@@ -15,7 +16,7 @@ pub(in crate::pocket) fn compare_versions(one: &str, two: &str) -> Ordering {
 
 type Read = (u8, Reverse<u64>, Reverse<u64>);
 
-/// `v2beta1`: how stable, 2, 1.
+/// `v2beta1` becomes its stability, 2, 1.
 fn read_version(text: &str) -> Option<Read> {
     let number = |text: &str| {
         let plain =
@@ -41,7 +42,8 @@ mod tests {
 
     #[test]
     fn stable_before_beta_before_alpha_and_newer_before_older() {
-        // The example of Kubernetes' own documentation of versions in definitions, and what is nearly a version.
+        // The example of Kubernetes' documentation on CRD versions, and names that are almost
+        // versions.
         let wanted = [
             "v10",
             "v2",

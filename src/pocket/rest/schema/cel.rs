@@ -1,6 +1,7 @@
-//! `x-kubernetes-validations` when a definition is made: a rule that could never be evaluated is refused then, as
-//! Kubernetes does, and not with every object afterwards. So is a rule that Kubernetes would evaluate and pocket's CEL
-//! library cannot. The cost of rules, which Kubernetes bounds, is not estimated.
+//! Checks `x-kubernetes-validations` when a definition is created: a rule that can never be
+//! evaluated is refused then, as in Kubernetes, and not later with every object. So is a rule that
+//! Kubernetes would evaluate and pocket's CEL library cannot. The cost of rules, which Kubernetes
+//! limits, is not estimated.
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const REASONS: [&str; 4] = [
     "FieldValueRequired",
 ];
 
-/// Everything wrong with the rules of a version's schema, which stands at `path`.
+/// Collects all problems with the rules of a version's schema, which is at `path`.
 pub(in super::super) fn check_rules(schema: &Value, path: &str, problems: &mut Vec<FieldError>) {
     Walk { problems }.check_node(schema, path, true, None);
 }
@@ -28,7 +29,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `uncorrelated`: the list or map above whose items are not the same ones before and after a change.
+    /// `uncorrelated`: the enclosing list or map whose items cannot be matched before and after a
+    /// change.
     fn check_node(&mut self, schema: &Value, path: &str, root: bool, uncorrelated: Option<&str>) {
         if let Some(rules) = schema["x-kubernetes-validations"].as_array() {
             let root = root || super::is_set(schema, "x-kubernetes-embedded-resource");

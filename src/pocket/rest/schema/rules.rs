@@ -1,4 +1,4 @@
-//! `x-kubernetes-validations`: CEL rules, compiled when the first object comes.
+//! CEL rules of `x-kubernetes-validations`, compiled when the first object is checked.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -21,7 +21,7 @@ impl fmt::Debug for Rules {
 }
 
 impl Rules {
-    /// What the rules say against `object`; transition rules look at `old` too.
+    /// Collects violations of the rules by `object`; transition rules also look at `old`.
     pub(crate) fn check(
         &self,
         schema: &Value,
@@ -58,7 +58,7 @@ impl Rules {
     }
 }
 
-/// Most schemas have none, and then nothing is compiled.
+/// Most schemas have no rules; then nothing is compiled.
 pub(crate) fn has_rules(schema: &Value) -> bool {
     match schema {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! Values against a schema, in the words of Kubernetes' validator.
+//! Validates values against a schema, with the texts of Kubernetes' validator.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -61,7 +61,7 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// The type a value should be of and is not.
+/// The type that the schema wants, if the value has a different one.
 fn wrong_type<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     if is_set(schema, "x-kubernetes-int-or-string") {
         let fits = value.is_string() || value.is_i64() || value.is_u64();
@@ -69,7 +69,7 @@ fn wrong_type<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     }
     let wanted = schema.get("type")?.as_str()?;
     let fits = match wanted {
-        // 3.0 is an integer, as in JSON schema.
+        // 3.0 is an integer, as in JSON Schema.
         "integer" => value.as_f64().is_some_and(|n| n.fract() == 0.0),
         "number" => value.is_number(),
         wanted => type_of(value) == wanted,
@@ -114,8 +114,8 @@ fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<FieldError>
     }
 }
 
-/// Compiled once in the process. A pattern that Rust's regex does not know matches everything: the definition
-/// was taken, so its objects are.
+/// Patterns are compiled once per process. A pattern that Rust's regex does not support matches
+/// everything: its definition was accepted, so its objects are accepted too.
 fn pattern_matches(pattern: &str, text: &str) -> bool {
     static KNOWN: LazyLock<Mutex<HashMap<String, Option<Regex>>>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -250,7 +250,7 @@ fn object(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErr
     }
 }
 
-/// allOf, anyOf, oneOf, not.
+/// Checks allOf, anyOf, oneOf and not.
 fn combined(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
     let branches = |name: &str| {
         schema[name]

@@ -1,4 +1,5 @@
-//! Label selectors, by the grammar of k8s.io/apimachinery: `app=a,tier in (web,api),!canary,weight>5`.
+//! Label selectors, by the grammar of k8s.io/apimachinery: `app=a,tier in
+//! (web,api),!canary,weight>5`.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -44,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, String> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    /// Also `in` and `notin`: what they are depends on where they stand.
+    /// Also `in` and `notin`, whose meaning depends on their position.
     Word(String),
     Sign(&'static str),
     End,
@@ -213,7 +214,7 @@ impl Parser {
         }
     }
 
-    /// `(a,b)`; `()` and a comma with nothing beside it stand for the empty value.
+    /// Parses `(a,b)`; `()` and a comma without a value next to it mean the empty value.
     fn list(&mut self) -> Result<Vec<String>, String> {
         match self.next() {
             Token::Sign("(") => {}
@@ -335,7 +336,7 @@ mod tests {
         }
     }
 
-    /// The words are those of k8s.io/apimachinery.
+    /// The texts are those of k8s.io/apimachinery.
     #[test]
     fn what_is_refused() {
         for (text, words) in [

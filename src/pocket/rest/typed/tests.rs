@@ -15,7 +15,7 @@ fn deployment(spec: &str) -> Result<Read, Mistake> {
     )
 }
 
-/// What a real 1.36.2 answers, after `cannot be handled as a Deployment: `.
+/// What a real 1.36.2 answers after `cannot be handled as a Deployment: `.
 #[test]
 fn what_does_not_fit_is_told_in_gos_words() {
     let container =
@@ -123,7 +123,7 @@ fn objects_stand_as_go_writes_them() {
 }
 
 proptest! {
-    /// What was read and written is read and written the same again, for every kind.
+    /// For every kind, reading and writing an object a second time does not change it.
     #[test]
     fn it_settles_at_once(at in 0..builtin::ALL.len(), key in "[a-z]{1,12}", n: i64, text in ".{0,12}") {
         let row = &builtin::ALL[at];

@@ -1,4 +1,4 @@
-//! Where pods may and would rather run. Pocket has one machine, but what is asked for is judged as everywhere.
+//! Affinity and topology spread of pods. Pocket has one node, but validates them like any cluster.
 
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ fn weight(weight: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-/// `strict` says that values must be such that a label can have them.
+/// `strict` requires values that a label can have.
 fn node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
     for (at, asked) in array(&term["matchExpressions"]).iter().enumerate() {
         let path = format!("{path}.matchExpressions[{at}]");
@@ -146,7 +146,7 @@ fn pod_term(term: &Value, path: &str, problems: &mut Problems) {
     each(&path, &key.into(), qualified_name(key), problems);
 }
 
-/// Labels whose values are taken from the pod itself.
+/// Checks the keys of labels whose values are taken from the pod itself.
 fn label_keys(term: &Value, path: &str, problems: &mut Problems) {
     let of = |field: &str| array(&term[field]);
     for field in ["matchLabelKeys", "mismatchLabelKeys"] {

@@ -9,16 +9,16 @@ use super::rules::{
 };
 use super::{array, resources, security};
 
-/// What of its pod a container is judged by.
+/// What validation of a container needs to know of its pod.
 pub(super) struct Pod<'a> {
     pub(super) volumes: Vec<&'a str>,
-    /// Those of its volumes that may be devices: they are claims.
+    /// Names of volumes that may be block devices, because they are claims.
     pub(super) claimed: Vec<&'a str>,
     pub(super) grace: &'a Value,
     pub(super) restarts: &'a Value,
-    /// Its users are not the machine's.
+    /// The pod has its own user namespace (`hostUsers: false`).
     pub(super) own_users: bool,
-    /// Names of its resource claims.
+    /// Names of the pod's resource claims.
     pub(super) claims: Vec<&'a str>,
 }
 
@@ -42,7 +42,7 @@ const RESOURCE_FIELDS: [&str; 6] = [
     "requests.memory",
 ];
 
-/// What containers of every sort have in common.
+/// Checks what containers of every type have in common.
 pub(super) fn common(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
     if required(&container["name"], format!("{path}.name"), problems) {
         dns_label(&container["name"], &format!("{path}.name"), problems);
@@ -166,7 +166,7 @@ fn resizing(policies: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Proble
     }
 }
 
-/// Claims that the container sees as what they are.
+/// Checks claims that the container uses as block devices.
 fn devices(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
     let mounts = array(&container["volumeMounts"]);
     let (mut names, mut places): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -253,7 +253,7 @@ fn ports(container: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-/// Ports of the machine are unique over all containers that run together.
+/// Host ports are unique over all containers that run together.
 pub(super) fn host_ports(containers: &[Value], path: &str, problems: &mut Problems) {
     let mut taken: Vec<String> = Vec::new();
     for (n, container) in containers.iter().enumerate() {
@@ -330,7 +330,7 @@ fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
     problems.push(FieldError::invalid(path, &"".into(), words));
 }
 
-/// A field of the pod by its path, also `metadata.labels['KEY']`.
+/// Checks a reference to a pod field by its path, including `metadata.labels['KEY']`.
 pub(super) fn field_reference(
     reference: &Value,
     path: &str,
@@ -536,7 +536,7 @@ fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems)
     }
 }
 
-/// Lifecycle and probes, which only containers that go on running have.
+/// Checks lifecycle hooks and probes, which only containers that keep running have.
 pub(super) fn handlers(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
     for hook in ["postStart", "preStop"] {
         let action = &container["lifecycle"][hook];

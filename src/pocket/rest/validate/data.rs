@@ -30,7 +30,7 @@ pub(super) fn config_map(object: &Value, old: Option<&Value>, problems: &mut Pro
     frozen(object, old, &["data", "binaryData"], problems);
 }
 
-/// What each type of Secret must hold.
+/// Also checks the keys that each type of Secret must have.
 pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     let data = &object["data"];
     let mut size = 0;
@@ -112,7 +112,7 @@ fn decoded_length(value: &Value) -> usize {
     text.len() / 4 * 3 - text.bytes().rev().take_while(|b| *b == b'=').count()
 }
 
-/// What is immutable once can be neither changed nor made mutable again.
+/// An immutable object can be neither changed nor made mutable again.
 fn frozen(object: &Value, old: Option<&Value>, fields: &[&str], problems: &mut Problems) {
     let Some(old) = old.filter(|old| old["immutable"] == true) else {
         return;

@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions: what can be served.
+//! CustomResourceDefinitions.
 
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
         .iter()
         .map(|v| &v["schema"]["openAPIV3Schema"])
         .collect();
-    // As Kubernetes names it inside: versions that agree have one schema.
+    // The path in Kubernetes' internal type, where versions with equal schemas share one.
     let agree = schemas.windows(2).all(|two| two[0] == two[1]);
     for (at, schema) in schemas
         .into_iter()

@@ -6,7 +6,7 @@ use super::super::error::FieldError;
 use super::rules::{IMMUTABLE, Problems, each, not_negative, one_of, qualified_name, text};
 use super::{array, pod, workload};
 
-/// Of a Job by indices.
+/// Limit of an Indexed Job.
 const MOST_PARALLEL: i64 = 100_000;
 
 pub(super) fn check(object: &Value, old: Option<&Value>, problems: &mut Problems) {
@@ -158,7 +158,7 @@ fn failure_policy(spec: &Value, problems: &mut Problems) {
     }
 }
 
-/// Which ends of a container a rule is about.
+/// Checks which exit codes of a container a rule applies to.
 fn exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Problems) {
     if !codes.is_object() {
         return;
@@ -216,7 +216,7 @@ fn exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Proble
     }
 }
 
-/// Which conditions of a pod a rule is about.
+/// Checks which pod conditions a rule applies to.
 fn conditions_of(conditions: &[Value], path: &str, problems: &mut Problems) {
     const STATUSES: [&str; 3] = ["False", "True", "Unknown"];
     if conditions.len() > 20 {
@@ -270,7 +270,7 @@ fn template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
             &["OnFailure", "Never"],
         )),
     }
-    // The selector of most Jobs is made after this.
+    // The selector of most Jobs is generated after validation.
     if spec["manualSelector"] == true {
         if !spec["selector"].is_object() {
             problems.push(FieldError::required("spec.selector", ""));
@@ -287,7 +287,7 @@ fn template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
         "podFailurePolicy",
         "backoffLimitPerIndex",
     ] {
-        // How many indices there are may change together with how many run at once.
+        // The number of indices may change together with the parallelism.
         let elastic = field == "completions"
             && spec["completionMode"] == "Indexed"
             && spec["completions"] == spec["parallelism"];
@@ -304,7 +304,7 @@ fn template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
             ));
         }
     }
-    // Only the template's spec: labels of a template may come from a controller.
+    // Only the template's spec is compared, because controllers may add labels to a template.
     if old["spec"]["template"]["spec"] != template["spec"] {
         problems.push(FieldError::invalid("spec.template", template, IMMUTABLE));
     }

@@ -1,4 +1,4 @@
-//! Addresses and names of the network.
+//! IP addresses, ranges and DNS settings.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,7 +12,7 @@ const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8
 const NO_RANGE: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 const RELAXED: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 
-/// An address as Go once read it, with zeros before its numbers.
+/// Parses an address as older Go versions did, with leading zeros.
 fn sloppy(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
@@ -34,7 +34,7 @@ fn is_mapped(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(six) if six.to_ipv4_mapped().is_some())
 }
 
-/// An address that is one for everybody who reads it.
+/// Checks that every parser reads the address in the same way.
 pub(super) fn ip(value: &Value, path: &str, problems: &mut Problems) -> Option<IpAddr> {
     let given = text(value);
     let shown = Value::from(given);
@@ -48,7 +48,8 @@ pub(super) fn ip(value: &Value, path: &str, problems: &mut Problems) -> Option<I
     None
 }
 
-/// Where something may be reached that runs on another machine. Pocket's own pods are on the loopback (`local`).
+/// Checks an address of something that may run on another machine. Pocket's own pods are on the
+/// loopback (`local`).
 pub(super) fn reachable(
     address: IpAddr,
     value: &Value,
@@ -77,7 +78,7 @@ pub(super) fn reachable(
     problems.push(FieldError::invalid(path, value, words));
 }
 
-/// A range of addresses.
+/// Checks an address range in CIDR form.
 pub(super) fn range(value: &Value, path: &str, problems: &mut Problems) {
     let given = text(value);
     let parts = given

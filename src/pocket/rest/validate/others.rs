@@ -1,4 +1,4 @@
-//! Leases, EndpointSlices, Events: kinds with few rules.
+//! Leases, EndpointSlices, Endpoints, Events: kinds with few rules.
 
 use serde_json::Value;
 
@@ -124,7 +124,7 @@ fn slice_address(address: &Value, kind: &str, all: &str, path: &str, problems: &
     network::reachable(found, address, path, true, problems);
 }
 
-/// For whom an endpoint is meant.
+/// Checks which zones or nodes an endpoint is meant for.
 fn hints(hints: &[Value], most: u64, path: &str, problems: &mut Problems) {
     if hints.len() as u64 > most {
         return problems.push(FieldError::too_many(path, hints.len(), most));
@@ -191,7 +191,7 @@ fn endpoint_address(address: &Value, path: &str, problems: &mut Problems) {
     }
     match found {
         Some(found) => network::reachable(found, &address["ip"], &ip, true, problems),
-        // Kubernetes says so twice.
+        // Kubernetes reports this twice.
         None => problems.push(FieldError::invalid(
             ip,
             &text(&address["ip"]).into(),
@@ -200,7 +200,7 @@ fn endpoint_address(address: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-/// An Event stands in the namespace of what it is about.
+/// An Event must be in the namespace of the object that it is about.
 pub(super) fn event(object: &Value, problems: &mut Problems) {
     let about = text(&object["involvedObject"]["namespace"]);
     let own = text(&object["metadata"]["namespace"]);

@@ -25,7 +25,8 @@ pub(super) fn check(pod: &Value, old: Option<&Value>, problems: &mut Vec<FieldEr
     }
 }
 
-/// The new spec with the old one's value wherever a change is allowed: equal to the old when nothing else changed.
+/// The new spec with every mutable field set to its old value: equals the old spec if nothing else
+/// changed.
 fn frozen(old: &Value, new: &Value) -> Value {
     let mut spec = new.clone();
     let restore = |spec: &mut Value, field: &str| match (old.get(field), spec.as_object_mut()) {
@@ -50,7 +51,7 @@ fn frozen(old: &Value, new: &Value) -> Value {
     spec
 }
 
-/// The template of a workload.
+/// Checks the template of a workload.
 pub(super) fn template(template: &Value, path: &str, problems: &mut Problems) {
     let metadata = &template["metadata"];
     labels(&metadata["labels"], &format!("{path}.labels"), problems);
@@ -92,7 +93,7 @@ fn annotations(annotations: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-/// `is_pod`: it's a pod's own, not a template's.
+/// `is_pod`: the spec is that of a pod, not of a template.
 fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
     let volumes = volume::check(
         array(&spec["volumes"]),
@@ -221,7 +222,7 @@ fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
     }
 }
 
-/// Answers with their names.
+/// Returns the names of the claims.
 fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for (at, claim) in claims.iter().enumerate() {
@@ -248,7 +249,7 @@ fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems)
             _ => None,
         };
         if let Some(words) = words {
-            // Kubernetes shows its own form of it.
+            // Kubernetes shows its internal form.
             let shown = json!({"Name": name, "ResourceClaimName": given, "ResourceClaimTemplateName": template});
             problems.push(FieldError::invalid(path.clone(), &shown, words));
         }
@@ -261,7 +262,7 @@ fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems)
     names
 }
 
-/// On the machine's own network a container's port is the machine's.
+/// With `hostNetwork`, the host port must equal the container port.
 fn host_network(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
     if spec["hostNetwork"] != true {
         return;

@@ -1,4 +1,4 @@
-//! What containers ask of their machine.
+//! Resource requests and limits of containers.
 
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ fn is_huge_page(name: &str) -> bool {
     name.starts_with("hugepages-")
 }
 
-/// Whether more may be asked for than there is: of Kubernetes' own resources, except huge pages.
+/// Whether a limit may exceed the request: true for Kubernetes' own resources, except huge pages.
 fn may_overcommit(name: &str) -> bool {
     (!name.contains('/') || name.contains("kubernetes.io/")) && !is_huge_page(name)
 }
@@ -130,7 +130,8 @@ fn within_limit(
     ));
 }
 
-/// `Guaranteed` where every container's limits of CPU and memory are what it asks for, `BestEffort` where none asks.
+/// The QoS class: `Guaranteed` if every container's CPU and memory limits equal its requests,
+/// `BestEffort` if no container has any.
 pub(in crate::pocket::rest) fn quality_of_service(spec: &Value) -> &'static str {
     let containers = ["containers", "initContainers"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The rules that many fields share, in the words of k8s.io/apimachinery.
+//! Rules that many fields share, with the texts of k8s.io/apimachinery.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// One problem for each message.
+/// Adds one problem for each message.
 pub(super) fn each(path: &str, value: &Value, messages: Vec<String>, problems: &mut Problems) {
     problems.extend(
         messages
@@ -39,7 +39,7 @@ pub(super) fn is_not_negative(value: &Value, path: &str, problems: &mut Problems
     }
 }
 
-/// A value of a closed list; what is left out is another rule's.
+/// Checks a value against a closed list; a missing value is for other rules to refuse.
 pub(super) fn one_of(
     value: &Value,
     known: &[&str],
@@ -119,7 +119,7 @@ pub(super) fn protocol(value: &Value, path: impl Into<String>, problems: &mut Pr
     one_of(value, &PROTOCOLS, path, problems);
 }
 
-/// A relative path that stays within its folder.
+/// Checks that a relative path stays within its directory.
 pub(super) fn local_path(value: &Value, path: &str, reserved: bool, problems: &mut Problems) {
     let given = text(value);
     if given.starts_with('/') {
@@ -144,7 +144,7 @@ pub(super) fn file_mode(mode: &Value, path: String, problems: &mut Problems) {
     }
 }
 
-/// Kubernetes' name for environment variables since 1.34: printable ASCII without `=`.
+/// Kubernetes' rule for names of environment variables since 1.34: printable ASCII without `=`.
 pub(super) fn variable_name(value: &Value, path: &str, problems: &mut Problems) {
     if !text(value)
         .chars()
@@ -155,7 +155,7 @@ pub(super) fn variable_name(value: &Value, path: &str, problems: &mut Problems) 
     }
 }
 
-/// Keys of ConfigMaps and Secrets.
+/// What is wrong with a key of a ConfigMap or Secret.
 pub(super) fn data_key(key: &str) -> Vec<String> {
     let mut messages = Vec::new();
     if key.len() > 253 {
@@ -177,7 +177,8 @@ pub(super) fn data_key(key: &str) -> Vec<String> {
     messages
 }
 
-/// `[prefix/]name`: keys of labels and annotations, names of resources and finalizers.
+/// What is wrong with a `[prefix/]name`: keys of labels and annotations, names of resources and
+/// finalizers.
 pub(in crate::pocket::rest) fn qualified_name(key: &str) -> Vec<String> {
     let mut messages = Vec::new();
     let parts: Vec<&str> = key.split('/').collect();
@@ -235,7 +236,7 @@ fn is_name_part(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-/// Whether it is an operator of every selector; with whether it has values as it must.
+/// Returns whether this is an operator that every selector has, and checks its number of values.
 pub(super) fn is_set_operator(
     operator: &str,
     values: &[Value],
@@ -265,7 +266,7 @@ pub(super) fn not_an_operator(operator: &Value, path: &str, problems: &mut Probl
     ));
 }
 
-/// A selector as workloads have it.
+/// Checks a label selector as workloads have it.
 pub(super) fn label_selector(selector: &Value, path: &str, problems: &mut Problems) {
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         let path = format!("{path}.matchLabels");

@@ -1,4 +1,4 @@
-//! As whom and with which rights containers run.
+//! Security contexts of pods and containers.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::rules::{Problems, local_path, text};
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 
-/// A pod's.
+/// Checks the security context of a pod.
 pub(super) fn of_pod(spec: &Value, path: &str, problems: &mut Problems) {
     let (context, path) = (&spec["securityContext"], format!("{path}.securityContext"));
     for field in ["fsGroup", "runAsUser", "runAsGroup"] {
@@ -64,7 +64,7 @@ pub(super) fn of_pod(spec: &Value, path: &str, problems: &mut Problems) {
     );
 }
 
-/// A container's; `own_users` says that its pod has users of its own.
+/// Checks the security context of a container; `own_users`: its pod has its own user namespace.
 pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problems: &mut Problems) {
     for field in ["runAsUser", "runAsGroup"] {
         id(&context[field], &format!("{path}.{field}"), problems);
@@ -106,7 +106,7 @@ pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problem
     );
 }
 
-/// Kubernetes shows its own form of it.
+/// Kubernetes' internal form, which its messages show.
 fn shown(context: &Value) -> Value {
     let capabilities = &context["capabilities"];
     let profile = |field: &str| {
@@ -146,7 +146,7 @@ fn known(value: &Value, all: &[&str], path: &str, field: &str, problems: &mut Pr
     }
 }
 
-/// Of a user or a group.
+/// Checks the id of a user or a group.
 fn id(id: &Value, path: &str, problems: &mut Problems) {
     if id
         .as_i64()

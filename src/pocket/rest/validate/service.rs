@@ -1,4 +1,4 @@
-//! Services. Their addresses and node ports are another module's.
+//! Services, except for the allocation of addresses and node ports.
 
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ pub(super) fn check(object: &Value, problems: &mut Problems) {
     families(spec, problems);
 }
 
-/// Where it may be reached from elsewhere.
+/// Checks external IPs.
 fn outside(spec: &Value, problems: &mut Problems) {
     for (at, address) in array(&spec["externalIPs"]).iter().enumerate() {
         let path = format!("spec.externalIPs[{at}]");
@@ -179,7 +179,7 @@ fn uniqueness(kind: &str, ports: &[Value], problems: &mut Problems) {
         let same =
             |other: &Value| other["protocol"] == port["protocol"] && other["port"] == port["port"];
         if ports[..at].iter().any(same) {
-            // Kubernetes shows its own form of the key.
+            // Kubernetes shows its internal form of the key.
             let key = json!({
                 "Name": "", "Protocol": port["protocol"], "AppProtocol": null, "Port": port["port"],
                 "TargetPort": 0, "NodePort": 0,

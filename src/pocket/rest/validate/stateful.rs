@@ -1,4 +1,4 @@
-//! StatefulSets, and the revisions their controller keeps.
+//! StatefulSets and their ControllerRevisions.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::super::meta::{NameRule, check_name};
 use super::rules::{IMMUTABLE, not_negative};
 use super::workload;
 
-/// The fields of a spec that may change, as the refusal names them.
+/// The mutable fields of a spec, in the order in which the refusal names them.
 const CHANGEABLE: [&str; 7] = [
     "replicas",
     "ordinals",
@@ -73,7 +73,7 @@ pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldE
 fn update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
     const PATH: &str = "spec.updateStrategy";
     let strategy = &object["spec"]["updateStrategy"];
-    // Kubernetes shows its own form of the whole.
+    // Kubernetes shows its internal form.
     let rolling = match &strategy["rollingUpdate"] {
         Value::Null => Value::Null,
         rolling => {
@@ -106,7 +106,7 @@ fn update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
     }
 }
 
-/// What must stay as it was created.
+/// The immutable part of a spec.
 fn frozen(spec: &Value) -> Value {
     let mut spec = spec.clone();
     if let Some(map) = spec.as_object_mut() {

@@ -5,7 +5,7 @@ use super::super::error::ApiError;
 use super::super::registry::builtin;
 use super::*;
 
-/// The fields that are refused, after defaulting.
+/// The fields that are refused, after defaults are filled in.
 fn refused(kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
     let row = builtin::ALL
         .iter()

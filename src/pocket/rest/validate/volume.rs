@@ -9,7 +9,7 @@ use super::rules::{
 };
 use super::{array, container};
 
-/// Every sort that Kubernetes knows, in its order.
+/// Every volume source that Kubernetes knows, in its order.
 const SOURCES: [&str; 30] = [
     "emptyDir",
     "hostPath",
@@ -52,7 +52,7 @@ const HOST_PATH_TYPES: [&str; 8] = [
     "FileOrCreate",
     "Socket",
 ];
-/// What a file of the downward API may hold.
+/// Pod fields that a file of the downward API may contain.
 const FIELDS: [&str; 5] = [
     "metadata.annotations",
     "metadata.labels",
@@ -61,7 +61,7 @@ const FIELDS: [&str; 5] = [
     "metadata.uid",
 ];
 
-/// Answers with the names of those that are as they should be: only these can be mounted.
+/// Returns the names of the valid volumes: only these can be mounted.
 pub(super) fn check<'a>(volumes: &'a [Value], path: &str, problems: &mut Problems) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for (at, volume) in volumes.iter().enumerate() {
@@ -247,7 +247,7 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
                 }
             }
         }
-        // The rest is long gone from Kubernetes too.
+        // The other sources no longer work in Kubernetes either.
         _ => {}
     }
 }
@@ -415,7 +415,7 @@ fn projected(volume: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-/// Two sources of one volume put no two files into one place.
+/// Two sources of one volume must not write the same path.
 fn once<'a>(
     paths: &mut Vec<&'a str>,
     place: &'a str,

@@ -1,4 +1,5 @@
-//! Deployments and ReplicaSets, and what all workloads have: a selector and the template it has to choose.
+//! Deployments and ReplicaSets, and what all workloads have: a selector, and a template that it
+//! must match.
 
 use serde_json::Value;
 
@@ -34,7 +35,7 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec
         Some("Recreate") => {}
         _ => {
             let known = ["Recreate", "RollingUpdate"];
-            // Kubernetes shows its own form of the whole.
+            // Kubernetes shows its internal form.
             let shown = serde_json::json!({"Type": strategy["type"], "RollingUpdate": strategy["rollingUpdate"]});
             problems.push(FieldError::not_supported("spec.strategy", &shown, &known));
         }
@@ -97,7 +98,7 @@ fn replicated(object: &Value, old: Option<&Value>, kind: &str, problems: &mut Ve
     }
 }
 
-/// The selector and the template it has to choose.
+/// Checks the selector, and the template that it must match.
 pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError>) {
     let (selector, template) = (&object["spec"]["selector"], &object["spec"]["template"]);
     let is_empty = |field: &str| match &selector[field] {
@@ -134,7 +135,7 @@ pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError
         ));
     }
     if !template["spec"]["activeDeadlineSeconds"].is_null() {
-        // Of a Deployment Kubernetes says ReplicaSet too.
+        // Kubernetes says ReplicaSet for a Deployment too.
         let kind = if kind == "statefulset" {
             "StatefulSet"
         } else {

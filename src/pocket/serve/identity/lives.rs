@@ -1,8 +1,9 @@
-//! How long what the API shows and asks for is good, and what takes its place before it ends.
+//! Validity of the API's certificates and token, and their renewal before they expire.
 //!
-//! The authority keeps its key when it is renewed, so whoever trusts its certificate of before trusts what it signs now;
-//! the token of before is good for a while beside the new one. A clock that is set back makes nothing invalid for longer
-//! than until the next look, and one that is set forward ends nothing that is still to be borne.
+//! The CA keeps its key when it is renewed, so clients that trust the previous CA certificate also
+//! trust what the new one signs. The previous token stays valid for a while beside the new one. If
+//! the clock is set back, nothing is invalid for longer than until the next check; if it is set
+//! forward, credentials in use stay valid for the overlap.
 
 use std::net::Ipv4Addr;
 
@@ -17,10 +18,10 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 const AUTHORITY_DAYS: i32 = 365;
 const CERTIFICATE_DAYS: i32 = 90;
 const TOKEN_DAYS: i32 = 365;
-/// What was replaced is good for so long beside what replaced it.
+/// How long a replaced credential stays valid beside its replacement.
 const OVERLAP_DAYS: i32 = 60;
 
-/// As kept in the state folder.
+/// Identity as stored in the state folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub address: Ipv4Addr,
@@ -28,13 +29,13 @@ pub(super) struct Kept {
     pub certificate: String,
     pub key: String,
     pub token: String,
-    /// None in those of before certificates had a life: nothing can be renewed of them.
+    /// `None` in identities from versions without renewal; those cannot be renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewable: Option<Renewable>,
-    /// The token of before.
+    /// The previous token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_before: Option<Ending<String>>,
-    /// The certificate of before certificates had a life: shown until its holders have taken the new authority.
+    /// The certificate of a version without renewal, served until its clients have the new CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown_before: Option<Ending<Shown>>,
 }
@@ -54,7 +55,7 @@ pub(super) struct Shown {
     pub key: String,
 }
 
-/// Good until then.
+/// A value that is valid until a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ending<T> {
     pub what: T,
@@ -67,17 +68,17 @@ pub(super) struct Life {
     pub until: Timestamp,
 }
 
-/// The most that became another.
+/// The most significant change of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Renewed {
-    /// What was kept beside is not good any more, or lives by another clock.
+    /// A previous credential has expired, or the clock changed.
     Settled,
     Certificate,
     Authority,
     Token,
-    /// An identity of before certificates had a life.
+    /// An identity of a version without renewal was replaced.
     TakenOver,
-    /// There was none.
+    /// There was no identity.
     First,
 }
 
@@ -107,14 +108,15 @@ fn days(n: i32) -> SignedDuration {
 impl Life {
     fn new(now: Timestamp, length: i32) -> Self {
         let at = |by: SignedDuration| now.saturating_add(by).unwrap_or(now);
-        // Clocks differ.
+        // One day of tolerance for clocks that differ.
         Self {
             from: at(-DAY),
             until: at(days(length)),
         }
     }
 
-    /// A third of it is left, or it has not begun: the clock was set.
+    /// Whether a third or less of the validity is left, or it has not begun because the clock was
+    /// set.
     fn is_due(&self, now: Timestamp) -> bool {
         let left = self.until.duration_since(now);
         now < self.from || left <= self.until.duration_since(self.from) / 3
@@ -122,14 +124,14 @@ impl Life {
 }
 
 impl Kept {
-    /// What signs can sign.
+    /// Whether the CA key can be used.
     pub(super) fn is_whole(&self) -> bool {
         self.renewable
             .as_ref()
             .is_none_or(|r| KeyPair::from_pem(&r.authority_key).is_ok())
     }
 
-    /// Certificate and key, PEM.
+    /// Returns certificate and key to serve, PEM.
     pub(super) fn shown(&self) -> (&str, &str) {
         match &self.shown_before {
             Some(before) => (&before.what.certificate, &before.what.key),
@@ -137,20 +139,20 @@ impl Kept {
         }
     }
 
-    /// What may be borne.
+    /// Returns the accepted tokens.
     pub(super) fn tokens(&self) -> Vec<String> {
         let before = self.token_before.iter().map(|b| b.what.clone());
         std::iter::once(self.token.clone()).chain(before).collect()
     }
 
-    /// PEM of what a client may trust.
+    /// Returns the CA certificates that a client should trust, PEM.
     pub(super) fn authorities(&self) -> String {
         let before = self.shown_before.as_ref().map_or("", |b| &b.what.authority);
         format!("{}{before}", self.authority)
     }
 }
 
-/// What is kept as it is good for now, and what of it is another.
+/// Renews what is due; returns the current identity and what changed.
 pub(super) fn renewed(
     kept: Option<Kept>,
     address: Ipv4Addr,
@@ -219,7 +221,8 @@ fn ending<T>(what: T, now: Timestamp) -> Ending<T> {
     }
 }
 
-/// What has ended goes; by a clock that was set back nothing is good for longer. Whether it is another.
+/// Drops an expired value, and shortens one that a changed clock made valid for too long. Returns
+/// whether it changed.
 fn settle<T>(kept: &mut Option<Ending<T>>, now: Timestamp) -> bool {
     let most = now.saturating_add(days(OVERLAP_DAYS)).unwrap_or(now);
     match kept {
@@ -259,7 +262,7 @@ fn first(address: Ipv4Addr, token: String, now: Timestamp) -> Result<Kept, rcgen
     Ok(kept)
 }
 
-/// A new certificate of the node's address; never longer than its authority.
+/// Signs a new certificate for the node's address; it never outlives its CA.
 fn sign(kept: &mut Kept, by: &Renewable, now: Timestamp) -> Result<Life, rcgen::Error> {
     let life = Life::new(now, CERTIFICATE_DAYS);
     let life = Life {
@@ -294,7 +297,7 @@ fn authority(life: Life) -> Result<CertificateParams, rcgen::Error> {
     Ok(authority)
 }
 
-/// By days.
+/// Sets the validity, in whole days.
 fn valid(certificate: &mut CertificateParams, life: Life) {
     let [from, until] = [life.from, life.until].map(|at| {
         let day = at.to_zoned(TimeZone::UTC).date();

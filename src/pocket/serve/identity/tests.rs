@@ -19,7 +19,7 @@ fn later(now: Timestamp, days: i64) -> Timestamp {
     now + SignedDuration::from_hours(24 * days)
 }
 
-/// Whether a client that trusts these authorities takes what is shown at that time.
+/// Whether a client that trusts these CA certificates accepts the served certificate at that time.
 fn trusts(authorities: &str, kept: &Kept, now: Timestamp) -> bool {
     let mut roots = RootCertStore::empty();
     CertificateDer::pem_slice_iter(authorities.as_bytes())
@@ -64,7 +64,7 @@ fn all_of_it_ends_and_is_renewed_before() {
         );
         shown.push(kept.certificate.clone());
         tokens.push(kept.token.clone());
-        // A copy of the kubeconfig works until well after the authority and the token in it were renewed.
+        // A copy of the kubeconfig works until well after the CA and its token were renewed.
         if day < 300 {
             assert!(
                 trusts(&copied.0, &kept, now) && live.tokens.contains(&copied.1),
@@ -103,7 +103,7 @@ fn no_step_of_the_clock_locks_anybody_out() {
         ("1975-01-01T00:00:00Z", true),
         ("2099-01-01T00:00:00Z", true),
         ("2026-01-03T00:00:00Z", true),
-        // The token that the step forward had made the one before is good for its while, and no longer.
+        // The token that the forward step replaced stays valid for the overlap, and no longer.
         ("2026-03-01T00:00:00Z", true),
         ("2026-03-10T00:00:00Z", false),
     ] {
@@ -122,7 +122,7 @@ fn no_step_of_the_clock_locks_anybody_out() {
     }
 }
 
-/// As it was kept before certificates had a life: from 1975 to 4096, and the authority's key forgotten.
+/// Identity of a version without renewal: valid from 1975 to 4096, and without the CA's key.
 fn old(address: Ipv4Addr) -> Kept {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     let mut authority = CertificateParams::new(Vec::new()).unwrap();

@@ -1,4 +1,4 @@
-//! Any order of looks, controller, people and lost pods, from any strategy to any other.
+//! Any order of observations, controllers, people and lost pods, from any strategy to any other.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{
     Run,
 };
 
-/// What a manifest may say of the strategy, and the partition that it names.
+/// What a manifest may say about the strategy, and the partition that it names.
 fn named() -> impl Strategy<Value = (Value, Option<usize>)> {
     let of = |p: usize| {
         (
@@ -34,9 +34,9 @@ fn policy() -> impl Strategy<Value = &'static str> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]
 
-    /// Any order of looks, controller, readiness, lost pods, allowances, holds and new attempts: never past the batch
-    /// that is allowed, never two pods missing but those that were lost, and in the end exactly what was asked, with the
-    /// user's own settings.
+    /// Any order of observations, controllers, readiness, lost pods, allowed batches, holds and new
+    /// attempts: the rollout never passes the allowed batch, never has two pods missing besides the
+    /// lost ones, and ends exactly as asked, with the user's own settings.
     #[test]
     fn exact_in_any_interleaving(
         replicas in 1_usize..9, plan in plan(), policy in policy(), partition in 0_usize..4, named in named(),
@@ -107,7 +107,8 @@ proptest! {
         prop_assert_eq!(&run.sim.live["spec"]["minReadySeconds"], &json!(min_ready));
     }
 
-    /// An autoscaler at work in between, and a version that may crash: whatever it does, the end is whole, either way.
+    /// With an autoscaler in between, and a version that may crash: whatever happens, the rollout
+    /// ends complete, either way.
     #[test]
     fn an_autoscaler_between_batches_is_planned_around(
         replicas in 1_usize..8, plan in plan(), policy in policy(), sizes in prop::collection::vec(1_usize..10, 1..5),

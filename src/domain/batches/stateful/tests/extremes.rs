@@ -1,4 +1,4 @@
-//! Numbers that a StatefulSet, or its annotation, can have: none of them overflows.
+//! Extreme numbers in a StatefulSet or its annotation: none of them overflows.
 
 use proptest::prelude::*;
 

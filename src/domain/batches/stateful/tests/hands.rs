@@ -1,4 +1,5 @@
-//! What others do or have in hand, and what cannot be rolled at all: told in words, and left alone.
+//! Foreign changes, workloads owned by others, and StatefulSets that cannot be rolled out: all are
+//! reported and left alone.
 
 use serde_json::{Value, json};
 
@@ -47,7 +48,7 @@ fn a_foreign_hand_is_named_with_what_it_changed() {
             Move::Stop(why) => assert!(why.contains(word), "{why} has no {word}"),
             other => panic!("{patch}: {other:?}"),
         }
-        // A new attempt takes it in hand again, and ends exactly.
+        // A new attempt takes over again, and ends exactly.
         run.attempt = 2;
         assert_eq!(run.run(), Move::Done);
         assert_eq!(run.places(), "nnnn");
@@ -134,7 +135,7 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     assert!(
         matches!(next(Some(&other.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1"))
     );
-    // Old pods that fail are not the other one's to delete.
+    // Failing old pods of a workload owned by others are not deleted.
     let mut lame = other.sim.clone();
     lame.patch(&json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}))
         .unwrap();

@@ -1,4 +1,5 @@
-//! The user's own partition: never passed, kept where the manifest names none, and back after an abort.
+//! The user's own partition: never passed, kept when the manifest names none, and restored after an
+//! abort.
 
 use serde_json::json;
 
@@ -34,7 +35,7 @@ fn the_users_own_partition_is_never_passed_and_all_is_what_it_leaves() {
     assert_eq!((run.progress().done, run.progress().replicas), (3, 4));
     assert_eq!(run.undo(), (1, 0));
     assert_eq!(run.places(), "oooooo");
-    // Where it leaves nothing, only the template changes.
+    // Where it covers no pods, only the template changes.
     let own =
         json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 9}}});
     let mut run = Run::new(3, &["1"], own);
@@ -61,7 +62,7 @@ fn a_manifest_that_names_no_partition_leaves_the_users_own() {
             ("ooonn", &own["updateStrategy"])
         );
     }
-    // What cannot stop anywhere keeps none.
+    // OnDelete cannot stop anywhere, so it keeps no partition.
     let on_delete = typed(&manifest(
         5,
         "v2",
@@ -103,7 +104,7 @@ fn old_pods_that_a_partition_held_back_go_batch_by_batch_too() {
         forwards.sim.live["spec"]["updateStrategy"],
         strategy(0)["updateStrategy"]
     );
-    // Nothing is let go before it is allowed, and an abort lets no more go.
+    // No pod is released before it is allowed, and an abort releases no more.
     let mut back = run();
     (back.hold, back.upto) = (true, 0);
     assert_eq!((back.run(), back.sim.partition()), (Move::Held, 3));

@@ -1,7 +1,7 @@
-//! The types in one expression: what it names is there, and every function takes what it is given.
+//! Type-checks one expression: every name exists, and every function accepts its arguments.
 //!
-//! Where a type is known only by evaluating, everything fits: an expression is refused for what is surely wrong, or
-//! surely beyond pocket's CEL library.
+//! A type that is known only at evaluation fits everything: an expression is refused only if it is
+//! certainly wrong, or certainly beyond pocket's CEL library.
 
 use kube_cel::cel::{
     self,
@@ -14,12 +14,12 @@ use regex::Regex;
 use super::functions::{is_declared, overloads};
 use super::types::Type;
 
-/// The names that an expression may use, innermost last.
+/// The variables that an expression may use, innermost last.
 pub(super) struct Scope(Vec<(String, Type)>);
 
 type Checked = Result<Type, String>;
 
-/// The names of types are values, which the library does not have.
+/// Names of types are values in CEL, which the library does not support.
 const TYPE_NAMES: [&str; 10] = [
     "bool",
     "int",
@@ -121,7 +121,7 @@ impl Scope {
 
     fn check_call(&mut self, call: &CallExpr) -> Checked {
         let name = call.func_name.as_str();
-        // The library's own, in what macros become.
+        // The library's own function, from expanded macros.
         if name == "@not_strictly_false" {
             return Ok(Type::simple("bool"));
         }
@@ -134,7 +134,7 @@ impl Scope {
         self.check_overloads(name, call.target.as_deref(), &call.args)
     }
 
-    /// `math.abs(…)` is no method of a value called `math`.
+    /// Full name of a namespaced function: `math.abs(…)` is not a method of a value called `math`.
     fn namespaced(&self, call: &CallExpr) -> Option<String> {
         let Expr::Ident(space) = &call.target.as_ref()?.expr else {
             return None;
@@ -151,7 +151,7 @@ impl Scope {
         target: Option<&IdedExpr>,
         arguments: &[IdedExpr],
     ) -> Checked {
-        // One table row stands for the four comparisons.
+        // One row of the table covers the four comparisons.
         let row = if matches!(name, "_<=_" | "_>_" | "_>=_") {
             "_<_"
         } else {
@@ -188,7 +188,7 @@ impl Scope {
             let result = overload.result.bind(&bound);
             fitting = Some(match fitting.take() {
                 None => (overload.evaluated, result),
-                // Which one is taken is known only by evaluating.
+                // Which overload applies is known only at evaluation.
                 Some((evaluated, other)) => (
                     evaluated || overload.evaluated,
                     if other == result { result } else { Type::Dyn },
@@ -243,7 +243,7 @@ impl Scope {
     ) -> Checked {
         self.check(&comprehension.loop_cond)?;
         let step = self.check(&comprehension.loop_step)?;
-        // An empty list is one of anything until something is put into it.
+        // The element type of an empty list is open until an element is added.
         let accumulated = if init.is_known() { init } else { step };
         self.0.truncate(depth);
         self.0.push((comprehension.accu_var.clone(), accumulated));
@@ -251,7 +251,7 @@ impl Scope {
     }
 }
 
-/// Macros of Kubernetes' CEL that the library does not expand: here they are still calls.
+/// Macros of Kubernetes' CEL that the library does not expand; here they are still calls.
 fn macro_of(call: &CallExpr) -> Option<String> {
     let (name, count) = (call.func_name.as_str(), call.args.len());
     call.target.as_ref()?;
@@ -264,7 +264,7 @@ fn macro_of(call: &CallExpr) -> Option<String> {
     (two_variables || other).then(|| format!("the macro {name} with {count} arguments"))
 }
 
-/// Literals that could never be read are found now, as by cel-go's validators.
+/// Refuses literals that can never be parsed, like cel-go's validators.
 fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), String> {
     let text = |at: usize| match arguments.get(at).map(|a| &a.expr) {
         Some(Expr::Literal(LiteralValue::String(text))) => Some(text.inner().to_owned()),
@@ -317,7 +317,7 @@ fn type_of_literal(literal: &LiteralValue) -> Type {
     })
 }
 
-/// Elements of one literal are of one type.
+/// The elements of a literal must have the same type.
 fn same(known: &Type, next: Type) -> Checked {
     if !next.fits(known, &mut [None, None]) {
         return Err(format!("expected type '{known}' but found '{next}'"));
@@ -337,7 +337,7 @@ fn not_evaluated(what: &str) -> String {
     format!("pocket's CEL does not evaluate {what}; a full Kubernetes API server does")
 }
 
-/// An operator without the mark of those that no expression can write.
+/// Name of an operator without the `@` that marks internal ones.
 fn shown(name: &str) -> &str {
     name.trim_start_matches('@')
 }
@@ -348,7 +348,7 @@ fn listed(receiver: Option<&Type>, arguments: &[Type]) -> String {
     receiver.map_or(arguments.clone(), |of| format!("{of}.{arguments}"))
 }
 
-/// One line of what the parser says.
+/// The parser's errors in one line.
 fn parse_error(errors: &cel::ParseErrors) -> String {
     let said = errors
         .errors

@@ -1,4 +1,4 @@
-//! What the functions of CEL take and give: the table in `functions.txt`.
+//! Signatures of the CEL functions, from the table in `functions.txt`.
 
 use std::sync::LazyLock;
 
@@ -6,15 +6,15 @@ use super::types::Type;
 
 static TABLE: &str = include_str!("functions.txt");
 
-/// One overload.
+/// One overload of a function.
 pub(super) struct Overload {
     pub(super) receiver: Option<Type>,
     pub(super) name: &'static str,
     pub(super) arguments: Vec<Type>,
     pub(super) result: Type,
-    /// Pocket's CEL library has it.
+    /// Whether pocket's CEL library implements it.
     pub(super) evaluated: bool,
-    /// An expression that is true.
+    /// An expression that evaluates to true.
     #[cfg(test)]
     pub(super) example: &'static str,
 }
@@ -27,7 +27,7 @@ pub(super) fn overloads() -> &'static [Overload] {
     &OVERLOADS
 }
 
-/// Whether any overload has this name, as a function or on a value.
+/// Whether any overload has this name, as a function or as a method.
 pub(super) fn is_declared(name: &str) -> bool {
     OVERLOADS.iter().any(|o| o.name == name)
 }
@@ -41,7 +41,7 @@ fn read_line(line: &'static str) -> Option<Overload> {
         .map_or((true, line), |rest| (false, rest));
     let (head, _example) = line.split_once(" = ")?;
     let open = head.find('(')?;
-    // The operator of the conditional has a colon in its name.
+    // The name of the conditional operator contains a colon.
     let (receiver, name) = match head[..open]
         .rsplit_once(':')
         .filter(|_| !head.starts_with('_'))
@@ -84,7 +84,8 @@ mod tests {
         assert_eq!(unread, [""; 0]);
     }
 
-    /// What stands there as evaluated is, and what does not is not: the table cannot drift from the library.
+    /// The library evaluates exactly what the table marks as evaluated, so the two cannot drift
+    /// apart.
     #[test]
     fn the_library_evaluates_what_the_table_says() {
         let context = cel::Context::default().with_all();

@@ -1,5 +1,5 @@
-//! The types of CEL: from a schema, as Kubernetes derives them (`SchemaDeclType` of k8s.io/apiserver/pkg/cel), and from
-//! the table of functions.
+//! CEL types: derived from a schema as in Kubernetes (`SchemaDeclType` of
+//! k8s.io/apiserver/pkg/cel), or parsed from the table of functions.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::super::is_set;
 
-/// What a value is.
+/// Type of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Type {
-    /// Unknown until it is evaluated; fits everything.
+    /// Known only at evaluation; fits everything.
     Dyn,
     Null,
     /// `int`, `string`, `timestamp`, `quantity`, …
@@ -20,11 +20,11 @@ pub(super) enum Type {
     Optional(Box<Type>),
     /// An object with known fields, by their names in expressions.
     Object(Arc<BTreeMap<String, Type>>),
-    /// In a signature: `A` or `B`.
+    /// A type parameter of a signature: `A` or `B`.
     Parameter(u8),
 }
 
-/// Names of the language that a field is escaped for (`__true__`).
+/// Words of the language: a field with such a name is escaped (`__true__`).
 const RESERVED: [&str; 21] = [
     "true",
     "false",
@@ -76,7 +76,8 @@ impl Type {
         matches!(self, Self::Simple(own) if own == name)
     }
 
-    /// The type of values of a schema; none where nothing is known of them, which no expression may then name.
+    /// The type of a schema's values; `None` if it is unknown, in which case no expression may use
+    /// them.
     pub(super) fn of_schema(schema: &Value, resource_root: bool) -> Option<Self> {
         if is_set(schema, "x-kubernetes-int-or-string") {
             return Some(Self::Dyn);
@@ -122,7 +123,7 @@ impl Type {
         }
     }
 
-    /// Reads `list<A>` at the beginning of a text; answers with what stands behind it.
+    /// Parses a type such as `list<A>` at the start of a text; also returns the rest of the text.
     pub(super) fn parse(text: &str) -> Option<(Self, &str)> {
         let text = text.trim_start();
         let end = text
@@ -158,8 +159,8 @@ impl Type {
         })
     }
 
-    /// Whether a value of this type may stand where a signature has `wanted`; the signature's parameters are bound by
-    /// the first value that tells them.
+    /// Whether a value of this type fits where a signature has `wanted`. A parameter of the
+    /// signature is bound to the first known type given for it.
     pub(super) fn fits(&self, wanted: &Self, bound: &mut [Option<Self>; 2]) -> bool {
         match (self, wanted) {
             (of, Self::Parameter(n)) => {
@@ -181,7 +182,7 @@ impl Type {
         }
     }
 
-    /// With a signature's parameters filled in.
+    /// The type with the parameters of a signature filled in.
     pub(super) fn bind(&self, bound: &[Option<Self>; 2]) -> Self {
         match self {
             Self::Parameter(n) => bound[usize::from(*n)].clone().unwrap_or(Self::Dyn),
@@ -194,7 +195,7 @@ impl Type {
         }
     }
 
-    /// Nothing in it is left to the evaluation.
+    /// Whether no part of the type is left to evaluation.
     pub(super) fn is_known(&self) -> bool {
         match self {
             Self::Dyn | Self::Null | Self::Parameter(_) => false,
@@ -219,7 +220,7 @@ impl fmt::Display for Type {
     }
 }
 
-/// Every custom resource has them, whatever its schema says.
+/// Fields that every custom resource has, whatever its schema says.
 fn root_fields() -> [(String, Type); 3] {
     let text = || Type::simple("string");
     let metadata = BTreeMap::from([
@@ -233,7 +234,7 @@ fn root_fields() -> [(String, Type); 3] {
     ]
 }
 
-/// A field's name as expressions write it; none for what they cannot name.
+/// Name of a field in expressions; `None` if it has none.
 fn escape_field(name: &str) -> Option<String> {
     if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
